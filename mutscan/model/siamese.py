@@ -1,0 +1,159 @@
+"""The Siamese network of the preprint: residue embeddings in, residue vectors and one global vector out.
+
+The predicted lDDT of residues (i, j) is the cosine of their residue vectors,
+the predicted TM-score the cosine of the two global vectors
+(doi 10.1101/2025.10.27.684815; spec sections 4.7, 4.9, 5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass(frozen=True, slots=True)
+class SiameseConfig:
+    """Shape of the network. The defaults are the preset ``paper``: 5,125,633 parameters.
+
+    Parameters
+    ----------
+    d_input : int
+        Width of the encoder's embeddings (ProtT5: 1024).
+    d_model, n_heads, n_layers, d_feed_forward, d_pool : int
+        Width, attention heads, encoder layers, feed-forward width, width of the pooling's hidden layer.
+    dropout : float
+    input_norm : bool
+        LayerNorm after the input projection.
+    relu_output : bool
+        ReLU on the residue vectors; all cosines are then in [0, 1].
+    length_exponent : float
+        Exponent g of the length term of the TM-score: cosine * min(1, L2 / L1)^g. The cosine is
+        symmetric, the TM-score normalised by chain 1 is not; 0 (the paper) leaves the cosine as it is.
+    """
+
+    d_input: int = 1024
+    d_model: int = 512
+    n_heads: int = 4
+    n_layers: int = 2
+    d_feed_forward: int = 1024
+    d_pool: int = 256
+    dropout: float = 0.1
+    input_norm: bool = True
+    relu_output: bool = True
+    length_exponent: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary, as written to config.json."""
+        return asdict(self)
+
+
+PRESETS: Final[dict[str, SiameseConfig]] = {
+    "paper": SiameseConfig(),
+    "repo2025": SiameseConfig(d_feed_forward=2048, input_norm=False, relu_output=False),
+    "mini": SiameseConfig(
+        d_input=320, d_model=512, d_feed_forward=1024, relu_output=False, length_exponent=0.8
+    ),
+}
+"""Named shapes: ``paper`` (5,125,633 parameters), ``repo2025`` (7,223,809), ``mini`` (ours)."""
+
+
+class _EncoderLayer(nn.Module):
+    """Pre-norm transformer layer: attention and feed-forward, each with a residual."""
+
+    def __init__(self, config: SiameseConfig) -> None:
+        super().__init__()
+        d = config.d_model
+        self.n_heads = config.n_heads
+        self.dropout = config.dropout
+        self.attention_norm = nn.LayerNorm(d)
+        self.query_key_value = nn.Linear(d, 3 * d)
+        self.attention_output = nn.Linear(d, d)
+        self.feed_forward_norm = nn.LayerNorm(d)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(d, config.d_feed_forward),
+            nn.ReLU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.d_feed_forward, d),
+        )
+        self.drop = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, attend: Tensor) -> Tensor:
+        batch, length, d = x.shape
+        qkv = self.query_key_value(self.attention_norm(x))  # (B, L, 3d)
+        query, key, value = (
+            part.view(batch, length, self.n_heads, d // self.n_heads).transpose(1, 2)  # (B, H, L, d/H)
+            for part in qkv.chunk(3, dim=-1)
+        )
+        mixed = functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=attend, dropout_p=self.dropout if self.training else 0.0
+        )
+        x = x + self.drop(self.attention_output(mixed.transpose(1, 2).reshape(batch, length, d)))
+        return x + self.drop(self.feed_forward(self.feed_forward_norm(x)))
+
+
+class SiameseNet(nn.Module):
+    """Residue vectors and a global vector for each protein of a batch."""
+
+    def __init__(self, config: SiameseConfig) -> None:
+        super().__init__()
+        self.config = config
+        d = config.d_model
+        self.input_projection = nn.Linear(config.d_input, d)
+        self.input_norm = nn.LayerNorm(d) if config.input_norm else nn.Identity()
+        self.input_drop = nn.Dropout(config.dropout)
+        self.layers = nn.ModuleList(_EncoderLayer(config) for _ in range(config.n_layers))
+        self.output_projection = nn.Linear(d, d)
+        self.pool = nn.Sequential(nn.Linear(d, config.d_pool), nn.ReLU(), nn.Linear(config.d_pool, 1))
+        for parameter in self.parameters():
+            if parameter.dim() >= 2:
+                nn.init.xavier_uniform_(parameter)
+
+    def forward(self, embeddings: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode a batch of proteins.
+
+        Parameters
+        ----------
+        embeddings : Tensor, shape (B, L, d_input)
+        mask : bool Tensor, shape (B, L)
+            True = real residue.
+
+        Returns
+        -------
+        residues : Tensor, shape (B, L, d_model)
+            Residue vectors; zero at padding.
+        pooled : Tensor, shape (B, d_model)
+            Attention-pooled global vectors.
+        """
+        x = self.input_drop(self.input_norm(self.input_projection(embeddings)))  # (B, L, d)
+        attend = mask[:, None, None, :]  # (B, 1, 1, L): no residue looks at padding
+        for layer in self.layers:
+            x = layer(x, attend)
+        y = self.output_projection(x)
+        if self.config.relu_output:
+            y = functional.relu(y)
+        y = y * mask[..., None]
+        energy = self.pool(y).squeeze(-1).float().masked_fill(~mask, -torch.inf)  # (B, L)
+        weights = energy.softmax(dim=-1)
+        pooled = torch.einsum("bl,bld->bd", weights, y.float())  # (B, d)
+        return y, pooled
+
+    def tm_score(self, pooled_1: Tensor, pooled_2: Tensor, lengths_1: Tensor, lengths_2: Tensor) -> Tensor:
+        """Predicted TM-score normalised by chain 1, shape (B,), not clipped.
+
+        The cosine of the global vectors (B, d) stands for the TM-score normalised by the shorter
+        chain; the length term takes it to chain 1 (see `SiameseConfig.length_exponent`).
+        """
+        cosine = functional.cosine_similarity(pooled_1, pooled_2, dim=-1, eps=1e-8)
+        if self.config.length_exponent == 0.0:
+            return cosine
+        ratio = (lengths_2.to(cosine) / lengths_1.to(cosine)).clamp(max=1.0)
+        return cosine * ratio.pow(self.config.length_exponent)
+
+    @staticmethod
+    def lddt(residues_1: Tensor, residues_2: Tensor) -> Tensor:
+        """Predicted lDDT of residue pairs given row by row: (..., d), (..., d) -> (...), not clipped."""
+        return functional.cosine_similarity(residues_1.float(), residues_2.float(), dim=-1, eps=1e-8)

@@ -1,0 +1,110 @@
+"""`Structure`, one protein chain with all its heavy atoms, and `WildType`, the protein a run is about.
+
+A `Structure` is a struct of arrays: n atoms, L residues, atoms sorted by
+residue. Coordinates are in Å. Residues carry the file's own numbering
+(`res_id`, `ins_code`); positions and indices count residues as they are here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """One protein chain.
+
+    Parameters
+    ----------
+    name : str
+        Where it came from: a file's stem or a database id.
+    chain_id : str
+        The file's own (author) chain name.
+    sequence : str
+        L one-letter codes of the residues that have coordinates; ``X`` for an unknown residue.
+    res_id : int array, shape (L,)
+        The file's own residue numbers.
+    ins_code : tuple of str, length L
+        Insertion codes, ``""`` for none.
+    residue_index : int array, shape (n,)
+        For each atom its residue, 0-based, ascending.
+    atom_name : tuple of str, length n
+    element : tuple of str, length n
+        Element symbols (``"C"``).
+    coord : float array, shape (n, 3), Å
+    b_factor : float array, shape (n,)
+    plddt : float array, shape (L,), optional
+        Predicted confidence, 0-100, when the structure is a model that says so.
+    full_sequence : str, optional
+        The sequence the file states for the chain (SEQRES / entity), unresolved residues included.
+    notes : tuple of str
+        What the reader had to decide (dropped ligands, altlocs, MSE -> MET ...), in plain words.
+    """
+
+    name: str
+    chain_id: str
+    sequence: str
+    res_id: NDArray[np.int64]
+    ins_code: tuple[str, ...]
+    residue_index: NDArray[np.int64]
+    atom_name: tuple[str, ...]
+    element: tuple[str, ...]
+    coord: NDArray[np.float64]
+    b_factor: NDArray[np.float64]
+    plddt: NDArray[np.float64] | None = None
+    full_sequence: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Number of residues with coordinates."""
+        return len(self.sequence)
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """An annotated stretch of the wild type.
+
+    `start` and `end` are 1-based, inclusive, on the wild-type sequence.
+    """
+
+    kind: str
+    description: str
+    start: int
+    end: int
+    source: str
+
+
+@dataclass(frozen=True, eq=False)
+class WildType:
+    """The reference protein: its sequence and, where there is one, its structure.
+
+    Parameters
+    ----------
+    name : str
+        Accession, FASTA id or file stem; names the run folder.
+    sequence : str
+        L one-letter codes. Position p of the user is ``sequence[p - 1]``.
+    structure : Structure, optional
+    structure_index : int array, shape (L,), optional
+        For each residue of `sequence` its 0-based residue in `structure`, -1 where unresolved.
+    features : tuple of Feature
+    records : tuple of mapping
+        Provenance of each file used: source, url or path, version, date, sha256.
+    notes : tuple of str
+    """
+
+    name: str
+    sequence: str
+    structure: Structure | None = None
+    structure_index: NDArray[np.int64] | None = None
+    features: tuple[Feature, ...] = ()
+    records: tuple[Mapping[str, object], ...] = field(default=())
+    notes: tuple[str, ...] = ()
