@@ -1,0 +1,124 @@
+"""What every test can rely on: no internet, a private cache, few threads, plain terminals.
+
+Tests marked ``network`` or ``benchmark`` are left out unless ``-m`` names the mark;
+``gpu`` and ``modeller`` tests skip with a reason where there is none.
+"""
+
+import importlib.util
+import ipaddress
+import os
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+# Before anything imports a numerical library: test inputs are tiny, and threads that wait for
+# each other cost more than they give (the more so beside pytest-xdist).
+for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+os.environ.setdefault("OPENMM_CPU_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# transformers' hub client reads this when it is imported.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+ROOT = Path(__file__).resolve().parents[1]
+ON_REQUEST = ("network", "benchmark")
+
+
+class SocketForbiddenError(RuntimeError):
+    """A test without the ``network`` mark reached for the internet (no OSError: nothing may retry it away)."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    asked = config.getoption("-m") or ""
+    unasked = [mark for mark in ON_REQUEST if not re.search(rf"\b{mark}\b", asked)]
+    left_out = [item for item in items if any(item.get_closest_marker(mark) for mark in unasked)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device here")
+    if item.get_closest_marker("modeller") and importlib.util.find_spec("modeller") is None:
+        pytest.skip("Salilab's MODELLER is not installed here")
+
+
+def _is_local(host: object) -> bool:
+    if isinstance(host, bytes):
+        host = host.decode("ascii", "replace")
+    if host is None or host in ("", "localhost", "testserver"):
+        return True
+    try:
+        return ipaddress.ip_address(str(host).split("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def _no_internet(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only this machine can be talked to, unless the test is marked ``network``."""
+    if request.node.get_closest_marker("network"):
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        return
+
+    def refuse(host: object) -> None:
+        if not _is_local(host):
+            raise SocketForbiddenError(f"tests may not reach {host!r}; mark the test 'network' if it must")
+
+    def guarded(original):  # type: ignore[no-untyped-def]
+        def call(self: socket.socket, address: object):  # type: ignore[no-untyped-def]
+            if self.family in (socket.AF_INET, socket.AF_INET6):
+                refuse(address[0])  # type: ignore[index]
+            return original(self, address)
+
+        return call
+
+    resolve = socket.getaddrinfo
+
+    def getaddrinfo(host, *args, **kwargs):  # type: ignore[no-untyped-def]
+        refuse(host)
+        return resolve(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded(socket.socket.connect))
+    monkeypatch.setattr(socket.socket, "connect_ex", guarded(socket.socket.connect_ex))
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _session_cache(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+    """For module- and session-wide fixtures: nothing is ever written to the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MUTSCAN_CACHE_DIR", str(tmp_path_factory.mktemp("session-cache")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty cache for each test, no service addresses, and no colour from outside."""
+    monkeypatch.setenv("MUTSCAN_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+    for name in ("MUTSCAN_UNIPROT_URL", "MUTSCAN_AFDB_URL", "NO_COLOR", "FORCE_COLOR", "PY_COLORS"):
+        monkeypatch.delenv(name, raising=False)
+    # typer draws boxes for GitHub's logs unless told not to.
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference data beside the checkout; skips where it is absent."""
+    folder = ROOT.parent / "shared"
+    if not (folder / "data").is_dir():
+        pytest.skip("the reference data folder 'shared' is not beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """Root of the source checkout."""
+    return ROOT
