@@ -1,0 +1,291 @@
+"""From scores to calls: a protein's own background, percentiles, robust z, affected regions.
+
+A single substitution leaves every global score near 1 whatever it does, so
+a score means something only against what other substitutions do to the same
+protein: the null (spec section 12).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from mutscan.residues import STANDARD, is_standard
+from mutscan.variants import Substitution, Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from mutscan.structures import Feature
+
+NULL_SIZE: Final = 64
+"""Substitutions in a protein's null."""
+
+MAD_TO_SD: Final = 1.4826
+"""Median absolute deviation to standard deviation, for a normal distribution."""
+
+SITE_MARGIN: Final = 1
+"""Residues to each side of a substitution left out of predicted profiles: the input changes there
+by construction, so a dip proves nothing about the structure (spec section 12)."""
+
+DROP_Z: Final = 3.0
+"""Robust z of the smoothed drop from which a residue counts as affected."""
+
+MERGE_GAP: Final = 2
+"""Affected runs separated by at most so many residues are one region."""
+
+MIN_REGION: Final = 3
+"""Shortest affected region, residues."""
+
+LOW_PLDDT: Final = 70.0
+"""Confidence below which a model's residues move arbitrarily (AlphaFold DB's own boundary)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Null:
+    """What seeded substitutions do to this protein, as the network sees them.
+
+    Parameters
+    ----------
+    variants : tuple of str
+        The m substitutions of the sample.
+    tm : float array, shape (m,)
+        Predicted TM-scores.
+    lddt : float array, shape (m,)
+        Mean predicted lDDT outside site ± 1.
+    residue_median, residue_scale : float array, shape (L,)
+        Median and robust standard deviation of each residue's predicted lDDT over the sample,
+        each substitution's own site ± 1 left out. NaN where fewer than 8 substitutions remain.
+    """
+
+    variants: tuple[str, ...]
+    tm: NDArray[np.float64]
+    lddt: NDArray[np.float64]
+    residue_median: NDArray[np.float64]
+    residue_scale: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A stretch of affected residues, `start` to `end` (1-based, inclusive)."""
+
+    start: int
+    end: int
+    mean_drop: float
+    name: str
+    source: str
+    low_confidence: bool
+
+    def __str__(self) -> str:
+        stretch = f"{self.start}-{self.end}"
+        named = f"{self.name}, {self.source}; " if self.name else ""
+        doubt = "; low pLDDT" if self.low_confidence else ""
+        return f"{stretch} ({named}mean lDDT drop {self.mean_drop:.2g}{doubt})"
+
+
+def sample_null(sequence: str, *, size: int = NULL_SIZE, seed: int = 0) -> tuple[Variant, ...]:
+    """Draw the null's substitutions, spread over the whole sequence.
+
+    Positions are stratified (one random position in each of `size` equal
+    stretches), residues uniform over the other 19. The draw depends on the
+    sequence and the seed alone.
+
+    Parameters
+    ----------
+    sequence : str
+        Wild type; unknown residues are never drawn.
+    size : int
+        At most 19 substitutions a residue are available to very short proteins.
+    seed : int
+
+    Returns
+    -------
+    tuple of Variant
+        Distinct single substitutions, sorted by position.
+    """
+    sites = [index for index, residue in enumerate(sequence) if is_standard(residue)]
+    size = min(size, 19 * len(sites))
+    digest = hashlib.sha256(sequence.encode()).digest()
+    generator = np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
+    drawn: set[Substitution] = set()
+    while len(drawn) < size:
+        edges = np.linspace(0, len(sites), size + 1)
+        picks = (edges[:-1] + generator.random(size) * np.diff(edges)).astype(int)
+        for pick in picks:
+            index = sites[min(int(pick), len(sites) - 1)]
+            others = STANDARD.replace(sequence[index], "")
+            residue = others[int(generator.integers(len(others)))]
+            if len(drawn) < size:
+                drawn.add(Substitution(index + 1, sequence[index], residue))
+    return tuple(Variant((substitution,)) for substitution in sorted(drawn))
+
+
+def away_from_site(length: int, positions: Sequence[int], *, margin: int = SITE_MARGIN) -> NDArray[np.bool_]:
+    """Mask, shape (length,): True where a residue is further than `margin` from all positions (1-based)."""
+    mask = np.ones(length, dtype=bool)
+    for position in positions:
+        mask[max(position - 1 - margin, 0) : position + margin] = False
+    return mask
+
+
+def mean_away_from_site(lddt: NDArray[np.floating], positions: Sequence[int]) -> float:
+    """Mean of a profile (L,) outside site ± 1, NaN ignored; NaN when nothing is left."""
+    values = lddt[away_from_site(len(lddt), positions)].astype(np.float64)
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if values.size else math.nan
+
+
+def build_null(variants: Sequence[Variant], tm: Sequence[float], profiles: NDArray[np.floating]) -> Null:
+    """Summarise the null's predictions.
+
+    Parameters
+    ----------
+    variants : sequence of Variant, length m
+        Single substitutions.
+    tm : sequence of float, length m
+    profiles : float array, shape (m, L)
+        Predicted lDDT of each.
+    """
+    positions = [[substitution.position for substitution in v.substitutions] for v in variants]
+    kept = np.array([away_from_site(profiles.shape[1], p) for p in positions])  # (m, L)
+    masked = np.where(kept, profiles.astype(np.float64), np.nan)
+    enough = kept.sum(axis=0) >= 8
+    median = np.full(profiles.shape[1], np.nan)
+    scale = np.full(profiles.shape[1], np.nan)
+    if enough.any():
+        median[enough] = np.nanmedian(masked[:, enough], axis=0)
+        scale[enough] = MAD_TO_SD * np.nanmedian(np.abs(masked[:, enough] - median[enough]), axis=0)
+        # A residue that almost never moves has a MAD near 0; a tenth of the protein's typical
+        # scale keeps its z from exploding on float noise.
+        scale[enough] = np.maximum(scale[enough], max(0.1 * float(np.median(scale[enough])), 1e-7))
+    means = np.array([mean_away_from_site(row, p) for row, p in zip(profiles, positions, strict=True)])
+    return Null(tuple(map(str, variants)), np.asarray(tm, dtype=np.float64), means, median, scale)
+
+
+def percentile(value: float, null: NDArray[np.float64]) -> float:
+    """Share of the null below `value`, 0-100, ties counted half; 0 = the most disruptive.
+
+    Examples
+    --------
+    >>> percentile(0.5, np.array([0.6, 0.7, 0.8]))
+    0.0
+    >>> percentile(0.7, np.array([0.6, 0.7, 0.8]))
+    50.0
+    """
+    known = null[np.isfinite(null)]
+    if not known.size or not math.isfinite(value):
+        return math.nan
+    below = np.count_nonzero(known < value) + 0.5 * np.count_nonzero(known == value)
+    return float(100.0 * below / known.size)
+
+
+def robust_z(value: float, null: NDArray[np.float64]) -> float:
+    """(value - median) / (1.4826 MAD) against the null; NaN when the null has no spread.
+
+    Examples
+    --------
+    >>> round(robust_z(0.7, np.array([0.8, 0.9, 1.0])), 3)
+    -1.349
+    """
+    known = null[np.isfinite(null)]
+    if not known.size or not math.isfinite(value):
+        return math.nan
+    median = float(np.median(known))
+    scale = MAD_TO_SD * float(np.median(np.abs(known - median)))
+    return (value - median) / scale if scale > 0 else math.nan
+
+
+def drop_z(lddt: NDArray[np.floating], null: Null) -> NDArray[np.float64]:
+    """Robust z of each residue's drop of predicted lDDT against the null, shape (L,).
+
+    Positive = lower than other substitutions leave this residue. NaN where not known.
+    """
+    z: NDArray[np.float64] = (null.residue_median - lddt) / null.residue_scale
+    return z
+
+
+def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over a window of 3, NaN ignored; NaN stays NaN."""
+    padded = np.pad(values, 1, constant_values=np.nan)
+    windows = np.stack([padded[:-2], padded[1:-1], padded[2:]])
+    known = np.isfinite(windows)
+    mean: NDArray[np.float64] = np.where(known, windows, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return np.where(np.isfinite(values), mean, np.nan)
+
+
+def affected_residues(z: NDArray[np.float64], positions: Sequence[int]) -> NDArray[np.bool_]:
+    """Residues in an affected region, shape (L,) (spec section 12).
+
+    Drops are smoothed over 3 residues, kept from a robust z of 3, runs separated by at most 2
+    residues (or by site ± 1, which is never counted) are merged, shorter ones than 3 dropped.
+    """
+    away = away_from_site(len(z), positions)
+    smooth = _smooth(np.where(away, z, np.nan))
+    hit = np.nan_to_num(smooth, nan=-np.inf) >= DROP_Z
+    indices = np.flatnonzero(hit)
+    affected = np.zeros(len(z), dtype=bool)
+    if not indices.size:
+        return affected
+    runs: list[list[int]] = [[int(indices[0])]]
+    for index in map(int, indices[1:]):
+        gap = np.arange(runs[-1][-1] + 1, index)
+        if np.count_nonzero(away[gap]) <= MERGE_GAP:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    for run in runs:
+        stretch = np.arange(run[0], run[-1] + 1)
+        stretch = stretch[away[stretch]]
+        if len(stretch) >= MIN_REGION:
+            affected[stretch] = True
+    return affected
+
+
+def affected_regions(
+    affected: NDArray[np.bool_],
+    drop: NDArray[np.float64],
+    features: Sequence[Feature] = (),
+    plddt: NDArray[np.float64] | None = None,
+) -> tuple[Region, ...]:
+    """Name the stretches of affected residues.
+
+    A stretch takes the name of the smallest feature that covers at least half of it.
+
+    Parameters
+    ----------
+    affected : bool array, shape (L,)
+    drop : float array, shape (L,)
+        Null median minus predicted lDDT.
+    features : sequence of Feature
+    plddt : float array, shape (L,), optional
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], affected, [False]]).astype(np.int8)))
+    regions = []
+    for first, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        start, end = first + 1, stop
+        covering = [
+            feature
+            for feature in features
+            if 2 * (min(feature.end, end) - max(feature.start, start) + 1) >= end - start + 1
+        ]
+        best = min(covering, key=lambda f: (f.end - f.start, f.start, f.kind), default=None)
+        doubt = False
+        if plddt is not None and np.isfinite(plddt[first:stop]).any():
+            doubt = bool(np.nanmean(plddt[first:stop]) < LOW_PLDDT)
+        regions.append(
+            Region(
+                start=start,
+                end=end,
+                mean_drop=float(np.nanmean(drop[first:stop])),
+                name=(best.description or best.kind) if best else "",
+                source=best.source if best else "",
+                low_confidence=doubt,
+            )
+        )
+    return tuple(regions)

@@ -1,0 +1,352 @@
+"""What a run leaves behind: the columns, the tables, and the folder that never loses finished work."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import json
+import math
+import os
+import re
+import shutil
+import socket
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import filelock
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mutscan.errors import RunFolderError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+VARIANT_COLUMNS: Final = (
+    "input", "status", "error_code", "message", "wild_type", "variant", "hgvs",
+    "n_substitutions", "positions",
+    "tm_predicted", "lddt_predicted_mean", "lddt_predicted_min", "lddt_predicted_site",
+    "tm_measured", "lddt_measured_mean", "lddt_measured_min", "lddt_measured_site",
+    "ca_shift_site", "ca_shift_max",
+    "tm_percentile", "lddt_percentile", "z_score", "flag", "flag_rule", "p_deleterious",
+    "n_residues_affected", "affected_regions", "plddt_site", "confidence", "notes",
+)  # fmt: skip
+"""Columns of variants.csv, in order; carried input columns follow."""
+
+RESIDUE_SCHEMA: Final = pa.schema(
+    [
+        ("variant", pa.string()),
+        ("position", pa.int32()),
+        ("wild_type", pa.string()),
+        ("mutant", pa.string()),
+        ("structure_number", pa.string()),
+        ("plddt", pa.float32()),
+        ("lddt_predicted", pa.float32()),
+        ("lddt_measured", pa.float32()),
+        ("lddt_drop_z", pa.float32()),
+        ("ca_shift", pa.float32()),
+        ("affected", pa.bool_()),
+        ("region", pa.string()),
+    ]
+)
+"""Schema of residues.parquet; unknown values are null."""
+
+RESIDUE_COLUMNS: Final = tuple(RESIDUE_SCHEMA.names)
+
+_DECIMALS: Final[dict[str, int]] = {
+    **dict.fromkeys((c for c in VARIANT_COLUMNS if c.startswith(("tm_", "lddt_"))), 6),
+    **dict.fromkeys(("ca_shift_site", "ca_shift_max"), 4),
+    **dict.fromkeys(("tm_percentile", "lddt_percentile", "plddt_site"), 2),
+    "z_score": 3,
+    "p_deleterious": 4,
+}
+
+_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def format_cell(column: str, value: object) -> str:
+    """Text of one cell of variants.csv: fixed decimals, empty for unknown, safe in a spreadsheet."""
+    if value is None:
+        return ""
+    if isinstance(value, float | np.floating):
+        if not math.isfinite(value):
+            return ""
+        text = f"{float(value):.{_DECIMALS.get(column, 6)}f}"
+        return text.removeprefix("-") if float(text) == 0 else text
+    if isinstance(value, int | np.integer):
+        return str(value)
+    return escape_cell(str(value))
+
+
+def escape_cell(text: str) -> str:
+    """Text that no spreadsheet runs as a formula: a leading ``= + - @`` or control gets a quote before it.
+
+    Numbers stay as they are.
+
+    Examples
+    --------
+    >>> escape_cell("=SUM(A1)"), escape_cell("-1.5")
+    ("'=SUM(A1)", '-1.5')
+    """
+    text = text.replace("\x00", "")
+    if text[:1] in {"=", "+", "-", "@", "\t", "\r"} and not _NUMBER.fullmatch(text):
+        return "'" + text
+    return text
+
+
+def carried_names(columns: Sequence[str]) -> list[str]:
+    """Names of carried input columns in the output: one that is taken gets ``_input`` appended.
+
+    Examples
+    --------
+    >>> carried_names(["gene", "status"])
+    ['gene', 'status_input']
+    """
+    taken = set(VARIANT_COLUMNS)
+    names = []
+    for column in columns:
+        name = column
+        while name in taken:
+            name += "_input"
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write to a temporary name beside `path`, and rename it over `path` when all went well."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp is private by default; results are as readable as any other new file.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a JSON object, atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
+    """Write named arrays to one .npz file, atomically."""
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **arrays)  # type: ignore[arg-type]
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
+    """Arrays written by `write_arrays`; None when the file is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def write_variants(path: Path, rows: Iterable[Mapping[str, object]], carried: Sequence[str] = ()) -> None:
+    """Write variants.csv, atomically.
+
+    Parameters
+    ----------
+    path : Path
+    rows : iterable of mapping
+        Column to value; carried columns under their output names.
+    carried : sequence of str
+        Output names of the carried columns.
+    """
+    columns = [*VARIANT_COLUMNS, *carried]
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow([escape_cell(column) for column in columns])
+        for row in rows:
+            writer.writerow([format_cell(column, row.get(column)) for column in columns])
+
+
+def write_residues(path: Path, blocks: Iterable[Mapping[str, Sequence[object] | NDArray[Any]]]) -> None:
+    """Write residues.parquet, one block (row group) a variant, atomically; NaN becomes null."""
+    with (
+        replacing(path) as temporary,
+        pq.ParquetWriter(temporary, RESIDUE_SCHEMA, compression="zstd") as writer,
+    ):
+        for block in blocks:
+            arrays = [
+                pa.array(block[field.name], type=field.type, from_pandas=True) for field in RESIDUE_SCHEMA
+            ]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=RESIDUE_SCHEMA))
+
+
+class RunFolder:
+    """A run's folder: its files, its lock, and the finished part of its work.
+
+    Finished work lives in ``.state`` under a fingerprint of everything that
+    determines the numbers. A folder with another fingerprint is refused, not mixed.
+
+    Parameters
+    ----------
+    path : Path
+        Created when missing.
+    restart : bool
+        Throw away the finished part and earlier results first.
+
+    Raises
+    ------
+    RunFolderError
+        Not a folder, not writable, full, or in use by another run.
+    """
+
+    def __init__(self, path: Path, *, restart: bool = False) -> None:
+        self.path = path
+        self.state = path / ".state"
+        self._restart = restart
+        self._lock: filelock.BaseFileLock | None = None
+
+    @property
+    def structures(self) -> Path:
+        """Folder of structures."""
+        return self.path / "structures"
+
+    @property
+    def variants_csv(self) -> Path:
+        """The result rows."""
+        return self.path / "variants.csv"
+
+    @property
+    def residues_parquet(self) -> Path:
+        """The per-residue rows."""
+        return self.path / "residues.parquet"
+
+    @property
+    def run_json(self) -> Path:
+        """The provenance."""
+        return self.path / "run.json"
+
+    @property
+    def report_html(self) -> Path:
+        """The report."""
+        return self.path / "report.html"
+
+    @property
+    def log_txt(self) -> Path:
+        """The full log."""
+        return self.path / "log.txt"
+
+    def __enter__(self) -> RunFolder:
+        with folder_errors(self.path):
+            if self.path.exists() and not self.path.is_dir():
+                raise RunFolderError(f"{self.path} is a file; --out wants a folder (it may be new)")
+            foreign = self.path.is_dir() and any(self.path.iterdir()) and not self.state.is_dir()
+            if foreign and not self.run_json.exists():
+                raise RunFolderError(
+                    f"{self.path} exists and was not made by mutscan; give --out a new or empty folder"
+                )
+            self.state.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.state / "lock", blocking=False)
+            try:
+                lock.acquire()
+            except filelock.Timeout:
+                raise RunFolderError(self._in_use()) from None
+            self._lock = lock
+            write_json(self.state / "owner.json", {"pid": os.getpid(), "host": socket.gethostname()})
+            if self._restart:
+                self._clear()
+            for leftover in (
+                *self.path.glob(".*.tmp"),
+                *self.state.rglob(".*.tmp"),
+                *self.path.glob("*/.*.tmp"),
+            ):
+                leftover.unlink(missing_ok=True)
+            self.structures.mkdir(exist_ok=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def claim(self, fingerprint: Mapping[str, object]) -> None:
+        """Bind the folder to what determines its numbers, or refuse when it holds those of another job."""
+        path = self.state / "job.json"
+        wanted = json.loads(json.dumps(fingerprint))
+        if path.exists():
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            if stored != wanted:
+                keys = [key for key in sorted({*stored, *wanted}) if stored.get(key) != wanted.get(key)]
+                changes = "; ".join(
+                    f"{key}: {_short(stored.get(key))} there, {_short(wanted.get(key))} now"
+                    for key in keys[:3]
+                )
+                raise RunFolderError(
+                    f"{self.path} holds results of another job ({changes}); "
+                    "give another --out, or --restart to throw them away"
+                )
+            return
+        write_json(path, wanted)
+
+    def part(self, kind: str, key: str) -> Path:
+        """Path of the finished part `kind` of one variant."""
+        folder = self.state / kind
+        folder.mkdir(exist_ok=True)
+        return folder / f"{key}.npz"
+
+    def _clear(self) -> None:
+        for path in (self.variants_csv, self.residues_parquet, self.run_json, self.report_html, self.log_txt):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(self.structures, ignore_errors=True)
+        for path in self.state.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name not in {"lock", "owner.json"}:
+                path.unlink()
+
+    def _in_use(self) -> str:
+        try:
+            owner = json.loads((self.state / "owner.json").read_text(encoding="utf-8"))
+            who = f"process {owner['pid']} on {owner['host']}"
+        except (OSError, ValueError, KeyError):
+            who = "another process"
+        return f"{self.path} is in use by {who}; wait for it to end, or give another --out"
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value) if not isinstance(value, str) else value
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+@contextlib.contextmanager
+def folder_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to write under `path` into words."""
+    try:
+        yield
+    except OSError as error:
+        again = "free some space and run the same command again, finished work is kept"
+        reasons = {
+            errno.ENOSPC: f"the disk is full; {again}",
+            errno.EDQUOT: f"the disk quota is used up; {again}",
+            errno.EACCES: "no permission to write there; give another --out",
+            errno.EPERM: "no permission to write there; give another --out",
+            errno.EROFS: "the file system is read-only; give another --out",
+            errno.ENAMETOOLONG: "the name is too long for the file system; give a shorter --out",
+        }
+        reason = reasons.get(error.errno or 0)
+        if reason is None:
+            raise
+        raise RunFolderError(f"cannot write {error.filename or path}: {reason}") from error
