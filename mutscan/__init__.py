@@ -1,3 +1,51 @@
-"""mutscan: which variants disturb a protein's structure, and where."""
+"""mutscan: which variants disturb a protein's structure, and where.
+
+>>> import mutscan
+>>> run = mutscan.score("P04637", ["R175H", "R248Q"], out="tp53")  # doctest: +SKIP
+>>> run.variants  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from mutscan import scores
+    from mutscan.errors import MutscanError
+    from mutscan.pipeline import Comparison, Run, compare, open_run, score
+
+__all__ = [
+    "Comparison",
+    "MutscanError",
+    "Run",
+    "__version__",
+    "compare",
+    "open_run",
+    "score",
+    "scores",
+]
+
+# Loaded on first use: `import mutscan` must not wait for torch or openmm.
+_HOMES = {
+    "Comparison": "mutscan.pipeline",
+    "MutscanError": "mutscan.errors",
+    "Run": "mutscan.pipeline",
+    "compare": "mutscan.pipeline",
+    "open_run": "mutscan.pipeline",
+    "score": "mutscan.pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "scores":
+        return importlib.import_module("mutscan.scores")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'mutscan' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

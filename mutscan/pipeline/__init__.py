@@ -1,0 +1,19 @@
+"""The workflows: one wild type and many variants end to end, and two proteins side by side."""
+
+from mutscan.pipeline.compare import Comparison, compare
+from mutscan.pipeline.plan import Plan, PlannedRow, check
+from mutscan.pipeline.progress import Progress, Silent
+from mutscan.pipeline.score import Run, open_run, score
+
+__all__ = [
+    "Comparison",
+    "Plan",
+    "PlannedRow",
+    "Progress",
+    "Run",
+    "Silent",
+    "check",
+    "compare",
+    "open_run",
+    "score",
+]

@@ -1,0 +1,213 @@
+"""Two proteins side by side: predicted and, with structures, measured similarity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+from Bio import Align
+from Bio.Align import substitution_matrices
+
+from mutscan.align import tm_align
+from mutscan.errors import UsageError
+from mutscan.pipeline.network import embed_cached, load_model
+from mutscan.pipeline.plan import MAX_LENGTH, resolve_wild_type
+from mutscan.scores import score_structures
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mutscan.structures import WildType
+
+TM_FOR_LDDT: Final = 0.7
+"""The network learnt lDDT on pairs from this TM-score on; below, local predictions are extrapolation."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Similarity of protein A (the reference, chain 1) and protein B.
+
+    Parameters
+    ----------
+    name_a, name_b : str
+    length_a, length_b : int
+    tm_predicted, tm_predicted_b : float
+        Predicted TM-score normalised by A and by B.
+    tm_measured, tm_measured_b : float, optional
+        TM-align's, on the residues with coordinates; None without two structures.
+    rmsd : float, optional
+        Over the aligned residues, Å.
+    alignment : str
+        ``structure`` (TM-align) or ``sequence`` (global, BLOSUM62).
+    n_aligned : int
+    identity : float
+        Share of identical residues among the aligned.
+    lddt_predicted_mean : float
+    lddt_measured_mean : float, optional
+    residues : DataFrame
+        One row for each aligned pair: ``position_a, residue_a, position_b, residue_b,
+        lddt_predicted, lddt_measured``; positions 1-based on each sequence.
+    notes : tuple of str
+    """
+
+    name_a: str
+    name_b: str
+    length_a: int
+    length_b: int
+    tm_predicted: float
+    tm_predicted_b: float
+    tm_measured: float | None
+    tm_measured_b: float | None
+    rmsd: float | None
+    alignment: str
+    n_aligned: int
+    identity: float
+    lddt_predicted_mean: float
+    lddt_measured_mean: float | None
+    residues: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain JSON-able values, residues as a list of rows."""
+        plain: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in self.__dataclass_fields__
+            if name not in {"residues", "notes"}
+        }
+        plain["notes"] = list(self.notes)
+        plain["residues"] = [
+            {
+                key: None if isinstance(value, float) and np.isnan(value) else value
+                for key, value in row.items()
+            }
+            for row in self.residues.to_dict(orient="records")
+        ]
+        return plain
+
+
+def compare(
+    a: str,
+    b: str,
+    *,
+    chain_a: str | None = None,
+    chain_b: str | None = None,
+    model: str = "mutscan-mini",
+    device: str = "auto",
+    precision: str = "auto",
+    batch_residues: int | None = None,
+    offline: bool = False,
+) -> Comparison:
+    """Compare two proteins.
+
+    Parameters
+    ----------
+    a, b : str
+        Each a structure file, a FASTA file, or a UniProt accession. A is the reference.
+    chain_a, chain_b : str, optional
+        Author chain names.
+    model, device, precision, batch_residues, offline
+        As `mutscan.score`.
+    """
+    first = resolve_wild_type(a, chain=chain_a, offline=offline)
+    second = resolve_wild_type(b, chain=chain_b, offline=offline)
+    for protein in (first, second):
+        if len(protein.sequence) > MAX_LENGTH:
+            raise UsageError(
+                f"{protein.name} has {len(protein.sequence)} residues, at most {MAX_LENGTH} can be compared"
+            )
+    loaded = load_model(
+        model, device=device, precision=precision, batch_residues=batch_residues, offline=offline
+    )
+    notes: list[str] = []
+    tm_measured = tm_measured_b = rmsd = lddt_measured_mean = None
+    if first.structure is not None and second.structure is not None:
+        aligned = tm_align(first.structure, second.structure)
+        tm_measured, tm_measured_b, rmsd = aligned.tm_score_1, aligned.tm_score_2, aligned.rmsd
+        profile = score_structures(first.structure.ca, second.structure.ca, pairs=aligned.pairs).lddt
+        pairs, kept = _on_sequences(aligned.pairs, first, second)
+        lddt_measured = profile[aligned.pairs[kept, 0]]
+        lddt_measured_mean = float(np.nanmean(lddt_measured))
+        method = "structure"
+    else:
+        pairs = align_sequences(first.sequence, second.sequence)
+        lddt_measured = np.full(len(pairs), np.nan)
+        method = "sequence"
+        notes.append("no two structures: residues are paired by a global sequence alignment (BLOSUM62)")
+    encoded_a = loaded.predictor.encode(embed_cached(loaded.encoder, first.sequence))
+    encoded_b = loaded.predictor.encode(embed_cached(loaded.encoder, second.sequence))
+    prediction = loaded.predictor.compare(encoded_a, encoded_b, pairs=pairs)
+    lddt_predicted = prediction.lddt[pairs[:, 0]].astype(np.float64)
+    if prediction.tm_score < TM_FOR_LDDT:
+        notes.append(
+            f"predicted TM-score below {TM_FOR_LDDT}: "
+            "predicted lDDT is extrapolation, the network learnt none there"
+        )
+    shorter, longer = sorted((len(first.sequence), len(second.sequence)))
+    if shorter < 0.7 * longer:
+        notes.append("lengths differ much: mind by which protein a TM-score is normalised")
+    residue_a = np.array(list(first.sequence))[pairs[:, 0]]
+    residue_b = np.array(list(second.sequence))[pairs[:, 1]]
+    return Comparison(
+        name_a=first.name,
+        name_b=second.name,
+        length_a=len(first.sequence),
+        length_b=len(second.sequence),
+        tm_predicted=prediction.tm_score,
+        tm_predicted_b=prediction.tm_score_2,
+        tm_measured=tm_measured,
+        tm_measured_b=tm_measured_b,
+        rmsd=rmsd,
+        alignment=method,
+        n_aligned=len(pairs),
+        identity=float((residue_a == residue_b).mean()) if len(pairs) else 0.0,
+        lddt_predicted_mean=float(np.nanmean(lddt_predicted)) if len(pairs) else float("nan"),
+        lddt_measured_mean=lddt_measured_mean,
+        residues=pd.DataFrame(
+            {
+                "position_a": pairs[:, 0] + 1,
+                "residue_a": residue_a,
+                "position_b": pairs[:, 1] + 1,
+                "residue_b": residue_b,
+                "lddt_predicted": lddt_predicted,
+                "lddt_measured": lddt_measured,
+            }
+        ),
+        notes=tuple(notes),
+    )
+
+
+def _on_sequences(
+    pairs: NDArray[np.int64], first: WildType, second: WildType
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Aligned structure residues as indices of the two sequences, and which pairs have both."""
+    columns = []
+    for column, protein in enumerate((first, second)):
+        assert protein.structure is not None
+        assert protein.structure_index is not None
+        back = np.full(len(protein.structure), -1)
+        resolved = protein.structure_index >= 0
+        back[protein.structure_index[resolved]] = np.flatnonzero(resolved)
+        columns.append(back[pairs[:, column]])
+    mapped = np.stack(columns, axis=1)
+    kept = (mapped >= 0).all(axis=1)
+    return mapped[kept], kept
+
+
+def align_sequences(first: str, second: str) -> NDArray[np.int64]:
+    """Pairs (n, 2) of a global alignment: BLOSUM62, gap open 11, extend 1, free end gaps."""
+    aligner = Align.PairwiseAligner(
+        mode="global",
+        substitution_matrix=substitution_matrices.load("BLOSUM62"),
+        open_gap_score=-11.0,
+        extend_gap_score=-1.0,
+        end_gap_score=0.0,
+    )
+    table = str.maketrans("UOJ", "CKL")
+    alignment = aligner.align(first.translate(table), second.translate(table))[0]
+    blocks = [
+        np.stack([np.arange(start_a, end_a), np.arange(start_b, end_b)], axis=1)
+        for (start_a, end_a), (start_b, end_b) in zip(*alignment.aligned, strict=True)
+    ]
+    return np.concatenate(blocks) if blocks else np.empty((0, 2), dtype=np.int64)

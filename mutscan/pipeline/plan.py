@@ -1,0 +1,262 @@
+"""Before any network runs: which protein, which variants, and what will be done with each."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mutscan.errors import UsageError, VariantError
+from mutscan.fetch import Fetcher, is_accession
+from mutscan.inputs import InputTable, join_tables, read_arguments, read_variants
+from mutscan.structures import (
+    WildType,
+    read_fasta,
+    read_structure,
+    wild_type_from_structure,
+    with_structure,
+)
+from mutscan.variants import difference, parse_variant, split_reference, suggest_offset
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import TextIO
+
+    from mutscan.inputs import InputRow
+    from mutscan.variants import Variant
+
+MAX_LENGTH: Final = 5000
+"""Longest wild type scored, residues."""
+
+SKIPPED_CODES: Final = frozenset({"synonymous", "unsupported_variant"})
+"""Error codes of rows that are understood but deliberately not scored: status ``skipped``."""
+
+_FASTA_ENDINGS: Final = (".fasta", ".fa", ".faa", ".fas", ".seq")
+_STRUCTURE_ENDINGS: Final = (".pdb", ".ent", ".cif", ".mmcif")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRow:
+    """One input line: the variant it names, or the reason it will not be scored."""
+
+    source: InputRow
+    variant: Variant | None = None
+    error: VariantError | None = None
+
+    @property
+    def status(self) -> str:
+        """``planned``, ``failed`` or ``skipped``."""
+        if self.error is None:
+            return "planned"
+        return "skipped" if self.error.code in SKIPPED_CODES else "failed"
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The wild type and one `PlannedRow` for each input line, in input order."""
+
+    wild_type: WildType
+    rows: tuple[PlannedRow, ...]
+    carried_columns: tuple[str, ...] = ()
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """The distinct variants to score, in order of first appearance."""
+        return tuple(dict.fromkeys(row.variant for row in self.rows if row.variant is not None))
+
+
+def resolve_wild_type(
+    text: str,
+    *,
+    structure: str | os.PathLike[str] | None = None,
+    chain: str | None = None,
+    offline: bool = False,
+    fetcher: Fetcher | None = None,
+) -> WildType:
+    """Find the wild type a user names.
+
+    Parameters
+    ----------
+    text : str
+        A path to a structure or FASTA file, or a UniProt accession or isoform.
+    structure : path, optional
+        Structure to use with an accession or FASTA.
+    chain : str, optional
+        Author chain name in the structure file.
+    offline : bool
+        Never touch the network.
+    fetcher : Fetcher, optional
+        Services and cache; the default ones otherwise.
+
+    Raises
+    ------
+    UsageError
+        Neither a file nor an accession; a FASTA of several proteins.
+    StructureError, FetchError
+        As they occur.
+    """
+    path = Path(text).expanduser()
+    bare = path.name.lower().removesuffix(".gz")
+    looks_like_path = os.sep in text or bare.endswith(_FASTA_ENDINGS + _STRUCTURE_ENDINGS)
+    if path.is_file():
+        if bare.endswith(_STRUCTURE_ENDINGS):
+            if structure is not None:
+                raise UsageError(
+                    f"{text} is a structure already; --structure goes with an accession or FASTA"
+                )
+            return wild_type_from_structure(read_structure(path, chain=chain))
+        if bare.endswith(_FASTA_ENDINGS):
+            return _with_given_structure(_wild_type_from_fasta(path), structure, chain)
+        raise UsageError(
+            f"{text}: expected a structure ({' '.join(_STRUCTURE_ENDINGS[:3])}, also .gz) "
+            f"or a FASTA file ({' '.join(_FASTA_ENDINGS[:3])}); give the file one of these endings"
+        )
+    if looks_like_path:
+        raise UsageError(f"no such file: {text}")
+    if not is_accession(text):
+        raise UsageError(
+            f"{text!r} is neither a file nor a UniProt accession (such as P04637, or P04637-2 for an isoform)"
+        )
+    service = fetcher or Fetcher(offline=offline)
+    wild_type = service.wild_type(text, structure=structure is None)
+    if structure is None and chain is not None:
+        raise UsageError("--chain goes with a structure file; AlphaFold DB models have one chain")
+    return _with_given_structure(wild_type, structure, chain)
+
+
+def _wild_type_from_fasta(path: Path) -> WildType:
+    records = read_fasta(path)
+    if len(records) != 1:
+        names = ", ".join(name for name, _, _ in records[:5])
+        raise UsageError(
+            f"{path}: expected one protein, read {len(records)} ({names}); "
+            "mutants in FASTA belong in --variants"
+        )
+    name, _, sequence = records[0]
+    return WildType(name=name or path.stem, sequence=sequence)
+
+
+def _with_given_structure(
+    wild_type: WildType, structure: str | os.PathLike[str] | None, chain: str | None
+) -> WildType:
+    if structure is None:
+        if chain is not None:
+            raise UsageError("--chain goes with a structure; give --structure FILE too")
+        return wild_type
+    path = Path(structure).expanduser()
+    if not path.is_file():
+        raise UsageError(f"no such file: {structure} (--structure)")
+    return with_structure(wild_type, read_structure(path, chain=chain))
+
+
+def read_inputs(
+    variants: Sequence[str],
+    variants_file: str | os.PathLike[str] | None,
+    variant_column: str | None,
+    stdin: TextIO | None,
+) -> InputTable:
+    """Read all variant lines: arguments first, then the file or stdin."""
+    tables = []
+    if variants:
+        tables.append(read_arguments(variants))
+    if variants_file is not None:
+        tables.append(read_variants(variants_file, column=variant_column, stdin=stdin))
+    elif variant_column is not None:
+        raise UsageError("--variant-column goes with --variants FILE")
+    table = join_tables(*tables) if tables else None
+    if table is None or not table.rows:
+        raise UsageError(
+            "no variants given; name them after the wild type, or in a file with --variants FILE"
+        )
+    return table
+
+
+def make_plan(wild_type: WildType, table: InputTable) -> Plan:
+    """Parse every line and check it against the wild type; one row for each line, whatever happens."""
+    rows = [_planned(wild_type, row) for row in table.rows]
+    mismatched = [row for row in rows if row.error is not None and row.error.code == "wild_type_mismatch"]
+    if mismatched and len(wild_type.sequence) <= MAX_LENGTH:
+        written = [v for v in (_parsed(row.source) for row in rows) if v is not None]
+        offset = suggest_offset(written, wild_type.sequence)
+        if offset:
+            hint = (
+                f"; all variants would match with their positions shifted by {offset:+d}: "
+                "numbered on another isoform, on a precursor, or on a structure file?"
+            )
+            rows = [
+                replace(row, error=VariantError(row.error.message + hint, code=row.error.code))
+                if row.error is not None and row.error.code == "wild_type_mismatch"
+                else row
+                for row in rows
+            ]
+    counts = Counter(row.status for row in rows)
+    return Plan(wild_type, tuple(rows), table.carried_columns, counts)
+
+
+def _parsed(source: InputRow) -> Variant | None:
+    if source.sequence is not None:
+        return None
+    try:
+        return parse_variant(source.text)
+    except VariantError:
+        return None
+
+
+def _planned(wild_type: WildType, source: InputRow) -> PlannedRow:
+    try:
+        if source.sequence is not None:
+            variant = difference(wild_type.sequence, source.sequence)
+        else:
+            reference, _ = split_reference(source.text)
+            if reference is not None and _contradicts(reference, wild_type.name):
+                raise VariantError(
+                    f"{source.text}: is on {reference}, this run is on {wild_type.name}",
+                    code="wild_type_mismatch",
+                )
+            variant = parse_variant(source.text)
+        if len(wild_type.sequence) > MAX_LENGTH:
+            raise VariantError(
+                f"{wild_type.name} has {len(wild_type.sequence)} residues, "
+                f"at most {MAX_LENGTH} can be scored; cut the protein to the domain concerned",
+                code="too_long",
+            )
+        variant.check(wild_type.sequence)
+    except VariantError as error:
+        return PlannedRow(source, error=error)
+    return PlannedRow(source, variant=variant)
+
+
+def _contradicts(reference: str, name: str) -> bool:
+    """Whether a variant's reference prefix names another protein than the run's.
+
+    Only two UniProt accessions can be compared; a gene symbol or RefSeq id is
+    left to the wild-type letter check. `P04637` and `P04637-1` are one entry's
+    canonical sequence by convention, other isoforms differ.
+    """
+    if not (is_accession(reference) and is_accession(name)):
+        return False
+    return reference.upper().removesuffix("-1") != name.upper().removesuffix("-1")
+
+
+def check(
+    wild_type: str,
+    variants: Sequence[str] = (),
+    *,
+    variants_file: str | os.PathLike[str] | None = None,
+    variant_column: str | None = None,
+    structure: str | os.PathLike[str] | None = None,
+    chain: str | None = None,
+    offline: bool = False,
+    stdin: TextIO | None = None,
+    **_: Any,
+) -> Plan:
+    """Dry run of `score`: resolve the protein, parse and check every variant, run nothing.
+
+    Takes the arguments of `score` and ignores those that do not matter here.
+    """
+    table = read_inputs(variants, variants_file, variant_column, stdin)
+    resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
+    return make_plan(resolved, table)

@@ -1,0 +1,185 @@
+"""From predictions and measurements to the rows of variants.csv and residues.parquet."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from mutscan.calling import LOW_PLDDT, mean_away_from_site, percentile, robust_z
+from mutscan.errors import BuildError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mutscan.calling import Null, Region
+    from mutscan.pipeline.building import Measured
+    from mutscan.pipeline.plan import PlannedRow
+    from mutscan.structures import WildType
+    from mutscan.variants import Variant
+
+NO_FLAG: Final = "no flag: the model carries no calibrated rule"
+"""Said in the notes of every scored row until a model ships a calibration."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class VariantResult:
+    """All that is known of one scored variant, on the wild type's residues."""
+
+    variant: Variant
+    tm: float
+    tm_raw: float
+    lddt: NDArray[np.float64]
+    z: NDArray[np.float64]
+    affected: NDArray[np.bool_]
+    regions: tuple[Region, ...]
+    measured: Measured | None
+
+
+def unscored_row(planned: PlannedRow, wild_type: WildType) -> dict[str, object]:
+    """Row of a line that names no variant to score."""
+    assert planned.error is not None
+    return {
+        "input": planned.source.text,
+        "wild_type": wild_type.name,
+        "status": planned.status,
+        "error_code": planned.error.code,
+        "message": f"{planned.source.source} line {planned.source.number}: {planned.error.message}",
+    }
+
+
+class Assembler:
+    """Turns results into rows, against one wild type and its null."""
+
+    def __init__(self, wild_type: WildType, null: Null) -> None:
+        self.wild_type = wild_type
+        self.null = null
+        self._plddt = plddt_by_position(wild_type)
+
+    def row(self, planned: PlannedRow, result: VariantResult, error: BuildError | None) -> dict[str, object]:
+        """Row of a scored variant; `error` is why its structure could not be built."""
+        row: dict[str, object] = {"input": planned.source.text, "wild_type": self.wild_type.name}
+        variant = result.variant
+        if error is None and variant.indel is not None:
+            error = BuildError(
+                f"{variant}: insertions and deletions are scored on sequence only", code="indel_not_built"
+            )
+        row.update(
+            status="ok" if error is None else "partial",
+            error_code=None if error is None else error.code,
+            message=None if error is None else error.message,
+            variant=str(variant),
+            hgvs=variant.hgvs,
+            n_substitutions=variant.n_substitutions,
+            positions=";".join(map(str, variant.positions)),
+        )
+        row.update(self._scores(result))
+        return row
+
+    def _scores(self, result: VariantResult) -> dict[str, object]:
+        variant, measured, null = result.variant, result.measured, self.null
+        away = mean_away_from_site(result.lddt, variant.positions)
+        sites = np.array([p - 1 for p in variant.positions if variant.indel is None], dtype=int)
+        plddt = self._plddt
+        plddt_site = math.nan if plddt is None else _least(plddt[sites])
+        notes = []
+        confidence = "high"
+        if self.wild_type.structure is None:
+            confidence = "medium"
+            notes.append("sequence only: no structure was given or found")
+        elif measured is None:
+            confidence = "medium"
+        else:
+            notes.extend(measured.notes)
+            if measured.low_confidence:
+                confidence = "low"
+        if plddt_site < LOW_PLDDT:
+            confidence = "low"
+            notes.append(f"pLDDT {plddt_site:.0f} at the site: the model itself is unsure there")
+        if variant.indel is not None:
+            confidence = "low"
+            notes.append("in-frame indel: outside what the model and its background were made for")
+        notes.append(NO_FLAG)
+        scores: dict[str, object] = {
+            "tm_predicted": result.tm,
+            "lddt_predicted_mean": _mean(result.lddt),
+            "lddt_predicted_min": _least(result.lddt),
+            "lddt_predicted_site": _least(result.lddt[sites]),
+            "tm_percentile": percentile(result.tm_raw, null.tm),
+            "lddt_percentile": percentile(away, null.lddt),
+            "z_score": robust_z(away, null.lddt),
+            "n_residues_affected": int(result.affected.sum()),
+            "affected_regions": "; ".join(map(str, result.regions)),
+            "plddt_site": plddt_site,
+            "confidence": confidence,
+            "notes": "; ".join(dict.fromkeys(notes)),
+        }
+        if measured is not None:
+            scores.update(
+                tm_measured=measured.tm_score,
+                lddt_measured_mean=_mean(measured.lddt),
+                lddt_measured_min=_least(measured.lddt),
+                lddt_measured_site=_least(measured.lddt[sites]),
+                ca_shift_site=_greatest(measured.ca_shift[sites]),
+                ca_shift_max=_greatest(measured.ca_shift),
+            )
+        return scores
+
+    def residues(self, result: VariantResult) -> dict[str, Any]:
+        """Block of residues.parquet for one variant."""
+        wild_type, variant = self.wild_type, result.variant
+        length = len(wild_type.sequence)
+        mutant = variant.apply(wild_type.sequence)
+        letters = np.full(length, "-")
+        pairs = variant.alignment(length)
+        letters[pairs[:, 0]] = np.array(list(mutant))[pairs[:, 1]]
+        numbers: list[str | None] = [None] * length
+        if wild_type.structure is not None and wild_type.structure_index is not None:
+            named = wild_type.structure.numbers
+            numbers = [named[i] if i >= 0 else None for i in wild_type.structure_index.tolist()]
+        regions: list[str | None] = [None] * length
+        for region in result.regions:
+            for index in range(region.start - 1, region.end):
+                if result.affected[index]:
+                    regions[index] = str(region)
+        unknown = np.full(length, np.nan)
+        measured = result.measured
+        return {
+            "variant": [str(variant)] * length,
+            "position": np.arange(1, length + 1, dtype=np.int32),
+            "wild_type": list(wild_type.sequence),
+            "mutant": letters.tolist(),
+            "structure_number": numbers,
+            "plddt": unknown if self._plddt is None else self._plddt,
+            "lddt_predicted": result.lddt,
+            "lddt_measured": unknown if measured is None else measured.lddt,
+            "lddt_drop_z": result.z,
+            "ca_shift": unknown if measured is None else measured.ca_shift,
+            "affected": result.affected,
+            "region": regions,
+        }
+
+
+def plddt_by_position(wild_type: WildType) -> NDArray[np.float64] | None:
+    """PLDDT (L,) laid out on the wild-type sequence, NaN where unresolved; None where there is none."""
+    structure, index = wild_type.structure, wild_type.structure_index
+    if structure is None or structure.plddt is None or index is None:
+        return None
+    return np.where(index >= 0, structure.plddt[np.maximum(index, 0)], np.nan)
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else math.nan
+
+
+def _least(values: NDArray[np.float64]) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.min()) if known.size else math.nan
+
+
+def _greatest(values: NDArray[np.float64]) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.max()) if known.size else math.nan

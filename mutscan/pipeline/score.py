@@ -1,0 +1,457 @@
+"""The main job: one wild type, many variants, end to end, never losing finished work."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import json
+import logging
+import platform
+import re
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+
+from mutscan import __version__
+from mutscan.calling import affected_regions, affected_residues, drop_z
+from mutscan.errors import BuildError, RunFolderError, UsageError
+from mutscan.pipeline.building import (
+    BuildTask,
+    MutantFactory,
+    choose_builders,
+    default_jobs,
+    describe_builders,
+    exchanges_of,
+    read_measured,
+    structure_sha256,
+)
+from mutscan.pipeline.network import WildTypePredictor, load_model, protein_null
+from mutscan.pipeline.plan import make_plan, read_inputs, resolve_wild_type
+from mutscan.pipeline.progress import Silent
+from mutscan.pipeline.rows import Assembler, VariantResult, plddt_by_position, unscored_row
+from mutscan.report.render import render_report
+from mutscan.report.views import write_views
+from mutscan.results import (
+    RunFolder,
+    carried_names,
+    folder_errors,
+    read_arrays,
+    replacing,
+    write_arrays,
+    write_json,
+    write_residues,
+    write_variants,
+)
+from mutscan.structures import write_structure
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Sequence
+    from typing import TextIO
+
+    from mutscan.calling import Null
+    from mutscan.pipeline.network import LoadedModel
+    from mutscan.pipeline.plan import Plan
+    from mutscan.pipeline.progress import Progress
+    from mutscan.structures import WildType
+    from mutscan.variants import Variant
+
+_log = logging.getLogger("mutscan")
+
+_SCORED: Final = ("ok", "partial")
+
+_TEXT_COLUMNS: Final = (
+    "input", "status", "error_code", "message", "wild_type", "variant", "hgvs", "positions",
+    "flag", "flag_rule", "affected_regions", "confidence", "notes",
+)  # fmt: skip
+"""Columns read as text even when they are empty or look like numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run, read from its folder.
+
+    Parameters
+    ----------
+    directory : Path
+    """
+
+    directory: Path
+
+    @property
+    def variants(self) -> pd.DataFrame:
+        """One row for each input line; the columns of interface `variants.csv`."""
+        return pd.read_csv(self.directory / "variants.csv", dtype=dict.fromkeys(_TEXT_COLUMNS, str))
+
+    @property
+    def residues(self) -> pd.DataFrame:
+        """One row for each residue of each scored variant."""
+        return pd.read_parquet(self.directory / "residues.parquet")
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Contents of run.json."""
+        stored: dict[str, Any] = json.loads((self.directory / "run.json").read_text(encoding="utf-8"))
+        return stored
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows by status."""
+        counts: dict[str, int] = self.metadata["counts"]
+        return counts
+
+    @property
+    def exit_code(self) -> int:
+        """0 every row ok, 3 some not, 4 no row scored."""
+        total = sum(self.counts.values())
+        if not any(self.counts.get(status) for status in _SCORED):
+            return 4
+        return 0 if self.counts.get("ok", 0) == total else 3
+
+    def to_html(self, path: str | os.PathLike[str]) -> Path:
+        """Draw the report again from the saved files, to `path`."""
+        target = Path(path)
+        with folder_errors(target), replacing(target) as temporary:
+            temporary.write_text(render_report(self.directory), encoding="utf-8")
+        return target
+
+
+def open_run(directory: str | os.PathLike[str]) -> Run:
+    """Open a finished run.
+
+    Raises
+    ------
+    UsageError
+        Not the folder of a finished run.
+    """
+    path = Path(directory)
+    missing = [
+        name for name in ("run.json", "variants.csv", "residues.parquet") if not (path / name).is_file()
+    ]
+    if missing:
+        raise UsageError(f"{path}: not the folder of a finished run, {missing[0]} is missing")
+    return Run(path)
+
+
+def score(
+    wild_type: str,
+    variants: Sequence[str] = (),
+    *,
+    variants_file: str | os.PathLike[str] | None = None,
+    variant_column: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    model: str = "mutscan-mini",
+    builder: str = "auto",
+    structure: str | os.PathLike[str] | None = None,
+    chain: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_residues: int | None = None,
+    jobs: int | None = None,
+    offline: bool = False,
+    restart: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+    stdin: TextIO | None = None,
+) -> Run:
+    """Score variants of one protein.
+
+    Parameters
+    ----------
+    wild_type : str
+        UniProt accession, or path to a structure or FASTA file.
+    variants : sequence of str
+        Such as ``"R175H"``, ``"p.Arg175His"``, ``"R175H;R248Q"``.
+    variants_file : path, optional
+        More variants: text, CSV/TSV, FASTA of mutants, ``-`` for stdin.
+    variant_column : str, optional
+        Column of a CSV/TSV that holds the variant.
+    out : path, optional
+        Run folder; ``mutscan-<wild type>`` by default. An unfinished run there is continued.
+    model : str
+        Model name or folder.
+    builder : str
+        ``auto``, ``modeller``, ``openmm``, ``template``, ``none``, or a folder of mutant structures.
+    structure, chain : optional
+        Structure file for an accession or FASTA; author chain name.
+    device, precision, batch_residues
+        Where and how the networks run.
+    jobs : int, optional
+        Builder processes; cores by default.
+    offline : bool
+        Never touch the network.
+    restart : bool
+        Throw the finished part of the run folder away.
+    seed : int
+    progress : Progress, optional
+    stdin : text stream, optional
+        Read for ``variants_file="-"``.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    mutscan.errors.MutscanError
+        When the run as a whole cannot be done; single variants fail in their row.
+    """
+    started = time.monotonic()
+    if seed < 0:
+        raise UsageError(f"--seed {seed}: expected 0 or more")
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"--jobs {jobs}: expected 1 or more")
+    reporter: Progress = progress or Silent()
+    table = read_inputs(variants, variants_file, variant_column, stdin)
+    resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
+    plan = make_plan(resolved, table)
+    builders = choose_builders(builder, resolved)
+    loaded = load_model(
+        model, device=device, precision=precision, batch_residues=batch_residues, offline=offline
+    )
+    directory = Path(out) if out is not None else Path(f"mutscan-{_file_name(resolved.name)}")
+    with (
+        RunFolder(directory, restart=restart) as folder,
+        folder_errors(directory),
+        _logging_to(folder.log_txt),
+    ):
+        _log.info("mutscan %s: %s, %d input lines", __version__, resolved.name, len(plan.rows))
+        settings = {
+            "mutscan": __version__,
+            "sequence_sha256": hashlib.sha256(resolved.sequence.encode()).hexdigest(),
+            "structure_sha256": None if resolved.structure is None else structure_sha256(resolved.structure),
+            "model_sha256": loaded.sha256,
+            "encoder": loaded.encoder.key,
+            "device": loaded.encoder.device.type,
+            "builders": describe_builders(builders),
+            "seed": seed,
+        }
+        folder.claim(settings)
+        job = _Job(plan, loaded, folder, reporter, seed)
+        job.predict()
+        if builders:
+            job.build(builders, jobs or default_jobs())
+        job.write_tables()
+        write_json(
+            folder.run_json,
+            {
+                "schema": 1,
+                "mutscan": __version__,
+                "command": sys.argv,
+                "arguments": {
+                    "wild_type": wild_type,
+                    "variants": list(variants),
+                    "variants_file": None if variants_file is None else str(variants_file),
+                    "variant_column": variant_column,
+                    "model": model,
+                    "builder": builder,
+                    "structure": None if structure is None else str(structure),
+                    "chain": chain,
+                    "device": device,
+                    "precision": precision,
+                    "jobs": jobs,
+                    "offline": offline,
+                    "seed": seed,
+                },
+                "wild_type": {
+                    "name": resolved.name,
+                    "sequence": resolved.sequence,
+                    "length": len(resolved.sequence),
+                    "sequence_sha256": settings["sequence_sha256"],
+                    "structure": None if resolved.structure is None else resolved.structure.name,
+                    "chain": None if resolved.structure is None else resolved.structure.chain_id,
+                    "residues_with_coordinates": 0 if resolved.structure is None else len(resolved.structure),
+                    "structure_sha256": settings["structure_sha256"],
+                    "features": [
+                        {
+                            "kind": f.kind,
+                            "description": f.description,
+                            "start": f.start,
+                            "end": f.end,
+                            "source": f.source,
+                        }
+                        for f in resolved.features
+                    ],
+                    "notes": [*resolved.notes, *(resolved.structure.notes if resolved.structure else ())],
+                },
+                "records": [dict(record) for record in resolved.records],
+                "model": loaded.describe(),
+                "device": str(loaded.encoder.device),
+                "precision": loaded.encoder.precision,
+                "builder": settings["builders"],
+                "build_seconds": job.build_seconds(),
+                "null": [] if job.null is None else list(job.null.variants),
+                "seed": seed,
+                "counts": dict(sorted(job.counts.items())),
+                "versions": _versions(),
+                "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                "wall_seconds": round(time.monotonic() - started, 2),
+            },
+        )
+        run = Run(directory)
+        run.to_html(folder.report_html)
+        _log.info("done: %s", dict(job.counts))
+    return run
+
+
+class _Job:
+    """One run's work on one wild type: finished parts are found, the rest is done."""
+
+    def __init__(
+        self, plan: Plan, model: LoadedModel, folder: RunFolder, progress: Progress, seed: int
+    ) -> None:
+        self.plan = plan
+        self.wild_type: WildType = plan.wild_type
+        self.model = model
+        self.folder = folder
+        self.progress = progress
+        self.variants = plan.variants
+        self.keys = {variant: _file_name(variant.file_stem) for variant in self.variants}
+        self.tasks: dict[Variant, BuildTask] = {}
+        self.build_errors: dict[Variant, BuildError] = {}
+        self.counts: Counter[str] = Counter()
+        self._predictor = WildTypePredictor(model, self.wild_type.sequence)
+        self._seed = seed
+        self.null: Null | None = None
+
+    def predict(self) -> None:
+        """Predict the null and every variant; each prediction is stored when it is made."""
+        if not self.variants:
+            return
+        self.null = protein_null(
+            self._predictor, self.model, self.wild_type.sequence, seed=self._seed, progress=self.progress
+        )
+        todo = [v for v in self.variants if read_arrays(self.folder.part("predicted", self.keys[v])) is None]
+        self.progress.start("predicting", len(todo))
+        for index, prediction in self._predictor.predict(todo):
+            write_arrays(
+                self.folder.part("predicted", self.keys[todo[index]]),
+                tm=np.array([prediction.tm_score, prediction.tm_raw]),
+                lddt=prediction.lddt,
+            )
+            self.progress.advance()
+        self.progress.finish()
+
+    def build(self, builders: Sequence[Any], jobs: int) -> None:
+        """Build and measure the mutants not yet there; each is stored when it is built."""
+        wild_type = self.wild_type
+        assert wild_type.structure is not None
+        write_structure(wild_type.structure, self.folder.structures / "wild_type.cif")
+        for variant in self.variants:
+            key = self.keys[variant]
+            try:
+                exchanges = exchanges_of(wild_type, variant)
+            except BuildError as error:
+                self.build_errors[variant] = error
+                continue
+            self.tasks[variant] = BuildTask(
+                key, exchanges, self.folder.part("measured", key), self.folder.structures / f"{key}.cif"
+            )
+        by_key = {task.key: variant for variant, task in self.tasks.items()}
+        todo = [task for task in self.tasks.values() if read_measured(task, wild_type) is None]
+        scratch = self.folder.state / "builders"
+        factory = MutantFactory(wild_type, builders, scratch, jobs=jobs, log=_log.warning)
+        self.progress.start("building mutants", len(todo))
+        for task, error in factory.run(todo):
+            if error is not None:
+                self.build_errors[by_key[task.key]] = error
+            self.progress.advance()
+        self.progress.finish()
+        write_views(
+            self.folder.structures, [task.key for v, task in self.tasks.items() if v not in self.build_errors]
+        )
+
+    def build_seconds(self) -> dict[str, float]:
+        """Seconds in the builder for each variant measured, its control apart."""
+        seconds = {}
+        for variant, task in self.tasks.items():
+            measured = read_measured(task, self.wild_type)
+            if measured is not None:
+                seconds[str(variant)] = round(measured.seconds, 3)
+        return seconds
+
+    def write_tables(self) -> None:
+        """Assemble variants.csv and residues.parquet from the finished parts."""
+        names = carried_names(self.plan.carried_columns)
+        assembler = None if self.null is None else Assembler(self.wild_type, self.null)
+        results = {variant: self._result(variant) for variant in self.variants}
+        rows = []
+        for planned in self.plan.rows:
+            if planned.variant is None or assembler is None:
+                row = unscored_row(planned, self.wild_type)
+            else:
+                variant = planned.variant
+                row = assembler.row(planned, results[variant], self.build_errors.get(variant))
+            row.update(
+                zip(
+                    names, (planned.source.carried.get(c, "") for c in self.plan.carried_columns), strict=True
+                )
+            )
+            self.counts[str(row["status"])] += 1
+            rows.append(row)
+        write_variants(self.folder.variants_csv, rows, names)
+        blocks = (assembler.residues(results[v]) for v in self.variants) if assembler is not None else ()
+        write_residues(self.folder.residues_parquet, blocks)
+
+    def _result(self, variant: Variant) -> VariantResult:
+        assert self.null is not None
+        arrays = read_arrays(self.folder.part("predicted", self.keys[variant]))
+        if arrays is None:
+            raise RunFolderError(
+                f"{self.folder.path}: the prediction of {variant} vanished; run the command again"
+            )
+        task = self.tasks.get(variant)
+        measured = read_measured(task, self.wild_type) if task is not None else None
+        lddt = arrays["lddt"].astype(np.float64)
+        z = drop_z(lddt, self.null)
+        affected = affected_residues(z, variant.positions)
+        regions = affected_regions(
+            affected,
+            self.null.residue_median - lddt,
+            self.wild_type.features,
+            plddt_by_position(self.wild_type),
+        )
+        return VariantResult(
+            variant, float(arrays["tm"][0]), float(arrays["tm"][1]), lddt, z, affected, regions, measured
+        )
+
+
+def _file_name(text: str) -> str:
+    """`text` as a file name: safe characters, and a hash in place of what does not fit."""
+    safe = re.sub(r"[^A-Za-z0-9_.+-]+", "_", text).strip(".") or "protein"
+    if safe == text and len(safe) <= 80:
+        return safe
+    return f"{safe[:60]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _versions() -> dict[str, str]:
+    names = ("torch", "transformers", "openmm", "pdbfixer", "gemmi", "numpy", "tmtools", "biopython")
+    versions = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
+
+
+@contextlib.contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Append everything mutscan logs to the run's log.txt."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    level = _log.level
+    _log.addHandler(handler)
+    _log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        _log.removeHandler(handler)
+        _log.setLevel(level)
+        handler.close()
