@@ -8,6 +8,7 @@ residue. Coordinates are in Å. Residues carry the file's own numbering
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,6 +46,8 @@ class Structure:
         Predicted confidence, 0-100, when the structure is a model that says so.
     full_sequence : str, optional
         The sequence the file states for the chain (SEQRES / entity), unresolved residues included.
+    full_index : int array, shape (L,), optional
+        For each residue its 0-based place in `full_sequence`.
     notes : tuple of str
         What the reader had to decide (dropped ligands, altlocs, MSE -> MET ...), in plain words.
     """
@@ -62,10 +65,63 @@ class Structure:
     plddt: NDArray[np.float64] | None = None
     full_sequence: str | None = None
     notes: tuple[str, ...] = ()
+    full_index: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        n, length = len(self.atom_name), len(self.sequence)
+        if not (
+            self.coord.shape == (n, 3)
+            and len(self.element) == n
+            and self.residue_index.shape == self.b_factor.shape == (n,)
+        ):
+            raise ValueError(f"{self.name}: atom arrays of different length")
+        if len(self.ins_code) != length or self.res_id.shape != (length,):
+            raise ValueError(f"{self.name}: residue arrays of different length")
+        if n and (
+            self.residue_index[0] < 0
+            or self.residue_index[-1] >= length
+            or np.any(np.diff(self.residue_index) < 0)
+        ):
+            raise ValueError(f"{self.name}: residue_index must ascend from 0 to {length - 1}")
 
     def __len__(self) -> int:
         """Number of residues with coordinates."""
         return len(self.sequence)
+
+    @cached_property
+    def ca(self) -> NDArray[np.float64]:
+        """C-alpha coordinates, shape (L, 3), Å; NaN where a residue has none."""
+        return self.atom_coord("CA")
+
+    @cached_property
+    def numbers(self) -> tuple[str, ...]:
+        """The file's own residue numbers with insertion codes, such as ``"82A"``."""
+        return tuple(f"{number}{code}" for number, code in zip(self.res_id, self.ins_code, strict=True))
+
+    @cached_property
+    def has_backbone(self) -> NDArray[np.bool_]:
+        """Residues with all of N, CA and C, shape (L,)."""
+        every: NDArray[np.bool_] = np.ones(len(self), dtype=np.bool_)
+        for name in ("N", "CA", "C"):
+            every &= np.isfinite(self.atom_coord(name)).all(axis=1)
+        return every
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        return np.searchsorted(self.residue_index, np.arange(len(self) + 1)).astype(np.int64)
+
+    def atoms_of(self, index: int) -> slice:
+        """Where the atoms of residue `index` (0-based) lie in the atom arrays."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"residue index {index} outside 0..{len(self) - 1}")
+        return slice(int(self._starts[index]), int(self._starts[index + 1]))
+
+    def atom_coord(self, name: str) -> NDArray[np.float64]:
+        """Coordinates of the atom `name` in each residue, shape (L, 3), Å; NaN where there is none."""
+        coord = np.full((len(self), 3), np.nan)
+        here = np.fromiter((one == name for one in self.atom_name), dtype=np.bool_, count=len(self.atom_name))
+        coord[self.residue_index[here]] = self.coord[here]
+        return coord
 
 
 @dataclass(frozen=True, slots=True)

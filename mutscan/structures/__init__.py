@@ -1,0 +1,26 @@
+"""Proteins in three dimensions: `Structure` and `WildType`, reading and writing PDB and mmCIF."""
+
+from __future__ import annotations
+
+from mutscan.structures.atoms import BACKBONE, HEAVY_ATOMS
+from mutscan.structures.chain import Feature, Structure, WildType
+from mutscan.structures.fasta import FastaRecord, read_fasta
+from mutscan.structures.mapping import map_sequence, wild_type_from_structure, with_structure
+from mutscan.structures.read import read_bytes, read_structure
+from mutscan.structures.write import write_structure
+
+__all__ = [
+    "BACKBONE",
+    "HEAVY_ATOMS",
+    "FastaRecord",
+    "Feature",
+    "Structure",
+    "WildType",
+    "map_sequence",
+    "read_bytes",
+    "read_fasta",
+    "read_structure",
+    "wild_type_from_structure",
+    "with_structure",
+    "write_structure",
+]

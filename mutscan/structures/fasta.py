@@ -1,0 +1,102 @@
+"""Reading FASTA: ids, descriptions and clean sequences."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+from mutscan.errors import UsageError
+from mutscan.residues import AMBIGUOUS, STANDARD
+
+_LETTERS = frozenset(STANDARD) | AMBIGUOUS
+
+
+class FastaRecord(NamedTuple):
+    """One entry: `id` is the first word of the header, `description` the rest."""
+
+    id: str
+    description: str
+    sequence: str
+
+
+def read_fasta(path: str | Path) -> list[FastaRecord]:
+    """The protein sequences of a FASTA file, plain or gzip.
+
+    Lower case becomes upper case; blanks, alignment gaps (``-`` and ``.``) and a final ``*`` are taken out.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    list of FastaRecord
+
+    Raises
+    ------
+    UsageError
+        The file cannot be read, holds no sequence, an empty one, a stop inside a sequence or a letter
+        that is no residue; the message names the line.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: no such file; expected FASTA") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if data[:2] == b"\x1f\x8b":
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise UsageError(f"{path}: damaged or cut-off gzip file ({error})") from error
+    if b"\x00" in data[:4096]:
+        raise UsageError(f"{path}: is a binary file; expected FASTA")
+    return parse_fasta(data.decode("utf-8-sig", errors="replace"), path.name)
+
+
+def parse_fasta(text: str, name: str) -> list[FastaRecord]:
+    """As `read_fasta`, from text; `name` stands in messages."""
+    records: list[FastaRecord] = []
+    header: tuple[str, str, int] | None = None
+    parts: list[str] = []
+
+    def finish() -> None:
+        if header is None:
+            return
+        sequence = "".join(parts).rstrip("*")
+        if not sequence:
+            raise UsageError(f"{name}, line {header[2]}: {header[0]} has no sequence")
+        records.append(FastaRecord(header[0], header[1], sequence))
+
+    for number, raw in enumerate(text.splitlines(), start=1):
+        line = raw.strip()
+        if not line or line.startswith(";"):
+            continue
+        if line.startswith(">"):
+            finish()
+            words = line[1:].split(maxsplit=1)
+            identifier = words[0] if words else f"sequence{len(records) + 1}"
+            header, parts = (identifier, words[1] if len(words) > 1 else "", number), []
+            continue
+        if header is None:
+            raise UsageError(f"{name}, line {number}: expected a header line starting with '>', read {line[:30]!r}")
+        if parts and parts[-1].endswith("*"):
+            raise UsageError(f"{name}, line {number}: the sequence goes on after a stop '*'")
+        parts.append(_clean(line, name, number))
+    finish()
+    if not records:
+        raise UsageError(f"{name}: holds no sequence; expected FASTA")
+    return records
+
+
+def _clean(line: str, name: str, number: int) -> str:
+    letters = "".join(line.split()).upper().replace("-", "").replace(".", "")
+    for letter in letters.rstrip("*"):
+        if letter == "*":
+            raise UsageError(f"{name}, line {number}: a stop '*' inside the sequence")
+        if letter not in _LETTERS:
+            raise UsageError(f"{name}, line {number}: {letter!r} is no amino-acid code")
+    return letters

@@ -1,0 +1,231 @@
+"""Which residue of a structure is which letter of a sequence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import gemmi
+import numpy as np
+
+from mutscan.errors import StructureError
+from mutscan.residues import UNKNOWN
+from mutscan.structures.chain import WildType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from mutscan.structures.chain import Feature, Structure
+
+MIN_IDENTITY = 0.95
+"""Below this share of equal letters a structure is taken to be of another protein."""
+
+MIN_PLACED = 0.5
+"""At least this share of a structure's residues must have a place in the sequence (tags and fusions do not)."""
+
+_BREAK = 4.5  # Å; a longer C-alpha step means unresolved residues in between
+
+
+def map_sequence(structure: Structure, sequence: str) -> NDArray[np.int64]:
+    """For each letter of a sequence the residue of the structure.
+
+    The structure's own numbering is used where one constant shift makes all
+    letters match, else an alignment that opens gaps at chain breaks.
+
+    Parameters
+    ----------
+    structure : Structure
+    sequence : str
+        L one-letter codes. ``X`` on either side is neither match nor mismatch.
+
+    Returns
+    -------
+    int array, shape (L,)
+        0-based residue of `structure`; -1 where the structure has no residue or another letter.
+
+    Raises
+    ------
+    StructureError
+        Code ``structure_mismatch``: less than 95 % of the aligned letters are equal, or less than half of
+        the structure's residues have a place in the sequence.
+    """
+    sequence = sequence.upper()
+    places = place_residues(structure.sequence, structure.res_id, structure.ca, sequence)
+    result = np.full(len(sequence), -1, dtype=np.int64)
+    placed = np.flatnonzero(places >= 0)
+    own = np.frombuffer(structure.sequence.encode(), dtype=np.uint8)[placed]
+    given = np.frombuffer(sequence.encode(), dtype=np.uint8)[places[placed]]
+    known = (own != ord(UNKNOWN)) & (given != ord(UNKNOWN))
+    wrong = known & (own != given)
+    identity = 1.0 - wrong.sum() / known.sum() if known.any() else 0.0
+    if identity < MIN_IDENTITY or len(placed) < MIN_PLACED * len(structure) or len(placed) < 3:
+        examples = ", ".join(
+            f"position {places[k] + 1}: {sequence[places[k]]} in the sequence, {structure.sequence[k]} "
+            f"(residue {structure.numbers[k]}) in the structure"
+            for k in placed[wrong][:3]
+        )
+        raise StructureError(
+            f"{structure.name}: chain {structure.chain_id or '(blank)'} is not this protein: "
+            f"{len(placed)} of its {len(structure)} residues align, {identity:.0%} of them equal"
+            + (f" ({examples})" if examples else "")
+            + f"; at least {MIN_IDENTITY:.0%} expected. Give the structure of this sequence, or another chain",
+            code="structure_mismatch",
+        )
+    result[places[placed[~wrong]]] = placed[~wrong]
+    return result
+
+
+def mismatches(structure: Structure, sequence: str) -> tuple[str, ...]:
+    """Where a structure that maps onto a sequence has another residue: ``"A82 is V (residue 82A)"``."""
+    places = place_residues(structure.sequence, structure.res_id, structure.ca, sequence.upper())
+    return tuple(
+        f"{sequence[place]}{place + 1} is {letter} (residue {structure.numbers[k]})"
+        for k, (place, letter) in enumerate(zip(places.tolist(), structure.sequence, strict=True))
+        if place >= 0 and letter != sequence[place].upper() and UNKNOWN not in (letter, sequence[place].upper())
+    )
+
+
+def place_residues(
+    observed: str, res_id: NDArray[np.int64], ca: NDArray[np.float64], full: str
+) -> NDArray[np.int64]:
+    """For each observed residue its 0-based place in `full`, ascending; -1 where it has none."""
+    shifted = _by_number(observed, res_id, full)
+    if shifted is not None:
+        return shifted
+    start = full.find(observed)
+    if start >= 0 and full.find(observed, start + 1) < 0:
+        return np.arange(start, start + len(observed), dtype=np.int64)
+    return _by_alignment(observed, ca, full)
+
+
+def _by_number(observed: str, res_id: NDArray[np.int64], full: str) -> NDArray[np.int64] | None:
+    """Places by residue number plus a constant, if all letters then match; number = position is tried first."""
+    if len(res_id) == 0 or np.any(np.diff(res_id) <= 0) or res_id[-1] - res_id[0] >= len(full):
+        return None
+    letters = np.frombuffer(full.encode(), dtype=np.uint8)
+    own = np.frombuffer(observed.encode(), dtype=np.uint8)
+    relative = res_id - res_id[0]
+    last = len(full) - 1 - int(relative[-1])
+    natural = int(res_id[0]) - 1
+    # The rarest test first: few shifts survive the first letters.
+    starts = np.arange(last + 1)
+    for offset, letter in zip(relative.tolist(), own.tolist(), strict=True):
+        if letter != ord(UNKNOWN):
+            there = letters[starts + offset]
+            starts = starts[(there == letter) | (there == ord(UNKNOWN))]
+            if not starts.size:
+                return None
+    start = natural if natural in starts else int(starts[0]) if starts.size == 1 else None
+    return None if start is None else relative + start
+
+
+def _by_alignment(observed: str, ca: NDArray[np.float64], full: str) -> NDArray[np.int64]:
+    """Global alignment; gaps in the observed chain are cheap only where the chain is broken."""
+    scoring = gemmi.AlignmentScoring()
+    scoring.match, scoring.mismatch = 1, -2
+    scoring.gapo, scoring.gape = -10, 0
+    # Opening a gap before observed residue k: nothing at the ends and at a break, much elsewhere.
+    step = np.linalg.norm(np.diff(ca, axis=0), axis=1)
+    inner = np.where(np.nan_to_num(step, nan=np.inf) > _BREAK, -1, -10)
+    opening = [0, *inner.tolist(), 0]
+    result = gemmi.align_string_sequences(list(full), list(observed), opening, scoring)
+    places = np.full(len(observed), -1, dtype=np.int64)
+    in_full = in_observed = 0
+    for count, kind in _cigar(result.cigar_str()):
+        if kind == "M":
+            places[in_observed : in_observed + count] = np.arange(in_full, in_full + count)
+        if kind in "MI":
+            in_full += count
+        if kind in "MD":
+            in_observed += count
+    return places
+
+
+def _cigar(text: str) -> Iterable[tuple[int, str]]:
+    number = ""
+    for letter in text:
+        if letter.isdigit():
+            number += letter
+        else:
+            yield int(number or "1"), letter
+            number = ""
+
+
+def wild_type_from_structure(
+    structure: Structure,
+    *,
+    name: str | None = None,
+    features: tuple[Feature, ...] = (),
+    records: tuple[Mapping[str, object], ...] = (),
+) -> WildType:
+    """The wild type a structure file describes.
+
+    Its sequence is the one the file states (SEQRES, polymer entity), unresolved residues
+    included; without one, the residues that have coordinates.
+    """
+    if structure.full_sequence is not None and structure.full_index is not None:
+        sequence = structure.full_sequence
+        index = np.full(len(sequence), -1, dtype=np.int64)
+        index[structure.full_index] = np.arange(len(structure))
+        # A residue that differs from the stated one (or is unknown there) has no place.
+        for place, k in enumerate(index.tolist()):
+            if k >= 0 and structure.sequence[k] != sequence[place] and structure.sequence[k] != UNKNOWN:
+                index[place] = -1
+    else:
+        sequence = structure.sequence
+        index = np.arange(len(structure), dtype=np.int64)
+    return WildType(
+        name=name or structure.name,
+        sequence=sequence,
+        structure=structure,
+        structure_index=index,
+        features=features,
+        records=records,
+        notes=structure.notes + _numbering_note(structure, index),
+    )
+
+
+def with_structure(
+    wild_type: WildType, structure: Structure, *, records: tuple[Mapping[str, object], ...] = ()
+) -> WildType:
+    """A wild type with this structure mapped onto its sequence.
+
+    Raises
+    ------
+    StructureError
+        Code ``structure_mismatch``, as `map_sequence`.
+    """
+    index = map_sequence(structure, wild_type.sequence)
+    notes = structure.notes
+    different = mismatches(structure, wild_type.sequence)
+    if different:
+        shown = "; ".join(different[:5]) + (f" and {len(different) - 5} more" if len(different) > 5 else "")
+        notes += (f"the structure differs from the sequence at {len(different)} positions: {shown}",)
+    resolved = int((index >= 0).sum())
+    if resolved < len(index):
+        notes += (f"the structure covers {resolved} of {len(index)} residues",)
+    return replace(
+        wild_type,
+        structure=structure,
+        structure_index=index,
+        records=wild_type.records + records,
+        notes=wild_type.notes + notes + _numbering_note(structure, index),
+    )
+
+
+def _numbering_note(structure: Structure, index: NDArray[np.int64]) -> tuple[str, ...]:
+    """Say so when the file's numbers are not the positions: users know one and type the other."""
+    places = np.flatnonzero(index >= 0)
+    if not places.size:
+        return ()
+    first, last = int(places[0]), int(places[-1])
+    same = all(structure.numbers[index[place]] == str(place + 1) for place in places.tolist())
+    if same:
+        return ()
+    return (
+        f"positions count from 1 on the sequence: position {first + 1} is residue "
+        f"{structure.numbers[index[first]]} of the file, position {last + 1} is residue "
+        f"{structure.numbers[index[last]]}",
+    )

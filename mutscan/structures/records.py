@@ -1,0 +1,280 @@
+"""The atoms of the first model of a file, one record each, before any choice is made.
+
+PDB lines are read column by column, because a tolerant parser turns damaged
+coordinate fields into numbers; mmCIF through gemmi's CIF reader.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import gemmi
+
+from mutscan.errors import StructureError
+
+
+class AtomRecord(NamedTuple):
+    """One ATOM or HETATM record. Coordinates in Å; `serial` is its line or row in the file."""
+
+    serial: int
+    het: bool
+    chain: str
+    block: int  # counts TER records, 0 in mmCIF
+    number: int
+    ins_code: str
+    residue: str
+    atom: str
+    altloc: str
+    element: str
+    x: float
+    y: float
+    z: float
+    occupancy: float
+    b_factor: float
+    label_seq: int | None
+
+
+@dataclass
+class AtomTable:
+    """What a file says about its first model.
+
+    `stated` holds for each chain the residue names of SEQRES or the polymer
+    entity; `plddt` for (chain, number, insertion code) the confidence that a
+    ModelCIF file gives per residue; `predicted_by` the words by which the
+    file calls itself a model.
+    """
+
+    atoms: list[AtomRecord]
+    n_models: int = 1
+    stated: dict[str, list[str]] = field(default_factory=dict)
+    plddt: dict[tuple[str, int, str], float] = field(default_factory=dict)
+    predicted_by: str | None = None
+    is_mmcif: bool = False
+
+
+_PREDICTORS = (
+    "ALPHAFOLD", "ALPHA FOLD", "ESMFOLD", "COLABFOLD", "OMEGAFOLD", "OPENFOLD", "ROSETTAFOLD", "HELIXFOLD",
+    "BOLTZ", "CHAI-1", "PROTENIX",
+)  # fmt: skip
+
+
+def predictor_in(text: str) -> str | None:
+    """The name of a structure predictor that reports pLDDT, if `text` mentions one."""
+    upper = text.upper()
+    return next((name for name in _PREDICTORS if name in upper), None)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+_LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def _residue_number(text: str) -> int:
+    """Columns 23-26: decimal, or hybrid-36 (``A000`` = 10000) past 9999."""
+    try:
+        return int(text)
+    except ValueError:
+        word = text.strip()
+        if len(word) == 4 and word.isalnum() and word[0].isalpha() and word.isascii():
+            lower = word[0].islower()
+            value = 0
+            for letter in word.upper():
+                value = value * 36 + _LETTERS.index(letter)
+            return value - 10 * 36**3 + 10**4 + (26 * 36**3 if lower else 0)
+        raise
+
+
+def parse_pdb(text: str, name: str) -> AtomTable:
+    """Read PDB text; coordinates that are no numbers are kept as NaN and judged later."""
+    table = AtomTable([])
+    head: list[str] = []
+    block, models = 0, 0
+    for serial, line in enumerate(text.split("\n"), start=1):
+        kind = line[:6]
+        if kind in ("ATOM  ", "HETATM"):
+            if models > 1:
+                continue
+            if len(line) < 54:
+                raise StructureError(
+                    f"{name}, line {serial}: the line ends before column 54 where the coordinates end; "
+                    "the file is cut off or is not in PDB format"
+                )
+            try:
+                number = _residue_number(line[22:26])
+            except ValueError as error:
+                raise StructureError(
+                    f"{name}, line {serial}: residue number {line[22:26]!r} in columns 23-26 is no number"
+                ) from error
+            occupancy, b_factor = _number(line[54:60]), _number(line[60:66])
+            table.atoms.append(
+                AtomRecord(
+                    serial,
+                    kind == "HETATM",
+                    line[20:22].strip(),
+                    block,
+                    number,
+                    line[26].strip(),
+                    line[17:20].strip().upper(),
+                    line[12:16].strip().upper().replace("*", "'"),
+                    line[16].strip(),
+                    line[76:78].strip().upper(),
+                    _number(line[30:38]),
+                    _number(line[38:46]),
+                    _number(line[46:54]),
+                    occupancy if math.isfinite(occupancy) else 1.0,
+                    b_factor if math.isfinite(b_factor) else 0.0,
+                    None,
+                )
+            )
+        elif kind == "MODEL ":
+            models += 1
+        elif kind.startswith("TER"):
+            block += 1
+        elif kind == "SEQRES":
+            table.stated.setdefault(line[11].strip(), []).extend(line[19:70].upper().split())
+        elif kind in ("HEADER", "TITLE ", "COMPND", "SOURCE", "REMARK", "EXPDTA", "AUTHOR", "KEYWDS"):
+            # References may cite a predictor in an experimental entry.
+            if kind != "REMARK" or line[6:10].strip() in ("", "0", "1", "2", "3", "99", "220"):
+                head.append(line)
+    table.n_models = max(models, 1)
+    table.predicted_by = predictor_in(" ".join(head))
+    if any(line.startswith("EXPDTA") and "THEORETICAL" not in line.upper() for line in head):
+        table.predicted_by = None
+    return table
+
+
+_ATOM_SITE = (
+    "group_PDB", "?auth_asym_id", "label_asym_id", "?auth_seq_id", "?label_seq_id", "?pdbx_PDB_ins_code",
+    "?auth_comp_id", "label_comp_id", "label_atom_id", "?label_alt_id", "?type_symbol",
+    "Cartn_x", "Cartn_y", "Cartn_z", "?occupancy", "?B_iso_or_equiv", "?pdbx_PDB_model_num",
+    "?label_entity_id",
+)  # fmt: skip
+
+
+def parse_mmcif(text: str, name: str) -> AtomTable:
+    """Read mmCIF text through gemmi's CIF reader."""
+    try:
+        document = gemmi.cif.read_string(text)
+    except (ValueError, RuntimeError) as error:
+        raise StructureError(
+            f"{name}: not valid mmCIF ({' '.join(str(error).split())}); the file may be cut off, get it again"
+        ) from error
+    block = next((one for one in document if one.find_loop("_atom_site.Cartn_x")), None)
+    if block is None:
+        raise StructureError(f"{name}: has no _atom_site loop; expected a structure in mmCIF")
+    rows = block.find("_atom_site.", list(_ATOM_SITE))
+    if not rows:
+        raise StructureError(
+            f"{name}: its _atom_site loop lacks one of group_PDB, label_asym_id, label_comp_id, "
+            "label_atom_id, Cartn_x/y/z"
+        )
+    table = AtomTable([], is_mmcif=True)
+    models: list[str] = []
+    entity_of: dict[str, str] = {}
+    author: dict[tuple[str, int], tuple[str, int, str]] = {}
+    as_string, as_number = gemmi.cif.as_string, gemmi.cif.as_number
+
+    def word(row: gemmi.cif.Table.Row, column: int, instead: str = "") -> str:
+        if not row.has(column):
+            return instead
+        value: str = as_string(row[column])
+        return value if value else instead
+
+    for serial, row in enumerate(rows, start=1):
+        model = word(row, 16, "1")
+        if model not in models:
+            models.append(model)
+        if model != models[0]:
+            continue
+        label_asym = word(row, 2)
+        chain = word(row, 1, label_asym)
+        label_seq = word(row, 4)
+        number_text = word(row, 3, label_seq)
+        try:
+            number = int(number_text)
+            place = int(label_seq) if label_seq else None
+        except ValueError as error:
+            raise StructureError(
+                f"{name}, atom {serial}: residue number {number_text!r} / {label_seq!r} is no whole number"
+            ) from error
+        ins_code = word(row, 5)
+        occupancy = as_number(row[14]) if row.has(14) else 1.0
+        b_factor = as_number(row[15]) if row.has(15) else 0.0
+        table.atoms.append(
+            AtomRecord(
+                serial,
+                word(row, 0) == "HETATM",
+                chain,
+                0,
+                number,
+                ins_code,
+                word(row, 7, word(row, 6)).upper(),
+                word(row, 8).upper(),
+                word(row, 9),
+                word(row, 10).upper(),
+                as_number(row[11]),
+                as_number(row[12]),
+                as_number(row[13]),
+                occupancy if math.isfinite(occupancy) else 1.0,
+                b_factor if math.isfinite(b_factor) else 0.0,
+                place,
+            )
+        )
+        if place is not None:
+            entity_of.setdefault(chain, word(row, 17))
+            author.setdefault((label_asym, place), (chain, number, ins_code))
+    table.n_models = max(len(models), 1)
+    _stated_sequences(block, table, entity_of)
+    _model_quality(block, table, author)
+    return table
+
+
+def _stated_sequences(block: gemmi.cif.Block, table: AtomTable, entity_of: dict[str, str]) -> None:
+    sequences: dict[str, dict[int, str]] = {}
+    for entity, number, residue in block.find("_entity_poly_seq.", ["entity_id", "num", "mon_id"]):
+        # Of a heterogeneous place the first name counts.
+        sequences.setdefault(gemmi.cif.as_string(entity), {}).setdefault(
+            gemmi.cif.as_int(number), gemmi.cif.as_string(residue).upper()
+        )
+    for chain, entity in entity_of.items():
+        places = sequences.get(entity)
+        if places and sorted(places) == list(range(1, len(places) + 1)):
+            table.stated[chain] = [places[k] for k in range(1, len(places) + 1)]
+
+
+def _model_quality(
+    block: gemmi.cif.Block, table: AtomTable, author: dict[tuple[str, int], tuple[str, int, str]]
+) -> None:
+    """PLDDT per residue as ModelCIF states it (``_ma_qa_metric``)."""
+    metrics = {
+        gemmi.cif.as_string(row[0])
+        for row in block.find("_ma_qa_metric.", ["id", "mode", "name", "?type"])
+        if gemmi.cif.as_string(row[1]).lower() == "local"
+        and "plddt" in (gemmi.cif.as_string(row[2]) + (row[3] if row.has(3) else "")).lower()
+    }
+    if metrics:
+        table.predicted_by = "ModelCIF"
+    for asym, place, metric, value in block.find(
+        "_ma_qa_metric_local.", ["label_asym_id", "label_seq_id", "metric_id", "metric_value"]
+    ):
+        where = author.get((gemmi.cif.as_string(asym), gemmi.cif.as_int(place, 0)))
+        if gemmi.cif.as_string(metric) in metrics and where is not None:
+            table.plddt[where] = gemmi.cif.as_number(value)
+    if table.predicted_by is None and not block.find_loop("_exptl.method") and not _has_experiment(block):
+        words = " ".join(
+            gemmi.cif.as_string(block.find_value(tag) or "")
+            for tag in ("_struct.title", "_entry.id", "_struct.pdbx_descriptor")
+        )
+        table.predicted_by = predictor_in(words)
+
+
+def _has_experiment(block: gemmi.cif.Block) -> bool:
+    method = block.find_value("_exptl.method")
+    return method is not None and "THEORETICAL" not in gemmi.cif.as_string(method).upper()
