@@ -1,0 +1,457 @@
+"""From what people write to a `Variant`: short form, HGVS, reference prefixes, several changes in one mutant.
+
+Nothing is guessed: text that reads in two ways is refused with the spelling that reads in one. All
+patterns are anchored and without nested repeats, so that time grows with the length of the text only.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NoReturn
+
+from mutscan.errors import VariantError
+from mutscan.residues import AMBIGUOUS
+from mutscan.variants.variant import (
+    NOT_STATED,
+    THREE_LETTER_NAMES,
+    InFrameIndel,
+    Substitution,
+    Variant,
+)
+
+LONGEST_TEXT: Final = 100_000
+"""Characters; longer lines are no variants."""
+
+_JOINERS: Final = ";:/+"
+_STOP: Final = "*"
+_ONE_LETTER: Final[dict[str, str]] = {
+    **{three.upper(): one for one, three in THREE_LETTER_NAMES.items()},
+    "TER": _STOP,
+    "STOP": _STOP,
+}
+_CLOSING: Final = {"(": ")", "[": "]"}
+_NUCLEOTIDES: Final = frozenset("acgtun")
+_EXPECTED: Final = (
+    "expected a substitution such as R175H or p.Arg175His, or an in-frame indel such as p.Lys120del"
+)
+
+# UniProt (isoform, version), RefSeq (with ClinVar's gene), Ensembl, LRG, CCDS, UniParc, FASTA-style ids.
+# None of them can be a substitution.
+_ACCESSION: Final = re.compile(
+    r"""(?: [OPQ][0-9][A-Z0-9]{3}[0-9] (?:-[0-9]{1,3})? (?:\.[0-9]{1,4})?
+        |   [A-NR-Z][0-9](?:[A-Z][A-Z0-9]{2}[0-9]){1,2} (?:-[0-9]{1,3})? (?:\.[0-9]{1,4})?
+        |   [ANWXYZ][CGMPRTW]_[0-9]{4,12} (?:\.[0-9]{1,3})? (?:\([A-Z0-9-]{1,30}\))?
+        |   ENS[A-Z]{0,6}[PTG][0-9]{6,15} (?:\.[0-9]{1,3})?
+        |   LRG_[0-9]{1,5}(?:[pt][0-9]{1,3})? | CCDS[0-9]{1,8}(?:\.[0-9]{1,3})? | UPI[0-9A-F]{10}
+        |   (?:sp|tr)\|[A-Z0-9-]{6,15}\|[A-Z0-9_]{0,20}
+        )""",
+    re.VERBOSE | re.IGNORECASE | re.ASCII,
+)
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.()|-]{0,99}+", re.ASCII)
+_DNA: Final = re.compile(r"[cgmnro]\.", re.ASCII)
+_CLINVAR: Final = re.compile(r"([^\s:]++):[cgmnr]\.\S++\s++\((p\.\S++)")
+_HEAD: Final = re.compile(
+    r"(\*|[A-Za-z]++)([0-9]++)(?:_(\*|[A-Za-z]++)([0-9]++))?+(.*+)", re.ASCII | re.DOTALL
+)
+_FRAMESHIFT: Final = re.compile(r"(?:[A-Z]|\*|[A-Za-z]{3})?fs", re.ASCII)
+_EXTENSION: Final = re.compile(r"(?:[A-Z]|\*|[A-Za-z]{3})?ext", re.ASCII)
+_EDIT: Final = re.compile(r"dup|delins|del|ins", re.ASCII)
+_SLIP: Final = re.compile(
+    r"[A-Za-z][0-9]+[A-Za-z]{0,3} | [0-9]+[A-Za-z]? | [A-Za-z]{2}[0-9]+[A-Za-z]
+    | [A-Za-z]{3}[0-9]+[A-Za-z]{2,3}",
+    re.ASCII | re.VERBOSE,
+)
+"""A substitution with a slip of the pen (``R175``, ``175H``, ``RA175H``, ``Arq175His``)."""
+
+
+def parse_variant(text: str) -> Variant:
+    """Read one variant: ``R175H``, ``p.Arg175His``, ``P04637:p.R175H``, ``R175H;R248Q``, ``p.Lys120del``.
+
+    Three-letter codes are read in any case. One-letter codes are upper case; lower case is read for a
+    substitution unless it could as well be a change of DNA (``g12c``). Several substitutions in one mutant
+    are joined by ``;`` ``:`` ``/`` or ``+``, also as HGVS alleles (``p.[Arg175His;Arg248Gln]``). In-frame
+    deletions, insertions, duplications and delins stand alone.
+
+    Parameters
+    ----------
+    text : str
+        One variant. A reference prefix is read and dropped, see `split_reference`.
+
+    Returns
+    -------
+    Variant
+        As written: that it fits a wild type is for `Variant.check` to say.
+
+    Raises
+    ------
+    VariantError
+        ``bad_variant`` for what cannot be read; ``synonymous``; ``unsupported_variant`` for stop,
+        frameshift, loss of start, extension, DNA, uncertain changes and residues that are none of the 20;
+        ``position_out_of_range`` for position 0 and absurd ones.
+
+    Examples
+    --------
+    >>> str(parse_variant("P04637:p.[Arg248Gln;Arg175His]"))
+    'R175H;R248Q'
+    """
+    _, rest = split_reference(text)
+    return _Reader(text).variant(rest)
+
+
+def split_reference(text: str) -> tuple[str | None, str]:
+    """Take the reference prefix off a variant.
+
+    ``:`` separates a reference from its variant, and joins substitutions: what stands before it is a
+    reference when it is a database accession, or when it cannot be a substitution. Before ``/`` or a
+    blank, only an accession is a reference.
+
+    Parameters
+    ----------
+    text : str
+        ``P04637:p.R175H``, ``TP53:R175H``, ``NP_000537.3:p.Arg175His``, or ClinVar's
+        ``NM_000546.6(TP53):c.524G>A (p.Arg175His)``.
+
+    Returns
+    -------
+    reference : str or None
+        As written; of ``sp|P04637|P53_HUMAN`` the accession.
+    rest : str
+        The variant without it.
+
+    Raises
+    ------
+    VariantError
+        ``bad_variant`` when the text names two references, or when the prefix reads as reference and as
+        substitution (``T4L:p.A42K``).
+
+    Examples
+    --------
+    >>> split_reference("P04637:p.R175H"), split_reference("R175H:R248Q")
+    (('P04637', 'p.R175H'), (None, 'R175H:R248Q'))
+    """
+    reader = _Reader(text)
+    text = text.strip()
+    clinvar = _CLINVAR.fullmatch(text)
+    if clinvar and clinvar[2].endswith(")"):
+        return clinvar[1], clinvar[2][:-1]
+    found: str | None = None
+    kept: list[str] = []
+    begin = 0
+    for match in re.finditer(f"[{_JOINERS}]|\\Z", text):
+        piece, joiner = text[begin : match.start()].strip(), match[0]
+        begin = match.end()
+        words = piece.split(None, 1)
+        if len(words) == 2 and _ACCESSION.fullmatch(words[0]):
+            reference, rest = words[0], words[1] + joiner
+        elif joiner in (":", "/") and reader.is_reference(piece, joiner, text[begin : begin + 8].lstrip()):
+            reference, rest = piece, ""
+        else:
+            kept.append(piece + joiner)
+            continue
+        if found is None and kept:
+            reader.refuse(f"{_quote(reference)} names a protein, and stands after a change; put it first")
+        if found not in (None, reference):
+            reader.refuse(f"names two proteins, {found} and {reference}; one variant belongs to one protein")
+        found = reference
+        kept.append(rest)
+    if found is not None and "|" in found:
+        found = found.split("|")[1]
+    return found, "".join(kept)
+
+
+class _Reader:
+    """Reads the parts of one text, and quotes the text in errors."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        if len(text) > LONGEST_TEXT:
+            self.refuse(f"{len(text)} characters are no variant; {_EXPECTED}; full sequences go in as FASTA")
+
+    def refuse(self, reason: str, code: str = "bad_variant") -> NoReturn:
+        raise VariantError(f"{_quote(self.text)}: {reason}", code=code)
+
+    def unsupported(self, what: str) -> NoReturn:
+        raise VariantError(
+            f"{_quote(self.text)} {what}; only substitutions and in-frame indels are scored",
+            code="unsupported_variant",
+        )
+
+    # --- reference ---------------------------------------------------------------------------------
+
+    def is_reference(self, name: str, joiner: str, after: str) -> bool:
+        """Whether `name` before `joiner` names a protein; `after` is the beginning of what follows."""
+        if _ACCESSION.fullmatch(name):
+            return True
+        if joiner == "/" or not _NAME.fullmatch(name) or name[:2] in ("p.", "P.") or _DNA.match(name):
+            return False
+        explicit = after[:2] in ("p.", "P.")
+        if _reads_as_change(name):
+            if explicit:
+                self.refuse(
+                    f"{name!r} reads as the name of a protein and as a change; write ';' between changes, "
+                    "or leave the name out"
+                )
+            return False
+        if explicit or _DNA.match(after):
+            return True
+        # A substitution with a slip of the pen is not to pass for the name of a protein.
+        if _SLIP.fullmatch(name) or any(map(_reads_as_change, name.split("_"))):
+            self.refuse(
+                f"{name!r} before ':' is no substitution such as R175H and no accession; if it names the "
+                f"protein, write '{name}:p.' and then the change"
+            )
+        return True
+
+    # --- the whole ---------------------------------------------------------------------------------
+
+    def variant(self, body: str) -> Variant:
+        body = self.unwrap(body.replace("%3D", "=").replace("%3d", "="))  # VEP writes = so
+        if not body:
+            self.refuse(f"nothing to read; {_EXPECTED}")
+        if _DNA.match(body):
+            self.unsupported("is a change of DNA or RNA; give the protein's, such as p.Arg175His")
+        if "(;)" in body or "];[" in body or ");(" in body:
+            self.unsupported("describes two copies of a gene, thus two proteins; give one a line")
+        items = [self.unwrap(item) for item in re.split(f"[{_JOINERS}]", body)]
+        changes = [self.change(item) for item in items]
+        if len(changes) == 1:
+            (change,) = changes
+            if change is None:
+                raise VariantError(
+                    f"{_quote(self.text)} is synonymous: no residue changes, there is nothing to score",
+                    code="synonymous",
+                )
+            return Variant(indel=change) if isinstance(change, InFrameIndel) else Variant(change)
+        at: dict[int, Substitution] = {}
+        for item, change in zip(items, changes, strict=True):
+            if change is None:
+                self.refuse(f"{_quote(item)} changes nothing; leave it out")
+            if isinstance(change, InFrameIndel):
+                self.unsupported(f"joins an indel, {_quote(item)}, with another change")
+            for one in change:
+                other = at.setdefault(one.position, one)
+                if other is not one:
+                    self.refuse(
+                        f"two substitutions at position {one.position}, {other} and {one}; one mutant holds "
+                        "one residue there: leave one out, or give each a line"
+                    )
+        return Variant(tuple(at.values()))
+
+    def unwrap(self, text: str) -> str:
+        """Take ``p.``, brackets and blanks off: ``p.(Arg175His)`` -> ``Arg175His``."""
+        text = text.strip()
+        for _ in range(4):  # p.[(p.Arg175His)] and no more
+            if text[:2] in ("p.", "P."):
+                text = text[2:]
+            elif text[:1] in _CLOSING and text.find(_CLOSING[text[0]]) == len(text) - 1:
+                text = text[1:-1].strip()
+        return text
+
+    # --- one change --------------------------------------------------------------------------------
+
+    def change(self, item: str) -> tuple[Substitution, ...] | InFrameIndel | None:
+        """Read one item: substitutions, an indel, or None when it is synonymous."""
+        if item == "=":
+            return None
+        if item in ("0", "0?", "?"):
+            self.unsupported("makes no protein, or an unknown one")
+        match = _HEAD.fullmatch(item)
+        if match is None:
+            self.refuse_unread(item)
+        letters, digits, letters_2, digits_2, tail = match.groups()
+        if _FRAMESHIFT.match(tail):
+            self.unsupported("is a frameshift")
+        if _EXTENSION.match(tail):
+            self.unsupported("is an extension")
+        if "?" in tail or "^" in tail:
+            self.unsupported("leaves open what the protein becomes")
+        edit = _EDIT.match(tail)
+        if edit:
+            residues, count = self.range(item, letters, digits, letters_2 or letters, digits_2 or digits)
+            if "*" in residues:
+                self.unsupported("reaches into the stop codon")
+            three = len(letters) > 1
+            stated, inserted = self.edited(edit[0], tail[edit.end() :], three=three)
+            return self.indel(item, edit[0], self.position(digits), residues, count, stated, inserted)
+        if letters_2 is not None:
+            self.refuse(f"a range goes with del, dup, ins or delins; read {_quote(tail)} after it")
+        if tail == "=":
+            self.residue(letters)
+            self.position(digits)
+            return None
+        return self.substitution(letters, digits, tail)
+
+    def substitution(self, letters: str, digits: str, tail: str) -> tuple[Substitution, ...] | None:
+        if not tail:
+            if letters[:3].lower() == "del":
+                self.refuse("a deletion is written F508del, with residue and position first")
+            self.refuse(f"does not say what {letters}{digits} becomes; {_EXPECTED}")
+        if len(letters) == len(tail) == 1 and tail.isalpha() and (letters + tail) != (letters + tail).upper():
+            upper = f"{letters}{digits}{tail}".upper()
+            if letters.isupper() or tail.isupper():
+                self.refuse(f"mixes upper and lower case; write {upper}")
+            if {letters, tail} <= _NUCLEOTIDES:
+                self.refuse(f"in lower case this could be a change of DNA; write {upper} for the protein's")
+            letters, tail = letters.upper(), tail.upper()
+        wild_type = self.residue(letters)
+        position = self.position(digits)
+        if tail[0] in "[(":
+            self.unsupported("is a repeat of unknown place, or an uncertain residue")
+        if not _is_code(tail) or (len(tail) > 1 and tail.upper() not in _ONE_LETTER):
+            self.refuse_tail(f"{letters}{digits}", tail)
+        mutant = self.residue(tail)
+        if mutant == wild_type:
+            return None
+        if wild_type == _STOP:
+            self.unsupported("takes the stop codon away (an extension)")
+        if mutant == _STOP:
+            self.unsupported("is a stop")
+        if mutant in AMBIGUOUS:
+            also = "a stop or unknown" if mutant == "X" else THREE_LETTER_NAMES[mutant]
+            self.unsupported(f"makes the residue {mutant} ({also}), none of the 20 standard ones")
+        return (Substitution(position, wild_type, mutant),)
+
+    def range(self, item: str, letters: str, digits: str, letters_2: str, digits_2: str) -> tuple[str, int]:
+        """First and last residue of a range, and how many there are; one residue is its own range."""
+        if (len(letters) > 1) != (len(letters_2) > 1) and _STOP not in (letters, letters_2):
+            self.refuse("mixes one- and three-letter codes; write all in one of them")
+        residues = self.residue(letters) + self.residue(letters_2)
+        start, end = self.position(digits), self.position(digits_2)
+        named_once = letters_2 is letters and digits_2 is digits
+        if start > end or (start == end and not named_once):
+            self.refuse(
+                f"the range {_quote(item)} does not run forward; expected such as K120_R122del, K120del"
+            )
+        if end - start >= LONGEST_TEXT:
+            self.refuse("no protein is as long as this range", "position_out_of_range")
+        return residues, end - start + 1
+
+    def edited(self, edit: str, text: str, *, three: bool) -> tuple[str, str]:
+        """Residues stated as deleted or duplicated, and as inserted, after the word `edit`."""
+        if edit in ("ins", "delins"):
+            return "", self.residues(text, three=three)
+        step = 3 if three else 1
+        place = next((i for i in range(0, len(text), step) if text[i : i + 3] == "ins"), None)
+        if edit == "dup" or place is None:
+            return (self.residues(text, three=three) if text else ""), ""
+        return self.residues(text[:place], three=three), self.residues(text[place + 3 :], three=three)
+
+    def indel(
+        self, item: str, edit: str, start: int, ends: str, count: int, stated: str, inserted: str
+    ) -> tuple[Substitution, ...] | InFrameIndel | None:
+        masked = ends[0] if count == 1 else ends[0] + NOT_STATED * (count - 2) + ends[1]
+        if stated and (len(stated) != count or stated[0] != ends[0] or stated[-1] != ends[-1]):
+            self.refuse(
+                f"names {count} residue(s) by position and {_quote(stated)} by letter; they must agree"
+            )
+        residues = stated or masked
+        end = start + count - 1
+        if inserted:
+            if _STOP in inserted:
+                self.unsupported("inserts a stop")
+            foreign = next((letter for letter in inserted if letter in AMBIGUOUS), None)
+            if foreign:
+                self.unsupported(f"inserts {foreign}, which is none of the 20 standard residues")
+        if edit == "dup":
+            return InFrameIndel(end + 1, end, "", residues, duplication=True)
+        if edit == "ins":
+            if count != 2:
+                self.refuse("an insertion goes between two neighbours; expected such as K120_S121insA")
+            return InFrameIndel(end, start, "", inserted, ends)
+        if len(inserted) == count and NOT_STATED not in residues:
+            changed = [
+                (start + i, a, b) for i, (a, b) in enumerate(zip(residues, inserted, strict=True)) if a != b
+            ]
+            return tuple(Substitution(*one) for one in changed) or None
+        return InFrameIndel(start, end, residues, inserted)
+
+    # --- letters and numbers -----------------------------------------------------------------------
+
+    def residue(self, code: str) -> str:
+        """One letter of a one- or three-letter code; ``*`` for a stop."""
+        if code == _STOP or (len(code) == 1 and code.isupper()):
+            return code
+        if len(code) == 1:
+            self.refuse(f"one-letter codes are upper case; write {code.upper()} for {code}")
+        letter = _ONE_LETTER.get(code.upper())
+        if letter is None:
+            chain = "; a chain letter does not belong here (R175H, not RA175H)" if len(code) == 2 else ""
+            self.refuse(f"{_quote(code)} is no residue{chain}; {_EXPECTED}")
+        return letter
+
+    def residues(self, text: str, *, three: bool) -> str:
+        """Read a stretch of residues, all in three-letter or all in one-letter codes."""
+        if not text:
+            self.refuse("does not say which residues are inserted; expected such as K120_S121insA")
+        if not re.fullmatch(r"[A-Za-z*]++", text, re.ASCII):
+            self.unsupported(f"names residues as {_quote(text)}, unknown or uncertain ones")
+        if three:
+            text = text.replace(_STOP, "Ter")
+            if len(text) % 3:
+                self.refuse(f"{_quote(text)} are not three-letter codes, as before in the text")
+            return "".join(self.residue(text[i : i + 3]) for i in range(0, len(text), 3))
+        text = text.replace("Ter", _STOP)
+        if text != text.upper():
+            self.refuse(f"{_quote(text)} are not one-letter codes in upper case, as before in the text")
+        return text
+
+    def position(self, digits: str) -> int:
+        digits = digits.lstrip("0")
+        if not digits:
+            self.refuse("position 0; positions count from 1, the first residue", "position_out_of_range")
+        if len(digits) > 9:
+            self.refuse(
+                f"a position of {len(digits)} digits is past the end of any protein", "position_out_of_range"
+            )
+        return int(digits)
+
+    # --- what went wrong ---------------------------------------------------------------------------
+
+    def refuse_tail(self, head: str, tail: str) -> NoReturn:
+        if "," in tail or "_" in tail or any(map(str.isspace, tail)):
+            self.refuse(
+                f"read {_quote(tail)} after {head}; write several substitutions of one mutant with ';' "
+                "(R175H;R248Q), and other mutants on lines of their own"
+            )
+        if tail[:3].lower() in ("del", "ins", "dup"):
+            self.refuse(f"read {_quote(tail)} after {head}; write del, ins, dup and delins in lower case")
+        self.refuse(f"read {_quote(tail)} after {head}, which is no residue; {_EXPECTED}")
+
+    def refuse_unread(self, item: str) -> NoReturn:
+        if not item:
+            self.refuse(
+                "nothing between two joiners; expected substitutions joined by ';', such as R175H;R248Q"
+            )
+        if item[0] in _CLOSING and _CLOSING[item[0]] in item:
+            self.unsupported("puts an uncertain place in brackets")
+        if set(item) & set("[]()"):
+            self.refuse(f"brackets do not match; {_EXPECTED}")
+        if item[0] in "Δ∆" or item[:3].lower() == "del":
+            self.refuse("a deletion is written F508del, with residue and position first")
+        if item[0].isdigit():
+            self.refuse(f"the wild-type residue is missing before the position; {_EXPECTED}")
+        if len(item) >= 20 and item.isalpha():
+            self.refuse(f"looks like a sequence; {_EXPECTED}; full mutant sequences go in as FASTA")
+        self.refuse(_EXPECTED)
+
+
+def _is_code(text: str) -> bool:
+    return text == _STOP or (
+        text.isascii() and text.isalpha() and (len(text) in (1, 3) or text.upper() == "STOP")
+    )
+
+
+def _reads_as_change(text: str) -> bool:
+    match = _HEAD.fullmatch(text)
+    if match is None:
+        return False
+    letters, _, letters_2, _, tail = match.groups()
+    if any(len(code) > 1 and code.upper() not in _ONE_LETTER for code in (letters, letters_2 or "*")):
+        return False
+    if _EDIT.match(tail) or _FRAMESHIFT.match(tail) or _EXTENSION.match(tail):
+        return True
+    return letters_2 is None and _is_code(tail) and (len(tail) == 1 or tail.upper() in _ONE_LETTER)
+
+
+def _quote(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
