@@ -92,7 +92,8 @@ class _EncoderLayer(nn.Module):
             query, key, value, attn_mask=attend, dropout_p=self.dropout if self.training else 0.0
         )
         x = x + self.drop(self.attention_output(mixed.transpose(1, 2).reshape(batch, length, d)))
-        return x + self.drop(self.feed_forward(self.feed_forward_norm(x)))
+        transformed: Tensor = self.drop(self.feed_forward(self.feed_forward_norm(x)))
+        return x + transformed
 
 
 class SiameseNet(nn.Module):

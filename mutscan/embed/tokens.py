@@ -1,0 +1,170 @@
+"""From residues to token numbers, for the two families of encoders.
+
+Both vocabularies hold one token per residue, so a table of 256 entries is all there is to
+tokenising; it is filled once from the checkpoint's own vocabulary and checked there.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from mutscan.errors import CheckpointError
+from mutscan.residues import AMBIGUOUS, STANDARD, UNKNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+ESM_VOCABULARY: Final[tuple[str, ...]] = (
+    "<cls>", "<pad>", "<eos>", "<unk>",
+    *"LAGVSERTIDPKQNFYMHWCXBUZO.-",
+    "<null_1>", "<mask>",
+)  # fmt: skip
+"""The 33 tokens of ESM-2 in order; used where a checkpoint brings no vocab.txt."""
+
+SENTENCEPIECE_SPACE: Final = "\N{LOWER ONE EIGHTH BLOCK}"
+"""How sentencepiece writes the space before a residue."""
+
+_STRIPPED: Final = str.maketrans("", "", "-. \t\r\n\f\v")
+
+
+def clean(sequence: str) -> str:
+    """Prepare a sequence for an encoder; the embedding has one row for each letter left.
+
+    Gaps, white space and a trailing ``*`` go, letters become upper case, and what is none of
+    the 20 standard residues (``U Z O B J``) becomes ``X`` (ProtT5's own rule; kept for ESM too).
+
+    Raises
+    ------
+    ValueError
+        If nothing is left, or for a character that is no residue.
+
+    Examples
+    --------
+    >>> clean("mkt-u*")
+    'MKTX'
+    """
+    text = sequence.translate(_STRIPPED).rstrip("*").upper()
+    if not text:
+        raise ValueError("cannot embed an empty sequence")
+    for letter in set(text):
+        if letter in AMBIGUOUS:
+            text = text.replace(letter, UNKNOWN)
+        elif letter not in STANDARD:
+            raise ValueError(f"character {letter!r} at {text.index(letter) + 1} of a sequence is no residue")
+    return text
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """How a family writes a protein: token of each residue, what stands before and behind.
+
+    Parameters
+    ----------
+    ids : int array, shape (256,)
+        Token number by character code, -1 where there is none.
+    before, behind : tuple of int
+        Tokens round the residues: ESM ``<cls>`` ... ``<eos>``, T5 only ``</s>`` behind.
+    pad : int
+    """
+
+    ids: NDArray[np.int64]
+    before: tuple[int, ...]
+    behind: tuple[int, ...]
+    pad: int
+
+    def encode(self, sequence: str) -> NDArray[np.int64]:
+        """Token numbers of a clean sequence of L residues, shape (len(before) + L + len(behind),)."""
+        residues = self.ids[np.frombuffer(sequence.encode("ascii"), dtype=np.uint8)]
+        return np.concatenate((np.array(self.before, np.int64), residues, np.array(self.behind, np.int64)))
+
+
+def _table(ids: Mapping[str, int], where: Path) -> NDArray[np.int64]:
+    missing = [letter for letter in STANDARD + UNKNOWN if letter not in ids]
+    if missing:
+        raise CheckpointError(
+            f"{where}: the vocabulary has no token for {' '.join(missing)}; expected one for each of the "
+            "20 standard residues and X. Is this a protein encoder?"
+        )
+    table = np.full(256, -1, dtype=np.int64)
+    for letter in STANDARD + UNKNOWN:
+        table[ord(letter)] = ids[letter]
+    return table
+
+
+def esm_tokens(directory: Path) -> Tokens:
+    """Tokens of an ESM checkpoint: its vocab.txt, else the vocabulary of ESM-2."""
+    path = directory / "vocab.txt"
+    words: tuple[str, ...] = ESM_VOCABULARY
+    if path.is_file():
+        words = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    ids = {word: number for number, word in enumerate(words)}
+    missing = [word for word in ("<cls>", "<pad>", "<eos>") if word not in ids]
+    if missing:
+        raise CheckpointError(f"{path}: no {', '.join(missing)}; expected the vocabulary of an ESM model")
+    return Tokens(_table(ids, path), (ids["<cls>"],), (ids["<eos>"],), ids["<pad>"])
+
+
+def t5_tokens(directory: Path) -> Tokens:
+    """Tokens of a ProtT5 checkpoint, from its sentencepiece model or its tokenizer.json.
+
+    ProtT5 reads residues separated by spaces, so the token of a residue is that of ``▁A``
+    (a space and the letter), and ``</s>`` ends the protein.
+    """
+    path = directory / "spiece.model"
+    if not path.is_file():
+        return _t5_tokens_from_json(directory / "tokenizer.json")
+    import sentencepiece
+
+    pieces = sentencepiece.SentencePieceProcessor()
+    try:
+        pieces.load(str(path))
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path}: not a sentencepiece model, or damaged; fetch the encoder again"
+        ) from error
+    ids = {}
+    for letter in STANDARD + UNKNOWN:
+        found = pieces.encode(letter)
+        if len(found) == 1 and found[0] != pieces.unk_id():
+            ids[letter] = int(found[0])
+    table = _table(ids, path)
+    # Unigram models may join or split pieces in context; a protein must stay one token per residue.
+    spaced = pieces.encode(" ".join(STANDARD + UNKNOWN))
+    if list(spaced) != [ids[letter] for letter in STANDARD + UNKNOWN]:
+        raise CheckpointError(
+            f"{path}: spaced residues do not become one token each; expected ProtT5's model"
+        )
+    pad = pieces.pad_id() if pieces.pad_id() >= 0 else 0
+    return Tokens(table, (), (pieces.eos_id(),), pad)
+
+
+def _t5_tokens_from_json(path: Path) -> Tokens:
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path.parent}: neither spiece.model nor tokenizer.json; a T5 encoder needs its vocabulary there"
+        )
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        listed = document["model"]["vocab"]
+        words = [entry[0] for entry in listed]
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise CheckpointError(
+            f"{path}: cannot be read as a unigram tokenizer; fetch the encoder again"
+        ) from error
+    numbers = {word: number for number, word in enumerate(words)}
+    ids = {
+        letter: numbers[SENTENCEPIECE_SPACE + letter]
+        for letter in STANDARD + UNKNOWN
+        if SENTENCEPIECE_SPACE + letter in numbers
+    }
+    table = _table(ids, path)
+    if "</s>" not in numbers or "<pad>" not in numbers:
+        raise CheckpointError(f"{path}: no </s> or no <pad>; expected the vocabulary of a T5 model")
+    return Tokens(table, (), (numbers["</s>"],), numbers["<pad>"])

@@ -1,0 +1,467 @@
+"""A trained model on disk: ``config.json``, ``model.safetensors``, for an encoder of our own ``encoder/``.
+
+``models/SHA256SUMS`` beside the model folders holds the hash of every file, in the format of
+``sha256sum``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import platformdirs
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from mutscan.errors import CheckpointError
+from mutscan.model.siamese import SiameseConfig, SiameseNet
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FORMAT: Final = 1
+"""Version of config.json's layout; a reader refuses a newer one."""
+
+CONFIG_FILE: Final = "config.json"
+WEIGHTS_FILE: Final = "model.safetensors"
+SUMS_FILE: Final = "SHA256SUMS"
+OWN_ENCODER: Final = "encoder"
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderReference:
+    """Which encoder a Siamese net was trained on.
+
+    Parameters
+    ----------
+    name : str
+        ``"encoder"`` for the model folder's own sub-folder, else a name on the Hugging Face hub.
+    revision : str, optional
+        Commit on the hub; for a sub-folder the ``sha256:...`` that `Encoder.revision` must give.
+    precision : str
+        What the encoder ran in when the net was trained.
+    """
+
+    name: str = OWN_ENCODER
+    revision: str | None = None
+    precision: str = "fp32"
+
+    def resolve(self, directory: Path) -> str:
+        """Folder or hub name to load the encoder from, given the model's folder."""
+        return str(directory / OWN_ENCODER) if self.name == OWN_ENCODER else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """All of config.json.
+
+    Parameters
+    ----------
+    name : str
+        Name of the model, also of its folder.
+    siamese : SiameseConfig
+        Shape of the net.
+    encoder : EncoderReference
+    lddt_exponent, lddt_radius : float
+        Definition of the lDDT the net was trained to predict (spec 4.5); the radius in Å.
+    training : mapping
+        Settings of the training run, as they were.
+    data_sha256 : str, optional
+        Hash of the training data.
+    version : str
+        Version of the model.
+    """
+
+    name: str
+    siamese: SiameseConfig
+    encoder: EncoderReference = field(default_factory=EncoderReference)
+    lddt_exponent: float = 3.0
+    lddt_radius: float = 15.0
+    training: Mapping[str, Any] = field(default_factory=dict)
+    data_sha256: str | None = None
+    version: str = "1"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary, as written to config.json."""
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "version": self.version,
+            "siamese": self.siamese.to_dict(),
+            "encoder": {
+                "name": self.encoder.name,
+                "revision": self.encoder.revision,
+                "precision": self.encoder.precision,
+            },
+            "lddt": {"exponent": self.lddt_exponent, "radius": self.lddt_radius},
+            "training": dict(self.training),
+            "data_sha256": self.data_sha256,
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any], *, where: str = "config.json") -> ModelConfig:
+        """Read what `to_dict` wrote.
+
+        Raises
+        ------
+        CheckpointError
+            For a missing, unknown or ill-typed entry; `where` names the file in the message.
+        """
+        found = document.get("format")
+        if found != FORMAT:
+            raise CheckpointError(
+                f"{where}: format is {found!r}, this mutscan reads {FORMAT}; "
+                "is it a mutscan model, and is mutscan up to date?"
+            )
+        allowed = set(cls("", SiameseConfig()).to_dict())
+        _check_keys(document, allowed, required={"name", "siamese", "encoder", "lddt"}, where=where)
+        siamese = _section(document, "siamese", where)
+        encoder = _section(document, "encoder", where)
+        lddt = _section(document, "lddt", where)
+        _check_keys(siamese, {f.name for f in fields(SiameseConfig)}, where=f"{where}, siamese", exact=True)
+        _check_keys(encoder, {"name", "revision", "precision"}, required={"name"}, where=f"{where}, encoder")
+        _check_keys(lddt, {"exponent", "radius"}, where=f"{where}, lddt", exact=True)
+        defaults = SiameseConfig()
+        for key, value in siamese.items():
+            default = getattr(defaults, key)
+            right = isinstance(value, type(default)) or (type(default) is float and type(value) is int)
+            if not right or (type(default) is int and (type(value) is bool or value < 1)):
+                raise CheckpointError(
+                    f"{where}: siamese.{key} is {value!r}, expected a {type(default).__name__}"
+                    f"{' above 0' if type(default) is int else ''}"
+                )
+        try:
+            return cls(
+                name=str(document["name"]),
+                siamese=SiameseConfig(**siamese),
+                encoder=EncoderReference(
+                    name=str(encoder["name"]),
+                    revision=None if encoder.get("revision") is None else str(encoder["revision"]),
+                    precision=str(encoder.get("precision", "fp32")),
+                ),
+                lddt_exponent=float(lddt["exponent"]),
+                lddt_radius=float(lddt["radius"]),
+                training=dict(document.get("training") or {}),
+                data_sha256=document.get("data_sha256"),
+                version=str(document.get("version", "1")),
+            )
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"{where}: an entry has the wrong type ({error})") from error
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """One line of ``mutscan models list``.
+
+    Parameters
+    ----------
+    name : str
+    path : Path
+    source : {"shipped", "cache"}
+    size : int
+        Bytes of all its files.
+    """
+
+    name: str
+    path: Path
+    source: str
+    size: int
+
+
+def _section(document: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
+    value = document[key]
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{where}: {key} is {value!r}, expected an object")
+    return value
+
+
+def _check_keys(
+    found: Mapping[str, Any],
+    allowed: set[str],
+    *,
+    where: str,
+    required: set[str] | None = None,
+    exact: bool = False,
+) -> None:
+    needed = allowed if exact else required or set()
+    missing = sorted(needed - set(found))
+    unknown = sorted(set(found) - allowed)
+    if missing or unknown:
+        parts = [
+            f"{what} {', '.join(names)}"
+            for what, names in (("missing", missing), ("unknown", unknown))
+            if names
+        ]
+        raise CheckpointError(f"{where}: {'; '.join(parts)}; was it written by another version of mutscan?")
+
+
+# Where models are ---------------------------------------------------------------------------------
+
+
+def _shelves() -> list[tuple[str, Path]]:
+    """Folders that hold models, in the order they are searched."""
+    package = Path(__file__).parents[1]
+    cache = os.environ.get("MUTSCAN_CACHE_DIR")
+    root = Path(cache).expanduser() if cache else Path(platformdirs.user_cache_dir("mutscan"))
+    return [
+        ("shipped", package / "models"),  # inside the wheel
+        ("shipped", package.parent / "models"),  # beside the package, in a checkout
+        ("cache", root / "models"),
+    ]
+
+
+def find_model(name_or_dir: str | Path) -> Path:
+    """Folder of a model, given its name or the folder itself.
+
+    A name is looked for in the wheel, in the source checkout and in the user's cache.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none; the message lists the names there are.
+    """
+    text = str(name_or_dir)
+    given = Path(text).expanduser()
+    is_name = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", text) is not None
+    if is_name and isinstance(name_or_dir, str):
+        for _, shelf in _shelves():
+            if (shelf / text / CONFIG_FILE).is_file():
+                return shelf / text
+    if given.is_dir():
+        if not (given / CONFIG_FILE).is_file():
+            raise CheckpointError(
+                f"model folder {given}: no {CONFIG_FILE}; expected {CONFIG_FILE} and {WEIGHTS_FILE} in it"
+            )
+        return given
+    known = ", ".join(info.name for info in list_models()) or "none"
+    if is_name:
+        raise CheckpointError(f"no model is called {text}; there are: {known} (or give a model's folder)")
+    raise CheckpointError(f"model folder {given}: no such folder; give one, or a name out of: {known}")
+
+
+def list_models() -> list[ModelInfo]:
+    """All models that can be named, each name once: shipped ones, then cached ones."""
+    found: dict[str, ModelInfo] = {}
+    for source, shelf in _shelves():
+        if not shelf.is_dir():
+            continue
+        for path in sorted(shelf.iterdir()):
+            if (path / CONFIG_FILE).is_file() and path.name not in found:
+                size = sum(file.stat().st_size for file in _files(path))
+                found[path.name] = ModelInfo(path.name, path, source, size)
+    return list(found.values())
+
+
+# Hashes -------------------------------------------------------------------------------------------
+
+
+def _files(path: Path) -> list[Path]:
+    """All files of a model folder, sorted; hidden files and folders are not part of a model."""
+    return sorted(
+        file
+        for file in path.rglob("*")
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def model_hash(path: Path) -> str:
+    """sha256 over names and contents of all files of a model folder, its encoder included."""
+    digest = hashlib.sha256()
+    for file in _files(path):
+        digest.update(f"{_sha256(file)}  {file.relative_to(path).as_posix()}\n".encode())
+    return digest.hexdigest()
+
+
+def write_sums(shelf: Path) -> Path:
+    """Write ``SHA256SUMS`` for all models of a folder of models; ``sha256sum -c`` reads it.
+
+    Returns
+    -------
+    Path
+        The file written.
+    """
+    lines = [
+        f"{_sha256(file)}  {file.relative_to(shelf).as_posix()}\n"
+        for model in sorted(shelf.iterdir())
+        if (model / CONFIG_FILE).is_file()
+        for file in _files(model)
+    ]
+    target = shelf / SUMS_FILE
+    _write_atomically(target, "".join(lines).encode())
+    return target
+
+
+def verify_model(path: Path) -> list[str]:
+    """Compare a model's files with the ``SHA256SUMS`` beside its folder.
+
+    Returns
+    -------
+    list of str
+        What is wrong, in plain words; empty when every file is there, listed and unchanged.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return [f"{path}: no such folder"]
+    path = path.resolve()
+    sums = path.parent / SUMS_FILE
+    if not sums.is_file():
+        return [f"{sums}: not there, so nothing can be verified"]
+    problems = []
+    listed: dict[str, str] = {}
+    for number, line in enumerate(sums.read_text(encoding="utf-8").splitlines(), start=1):
+        match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](.+)", line)
+        if match is None:
+            if line.strip():
+                problems.append(f"{sums}, line {number}: expected a sha256, two spaces and a file name")
+            continue
+        folder, _, rest = match.group(2).removeprefix("./").partition("/")
+        if folder == path.name and rest:
+            listed[rest] = match.group(1).lower()
+    if not listed:
+        problems.append(f"{sums}: lists no file of {path.name}")
+    present = {file.relative_to(path).as_posix(): file for file in _files(path)}
+    for name in sorted(listed.keys() | present.keys()):
+        if name not in present:
+            problems.append(f"{path / name}: listed in {SUMS_FILE}, but not there")
+        elif name not in listed:
+            problems.append(f"{path / name}: not listed in {SUMS_FILE}")
+        elif (found := _sha256(present[name])) != listed[name]:
+            problems.append(
+                f"{path / name}: sha256 is {found[:12]}..., {SUMS_FILE} says {listed[name][:12]}...; "
+                "the file is damaged or was changed"
+            )
+    return problems
+
+
+# Save and load ------------------------------------------------------------------------------------
+
+
+def save_checkpoint(
+    path: Path, net: SiameseNet, config: ModelConfig, *, encoder: Path | None = None, dtype: str = "fp32"
+) -> None:
+    """Write config.json and model.safetensors, each whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        Model folder, made if need be; other files in it are left.
+    net : SiameseNet
+    config : ModelConfig
+        Its `siamese` must be the net's.
+    encoder : Path, optional
+        Folder of an encoder of our own, copied to ``encoder/``.
+    dtype : {"fp32", "fp16"}
+        Precision of the stored weights; loading always gives fp32.
+    """
+    if net.config != config.siamese:
+        raise ValueError(f"the net is {net.config}, the config says {config.siamese}")
+    types = {"fp32": torch.float32, "fp16": torch.float16}
+    path.mkdir(parents=True, exist_ok=True)
+    state = {
+        name: tensor.detach().to(device="cpu", dtype=types[dtype]).contiguous()
+        for name, tensor in net.state_dict().items()
+    }
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
+        raise ValueError("the net holds weights that are not finite; it is not saved")
+    if encoder is not None and encoder.resolve() != (path / OWN_ENCODER).resolve():
+        for file in _files(encoder):
+            target = path / OWN_ENCODER / file.relative_to(encoder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+    temporary = path / f".{WEIGHTS_FILE}.{os.getpid()}.tmp"
+    try:
+        save_file(state, temporary, metadata={"format": "pt"})
+        os.replace(temporary, path / WEIGHTS_FILE)
+    finally:
+        temporary.unlink(missing_ok=True)
+    # Last, because a folder with config.json counts as a model.
+    document = json.dumps(config.to_dict(), indent=2, ensure_ascii=False)
+    _write_atomically(path / CONFIG_FILE, f"{document}\n".encode())
+
+
+def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> tuple[SiameseNet, ModelConfig]:
+    """Read a model folder: the net in fp32 and evaluation mode, and its config.
+
+    Raises
+    ------
+    CheckpointError
+        If a file is missing or damaged, or the weights are not exactly those config.json describes.
+    """
+    path = Path(path)
+    config = load_config(path)
+    weights = path / WEIGHTS_FILE
+    try:
+        state = load_file(weights)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"model folder {path}: no {WEIGHTS_FILE} beside {CONFIG_FILE}") from error
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{weights}: cannot be read as safetensors ({error}); the file is damaged, "
+            "install or copy it again"
+        ) from error
+    try:
+        with torch.device("meta"):
+            net = SiameseNet(config.siamese)
+    except (RuntimeError, AssertionError, ZeroDivisionError) as error:
+        raise CheckpointError(f"{path / CONFIG_FILE}: no network has this shape ({error})") from error
+    expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    problems = [f"missing {name}" for name in sorted(expected.keys() - found.keys())]
+    problems += [f"not expected {name}" for name in sorted(found.keys() - expected.keys())]
+    problems += [
+        f"{name} is {found[name]}, expected {expected[name]}"
+        for name in sorted(expected.keys() & found.keys())
+        if found[name] != expected[name]
+    ]
+    if problems:
+        shown = "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
+        raise CheckpointError(f"{weights}: does not fit {CONFIG_FILE} beside it ({shown})")
+    state = {name: tensor.to(torch.float32) for name, tensor in state.items()}
+    broken = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        raise CheckpointError(
+            f"{weights}: {broken[0]} holds numbers that are not finite; the file is damaged"
+        )
+    net.load_state_dict(state, strict=True, assign=True)
+    net.requires_grad_(True)
+    net.eval()
+    return net.to(device), config
+
+
+def load_config(path: Path) -> ModelConfig:
+    """Read config.json of a model folder."""
+    file = Path(path) / CONFIG_FILE
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"model folder {path}: no {CONFIG_FILE}; expected a mutscan model") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file}: cannot be read as JSON ({error})") from error
+    if not isinstance(document, dict):
+        raise CheckpointError(f"{file}: holds a {type(document).__name__}, expected an object")
+    return ModelConfig.from_dict(document, where=str(file))
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(temporary).chmod(0o644)  # mkstemp's 0600 would keep a shared folder's readers out
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
