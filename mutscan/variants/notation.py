@@ -57,8 +57,8 @@ _FRAMESHIFT: Final = re.compile(r"(?:[A-Z]|\*|[A-Za-z]{3})?fs", re.ASCII)
 _EXTENSION: Final = re.compile(r"(?:[A-Z]|\*|[A-Za-z]{3})?ext", re.ASCII)
 _EDIT: Final = re.compile(r"dup|delins|del|ins", re.ASCII)
 _SLIP: Final = re.compile(
-    r"[A-Za-z][0-9]+[A-Za-z]{0,3} | [0-9]+[A-Za-z]? | [A-Za-z]{2}[0-9]+[A-Za-z]
-    | [A-Za-z]{3}[0-9]+[A-Za-z]{2,3}",
+    r"""[A-Za-z][0-9]+[A-Za-z]{0,3} | [0-9]+[A-Za-z]?
+    |   [A-Za-z]{2}[0-9]+[A-Za-z] | [A-Za-z]{3}[0-9]+[A-Za-z]{2,3}""",
     re.ASCII | re.VERBOSE,
 )
 """A substitution with a slip of the pen (``R175``, ``175H``, ``RA175H``, ``Arq175His``)."""

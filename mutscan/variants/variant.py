@@ -214,7 +214,7 @@ class Variant:
 
     @property
     def positions(self) -> tuple[int, ...]:
-        """Positions substituted, deleted or duplicated; of an insertion its neighbours. 1-based, ascending."""
+        """Positions substituted, deleted or duplicated; an insertion's neighbours. 1-based, ascending."""
         if self.indel:
             return tuple(range(self.indel.first, self.indel.last + 1))
         return tuple(substitution.position for substitution in self.substitutions)
