@@ -27,7 +27,7 @@ ON_REQUEST = ("network", "benchmark")
 
 
 class SocketForbiddenError(RuntimeError):
-    """A test without the ``network`` mark reached for the internet (no OSError: nothing may retry it away)."""
+    """A test without the ``network`` mark reached for the internet (no OSError: nothing retries it away)."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -122,3 +122,35 @@ def shared() -> Path:
 def project() -> Path:
     """Root of the source checkout."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained model of width 16 in the real on-disk format: encoder, net and config."""
+    import torch
+    from transformers import EsmConfig, EsmModel
+
+    from mutscan.model.checkpoint import ModelConfig, save_checkpoint
+    from mutscan.model.siamese import SiameseConfig, SiameseNet
+
+    torch.manual_seed(0)
+    encoder = tmp_path_factory.mktemp("tiny-encoder")
+    EsmModel(
+        EsmConfig(
+            vocab_size=33,
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=1026,
+            position_embedding_type="rotary",
+            token_dropout=False,
+            pad_token_id=1,
+            mask_token_id=32,
+        ),
+        add_pooling_layer=False,
+    ).save_pretrained(encoder)
+    siamese = SiameseConfig(d_input=16, d_model=16, n_heads=2, n_layers=1, d_feed_forward=32, d_pool=8)
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    save_checkpoint(path, SiameseNet(siamese), ModelConfig(name="tiny", siamese=siamese), encoder=encoder)
+    return path

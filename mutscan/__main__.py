@@ -1,0 +1,30 @@
+"""``python -m mutscan`` and the ``mutscan`` command."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+
+
+def main() -> None:
+    """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that knows no Å is no reason to fail.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    # Libraries' warnings are for developers: they go to the log, and to stderr with --verbose.
+    if not sys.warnoptions:
+        logging.captureWarnings(True)
+        logging.getLogger("py.warnings").addHandler(logging.NullHandler())
+    try:
+        from mutscan.cli.app import app
+
+        app(prog_name="mutscan")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""The `mutscan` command: its groups, in the order a new user meets them."""
+
+from __future__ import annotations
+
+import typer
+
+from mutscan.cli import cache, compare, doctor, models, report, score
+from mutscan.cli.errors import MutscanGroup
+from mutscan.cli.options import VersionOption
+
+app = typer.Typer(
+    name="mutscan",
+    cls=MutscanGroup,
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Which variants disturb a protein's structure, and where.",
+    epilog="Example: mutscan score examples/globin/wild_type.cif F43P 'H87Y;V67E' --offline --out globin-run",
+)
+
+
+@app.callback()
+def root(version: VersionOption = False) -> None:
+    """Which variants disturb a protein's structure, and where."""
+
+
+app.command("score")(score.score)
+app.command("check")(score.check)
+app.command("compare")(compare.compare)
+app.command("report")(report.report)
+app.add_typer(models.app, name="models")
+app.add_typer(cache.app, name="cache")
+app.command("doctor")(doctor.doctor)
+# Its commands live in mutscan.cli.train, which MutscanGroup imports when one of them is run.
+app.add_typer(
+    typer.Typer(help="Train and evaluate models; 'mutscan train --help' shows the order."), name="train"
+)

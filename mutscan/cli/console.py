@@ -1,0 +1,210 @@
+"""Two streams: results on stdout, everything meant for people on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import re
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rich.progress import TaskID
+
+MAX_WIDTH = 100
+"""Tables stay readable on a very wide terminal."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: object, *, limit: int | None = None) -> str:
+    r"""Return text from outside as one line that cannot steer a terminal.
+
+    White space becomes one space, other control characters (escape sequences, direction marks)
+    their notation in Python; what is longer than `limit` is cut.
+
+    Examples
+    --------
+    >>> print(plain("R175H\x1b[31m \n"))
+    R175H\x1b[31m
+    """
+    words = " ".join(str(text).split())
+    words = _CONTROL.sub(lambda hit: hit.group().encode("unicode_escape").decode(), words)
+    if limit is not None and len(words) > limit:
+        words = words[: limit - 1] + "…"
+    return words
+
+
+def make_console(stream: TextIO, *, width: int | None = None) -> Console:
+    """Make a console that colours only a terminal, and never with ``NO_COLOR``.
+
+    rich alone keeps bold under NO_COLOR and takes FORCE_COLOR=0 for yes.
+    """
+    terminal = stream.isatty()
+    forced = os.environ.get("FORCE_COLOR", "") not in ("", "0")
+    bare = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb" or not (terminal or forced)
+    console = Console(
+        file=stream,
+        force_terminal=terminal and os.environ.get("TERM") != "dumb",
+        color_system=None if bare else ("auto" if terminal else "standard"),
+        markup=False,
+        highlight=False,
+        emoji=False,
+        width=width,
+    )
+    if width is None and console.width > MAX_WIDTH:
+        console.width = MAX_WIDTH
+    return console
+
+
+@dataclass
+class Terminal:
+    """Where a command speaks.
+
+    Parameters
+    ----------
+    quiet : bool
+        Only errors are said.
+    verbose : bool
+        The log goes to stderr too.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+    err: Console = field(default_factory=lambda: make_console(sys.stderr))
+
+    def say(self, text: object) -> None:
+        """Print one line for people."""
+        if not self.quiet:
+            self.err.print(Text(plain(text)), soft_wrap=True)
+
+    def start_log(self) -> None:
+        """Send the library's log to stderr: warnings always, all of it with ``--verbose``."""
+        level = logging.ERROR if self.quiet else logging.DEBUG if self.verbose else logging.WARNING
+        for name in ("mutscan", "py.warnings"):
+            logger = logging.getLogger(name)
+            for handler in [h for h in logger.handlers if isinstance(h, _ConsoleHandler)]:
+                logger.removeHandler(handler)
+            # Python's own warnings are for developers: they are shown on request only.
+            wanted = level if name == "mutscan" or self.verbose else logging.CRITICAL
+            logger.addHandler(_ConsoleHandler(self.err, wanted))
+        logger = logging.getLogger("mutscan")
+        if self.verbose and logger.getEffectiveLevel() > logging.DEBUG:
+            logger.setLevel(logging.DEBUG)
+
+    def progress(self) -> TerminalProgress:
+        """Return progress bars with time left, drawn on a terminal only."""
+        return TerminalProgress(self)
+
+
+class _ConsoleHandler(logging.Handler):
+    def __init__(self, console: Console, level: int) -> None:
+        super().__init__(level)
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.console.print(
+                Text(f"{record.levelname.lower()}: {plain(self.format(record))}"), soft_wrap=True
+            )
+        except OSError:
+            self.handleError(record)
+
+
+class TerminalProgress:
+    """`mutscan.pipeline.Progress` on stderr; one bar at a time, silent where nobody watches."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._visible = terminal.err.is_terminal and not terminal.quiet
+        self._bars: Progress | None = None
+        self._task: TaskID | None = None
+
+    def start(self, stage: str, total: int) -> None:
+        """Begin a stage of `total` steps; ends the one before."""
+        self.finish()
+        if not self._visible:
+            if self._terminal.verbose:
+                self._terminal.say(f"{stage} ({total})")
+            return
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=self._terminal.err,
+            transient=True,
+            expand=True,
+        )
+        self._bars.start()
+        self._task = self._bars.add_task(plain(stage, limit=40), total=total)
+
+    def advance(self, steps: int = 1) -> None:
+        """Report finished steps."""
+        if self._bars is not None and self._task is not None:
+            self._bars.advance(self._task, steps)
+
+    def finish(self) -> None:
+        """End the stage and take its bar away."""
+        if self._bars is not None:
+            self._bars.stop()
+        self._bars = self._task = None
+
+    def note(self, text: str) -> None:
+        """One line beside the bars."""
+        self._terminal.say(text)
+
+
+def print_json(rows: Iterable[Mapping[str, object]]) -> None:
+    """Print rows on stdout as one JSON array, a row a line; unknown values are null."""
+    lines = [json.dumps({key: _json_value(value) for key, value in row.items()}) for row in rows]
+    sys.stdout.write("[\n" + ",\n".join(lines) + "\n]\n" if lines else "[]\n")
+
+
+def print_json_object(data: Mapping[str, object]) -> None:
+    """Print one JSON object on stdout; unknown values are null."""
+    sys.stdout.write(json.dumps(_json_value(data), indent=2) + "\n")
+
+
+def _json_value(value: object) -> object:
+    """JSON has no NaN, and numpy's scalars are not known to it."""
+    if isinstance(value, dict):
+        return {str(key): _json_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_value(item) for item in value]
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+        return _json_value(value) if isinstance(value, list | float) else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    return str(value)
+
+
+def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Print a table on stdout: aligned on a terminal, tab-separated with a header in a pipe or a file."""
+    cells = [[plain("" if cell is None else cell) for cell in row] for row in rows]
+    header = list(columns)
+    if not sys.stdout.isatty():
+        sys.stdout.writelines("\t".join(row) + "\n" for row in [header, *cells])
+        return
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in header:
+        table.add_column(column, overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row))
+    make_console(sys.stdout).print(table)

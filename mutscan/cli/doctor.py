@@ -1,0 +1,51 @@
+"""``mutscan doctor``: ask every room what works here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from mutscan.cli.console import Terminal, print_json, print_table
+from mutscan.cli.options import JsonOption, OfflineOption, QuietOption, VerboseOption
+from mutscan.errors import MissingDependencyError
+
+
+def doctor(
+    offline: OfflineOption = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Tell what works here: GPU, MODELLER and its key, OpenMM, models, cache, disk, network.
+
+    Exit code 6 when something is missing that the default job needs.
+    """
+    terminal = Terminal(quiet=quiet, verbose=verbose)
+    terminal.start_log()
+    from mutscan import doctor as room
+
+    findings = room.examine_system()
+    broken = any(finding.topic == "torch" and finding.state == "missing" for finding in findings)
+    if not broken:
+        # Without torch the model room cannot even be asked.
+        from mutscan.model.checkpoint import list_models, verify_model
+
+        findings += room.examine_models({info.name: verify_model(info.path) for info in list_models()})
+    from mutscan.builders.modeller import modeller_status
+    from mutscan.fetch import Fetcher, cache_dir
+
+    findings.append(room.examine_modeller(modeller_status()))
+    findings += room.examine_cache(cache_dir())
+    fetcher = Fetcher(offline=offline)
+    services = {"UniProt": fetcher.uniprot_url, "AlphaFold DB": fetcher.afdb_url}
+    if offline:
+        findings += [room.Finding(name, "note", "not asked (--offline)") for name in services]
+    else:
+        findings += room.examine_network(services)
+    if json:
+        print_json(asdict(finding) for finding in findings)
+    else:
+        print_table(("topic", "state", "what was found"), ([f.topic, f.state, f.text] for f in findings))
+    missing = [finding.topic for finding in findings if finding.needed and finding.state == "missing"]
+    if missing:
+        raise MissingDependencyError(f"the default job cannot run here: {', '.join(missing)} (see the table)")
+    terminal.say("the default job can run here")

@@ -1,0 +1,156 @@
+"""The one place where what went wrong becomes one line on stderr and an exit code.
+
+0 every row ok · 1 internal error · 2 usage · 3 some rows failed · 4 no row could be scored ·
+5 data needed from the network is missing · 6 a backend or its licence is missing ·
+130 interrupted. When the reader of our stdout goes away we end quietly with 141, as SIGPIPE would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import sys
+import traceback
+from importlib import import_module
+from typing import Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from mutscan.cli.console import plain
+from mutscan.errors import MutscanError
+
+INTERNAL: Final = 1
+USAGE: Final = 2
+INTERRUPTED: Final = 130
+BROKEN_PIPE: Final = 141
+
+VERBOSE: Final = "mutscan.verbose"
+"""Key in a context's meta: was ``--verbose`` given."""
+
+CONTINUABLE: Final = frozenset({"score"})
+"""Commands that go on where they were stopped."""
+
+# Newer versions of typer carry a click of their own and export only the children of this class.
+_ClickError: type[Any] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+
+_DISK: Final = {
+    errno.ENOSPC: "the disk is full; free some space and run the same command again, finished work is kept",
+    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+    errno.EROFS: "the file system is read-only; choose another place with --out or MUTSCAN_CACHE_DIR",
+    errno.EACCES: "no permission; choose another place with --out or MUTSCAN_CACHE_DIR, or change its rights",
+    errno.EPERM: "not allowed there; choose another place with --out or MUTSCAN_CACHE_DIR",
+}
+
+
+def say_error(message: str) -> None:
+    """Print one line ``error: ...`` on stderr."""
+    print(f"error: {plain(message)}", file=sys.stderr)
+
+
+def describe(error: OSError) -> str | None:
+    """Words for what the operating system refused; None when it is no matter of the user's disk."""
+    reason = _DISK.get(error.errno or 0)
+    if reason is None:
+        return None
+    return f"cannot use {error.filename}: {reason}" if error.filename else reason
+
+
+def exit_code(error: BaseException, *, command: str | None, verbose: bool) -> int:
+    """Tell the user what `error` means; returns the exit code.
+
+    Parameters
+    ----------
+    error : BaseException
+    command : str or None
+        The command that raised it: some can be continued after Ctrl-C.
+    verbose : bool
+        Print the traceback first.
+    """
+    if isinstance(error, BrokenPipeError):
+        _silence_stdout()
+        return BROKEN_PIPE
+    if isinstance(error, KeyboardInterrupt):
+        words = "finished variants are saved, the same command continues there"
+        print(f"interrupted{': ' + words if command in CONTINUABLE else ''}", file=sys.stderr)
+        return INTERRUPTED
+    if verbose:
+        traceback.print_exception(error)
+    if isinstance(error, MutscanError):
+        say_error(error.message)
+        return error.exit_code
+    if isinstance(error, OSError) and (message := describe(error)) is not None:
+        say_error(message)
+        _silence_stdout()
+        return INTERNAL
+    if isinstance(error, MemoryError):
+        say_error("out of memory; try --jobs 1 and a smaller --batch-residues, or a machine with more memory")
+        return INTERNAL
+    hint = "" if verbose else "; run it again with --verbose for the traceback, and report it"
+    say_error(f"internal error, {type(error).__name__}: {plain(error) or 'no details'}{hint}")
+    return INTERNAL
+
+
+def _silence_stdout() -> None:
+    """Keep the interpreter from writing at its end what stdout still holds and cannot be written."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # A stream in memory, as tests use, has no file descriptor and needs none of this.
+        with contextlib.suppress(io.UnsupportedOperation):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _usage(error: Any) -> int:
+    """Print a usage error in one line (or the help, when nothing at all was asked for)."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return USAGE
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "mutscan"
+    say_error(f"{error.format_message().rstrip('.')} (try '{path} --help')")
+    return int(error.exit_code)
+
+
+class MutscanGroup(TyperGroup):
+    """The root command: translates errors, and imports ``train`` only when it is run."""
+
+    lazy: Final = {"train": "mutscan.cli.train"}
+
+    def main(self, args: Any = None, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
+        """Run the command line and exit; not standalone, return the exit code."""
+        try:
+            value = super().main(args, standalone_mode=False, **extra)
+        except _ClickError as error:
+            value = _usage(error)
+        except typer.Abort:
+            print("interrupted", file=sys.stderr)
+            value = INTERRUPTED
+        code = value if isinstance(value, int) else 0
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command; whatever it raises ends in an exit code."""
+        try:
+            super().invoke(ctx)
+            # A full disk or a closed pipe behind stdout shows only now.
+            sys.stdout.flush()
+        except (_ClickError, typer.Exit, typer.Abort):
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            code = exit_code(error, command=ctx.invoked_subcommand, verbose=bool(ctx.meta.get(VERBOSE)))
+            raise typer.Exit(code) from error
+        return 0
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command to run; a lazy one is imported here, not for the help page."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name in self.lazy:
+            command = typer.main.get_command(import_module(self.lazy[name]).app)
+        return name, command, rest

@@ -1,0 +1,126 @@
+"""``mutscan models``: shipped and cached models, with metrics and hashes."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mutscan.cli.console import Terminal, print_json, print_json_object, print_table
+from mutscan.cli.errors import say_error
+from mutscan.cli.options import JsonOption, VerboseOption
+from mutscan.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+app = typer.Typer(help="Shipped and cached models, with metrics and hashes.", no_args_is_help=True)
+
+_NAME = "A model's name, or its folder."
+
+
+@app.command("list")
+def list_(json: JsonOption = False, verbose: VerboseOption = False) -> None:
+    """List the models that --model knows by name."""
+    from mutscan.model.checkpoint import list_models, model_hash
+
+    rows: list[dict[str, object]] = [
+        {
+            "name": info.name,
+            "source": info.source,
+            "megabytes": round(info.size / 1e6, 1),
+            "sha256": model_hash(info.path),
+            "path": str(info.path),
+        }
+        for info in list_models()
+    ]
+    if json:
+        print_json(rows)
+    else:
+        print_table(
+            ("name", "source", "megabytes", "sha256", "path"),
+            (
+                [row["name"], row["source"], row["megabytes"], f"{row['sha256']}"[:12], row["path"]]
+                for row in rows
+            ),
+        )
+    if not rows:
+        Terminal().say("no model is installed; give --model a folder, or train one with 'mutscan train'")
+
+
+@app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help=_NAME, show_default=False)],
+    json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Show a model's settings, its test metrics beside their baselines, and its hash."""
+    from mutscan.model.checkpoint import find_model, model_hash, verify_model
+
+    path = find_model(name)
+    problems = verify_model(path)
+    account: dict[str, object] = {
+        "name": path.name,
+        "path": str(path),
+        "sha256": model_hash(path),
+        "verified": not problems,
+        "problems": problems,
+        "config": _read(path / "config.json"),
+        "metrics": _read(path / "metrics.json", optional=True),
+        "calibration": _read(path / "calibration.json", optional=True),
+    }
+    if json:
+        print_json_object(account)
+    else:
+        print_table(("key", "value"), _flat(account))
+
+
+@app.command("verify")
+def verify(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help=f"{_NAME} Without it: all.", show_default=False)
+    ] = None,
+    json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Compare every file of a model with SHA256SUMS; exit code 6 when one differs."""
+    from mutscan.model.checkpoint import find_model, list_models, verify_model
+
+    paths = [find_model(name)] if name is not None else [info.path for info in list_models()]
+    if not paths:
+        raise CheckpointError("no model is installed, so none can be verified; reinstall mutscan")
+    problems = {str(path): verify_model(path) for path in paths}
+    rows: list[dict[str, object]] = [
+        {"name": path.name, "verified": not problems[str(path)], "problems": problems[str(path)]}
+        for path in paths
+    ]
+    if json:
+        print_json(rows)
+    else:
+        print_table(("name", "verified"), ([row["name"], "yes" if row["verified"] else "NO"] for row in rows))
+    for found in problems.values():
+        for problem in found:
+            say_error(problem)
+    if any(problems.values()):
+        raise typer.Exit(CheckpointError.exit_code)
+
+
+def _read(path: Path, *, optional: bool = False) -> Any:
+    """Contents of one of a model's JSON files; None for an optional one that is not there."""
+    if optional and not path.is_file():
+        return None
+    try:
+        return jsonlib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); reinstall the model") from error
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Nested settings as dotted keys, one a line."""
+    for key, item in value.items():
+        if isinstance(item, dict) and item:
+            yield from _flat(item, f"{prefix}{key}.")
+        elif item is not None and item not in ([], {}):
+            yield f"{prefix}{key}", " ".join(map(str, item)) if isinstance(item, list) else item

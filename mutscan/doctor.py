@@ -1,0 +1,197 @@
+"""What works on this machine: a list of findings, each with what to do where something is missing.
+
+Rooms that know better (builders, model, fetch) are asked by the caller; this one looks at Python,
+the libraries, the disk and the network.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Final, Protocol
+
+from mutscan import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+LOW_DISK: Final = 2e9
+"""Free bytes below which a run or a download may not fit."""
+
+NETWORK_SECONDS: Final = 5.0
+
+LIBRARIES: Final = ("transformers", "gemmi", "pdbfixer", "tmtools", "pyarrow")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's table.
+
+    Parameters
+    ----------
+    topic : str
+    state : str
+        ``ok``, ``note`` (works without it) or ``missing``.
+    text : str
+        What was found, and what helps.
+    needed : bool
+        The default job does not run without it.
+    """
+
+    topic: str
+    state: str
+    text: str
+    needed: bool = False
+
+
+class BackendStatus(Protocol):
+    """What a backend says about itself."""
+
+    @property
+    def state(self) -> str:
+        """``ok``, or why not."""
+
+    @property
+    def message(self) -> str:
+        """One line: what was found and what helps."""
+
+
+def examine_system() -> list[Finding]:
+    """Look at Python, torch and its devices, OpenMM and its platforms, and the other libraries."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return [
+        Finding("mutscan", "ok", f"{__version__} in {sys.prefix}"),
+        Finding(
+            "Python", "ok", f"{platform.python_version()} on {platform.platform(terse=True)}, {cores} cores"
+        ),
+        *_torch(),
+        _openmm(),
+        *(_library(name) for name in LIBRARIES),
+    ]
+
+
+def _torch() -> list[Finding]:
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return [_broken("torch", error)]
+    found = [Finding("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads", needed=True)]
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+        free, total = torch.cuda.mem_get_info(0)
+        memory = f"{free / 2**30:.0f} of {total / 2**30:.0f} GiB free on the first"
+        found.append(Finding("GPU", "ok", f"CUDA: {', '.join(names)}; {memory}"))
+    elif torch.backends.mps.is_available():
+        found.append(Finding("GPU", "ok", "Apple MPS"))
+    else:
+        built = (
+            f"torch is built for CUDA {torch.version.cuda}"
+            if torch.version.cuda
+            else "torch is built for CPU"
+        )
+        found.append(Finding("GPU", "note", f"none; the networks run on the CPU ({built})"))
+    return found
+
+
+def _openmm() -> Finding:
+    try:
+        import openmm
+    except (ImportError, OSError) as error:
+        return _broken("OpenMM", error)
+    names = [openmm.Platform.getPlatform(n).getName() for n in range(openmm.Platform.getNumPlatforms())]
+    if "CPU" not in names and "Reference" not in names:
+        return Finding(
+            "OpenMM", "missing", f"no CPU platform, only {', '.join(names) or 'none'}; reinstall it", True
+        )
+    return Finding("OpenMM", "ok", f"{openmm.version.version}, platforms {', '.join(names)}", needed=True)
+
+
+def _library(name: str) -> Finding:
+    try:
+        return Finding(name, "ok", metadata.version(name), needed=True)
+    except metadata.PackageNotFoundError:
+        return Finding(name, "missing", "not installed; install mutscan again with pip", needed=True)
+
+
+def _broken(topic: str, error: Exception) -> Finding:
+    return Finding(
+        topic, "missing", f"cannot be imported ({error}); install mutscan again with pip", needed=True
+    )
+
+
+def examine_modeller(status: BackendStatus) -> Finding:
+    """MODELLER is optional: without it ``--builder auto`` is openmm."""
+    state = "ok" if status.state == "ok" else "note"
+    return Finding("MODELLER", state, status.message)
+
+
+def examine_models(problems: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """One finding for each installed model.
+
+    Parameters
+    ----------
+    problems : mapping
+        Model name to what `verify_model` found wrong.
+    """
+    if not problems:
+        return [Finding("models", "missing", "none installed; install mutscan again with pip", needed=True)]
+    return [
+        Finding(
+            f"model {name}",
+            "missing" if found else "ok",
+            "; ".join(found) + "; install it again" if found else "every file has its listed sha256",
+            needed=True,
+        )
+        for name, found in problems.items()
+    ]
+
+
+def examine_cache(folder: Path) -> list[Finding]:
+    """Look whether the cache can be written, how large it is, and how full its disk."""
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    disk = (
+        Finding("disk", "ok", f"{free / 1e9:.0f} GB free at {existing}")
+        if free >= LOW_DISK
+        else Finding(
+            "disk", "note", f"only {free / 1e9:.1f} GB free at {existing}; runs and downloads may not fit"
+        )
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        text = f"{folder} cannot be written ({error.strerror}); set MUTSCAN_CACHE_DIR to a folder that can"
+        return [Finding("cache", "missing", text, needed=True), disk]
+    return [Finding("cache", "ok", f"{folder}, {size / 1e6:.1f} MB", needed=True), disk]
+
+
+def examine_network(services: Mapping[str, str], *, timeout: float = NETWORK_SECONDS) -> Iterable[Finding]:
+    """Ask each service for any answer at all; needed only for accessions not yet in the cache.
+
+    Parameters
+    ----------
+    services : mapping
+        Name to address.
+    timeout : float, s
+    """
+    import httpx
+
+    for name, url in services.items():
+        try:
+            answer = httpx.get(url, timeout=timeout, follow_redirects=True)
+        except httpx.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            text = f"no answer from {url} ({reason}); files, and what is in the cache, work without"
+            yield Finding(name, "note", text)
+            continue
+        state = "ok" if answer.status_code < 500 else "note"
+        yield Finding(name, state, f"{url} answers (HTTP {answer.status_code})")

@@ -1,0 +1,170 @@
+"""What matters most in a run, in a few lines: the report's top and the terminal's summary say the same."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from mutscan.report.saved import SavedRun
+
+TOP: Final = 5
+"""Variants named as the most disruptive."""
+
+UNCALIBRATED: Final = (
+    "Not calibrated: this model ships no rule that separates deleterious from tolerated variants, "
+    "so the 'flag' column is empty. Ranks, percentiles and z compare a variant with other substitutions "
+    "of the same protein; they are no verdict."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Standout:
+    """One variant among the most disruptive: its number in the table (1-based) and its values."""
+
+    number: int
+    variant: str
+    values: tuple[tuple[str, str], ...]
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """The short account of a run.
+
+    Parameters
+    ----------
+    facts : tuple of (str, str)
+        Name and value: protein, structure, model, builder ...
+    counts : mapping
+        Rows by status.
+    predicted, measured : tuple of Standout
+        The most disruptive variants by prediction (z, then percentile) and by measured lDDT.
+    problems : tuple of str
+        Why rows failed or were skipped, most frequent reason first.
+    warnings : tuple of str
+        What had to be decided about the wild type.
+    calibrated : bool
+        Whether any row has a flag.
+    """
+
+    protein: str
+    facts: tuple[tuple[str, str], ...]
+    counts: Mapping[str, int]
+    predicted: tuple[Standout, ...]
+    measured: tuple[Standout, ...]
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+    calibrated: bool
+
+
+def number(value: object, decimals: int = 3) -> str:
+    """Text of a value, an em dash where it is not known.
+
+    Examples
+    --------
+    >>> number(0.98765), number(float("nan"))
+    ('0.988', '—')
+    """
+    if not isinstance(value, int | float) or value != value:
+        return "—"
+    return f"{value:.{decimals}f}"
+
+
+def digest(run: SavedRun) -> Digest:
+    """Boil a saved run down."""
+    rows = run.variants
+    return Digest(
+        protein=run.name,
+        facts=tuple((name, value) for name, value in _facts(run) if value),
+        counts=run.counts,
+        predicted=_standouts(run.scored, "z_score", "lddt_predicted_mean", _predicted_values),
+        measured=_standouts(run.scored, "lddt_measured_mean", "lddt_measured_site", _measured_values),
+        problems=_problems(rows),
+        warnings=_texts(_mapping(run.provenance, "wild_type").get("notes")),
+        calibrated=bool((rows["flag"] != "").any()),
+    )
+
+
+def _facts(run: SavedRun) -> list[tuple[str, str]]:
+    said = run.provenance
+    finished = _text(said.get("finished"))[:16].replace("T", " ")
+    protein, model = _mapping(said, "wild_type"), _mapping(said, "model")
+    length, resolved = protein.get("length"), protein.get("residues_with_coordinates")
+    structure = _text(protein.get("structure"))
+    if structure:
+        chain = _text(protein.get("chain"))
+        structure += f", chain {chain}" if chain else ""
+        structure += f", {resolved} of {length} residues with coordinates" if resolved else ""
+    sha256 = _text(model.get("sha256"))[:12]
+    # A model with an encoder of its own keeps it in a folder of that name.
+    encoder = _text(model.get("encoder"))
+    encoder = "own encoder" if Path(encoder).name == "encoder" else f"encoder {encoder}"
+    return [
+        ("Protein", f"{run.name}, {length} residues" if length else run.name),
+        ("Structure", structure or "none: measured scores stay empty"),
+        ("Model", ", ".join(filter(None, (_text(model.get("name")), encoder, f"sha256 {sha256}…")))),
+        ("Builder", _builders(said.get("builder")) or "none: measured scores stay empty"),
+        ("Ran on", ", ".join(filter(None, (_text(said.get("device")), _text(said.get("precision")))))),
+        ("Made", f"{finished} UTC by mutscan {_text(said.get('mutscan'))}" if finished else ""),
+    ]
+
+
+def _mapping(said: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = said.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    return str(value) if isinstance(value, str | int | float) else ""
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(str(item) for item in value) if isinstance(value, list) else ()
+
+
+def _builders(value: object) -> str:
+    """Names of the backends, in the order they were tried."""
+    described = value if isinstance(value, list) else []
+    return ", then ".join(_text(item.get("name")) for item in described if isinstance(item, dict))
+
+
+def _predicted_values(row: pd.Series[Any]) -> tuple[tuple[str, str], ...]:
+    return (
+        ("z", number(row["z_score"], 2)),
+        ("percentile", number(row["lddt_percentile"], 0)),
+        ("lDDT", number(row["lddt_predicted_mean"])),
+        ("TM", number(row["tm_predicted"])),
+    )
+
+
+def _measured_values(row: pd.Series[Any]) -> tuple[tuple[str, str], ...]:
+    return (
+        ("lDDT", number(row["lddt_measured_mean"], 4)),
+        ("lDDT site", number(row["lddt_measured_site"])),
+        ("TM", number(row["tm_measured"], 4)),
+        ("Cα shift Å", number(row["ca_shift_max"], 2)),
+    )
+
+
+def _standouts(scored: pd.DataFrame, first: str, then: str, values: Any) -> tuple[Standout, ...]:
+    known = scored[scored[first].notna()].sort_values([first, then, "variant"], kind="stable").head(TOP)
+    return tuple(
+        Standout(index + 1, str(row["variant"]), values(row), str(row["affected_regions"]))
+        for index, (_, row) in zip(known.index.tolist(), known.iterrows(), strict=True)
+    )
+
+
+def _problems(rows: pd.DataFrame) -> tuple[str, ...]:
+    codes = Counter(
+        (str(row["status"]), str(row["error_code"]))
+        for _, row in rows.iterrows()
+        if row["status"] in ("failed", "skipped", "partial") and row["error_code"]
+    )
+    return tuple(f"{count} {status}: {code}" for (status, code), count in codes.most_common())

@@ -1,0 +1,173 @@
+"""A saved run, read back from its folder: all that a report or a summary may know."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from mutscan.errors import UsageError
+from mutscan.results import RESIDUE_COLUMNS, VARIANT_COLUMNS, RunFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+TEXT_COLUMNS: Final = frozenset(
+    {
+        "input",
+        "status",
+        "error_code",
+        "message",
+        "wild_type",
+        "variant",
+        "hgvs",
+        "positions",
+        "flag",
+        "flag_rule",
+        "affected_regions",
+        "confidence",
+        "notes",
+    }
+)
+"""Columns of variants.csv that are words; the other ones of `VARIANT_COLUMNS` are numbers."""
+
+COUNT_COLUMNS: Final = frozenset({"n_substitutions", "n_residues_affected"})
+"""Number columns that hold whole numbers."""
+
+SCORED: Final = ("ok", "partial")
+"""Status of the rows that hold scores."""
+
+
+@dataclass(frozen=True, eq=False)
+class SavedRun:
+    """What a run folder says.
+
+    Parameters
+    ----------
+    directory : Path
+    variants : DataFrame
+        One row for each input line; text columns hold ``""``, number columns NaN where not known.
+        Carried columns are text.
+    provenance : mapping
+        run.json.
+    """
+
+    directory: Path
+    variants: pd.DataFrame
+    provenance: Mapping[str, Any]
+
+    @property
+    def carried(self) -> list[str]:
+        """Names of the carried input columns."""
+        return [str(column) for column in self.variants.columns if column not in VARIANT_COLUMNS]
+
+    @property
+    def scored(self) -> pd.DataFrame:
+        """The rows with scores, one for each distinct variant."""
+        rows = self.variants[self.variants["status"].isin(SCORED)]
+        return rows.drop_duplicates("variant")
+
+    @property
+    def name(self) -> str:
+        """The wild type's name."""
+        known = [name for name in self.variants["wild_type"] if name]
+        return known[0] if known else self.directory.name
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows by status, in the order ok, partial, skipped, failed."""
+        seen = self.variants["status"].value_counts()
+        return {
+            status: int(seen[status]) for status in ("ok", "partial", "skipped", "failed") if status in seen
+        }
+
+    def json_rows(self) -> list[dict[str, object]]:
+        """Rows of variants.csv with numbers as numbers and None for what is not known."""
+        rows: list[dict[str, object]] = []
+        for row in self.variants.to_dict(orient="records"):
+            cells: dict[str, object] = {}
+            for column, value in row.items():
+                if isinstance(value, float):
+                    known = math.isfinite(value)
+                    cells[str(column)] = (int(value) if column in COUNT_COLUMNS else value) if known else None
+                else:
+                    cells[str(column)] = value if value != "" else None
+            rows.append(cells)
+        return rows
+
+    def residues(self) -> Iterator[tuple[str, pd.DataFrame]]:
+        """Yield each variant's residues, one variant in memory at a time, in stored order.
+
+        Raises
+        ------
+        UsageError
+            residues.parquet is damaged or of another format.
+        """
+        path = RunFolder(self.directory).residues_parquet
+        if not path.exists():
+            return
+        try:
+            with pq.ParquetFile(path) as table:
+                missing = [name for name in RESIDUE_COLUMNS if name not in table.schema_arrow.names]
+                if missing:
+                    raise UsageError(
+                        f"{path}: lacks the columns {', '.join(missing)}; run mutscan score again"
+                    )
+                for group in range(table.num_row_groups):
+                    frame = table.read_row_group(group).to_pandas()
+                    for variant, block in frame.groupby("variant", sort=False):
+                        yield str(variant), block.reset_index(drop=True)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{path}: cannot be read ({error}); run mutscan score again") from error
+
+
+def read_run(directory: Path) -> SavedRun:
+    """Read variants.csv and run.json of a run folder.
+
+    Raises
+    ------
+    UsageError
+        It is no run folder, or its run has not come to an end.
+    """
+    folder = RunFolder(directory)
+    if not directory.is_dir():
+        raise UsageError(f"no such run folder: {directory}")
+    for path in (folder.variants_csv, folder.run_json):
+        if not path.is_file():
+            raise UsageError(
+                f"{directory} holds no {path.name}; expected the --out folder of a finished 'mutscan score'"
+                " (give that command again to finish an interrupted one)"
+            )
+    try:
+        table = pd.read_csv(folder.variants_csv, dtype=str, keep_default_na=False, encoding="utf-8")
+        provenance = json.loads(folder.run_json.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise UsageError(f"{directory}: a damaged run folder ({error}); run mutscan score again") from error
+    missing = [column for column in VARIANT_COLUMNS if column not in table.columns]
+    if missing or not isinstance(provenance, dict):
+        raise UsageError(
+            f"{folder.variants_csv}: lacks the columns {', '.join(missing)}; was it made by another program?"
+            if missing
+            else f"{folder.run_json}: expected a JSON object"
+        )
+    for column in VARIANT_COLUMNS:
+        if column not in TEXT_COLUMNS:
+            table[column] = pd.to_numeric(table[column], errors="coerce").astype(float)
+    return SavedRun(directory, table, provenance)
+
+
+def site_positions(positions: str) -> list[int]:
+    """Read the positions cell of a row (1-based).
+
+    Examples
+    --------
+    >>> site_positions("175;248")
+    [175, 248]
+    """
+    return [int(number) for number in re.findall(r"\d+", positions)]
