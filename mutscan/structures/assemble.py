@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,7 +68,7 @@ class _Chain:
 
 
 def assemble(table: AtomTable, name: str, chain: str | None = None) -> Structure:
-    """The one protein chain of a file (or the one asked for) as a `Structure`."""
+    """Make a `Structure` of the one protein chain of a file, or of the one asked for."""
     proteins = _proteins(table)
     chosen, notes = _pick(proteins, table, name, chain)
     if table.n_models > 1:
@@ -296,7 +297,7 @@ def _in_polymer(segment: list[_Residue], table: AtomTable) -> list[bool]:
         inside[k] = inside[k] or (inside[k + 1] and _bonded(segment[k], segment[k + 1]))
     if not atom_places:
         # Nothing but HETATM: a peptide of modified residues is a chain, scattered amino acids are not.
-        links = [_bonded(one, two) for one, two in zip(segment, segment[1:], strict=False)]
+        links = [_bonded(one, two) for one, two in pairwise(segment)]
         return [any(links[max(k - 1, 0) : k + 1]) for k in range(len(segment))]
     return inside
 
@@ -309,9 +310,7 @@ def _bonded(first: _Residue, second: _Residue) -> bool:
     return one is not None and two is not None and math.dist(one, two) < 4.5
 
 
-def _pick(
-    proteins: list[_Chain], table: AtomTable, name: str, chain: str | None
-) -> tuple[_Chain, list[str]]:
+def _pick(proteins: list[_Chain], table: AtomTable, name: str, chain: str | None) -> tuple[_Chain, list[str]]:
     long_enough = [one for one in proteins if len(one.residues) >= MIN_RESIDUES]
     if chain is not None:
         named = [one for one in proteins if one.name == chain.strip()]
@@ -374,7 +373,7 @@ def _require_finite(residues: list[_Residue], name: str, chain: str) -> None:
             if not (math.isfinite(one.x) and math.isfinite(one.y) and math.isfinite(one.z)):
                 raise StructureError(
                     f"{name}: atom {atom} of {residue.name} {residue.number}, chain {chain or '(blank)'}, "
-                    f"has a coordinate that is no finite number (atom record {one.serial}); correct or remove it"
+                    f"has a coordinate that is no finite number (record {one.serial}); correct or remove it"
                 )
 
 
@@ -384,9 +383,7 @@ def _geometry_notes(residues: list[_Residue], ca: NDArray[np.float64]) -> list[s
     if backbone == 0:
         notes.append("C-alpha atoms only: mutants cannot be built from it")
     elif backbone < len(residues):
-        missing = [
-            f"{one.name} {one.number}" for one in residues if not {"N", "CA", "C"} <= one.atoms.keys()
-        ]
+        missing = [f"{one.name} {one.number}" for one in residues if not {"N", "CA", "C"} <= one.atoms.keys()]
         notes.append(f"{len(missing)} residues lack backbone atoms: {_some(missing)}")
     step = np.linalg.norm(np.diff(ca, axis=0), axis=1)
     breaks = int((step > 4.5).sum())
@@ -402,7 +399,7 @@ def _geometry_notes(residues: list[_Residue], ca: NDArray[np.float64]) -> list[s
 def _stated(
     table: AtomTable, chosen: _Chain, res_id: NDArray[np.int64], ca: NDArray[np.float64], notes: list[str]
 ) -> tuple[str | None, NDArray[np.int64] | None]:
-    """The sequence the file states for the chain and the place of each residue in it."""
+    """Find the sequence the file states for the chain and the place of each residue in it."""
     names = table.stated.get(chosen.name)
     if not names:
         return None, None

@@ -71,7 +71,7 @@ def is_standard_name(name: str) -> bool:
 
 @lru_cache(maxsize=65536)
 def standard_atom(residue: str, residue_name: str, atom: str) -> str | None:
-    """The standard name of heavy atom `atom` of a residue read as `residue`, None where that has no such atom.
+    """Give the standard name of a heavy atom of a residue read as `residue`, None where it has no such atom.
 
     Hydrogens and the extra atoms of modified residues give None.
     """

@@ -85,7 +85,7 @@ class Structure:
             raise ValueError(f"{self.name}: residue_index must ascend from 0 to {length - 1}")
 
     def __len__(self) -> int:
-        """Number of residues with coordinates."""
+        """Count the residues with coordinates."""
         return len(self.sequence)
 
     @cached_property

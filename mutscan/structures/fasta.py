@@ -22,7 +22,7 @@ class FastaRecord(NamedTuple):
 
 
 def read_fasta(path: str | Path) -> list[FastaRecord]:
-    """The protein sequences of a FASTA file, plain or gzip.
+    """Read the protein sequences of a FASTA file, plain or gzip.
 
     Lower case becomes upper case; blanks, alignment gaps (``-`` and ``.``) and a final ``*`` are taken out.
 
@@ -82,7 +82,9 @@ def parse_fasta(text: str, name: str) -> list[FastaRecord]:
             header, parts = (identifier, words[1] if len(words) > 1 else "", number), []
             continue
         if header is None:
-            raise UsageError(f"{name}, line {number}: expected a header line starting with '>', read {line[:30]!r}")
+            raise UsageError(
+                f"{name}, line {number}: expected a header line starting with '>', read {line[:30]!r}"
+            )
         if parts and parts[-1].endswith("*"):
             raise UsageError(f"{name}, line {number}: the sequence goes on after a stop '*'")
         parts.append(_clean(line, name, number))

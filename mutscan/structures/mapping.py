@@ -23,7 +23,7 @@ MIN_IDENTITY = 0.95
 """Below this share of equal letters a structure is taken to be of another protein."""
 
 MIN_PLACED = 0.5
-"""At least this share of a structure's residues must have a place in the sequence (tags and fusions do not)."""
+"""At least this share of a structure's residues must have a place in the sequence (tags have none)."""
 
 _BREAK = 4.5  # Å; a longer C-alpha step means unresolved residues in between
 
@@ -70,7 +70,7 @@ def map_sequence(structure: Structure, sequence: str) -> NDArray[np.int64]:
             f"{structure.name}: chain {structure.chain_id or '(blank)'} is not this protein: "
             f"{len(placed)} of its {len(structure)} residues align, {identity:.0%} of them equal"
             + (f" ({examples})" if examples else "")
-            + f"; at least {MIN_IDENTITY:.0%} expected. Give the structure of this sequence, or another chain",
+            + f"; at least {MIN_IDENTITY:.0%} expected. Give this sequence's structure, or another chain",
             code="structure_mismatch",
         )
     result[places[placed[~wrong]]] = placed[~wrong]
@@ -83,7 +83,9 @@ def mismatches(structure: Structure, sequence: str) -> tuple[str, ...]:
     return tuple(
         f"{sequence[place]}{place + 1} is {letter} (residue {structure.numbers[k]})"
         for k, (place, letter) in enumerate(zip(places.tolist(), structure.sequence, strict=True))
-        if place >= 0 and letter != sequence[place].upper() and UNKNOWN not in (letter, sequence[place].upper())
+        if place >= 0
+        and letter != sequence[place].upper()
+        and UNKNOWN not in (letter, sequence[place].upper())
     )
 
 
@@ -101,7 +103,7 @@ def place_residues(
 
 
 def _by_number(observed: str, res_id: NDArray[np.int64], full: str) -> NDArray[np.int64] | None:
-    """Places by residue number plus a constant, if all letters then match; number = position is tried first."""
+    """Places by residue number plus a constant, if all letters then match; number = position is preferred."""
     if len(res_id) == 0 or np.any(np.diff(res_id) <= 0) or res_id[-1] - res_id[0] >= len(full):
         return None
     letters = np.frombuffer(full.encode(), dtype=np.uint8)
@@ -160,7 +162,7 @@ def wild_type_from_structure(
     features: tuple[Feature, ...] = (),
     records: tuple[Mapping[str, object], ...] = (),
 ) -> WildType:
-    """The wild type a structure file describes.
+    """Make the wild type that a structure file describes.
 
     Its sequence is the one the file states (SEQRES, polymer entity), unresolved residues
     included; without one, the residues that have coordinates.
@@ -190,7 +192,7 @@ def wild_type_from_structure(
 def with_structure(
     wild_type: WildType, structure: Structure, *, records: tuple[Mapping[str, object], ...] = ()
 ) -> WildType:
-    """A wild type with this structure mapped onto its sequence.
+    """Map a structure onto the sequence of a wild type and join the two.
 
     Raises
     ------

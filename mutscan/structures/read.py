@@ -74,7 +74,7 @@ def read_bytes(data: bytes, name: str, *, chain: str | None = None) -> Structure
 
 
 def stem(name: str) -> str:
-    """A file name without ``.gz`` and without a structure ending (other dots are kept)."""
+    """Strip a file name of ``.gz`` and of a structure ending (other dots are kept)."""
     short = name[:-3] if name.lower().endswith(".gz") else name
     for suffix in SUFFIXES:
         if short.lower().endswith(suffix) and len(short) > len(suffix):
@@ -83,7 +83,7 @@ def stem(name: str) -> str:
 
 
 def read_table(data: bytes, name: str) -> AtomTable:
-    """The atoms of the first model as the file has them."""
+    """Read the atoms of the first model as the file has them."""
     text = _text(_unzip(data, name), name)
     head = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
     if head.lower().startswith("data_"):

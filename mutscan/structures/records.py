@@ -61,7 +61,7 @@ _PREDICTORS = (
 
 
 def predictor_in(text: str) -> str | None:
-    """The name of a structure predictor that reports pLDDT, if `text` mentions one."""
+    """Find the name of a structure predictor that reports pLDDT, if `text` mentions one."""
     upper = text.upper()
     return next((name for name in _PREDICTORS if name in upper), None)
 

@@ -78,13 +78,15 @@ def _replace(path: Path, data: bytes) -> None:
         raise RunFolderError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def _b_column(structure: Structure, b_factor: ArrayLike | None) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+def _b_column(
+    structure: Structure, b_factor: ArrayLike | None
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     if b_factor is None:
         return structure.b_factor, ()
     values = np.asarray(b_factor, dtype=np.float64)
     if values.shape != (len(structure),):
         raise ValueError(f"b_factor has shape {values.shape}, the structure {len(structure)} residues")
-    notes = ("B factor: one value per residue.",)
+    notes: tuple[str, ...] = ("B factor: one value per residue.",)
     if not np.isfinite(values).all():
         notes += (_UNKNOWN_B,)
         values = np.where(np.isfinite(values), values, 0.0)
@@ -170,7 +172,14 @@ def _mmcif(
     if states_plddt and structure.plddt is not None:
         yield from ("#", "_ma_qa_metric.id 1", "_ma_qa_metric.mode local", "_ma_qa_metric.name pLDDT")
         yield from ("_ma_qa_metric.type pLDDT", "#", "loop_")
-        for tag in ("label_asym_id", "label_comp_id", "label_seq_id", "metric_id", "metric_value", "model_id"):
+        for tag in (
+            "label_asym_id",
+            "label_comp_id",
+            "label_seq_id",
+            "metric_id",
+            "metric_value",
+            "model_id",
+        ):
             yield f"_ma_qa_metric_local.{tag}"
         for place, (name, value) in enumerate(zip(names, structure.plddt.tolist(), strict=True), start=1):
             yield f"A {name} {place} 1 {value:.2f} 1" if np.isfinite(value) else f"A {name} {place} 1 ? 1"
@@ -196,10 +205,16 @@ def _ascii(text: str) -> str:
 
 
 def _quote(text: str) -> str:
-    """A CIF value: bare where it may be, quoted where it must be."""
+    """Format a CIF value: bare where it may be, quoted where it must be."""
     text = " ".join(text.split())
     reserved = text.lower().startswith(("data_", "loop_", "save_", "stop_", "global_"))
-    if text and not reserved and not any(c in text for c in " '\"#") and text[0] not in "_$[];" and text not in ".?":
+    if (
+        text
+        and not reserved
+        and not any(c in text for c in " '\"#")
+        and text[0] not in "_$[];"
+        and text not in ".?"
+    ):
         return text
     if "'" not in text:
         return f"'{text}'"

@@ -1,17 +1,12 @@
-"""How alike two structures are: per-residue lDDT and the TM-score of a known correspondence.
-
-Everything here takes C-alpha coordinates, (n, 3) in Å, in matching order, and
-gives the same numbers each time: identical coordinates score exactly 1.
-"""
+"""Per-residue lDDT of C-alpha atoms, plain and distance-weighted."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mutscan.errors import StructureError
+from mutscan.scores.coordinates import BLOCK, checked_coordinates, has_coordinates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,11 +22,7 @@ THRESHOLDS = (0.5, 1.0, 2.0, 4.0)
 EXPONENT = 3.0
 """Distance exponent of the custom lDDT; 0 is the plain one."""
 
-_BLOCK = 1 << 20  # matrix elements worked on at a time: bounds the memory for long chains
 _SOFT = 1e-6  # Å, keeps the weight finite at tiny distances
-
-
-# lDDT ------------------------------------------------------------------------------------------------
 
 
 class Neighbourhood:
@@ -46,14 +37,12 @@ class Neighbourhood:
         Residues fewer than this many places apart in the array are no neighbours.
     """
 
-    def __init__(
-        self, reference: ArrayLike, *, radius: float = RADIUS, min_separation: int = 1
-    ) -> None:
+    def __init__(self, reference: ArrayLike, *, radius: float = RADIUS, min_separation: int = 1) -> None:
         if not radius > 0:
             raise ValueError(f"radius must be positive, not {radius}")
         if min_separation < 1:
             raise ValueError(f"min_separation must be at least 1, not {min_separation}")
-        coord = _coordinates(reference, "reference")
+        coord = checked_coordinates(reference, "reference")
         self.length = len(coord)
         self.first, self.second, self.distance = _close_pairs(coord, radius, min_separation)
 
@@ -66,7 +55,8 @@ class Neighbourhood:
         missing: str = "ignore",
     ) -> NDArray[np.float64]:
         """LDDT of one model, shape (L,); see `lddt`."""
-        return self.scores(model, exponents=(exponent,), thresholds=thresholds, missing=missing)[0]
+        every = self.scores(model, exponents=(exponent,), thresholds=thresholds, missing=missing)
+        return every.reshape(self.length)
 
     def scores(
         self,
@@ -77,7 +67,7 @@ class Neighbourhood:
         missing: str = "ignore",
     ) -> NDArray[np.float64]:
         """LDDT of one model with several exponents, shape (len(exponents), L), for little more than one."""
-        coord = _coordinates(model, "model")
+        coord = checked_coordinates(model, "model")
         if len(coord) != self.length:
             raise ValueError(f"the reference has {self.length} residues, the model {len(coord)}")
         if not len(thresholds) or min(thresholds) < 0:
@@ -85,7 +75,7 @@ class Neighbourhood:
         if missing not in ("ignore", "lost"):
             raise ValueError(f"missing must be 'ignore' or 'lost', not {missing!r}")
         first, second, distance = self.first, self.second, self.distance
-        present = np.isfinite(coord).all(axis=1)
+        present = has_coordinates(coord)
         if not present.all():
             both = present[first] & present[second]
             if missing == "ignore":
@@ -159,13 +149,6 @@ def lddt(
     return neighbourhood.score(model, exponent=exponent, thresholds=thresholds, missing=missing)
 
 
-def _coordinates(value: ArrayLike, name: str) -> NDArray[np.float64]:
-    coord = np.ascontiguousarray(value, dtype=np.float64)
-    if coord.ndim != 2 or coord.shape[1] != 3:
-        raise ValueError(f"{name} must have shape (L, 3), not {coord.shape}")
-    return coord
-
-
 def _close_pairs(
     coord: NDArray[np.float64], radius: float, min_separation: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
@@ -177,7 +160,7 @@ def _close_pairs(
     limit = radius * radius * (1.0 + 1e-9)
     start = 0
     while start < n - min_separation:
-        stop = min(n - min_separation, start + max(1, _BLOCK // (n - start)))
+        stop = min(n - min_separation, start + max(1, BLOCK // (n - start)))
         later = start + min_separation
         square = np.subtract.outer(x[start:stop], x[later:])
         square *= square
@@ -220,6 +203,6 @@ def _weights(distance: NDArray[np.float64], exponent: float) -> NDArray[np.float
 def _sum_over_pairs(
     first: NDArray[np.int64], second: NDArray[np.int64], value: NDArray[np.float64], length: int
 ) -> NDArray[np.float64]:
-    total = np.bincount(first, value, minlength=length)
+    total: NDArray[np.float64] = np.bincount(first, value, minlength=length).astype(np.float64)
     total += np.bincount(second, value, minlength=length)
     return total
