@@ -1,0 +1,12 @@
+"""Wild types from UniProt and AlphaFold DB, downloaded once and kept with their provenance.
+
+`Fetcher` joins the parts: `http` asks politely and checks what comes back, `cache` keeps it
+with a record of where it came from, `uniprot` and `afdb` know what the two services say.
+"""
+
+from mutscan.fetch.cache import Record, cache_dir, clear_cache, list_cache
+from mutscan.fetch.fetcher import Fetcher
+from mutscan.fetch.http import Patience
+from mutscan.fetch.uniprot import is_accession
+
+__all__ = ["Fetcher", "Patience", "Record", "cache_dir", "clear_cache", "is_accession", "list_cache"]

@@ -1,0 +1,394 @@
+"""`Fetcher`: from an accession to a `WildType`, through the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import urljoin, urlsplit
+
+import numpy as np
+
+from mutscan.errors import FetchError, MutscanError, UsageError
+from mutscan.fetch import afdb, cache, uniprot
+from mutscan.fetch.http import Answer, Patience, download
+from mutscan.structures import Feature, Structure, WildType, read_bytes, with_structure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from mutscan.fetch.cache import Record
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+UNIPROT_URL: Final = "https://rest.uniprot.org"
+AFDB_URL: Final = "https://alphafold.ebi.ac.uk"
+NAMED: Final = 5
+"""Dropped features named in a note; the rest are counted."""
+
+
+class Fetcher:
+    """Gets wild types from UniProt and AlphaFold DB; what was fetched once is not fetched again.
+
+    Parameters
+    ----------
+    cache_dir : Path, optional
+        Default: `mutscan.fetch.cache_dir`.
+    offline : bool
+        Never touch the network: a file that is not in the cache is an error that names it.
+    uniprot_url, afdb_url : str, optional
+        The services, or mirrors of them. Default: ``MUTSCAN_UNIPROT_URL`` and ``MUTSCAN_AFDB_URL``,
+        else the public ones. Model files that AlphaFold DB's answer places on its own public
+        address are then fetched from the mirror as well.
+    timeout : float, s
+        Longest silence of a server.
+    retries : int
+        Tries after the first, for what may pass.
+    patience : Patience, optional
+        All of that and more; `timeout` and `retries` are then not looked at.
+    """
+
+    def __init__(
+        self,
+        cache_dir: Path | None = None,
+        *,
+        offline: bool = False,
+        uniprot_url: str | None = None,
+        afdb_url: str | None = None,
+        timeout: float = 30.0,
+        retries: int = 4,
+        patience: Patience | None = None,
+    ) -> None:
+        self.cache = cache.Cache(cache_dir if cache_dir is not None else cache.cache_dir())
+        self.offline = offline
+        self.uniprot_url = _address(uniprot_url, "MUTSCAN_UNIPROT_URL", UNIPROT_URL)
+        self.afdb_url = _address(afdb_url, "MUTSCAN_AFDB_URL", AFDB_URL)
+        self.patience = patience if patience is not None else Patience(timeout=timeout, retries=retries)
+        self._fresh: set[str] = set()
+
+    def wild_type(self, accession: str, *, structure: bool = True) -> WildType:
+        """Get the protein of a UniProt accession or isoform, with AlphaFold DB's model of it.
+
+        Parameters
+        ----------
+        accession : str
+            ``P04637``, or an isoform: ``P04637-2``.
+        structure : bool
+            False: sequence and features only.
+
+        Returns
+        -------
+        WildType
+            Without a structure, and with a note, where AlphaFold DB has none.
+
+        Raises
+        ------
+        UsageError
+            Not an accession.
+        FetchError
+            A file cannot be had: ``not_found``, ``inactive_entry``, ``offline``, ``fetch_failed``.
+        StructureError
+            Code ``structure_mismatch``: the model was made from another sequence than UniProt's.
+        """
+        if not uniprot.is_accession(accession):
+            raise UsageError(f"{accession}: not a UniProt accession; expected one like P04637 or P04637-2")
+        base, number = uniprot.split_accession(accession)
+        name = base if number is None else f"{base}-{number}"
+        entry, record = self._entry(base)
+        records = [self._told(record, entry.sequence, entry)]
+        notes: list[str] = []
+        if entry.fragment:
+            notes.append(f"UniProt marks {base} as a fragment: its sequence is not the whole protein")
+
+        if number is None or self._is_displayed(entry, name):
+            sequence, names = entry.sequence, [base, *_displayed(entry)]
+            features, _ = uniprot.place_features(entry, names, None)
+        else:
+            names = [name]
+            sequence, isoform_record = self._isoform(entry, name)
+            records.append(self._told(isoform_record, sequence))
+            features, told = self._isoform_features(entry, name, sequence)
+            notes += told
+        if entry.unplaced:
+            notes.append(f"{entry.unplaced} UniProt features without a definite position are left out")
+
+        wild_type = WildType(name, sequence, features=features, records=tuple(records), notes=tuple(notes))
+        return self._with_model(wild_type, names) if structure else wild_type
+
+    def get(self, url: str, *, kind: str, check: Callable[[bytes], object], refresh: bool = False) -> Record:
+        """Download `url`, or find it in the cache.
+
+        Parameters
+        ----------
+        url : str
+        kind : str
+            Folder in the cache.
+        check : callable
+            Takes the bytes; its `ValueError` or `MutscanError` says that they are not what
+            was expected.
+        refresh : bool
+            Download even what the cache holds.
+
+        Raises
+        ------
+        FetchError
+        """
+        return self._get(url, kind, check, refresh=refresh)[0]
+
+    # UniProt
+
+    def _entry(self, accession: str) -> tuple[uniprot.Entry, Record]:
+        url = f"{self.uniprot_url}/uniprotkb/{accession}.json"
+        try:
+            record, entry = self._get(url, "uniprot", uniprot.read_entry)
+        except FetchError as error:
+            if error.code == "not_found":
+                raise FetchError(
+                    f"{accession}: UniProt knows no such entry (404 from {url}); check the accession",
+                    code="not_found",
+                ) from error
+            raise
+        assert entry is not None
+        if entry.inactive is not None:
+            raise _inactive(accession, entry)
+        if entry.accession != accession:
+            raise FetchError(
+                f"{accession}: no longer an entry of its own, UniProt now has it in {entry.accession}; "
+                f"use {entry.accession}, and check that the positions of the variants still fit",
+                code="inactive_entry",
+            )
+        return entry, record
+
+    @staticmethod
+    def _is_displayed(entry: uniprot.Entry, name: str) -> bool:
+        isoform = entry.isoform(name)
+        if isoform is not None:
+            return isoform.status == "Displayed"
+        # An entry without a list has one isoform, number 1.
+        return not entry.isoforms and name.endswith("-1")
+
+    def _isoform(self, entry: uniprot.Entry, name: str) -> tuple[str, Record]:
+        url = f"{self.uniprot_url}/uniprotkb/{name}.fasta"
+        try:
+            record, sequence = self._get(url, "uniprot", lambda data: uniprot.read_isoform(data, name))
+        except FetchError as error:
+            if error.code != "not_found":
+                raise
+            listed = ", ".join(isoform.ids[0] for isoform in entry.isoforms if isoform.ids)
+            known = f"UniProt lists {listed}" if listed else f"UniProt lists no isoforms of {entry.accession}"
+            raise FetchError(
+                f"{name}: UniProt has no sequence of this isoform (404 from {url}); {known}", code="not_found"
+            ) from error
+        assert sequence is not None
+        return sequence, record
+
+    @staticmethod
+    def _isoform_features(
+        entry: uniprot.Entry, name: str, sequence: str
+    ) -> tuple[tuple[Feature, ...], tuple[str, ...]]:
+        """Features on an isoform, and notes on how they came there."""
+        index, way = uniprot.isoform_map(entry, name, sequence)
+        if index is None:
+            note = f"{name} is too long to be aligned with {entry.accession}: UniProt's features are left out"
+            return (), (note,)
+        features, dropped = uniprot.place_features(entry, [name], index)
+        note = f"UniProt numbers features on {entry.accession}; they were mapped onto {name} by {way}"
+        return features, (note, *_dropped(dropped, name))
+
+    @staticmethod
+    def _told(record: Record, sequence: str, entry: uniprot.Entry | None = None) -> dict[str, object]:
+        versions: dict[str, object] = (
+            {"entry_version": entry.version, "sequence_version": entry.sequence_version} if entry else {}
+        )
+        digest = hashlib.sha256(sequence.encode()).hexdigest()
+        return {**record.to_dict(), **versions, "sequence_sha256": digest}
+
+    # AlphaFold DB
+
+    def _with_model(self, wild_type: WildType, names: Sequence[str]) -> WildType:
+        found = self._model(names, wild_type.sequence)
+        if found is None:
+            note = (
+                f"AlphaFold DB has no model of {wild_type.name}: predicted scores only; "
+                "give a structure with --structure for measured ones"
+            )
+            return replace(wild_type, notes=(*wild_type.notes, note))
+        model, listing = found
+        listing, record, structure, model = self._model_file(model, listing, names, wild_type.sequence)
+        afdb.verify(structure, model, names, wild_type.sequence)
+        notes = wild_type.notes
+        if model.accession not in names:
+            notes += (f"the structure is AlphaFold DB's {model.name}, a model of this very sequence",)
+        about = {
+            **record.to_dict(),
+            "model": model.name,
+            "model_created": model.created or None,
+            "sequence_sha256": hashlib.sha256(structure.sequence.encode()).hexdigest(),
+        }
+        return with_structure(
+            replace(wild_type, notes=notes), _with_plddt(structure), records=(listing.to_dict(), about)
+        )
+
+    def _model(
+        self, names: Sequence[str], sequence: str, *, refresh: bool = False
+    ) -> tuple[afdb.Model, Record] | None:
+        """Entry for this sequence: in the list of the entry, else in that of the isoform."""
+        base = names[0].partition("-")[0]
+        for asked in dict.fromkeys((base, names[0])):
+            url = f"{self.afdb_url}/api/prediction/{asked}"
+            record, models = self._get(url, "afdb", afdb.read_models, absent_ok=True, refresh=refresh)
+            if not models and not self.offline and url not in self._fresh:
+                # "None" may have become "one" since: only an answer with models is kept for good.
+                record, models = self._get(url, "afdb", afdb.read_models, absent_ok=True, refresh=True)
+            model = afdb.choose(models or (), names, sequence)
+            if model is not None:
+                return model, record
+        return None
+
+    def _model_file(
+        self, model: afdb.Model, listing: Record, names: Sequence[str], sequence: str
+    ) -> tuple[Record, Record, Structure, afdb.Model]:
+        try:
+            record, structure = self._coordinates(model)
+        except FetchError as error:
+            # A list from the cache may name a version that AlphaFold DB has replaced since.
+            if error.code != "not_found" or listing.url in self._fresh:
+                raise
+            found = self._model(names, sequence, refresh=True)
+            if found is None or found[0].url == model.url:
+                raise
+            model, listing = found
+            record, structure = self._coordinates(model)
+        return listing, record, structure, model
+
+    def _coordinates(self, model: afdb.Model) -> tuple[Record, Structure]:
+        url = self._file_url(model.url)
+        file_name = PurePosixPath(urlsplit(url).path).name
+
+        def read(data: bytes) -> Structure:
+            structure = read_bytes(data, file_name)
+            afdb.complete(structure, model)
+            return structure
+
+        record, structure = self._get(url, "afdb", read, version=model.version)
+        assert structure is not None
+        return record, structure
+
+    def _file_url(self, url: str) -> str:
+        """Absolute, and on the mirror where there is one."""
+        if self.afdb_url != AFDB_URL and url.startswith(f"{AFDB_URL}/"):
+            return self.afdb_url + url.removeprefix(AFDB_URL)
+        return urljoin(f"{self.afdb_url}/", url)
+
+    # Cache and network
+
+    def _get(
+        self,
+        url: str,
+        kind: str,
+        parse: Callable[[bytes], T],
+        *,
+        version: str | None = None,
+        absent_ok: bool = False,
+        refresh: bool = False,
+    ) -> tuple[Record, T | None]:
+        """Record and what `parse` makes of the bytes; None for a remembered or fresh "there is none"."""
+        damage = ""
+        if not refresh or self.offline:
+            try:
+                kept = self.cache.load(url, kind)
+                if kept is not None and kept[0].status == 200:
+                    return kept[0], parse(kept[1])
+                if kept is not None and absent_ok:
+                    return kept[0], None
+            except (cache.DamagedFileError, ValueError, MutscanError) as error:
+                damage = str(error)
+        if self.offline:
+            raise self._missing(url, kind, damage)
+        if damage:
+            log.warning("%s; downloading it again", damage)
+        answer = download(url, parse, patience=self.patience, absent_ok=absent_ok)
+        record = self._store(url, kind, answer, version)
+        self._fresh.add(url)
+        log.info("%s: %d bytes, kept as %s", url, record.size, record.path)
+        return record, answer.value
+
+    def _missing(self, url: str, kind: str, damage: str) -> FetchError:
+        what = (
+            f"damaged in the cache ({damage})"
+            if damage
+            else f"not in the cache ({self.cache.path(url, kind)})"
+        )
+        return FetchError(
+            f"{url}: {what}, and --offline forbids the network; run once without --offline, "
+            "or give the protein as a structure or FASTA file",
+            code="offline",
+        )
+
+    def _store(self, url: str, kind: str, answer: Answer[T], version: str | None) -> Record:
+        try:
+            return self.cache.store(
+                url,
+                kind,
+                answer.data,
+                version=answer.headers.get("x-uniprot-release") or version,
+                date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                status=answer.status,
+                etag=answer.headers.get("etag"),
+                final_url=answer.url if answer.url != url else None,
+            )
+        except OSError as error:
+            raise FetchError(
+                f"{self.cache.directory}: the cache cannot be written ({error.strerror or error}); "
+                "make room there or set MUTSCAN_CACHE_DIR to a folder that can be written",
+                code="cache_not_writable",
+            ) from error
+
+
+def _address(given: str | None, variable: str, default: str) -> str:
+    return (given or os.environ.get(variable, "").strip() or default).rstrip("/")
+
+
+def _displayed(entry: uniprot.Entry) -> list[str]:
+    return [name for isoform in entry.isoforms if isoform.status == "Displayed" for name in isoform.ids]
+
+
+def _inactive(accession: str, entry: uniprot.Entry) -> FetchError:
+    if entry.successors:
+        happened = {"MERGED": "merged into", "DEMERGED": "split into"}.get(
+            entry.inactive or "", "replaced by"
+        )
+        use = " or ".join(entry.successors)
+        return FetchError(
+            f"{accession}: this UniProt entry was {happened} {', '.join(entry.successors)}; use {use}, "
+            "and check that the positions of the variants still fit",
+            code="inactive_entry",
+        )
+    because = f" ({entry.deleted_reason})" if entry.deleted_reason else ""
+    return FetchError(
+        f"{accession}: this UniProt entry was deleted{because} and has no successor; "
+        "give the protein as a structure or FASTA file",
+        code="inactive_entry",
+    )
+
+
+def _dropped(dropped: Sequence[str], name: str) -> list[str]:
+    if not dropped:
+        return []
+    more = f" and {len(dropped) - NAMED} more" if len(dropped) > NAMED else ""
+    return [f"UniProt features that {name} does not have, left out: {', '.join(dropped[:NAMED])}{more}"]
+
+
+def _with_plddt(structure: Structure) -> Structure:
+    """AlphaFold DB's files hold pLDDT in the B-factor column, whether or not they say so."""
+    if structure.plddt is not None:
+        return structure
+    last = np.searchsorted(structure.residue_index, np.arange(len(structure)), side="right") - 1
+    return replace(structure, plddt=structure.b_factor[last])
