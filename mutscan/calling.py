@@ -62,6 +62,9 @@ class Null:
     residue_median, residue_scale : float array, shape (L,)
         Median and robust standard deviation of each residue's predicted lDDT over the sample,
         each substitution's own site ± 1 left out. NaN where fewer than 8 substitutions remain.
+    separation_median, separation_scale : float array, shape (L,)
+        Median and robust standard deviation of the drop below `residue_median` at each sequence
+        separation from the substitution: a residue near any substitution dips a little.
     """
 
     variants: tuple[str, ...]
@@ -69,6 +72,8 @@ class Null:
     lddt: NDArray[np.float64]
     residue_median: NDArray[np.float64]
     residue_scale: NDArray[np.float64]
+    separation_median: NDArray[np.float64]
+    separation_scale: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +170,37 @@ def build_null(variants: Sequence[Variant], tm: Sequence[float], profiles: NDArr
         # scale keeps its z from exploding on float noise.
         scale[enough] = np.maximum(scale[enough], max(0.1 * float(np.median(scale[enough])), 1e-7))
     means = np.array([mean_away_from_site(row, p) for row, p in zip(profiles, positions, strict=True)])
-    return Null(tuple(map(str, variants)), np.asarray(tm, dtype=np.float64), means, median, scale)
+    by_separation = _drop_by_separation(median - masked, positions)
+    tm_scores = np.asarray(tm, dtype=np.float64)
+    return Null(tuple(map(str, variants)), tm_scores, means, median, scale, *by_separation)
+
+
+_SEPARATION_EDGES: Final = (2, 3, 4, 5, 6, 8, 10, 13, 17, 22, 30, 45, 70, 120)
+
+
+def _separation(length: int, positions: Sequence[int]) -> NDArray[np.int64]:
+    """Residues between each residue and the nearest of `positions` (1-based), shape (length,)."""
+    sites = np.asarray(positions)[:, None] - 1
+    separation: NDArray[np.int64] = np.abs(np.arange(length)[None, :] - sites).min(axis=0)
+    return separation
+
+
+def _drop_by_separation(
+    drop: NDArray[np.float64], positions: Sequence[Sequence[int]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Median and robust standard deviation of drops (m, L) in bins of separation, spread to (L,)."""
+    length = drop.shape[1]
+    separation = np.array([_separation(length, p) for p in positions])
+    bins = np.digitize(separation, _SEPARATION_EDGES)
+    medians, scales = np.zeros(len(_SEPARATION_EDGES) + 1), np.zeros(len(_SEPARATION_EDGES) + 1)
+    for which in range(len(medians)):
+        values = drop[bins == which]
+        values = values[np.isfinite(values)]
+        if len(values) >= 8:
+            medians[which] = np.median(values)
+            scales[which] = MAD_TO_SD * np.median(np.abs(values - medians[which]))
+    spread = np.digitize(np.arange(length), _SEPARATION_EDGES)
+    return medians[spread], scales[spread]
 
 
 def percentile(value: float, null: NDArray[np.float64]) -> float:
@@ -201,12 +236,23 @@ def robust_z(value: float, null: NDArray[np.float64]) -> float:
     return (value - median) / scale if scale > 0 else math.nan
 
 
-def drop_z(lddt: NDArray[np.floating], null: Null) -> NDArray[np.float64]:
-    """Robust z of each residue's drop of predicted lDDT against the null, shape (L,).
+def drop_z(lddt: NDArray[np.floating], null: Null, positions: Sequence[int]) -> NDArray[np.float64]:
+    """Robust z of each residue's drop of predicted lDDT, shape (L,).
 
-    Positive = lower than other substitutions leave this residue. NaN where not known.
+    Positive = lower than other substitutions leave this residue, and lower than
+    substitutions usually leave a residue so close to them. NaN where not known.
+
+    Parameters
+    ----------
+    lddt : float array, shape (L,)
+    null : Null
+    positions : sequence of int
+        The variant's positions, 1-based.
     """
-    z: NDArray[np.float64] = (null.residue_median - lddt) / null.residue_scale
+    separation = _separation(len(lddt), positions)
+    expected = np.maximum(null.separation_median[separation], 0.0)
+    scale = np.maximum(null.residue_scale, null.separation_scale[separation])
+    z: NDArray[np.float64] = (null.residue_median - lddt - expected) / scale
     return z
 
 

@@ -154,7 +154,8 @@ def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
 def read_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
     """Arrays written by `write_arrays`; None when the file is missing or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # np.load leaves a file of its own open when it is damaged
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
         return None

@@ -1,9 +1,10 @@
 """The workflows: one wild type and many variants end to end, and two proteins side by side."""
 
-from mutscan.pipeline.compare import Comparison, compare
+from mutscan.pipeline.comparison import Comparison, compare
 from mutscan.pipeline.plan import Plan, PlannedRow, check
 from mutscan.pipeline.progress import Progress, Silent
-from mutscan.pipeline.score import Run, open_run, score
+from mutscan.pipeline.run import Run, open_run
+from mutscan.pipeline.scoring import score
 
 __all__ = [
     "Comparison",

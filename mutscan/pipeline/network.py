@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mutscan.calling import Null, build_null, sample_null
-from mutscan.embed import EmbeddingCache, load_encoder
+from mutscan.embed import EmbeddingCache, embed_cached, load_encoder
 from mutscan.fetch import cache_dir
 from mutscan.model.checkpoint import find_model, load_checkpoint, model_hash
 from mutscan.model.predict import Predictor
@@ -118,7 +118,9 @@ class WildTypePredictor:
         if not variants:
             return
         if self._reference is None:
-            self._reference = self._model.predictor.encode(embed_cached(self._model.encoder, self._sequence))
+            self._reference = self._model.predictor.encode(
+                cached_embedding(self._model.encoder, self._sequence)
+            )
         mutants = [variant.apply(self._sequence) for variant in variants]
         for index, embedding in self._model.encoder.embed(mutants):
             variant = variants[index]
@@ -131,14 +133,10 @@ class WildTypePredictor:
             )
 
 
-def embed_cached(encoder: Encoder, sequence: str) -> NDArray[np.float32]:
+def cached_embedding(encoder: Encoder, sequence: str) -> NDArray[np.float32]:
     """Embedding (L, d) of one sequence, from the user's cache when it is there."""
-    cache = EmbeddingCache(cache_dir() / "embeddings")
-    stored = cache.get(sequence, encoder.key)
-    if stored is None:
-        ((_, stored),) = encoder.embed([sequence])
-        cache.put(sequence, encoder.key, stored)
-    return stored
+    ((_, embedding),) = embed_cached(encoder, [sequence], EmbeddingCache(cache_dir() / "embeddings"))
+    return embedding
 
 
 def protein_null(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from mutscan.errors import UsageError, VariantError
 from mutscan.fetch import Fetcher, is_accession
 from mutscan.inputs import InputTable, join_tables, read_arguments, read_variants
+from mutscan.model.checkpoint import find_model
+from mutscan.pipeline.building import choose_builders
 from mutscan.structures import (
     WildType,
     read_fasta,
@@ -55,12 +58,18 @@ class PlannedRow:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The wild type and one `PlannedRow` for each input line, in input order."""
+    """The wild type and one `PlannedRow` for each input line, in input order.
+
+    `model` (its folder) and `builders` (names, tried in turn; empty = no structures are built) are
+    filled by `check`.
+    """
 
     wild_type: WildType
     rows: tuple[PlannedRow, ...]
     carried_columns: tuple[str, ...] = ()
     counts: Counter[str] = field(default_factory=Counter)
+    model: Path | None = None
+    builders: tuple[str, ...] = ()
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -107,7 +116,8 @@ def resolve_wild_type(
                 raise UsageError(
                     f"{text} is a structure already; --structure goes with an accession or FASTA"
                 )
-            return wild_type_from_structure(read_structure(path, chain=chain))
+            resolved = wild_type_from_structure(read_structure(path, chain=chain))
+            return replace(resolved, records=(*resolved.records, _file_record(path)))
         if bare.endswith(_FASTA_ENDINGS):
             return _with_given_structure(_wild_type_from_fasta(path), structure, chain)
         raise UsageError(
@@ -136,7 +146,7 @@ def _wild_type_from_fasta(path: Path) -> WildType:
             "mutants in FASTA belong in --variants"
         )
     name, _, sequence = records[0]
-    return WildType(name=name or path.stem, sequence=sequence)
+    return WildType(name=name or path.stem, sequence=sequence, records=(_file_record(path),))
 
 
 def _with_given_structure(
@@ -149,7 +159,13 @@ def _with_given_structure(
     path = Path(structure).expanduser()
     if not path.is_file():
         raise UsageError(f"no such file: {structure} (--structure)")
-    return with_structure(wild_type, read_structure(path, chain=chain))
+    resolved = with_structure(wild_type, read_structure(path, chain=chain))
+    return replace(resolved, records=(*resolved.records, _file_record(path)))
+
+
+def _file_record(path: Path) -> dict[str, object]:
+    """Provenance of a user's own file."""
+    return {"source": "file", "path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def read_inputs(
@@ -247,16 +263,18 @@ def check(
     *,
     variants_file: str | os.PathLike[str] | None = None,
     variant_column: str | None = None,
+    model: str = "mutscan-mini",
+    builder: str = "auto",
     structure: str | os.PathLike[str] | None = None,
     chain: str | None = None,
     offline: bool = False,
     stdin: TextIO | None = None,
-    **_: Any,
 ) -> Plan:
-    """Dry run of `score`: resolve the protein, parse and check every variant, run nothing.
+    """Dry run of `score`: resolve the protein, parse and check every variant, find model and builder.
 
-    Takes the arguments of `score` and ignores those that do not matter here.
+    Nothing is predicted, built or written. Arguments as `mutscan.score`.
     """
     table = read_inputs(variants, variants_file, variant_column, stdin)
     resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
-    return make_plan(resolved, table)
+    builders = tuple(backend.name for backend in choose_builders(builder, resolved))
+    return replace(make_plan(resolved, table), model=find_model(model), builders=builders)

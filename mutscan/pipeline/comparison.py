@@ -12,7 +12,7 @@ from Bio.Align import substitution_matrices
 
 from mutscan.align import tm_align
 from mutscan.errors import UsageError
-from mutscan.pipeline.network import embed_cached, load_model
+from mutscan.pipeline.network import cached_embedding, load_model
 from mutscan.pipeline.plan import MAX_LENGTH, resolve_wild_type
 from mutscan.scores import score_structures
 
@@ -135,8 +135,8 @@ def compare(
         lddt_measured = np.full(len(pairs), np.nan)
         method = "sequence"
         notes.append("no two structures: residues are paired by a global sequence alignment (BLOSUM62)")
-    encoded_a = loaded.predictor.encode(embed_cached(loaded.encoder, first.sequence))
-    encoded_b = loaded.predictor.encode(embed_cached(loaded.encoder, second.sequence))
+    encoded_a = loaded.predictor.encode(cached_embedding(loaded.encoder, first.sequence))
+    encoded_b = loaded.predictor.encode(cached_embedding(loaded.encoder, second.sequence))
     prediction = loaded.predictor.compare(encoded_a, encoded_b, pairs=pairs)
     lddt_predicted = prediction.lddt[pairs[:, 0]].astype(np.float64)
     if prediction.tm_score < TM_FOR_LDDT:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import contextlib
 import datetime
 import hashlib
-import json
 import logging
 import platform
 import re
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from mutscan import __version__
 from mutscan.calling import affected_regions, affected_residues, drop_z
@@ -37,14 +34,13 @@ from mutscan.pipeline.network import WildTypePredictor, load_model, protein_null
 from mutscan.pipeline.plan import make_plan, read_inputs, resolve_wild_type
 from mutscan.pipeline.progress import Silent
 from mutscan.pipeline.rows import Assembler, VariantResult, plddt_by_position, unscored_row
-from mutscan.report.render import render_report
+from mutscan.pipeline.run import Run
 from mutscan.report.views import write_views
 from mutscan.results import (
     RunFolder,
     carried_names,
     folder_errors,
     read_arrays,
-    replacing,
     write_arrays,
     write_json,
     write_residues,
@@ -65,80 +61,6 @@ if TYPE_CHECKING:
     from mutscan.variants import Variant
 
 _log = logging.getLogger("mutscan")
-
-_SCORED: Final = ("ok", "partial")
-
-_TEXT_COLUMNS: Final = (
-    "input", "status", "error_code", "message", "wild_type", "variant", "hgvs", "positions",
-    "flag", "flag_rule", "affected_regions", "confidence", "notes",
-)  # fmt: skip
-"""Columns read as text even when they are empty or look like numbers."""
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """A finished run, read from its folder.
-
-    Parameters
-    ----------
-    directory : Path
-    """
-
-    directory: Path
-
-    @property
-    def variants(self) -> pd.DataFrame:
-        """One row for each input line; the columns of interface `variants.csv`."""
-        return pd.read_csv(self.directory / "variants.csv", dtype=dict.fromkeys(_TEXT_COLUMNS, str))
-
-    @property
-    def residues(self) -> pd.DataFrame:
-        """One row for each residue of each scored variant."""
-        return pd.read_parquet(self.directory / "residues.parquet")
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """Contents of run.json."""
-        stored: dict[str, Any] = json.loads((self.directory / "run.json").read_text(encoding="utf-8"))
-        return stored
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Rows by status."""
-        counts: dict[str, int] = self.metadata["counts"]
-        return counts
-
-    @property
-    def exit_code(self) -> int:
-        """0 every row ok, 3 some not, 4 no row scored."""
-        total = sum(self.counts.values())
-        if not any(self.counts.get(status) for status in _SCORED):
-            return 4
-        return 0 if self.counts.get("ok", 0) == total else 3
-
-    def to_html(self, path: str | os.PathLike[str]) -> Path:
-        """Draw the report again from the saved files, to `path`."""
-        target = Path(path)
-        with folder_errors(target), replacing(target) as temporary:
-            temporary.write_text(render_report(self.directory), encoding="utf-8")
-        return target
-
-
-def open_run(directory: str | os.PathLike[str]) -> Run:
-    """Open a finished run.
-
-    Raises
-    ------
-    UsageError
-        Not the folder of a finished run.
-    """
-    path = Path(directory)
-    missing = [
-        name for name in ("run.json", "variants.csv", "residues.parquet") if not (path / name).is_file()
-    ]
-    if missing:
-        raise UsageError(f"{path}: not the folder of a finished run, {missing[0]} is missing")
-    return Run(path)
 
 
 def score(
@@ -349,8 +271,8 @@ class _Job:
             key = self.keys[variant]
             try:
                 exchanges = exchanges_of(wild_type, variant)
-            except BuildError as error:
-                self.build_errors[variant] = error
+            except BuildError as unresolved:
+                self.build_errors[variant] = unresolved
                 continue
             self.tasks[variant] = BuildTask(
                 key, exchanges, self.folder.part("measured", key), self.folder.structures / f"{key}.cif"
@@ -411,7 +333,7 @@ class _Job:
         task = self.tasks.get(variant)
         measured = read_measured(task, self.wild_type) if task is not None else None
         lddt = arrays["lddt"].astype(np.float64)
-        z = drop_z(lddt, self.null)
+        z = drop_z(lddt, self.null, variant.positions)
         affected = affected_residues(z, variant.positions)
         regions = affected_regions(
             affected,

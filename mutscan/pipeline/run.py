@@ -1,0 +1,91 @@
+"""`Run`: a finished run, read from its folder; needs neither model nor builder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pandas as pd
+
+from mutscan.errors import UsageError
+from mutscan.report.render import render_report
+from mutscan.results import folder_errors, replacing
+
+if TYPE_CHECKING:
+    import os
+
+_SCORED: Final = ("ok", "partial")
+
+_TEXT_COLUMNS: Final = (
+    "input", "status", "error_code", "message", "wild_type", "variant", "hgvs", "positions",
+    "flag", "flag_rule", "affected_regions", "confidence", "notes",
+)  # fmt: skip
+"""Columns read as text even when they are empty or look like numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run, read from its folder.
+
+    Parameters
+    ----------
+    directory : Path
+    """
+
+    directory: Path
+
+    @property
+    def variants(self) -> pd.DataFrame:
+        """One row for each input line; the columns of interface `variants.csv`."""
+        return pd.read_csv(self.directory / "variants.csv", dtype=dict.fromkeys(_TEXT_COLUMNS, str))
+
+    @property
+    def residues(self) -> pd.DataFrame:
+        """One row for each residue of each scored variant."""
+        return pd.read_parquet(self.directory / "residues.parquet")
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Contents of run.json."""
+        stored: dict[str, Any] = json.loads((self.directory / "run.json").read_text(encoding="utf-8"))
+        return stored
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows by status."""
+        counts: dict[str, int] = self.metadata["counts"]
+        return counts
+
+    @property
+    def exit_code(self) -> int:
+        """0 every row ok, 3 some not, 4 no row scored."""
+        total = sum(self.counts.values())
+        if not any(self.counts.get(status) for status in _SCORED):
+            return 4
+        return 0 if self.counts.get("ok", 0) == total else 3
+
+    def to_html(self, path: str | os.PathLike[str]) -> Path:
+        """Draw the report again from the saved files, to `path`."""
+        target = Path(path)
+        with folder_errors(target), replacing(target) as temporary:
+            temporary.write_text(render_report(self.directory), encoding="utf-8")
+        return target
+
+
+def open_run(directory: str | os.PathLike[str]) -> Run:
+    """Open a finished run.
+
+    Raises
+    ------
+    UsageError
+        Not the folder of a finished run.
+    """
+    path = Path(directory)
+    missing = [
+        name for name in ("run.json", "variants.csv", "residues.parquet") if not (path / name).is_file()
+    ]
+    if missing:
+        raise UsageError(f"{path}: not the folder of a finished run, {missing[0]} is missing")
+    return Run(path)

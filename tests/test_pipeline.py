@@ -1,0 +1,309 @@
+"""Score, check and compare end to end, on the example protein with a tiny untrained model."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mutscan
+from mutscan.errors import RunFolderError, StructureError, UsageError, VariantError
+from mutscan.pipeline import check
+from mutscan.results import RESIDUE_COLUMNS, VARIANT_COLUMNS
+from mutscan.structures import read_structure
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "globin"
+WILD_TYPE = str(EXAMPLE / "wild_type.cif")
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "variants.csv").open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def run(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> mutscan.Run:
+    """One full run of good, odd and bad lines with the template builder."""
+    folder = tmp_path_factory.mktemp("run")
+    table = folder / "in.csv"
+    table.write_text(
+        "gene,mutation,status\n"
+        "HBA,L38D,a\n"
+        "HBA,p.(Glu113Lys),b\n"
+        "=cmd(),E10K;K144E,c\n"
+        "HBA,L38D,again\n"
+        "HBA,p.Lys40del,d\n"
+        "HBA,A33A,e\n"
+        "HBA,R999G,f\n"
+        "HBA,W38A,g\n"
+        "HBA,what is this?,h\n"
+    )
+    return mutscan.score(
+        WILD_TYPE,
+        variants_file=table,
+        variant_column="mutation",
+        out=folder / "out",
+        model=str(tiny_model),
+        builder="template",
+        jobs=1,
+        offline=True,
+    )
+
+
+def test_one_row_for_each_line_in_order(run: mutscan.Run) -> None:
+    rows = rows_of(run.directory)
+    assert [*rows[0]] == [*VARIANT_COLUMNS, "gene", "status_input"]
+    assert [row["input"] for row in rows] == [
+        "L38D", "p.(Glu113Lys)", "E10K;K144E", "L38D", "p.Lys40del", "A33A", "R999G", "W38A", "what is this?",
+    ]  # fmt: skip
+    assert [(row["status"], row["error_code"]) for row in rows] == [
+        ("ok", ""),
+        ("ok", ""),
+        ("ok", ""),
+        ("ok", ""),
+        ("partial", "indel_not_built"),
+        ("skipped", "synonymous"),
+        ("failed", "position_out_of_range"),
+        ("failed", "wild_type_mismatch"),
+        ("failed", "bad_variant"),
+    ]
+    assert [row["status_input"] for row in rows] == ["a", "b", "c", "again", "d", "e", "f", "g", "h"]
+    assert rows[2]["gene"] == "'=cmd()"
+    assert run.exit_code == 3
+    assert run.counts == {"failed": 3, "ok": 4, "partial": 1, "skipped": 1}
+
+
+def test_failed_rows_hold_words_and_no_numbers(run: mutscan.Run) -> None:
+    scored = [c for c in VARIANT_COLUMNS if c.startswith(("tm_", "lddt_", "ca_", "z_"))]
+    for row in rows_of(run.directory):
+        if row["status"] in ("failed", "skipped"):
+            assert row["message"]
+            assert not any(row[column] for column in scored)
+    mismatch = next(row for row in rows_of(run.directory) if row["input"] == "W38A")
+    assert "W" in mismatch["message"]
+    assert "L" in mismatch["message"]
+    assert "38" in mismatch["message"]
+    assert "line 9" in mismatch["message"]
+
+
+def test_equal_variants_get_equal_rows(run: mutscan.Run) -> None:
+    first, *_, again = (row for row in rows_of(run.directory) if row["input"] == "L38D")
+    assert {**first, "status_input": ""} == {**again, "status_input": ""}
+
+
+def test_scores_are_where_they_belong(run: mutscan.Run) -> None:
+    rows = {row["variant"]: row for row in rows_of(run.directory) if row["variant"]}
+    single = rows["L38D"]
+    for column in ("tm_predicted", "tm_measured", "lddt_measured_mean", "lddt_predicted_site"):
+        assert 0 < float(single[column]) <= 1
+    for column in ("tm_percentile", "lddt_percentile"):
+        assert 0 <= float(single[column]) <= 100
+    assert float(single["ca_shift_max"]) >= float(single["ca_shift_site"]) >= 0
+    assert single["flag"] == single["flag_rule"] == single["p_deleterious"] == ""
+    assert "no calibrated rule" in single["notes"]
+    assert single["hgvs"] == "p.Leu38Asp"
+    indel = rows["K40del"]
+    assert indel["tm_predicted"]
+    assert not any(indel[c] for c in ("tm_measured", "lddt_predicted_site", "lddt_measured_site"))
+    assert rows["E10K;K144E"]["positions"] == "10;144"
+    assert rows["E10K;K144E"]["n_substitutions"] == "2"
+
+
+def test_residues_cover_each_scored_variant_once(run: mutscan.Run) -> None:
+    residues = run.residues
+    assert tuple(residues.columns) == RESIDUE_COLUMNS
+    assert residues.groupby("variant").size().to_dict() == dict.fromkeys(
+        ("L38D", "E113K", "E10K;K144E", "K40del"), 147
+    )
+    one = residues[residues.variant == "L38D"]
+    assert one.structure_number.iloc[0] == "5"
+    assert one.loc[one.position == 38, ["wild_type", "mutant"]].to_numpy().tolist() == [["L", "D"]]
+    assert one.lddt_measured.notna().all()
+    gone = residues[(residues.variant == "K40del") & (residues.position == 40)].iloc[0]
+    assert gone.mutant == "-"
+    assert pd.isna(gone.lddt_predicted)
+
+
+def test_structures_hold_the_measured_lddt(run: mutscan.Run) -> None:
+    mutant = read_structure(run.directory / "structures" / "L38D.cif")
+    assert mutant.sequence[37] == "D"
+    residues = run.residues
+    expected = residues[residues.variant == "L38D"].lddt_measured.to_numpy()
+    by_residue = np.array([mutant.b_factor[mutant.atoms_of(i)][0] for i in range(len(mutant))])
+    np.testing.assert_allclose(by_residue, expected, atol=0.006)
+    for name in ("wild_type.cif", "E10K_K144E.cif", "view.pml", "view.cxc"):
+        assert (run.directory / "structures" / name).is_file()
+
+
+def test_run_json_traces_everything(run: mutscan.Run) -> None:
+    stored = run.metadata
+    assert stored["model"]["sha256"]
+    assert stored["model"]["encoder_revision"]
+    assert stored["wild_type"]["sequence_sha256"]
+    assert stored["wild_type"]["structure_sha256"]
+    assert stored["builder"][0]["name"] == "template"
+    assert stored["records"][0]["sha256"]
+    assert stored["counts"]["ok"] == 4
+    assert len(stored["null"]) == 64
+    assert (run.directory / "report.html").read_text().startswith("<!DOCTYPE html>")
+    assert "mutscan" in (run.directory / "log.txt").read_text()
+
+
+def _same_results(one: Path, other: Path) -> None:
+    names = ["variants.csv", "residues.parquet", *(f"structures/{p.name}" for p in (one / "structures").iterdir())]
+    assert sorted(p.name for p in (one / "structures").iterdir()) == sorted(
+        p.name for p in (other / "structures").iterdir()
+    )
+    for name in names:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+COMMAND_VARIANTS = ["I14V", "L38D", "A33P", "H97A", "K144R", "E10K;K144E", "A114W", "A143E"]
+
+
+def _command(model: Path, out: Path, *more: str) -> list[str]:
+    return [
+        sys.executable, "-m", "mutscan", "score", WILD_TYPE, *COMMAND_VARIANTS, "--model", str(model),
+        "--builder", "template", "--offline", "--jobs", "2", "--out", str(out), *more,
+    ]  # fmt: skip
+
+
+def test_killed_anywhere_and_repeated_gives_the_same(tiny_model: Path, tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    assert subprocess.run(_command(tiny_model, whole), check=False, capture_output=True).returncode == 0
+    broken = tmp_path / "broken"
+    kills = 0
+    for stored in (1, 3, 6):  # killed when so many parts were on disk
+        process = subprocess.Popen(
+            _command(tiny_model, broken), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            done = len(list((broken / ".state").glob("measured/*.npz"))) if broken.exists() else 0
+            if done >= stored:
+                process.send_signal(signal.SIGKILL)
+                kills += process.wait() == -signal.SIGKILL
+                break
+            time.sleep(0.01)
+    assert kills >= 1
+    finished = subprocess.run(_command(tiny_model, broken), check=False, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    _same_results(whole, broken)
+    leftovers = [p for p in broken.rglob("*.tmp")]
+    assert not leftovers
+
+
+def test_scores_do_not_depend_on_the_other_variants(tiny_model: Path, tmp_path: Path) -> None:
+    common = {"model": str(tiny_model), "builder": "none", "offline": True}
+    alone = mutscan.score(WILD_TYPE, ["L38D"], out=tmp_path / "alone", **common)
+    crowd = mutscan.score(WILD_TYPE, [*COMMAND_VARIANTS[::-1]], out=tmp_path / "crowd", **common)
+    (one,) = rows_of(alone.directory)
+    (same,) = (row for row in rows_of(crowd.directory) if row["variant"] == "L38D")
+    assert one == same
+    assert one["status"] == "ok"
+    assert one["tm_measured"] == ""
+
+
+def test_sequence_only(tiny_model: Path, tmp_path: Path) -> None:
+    fasta = tmp_path / "p.fasta"
+    fasta.write_text(">prot some words\nMKTAYIAKQRQISFVKSHFSRQ\n")
+    run = mutscan.score(str(fasta), ["K2R"], out=tmp_path / "out", model=str(tiny_model), offline=True)
+    (row,) = rows_of(run.directory)
+    assert row["status"] == "ok"
+    assert row["tm_measured"] == ""
+    assert "sequence only" in row["notes"]
+    assert row["wild_type"] == "prot"
+    assert run.exit_code == 0
+
+
+def test_a_mismatched_numbering_is_hinted_at(tiny_model: Path, tmp_path: Path) -> None:
+    # the numbers of the PDB file, 4 higher
+    plan = check(WILD_TYPE, ["L42D", "H101A", "I18V"], model=str(tiny_model), builder="none")
+    assert {row.status for row in plan.rows} == {"failed"}
+    assert all(row.error is not None and "-4" in row.error.message for row in plan.rows)
+
+
+def test_no_row_scored_is_exit_code_4(tiny_model: Path, tmp_path: Path) -> None:
+    run = mutscan.score(
+        WILD_TYPE, ["W1A"], out=tmp_path / "out", model=str(tiny_model), builder="none", offline=True
+    )
+    assert run.exit_code == 4
+    assert len(run.variants) == 1
+    assert len(run.residues) == 0
+
+
+def test_folder_of_own_mutants(run: mutscan.Run, tiny_model: Path, tmp_path: Path) -> None:
+    mutants = tmp_path / "mine"
+    mutants.mkdir()
+    (mutants / "L38D.cif").write_bytes((run.directory / "structures" / "L38D.cif").read_bytes())
+    own = mutscan.score(
+        WILD_TYPE, ["L38D", "H97A"], out=tmp_path / "out", model=str(tiny_model), builder=str(mutants), jobs=1
+    )
+    rows = {row["variant"]: row for row in rows_of(own.directory)}
+    theirs = {row["variant"]: row for row in rows_of(run.directory)}
+    assert float(rows["L38D"]["tm_measured"]) == pytest.approx(float(theirs["L38D"]["tm_measured"]), abs=1e-4)
+    assert rows["H97A"]["status"] == "partial"
+    assert rows["H97A"]["error_code"] == "structure_missing"
+
+
+def test_reference_prefix_of_another_protein_fails(tiny_model: Path, tmp_path: Path) -> None:
+    fasta = tmp_path / "p.fasta"
+    fasta.write_text(">P04637\nMKTAYIAKQRQISFVKSHFSRQ\n")
+    plan = check(str(fasta), ["P38398:K2R", "P04637:p.Lys2Arg"], model=str(tiny_model))
+    assert [row.status for row in plan.rows] == ["failed", "planned"]
+
+
+@pytest.mark.parametrize(
+    ("wild_type", "variants", "error", "words"),
+    [
+        ("nowhere.pdb", ["A1G"], UsageError, "no such file"),
+        ("NOTANACC", ["A1G"], UsageError, "neither a file nor a UniProt accession"),
+        (WILD_TYPE, [], UsageError, "no variants"),
+    ],
+)
+def test_hopeless_calls(wild_type: str, variants: list[str], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        check(wild_type, variants)
+
+
+def test_another_job_in_the_folder_is_refused(run: mutscan.Run, tiny_model: Path) -> None:
+    with pytest.raises(RunFolderError, match="another job"):
+        mutscan.score(
+            WILD_TYPE, ["L38D"], out=run.directory, model=str(tiny_model), builder="none", offline=True
+        )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_read_only_folder(tiny_model: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    with pytest.raises(RunFolderError, match="permission"):
+        mutscan.score(WILD_TYPE, ["L38D"], out=tmp_path / "x", model=str(tiny_model), builder="none")
+
+
+def test_compare_with_itself_and_sequence_only(tiny_model: Path, tmp_path: Path) -> None:
+    same = mutscan.compare(WILD_TYPE, WILD_TYPE, model=str(tiny_model), offline=True)
+    assert same.tm_predicted == pytest.approx(1.0, abs=1e-6)
+    assert same.tm_measured == pytest.approx(1.0, abs=1e-6)
+    assert same.n_aligned == 147
+    assert same.residues.lddt_measured.min() == pytest.approx(1.0)
+    assert same.lddt_predicted_mean == pytest.approx(1.0, abs=1e-5)
+    fasta = tmp_path / "p.fasta"
+    fasta.write_text(">p\n" + "DCCSYEDRREIRHIWDDVWSSSFTDRRVAIVRAVFDDLFKHY\n")
+    part = mutscan.compare(WILD_TYPE, str(fasta), model=str(tiny_model), offline=True)
+    assert part.alignment == "sequence"
+    assert part.tm_measured is None
+    assert part.identity == 1.0
+    assert part.n_aligned == 42
+    json.dumps(part.to_dict(), allow_nan=False)
+
+
+def test_errors_are_exported() -> None:
+    assert issubclass(VariantError, mutscan.MutscanError)
+    assert issubclass(StructureError, mutscan.MutscanError)

@@ -1,0 +1,169 @@
+"""Tables, atomic writes, and the run folder."""
+
+import csv
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from mutscan.errors import RunFolderError
+from mutscan.results import (
+    RESIDUE_COLUMNS,
+    VARIANT_COLUMNS,
+    RunFolder,
+    carried_names,
+    escape_cell,
+    folder_errors,
+    format_cell,
+    read_arrays,
+    replacing,
+    write_arrays,
+    write_residues,
+    write_variants,
+)
+
+INTERFACE = (
+    "input, status, error_code, message, wild_type, variant, hgvs, n_substitutions, positions, "
+    "tm_predicted, lddt_predicted_mean, lddt_predicted_min, lddt_predicted_site, "
+    "tm_measured, lddt_measured_mean, lddt_measured_min, lddt_measured_site, ca_shift_site, ca_shift_max, "
+    "tm_percentile, lddt_percentile, z_score, flag, flag_rule, p_deleterious, "
+    "n_residues_affected, affected_regions, plddt_site, confidence, notes"
+)
+
+
+def test_columns_are_the_promised_ones() -> None:
+    assert ", ".join(VARIANT_COLUMNS) == INTERFACE
+    assert ", ".join(RESIDUE_COLUMNS) == (
+        "variant, position, wild_type, mutant, structure_number, plddt, lddt_predicted, lddt_measured, "
+        "lddt_drop_z, ca_shift, affected, region"
+    )
+
+
+@pytest.mark.parametrize("text", ["=SUM(A1)", "+cmd", "-2+3", "@x", "\tx"])
+def test_formulas_are_defused(text: str) -> None:
+    assert escape_cell(text) == "'" + text
+
+
+@pytest.mark.parametrize("text", ["-1.5", "+3", "-2e-5", "R175H", "", "a=b"])
+def test_plain_text_and_numbers_stay(text: str) -> None:
+    assert escape_cell(text) == text
+
+
+def test_unknown_is_empty_never_zero() -> None:
+    assert format_cell("tm_predicted", None) == ""
+    assert format_cell("tm_predicted", float("nan")) == ""
+    assert format_cell("tm_predicted", 1.0) == "1.000000"
+    assert format_cell("z_score", -0.0001) == "0.000"
+    assert format_cell("n_residues_affected", np.int64(0)) == "0"
+
+
+def test_colliding_carried_columns_are_renamed() -> None:
+    assert carried_names(["gene", "status", "status_input"]) == ["gene", "status_input", "status_input_input"]
+
+
+def test_variants_csv_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "variants.csv"
+    write_variants(path, [{"input": '=1,"x"\n', "tm_predicted": 0.5, "gene": "α"}], ["gene"])
+    with path.open(newline="", encoding="utf-8") as stream:
+        (row,) = csv.DictReader(stream)
+    assert row["input"] == "'=1,\"x\"\n"
+    assert row["tm_predicted"] == "0.500000"
+    assert row["gene"] == "α"
+    assert row["flag"] == ""
+
+
+def test_residues_write_nan_as_null(tmp_path: Path) -> None:
+    block = {name: [None] * 2 for name in RESIDUE_COLUMNS}
+    block |= {
+        "variant": ["A1G"] * 2,
+        "position": [1, 2],
+        "lddt_predicted": np.array([0.5, np.nan]),
+        "affected": np.array([True, False]),
+    }
+    write_residues(tmp_path / "r.parquet", [block])
+    table = pq.read_table(tmp_path / "r.parquet")
+    assert table["lddt_predicted"].to_pylist() == [0.5, None]
+    write_residues(tmp_path / "s.parquet", [block])
+    assert (tmp_path / "r.parquet").read_bytes() == (tmp_path / "s.parquet").read_bytes()
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="boom"), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("boom")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_damaged_arrays_read_as_missing(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    assert read_arrays(path) is None
+    write_arrays(path, a=np.arange(100.0))
+    stored = read_arrays(path)
+    assert stored is not None
+    np.testing.assert_array_equal(stored["a"], np.arange(100.0))
+    whole = path.read_bytes()
+    for cut in (0, 10, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:cut])
+        assert read_arrays(path) is None
+
+
+def test_second_run_in_one_folder_is_refused(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from mutscan.results import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])): print('in', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "run")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "in\n"
+        with pytest.raises(RunFolderError, match=f"in use by process {other.pid}"), RunFolder(tmp_path / "run"):
+            pass
+        other.communicate("")
+    with RunFolder(tmp_path / "run"):
+        pass
+
+
+def test_another_jobs_results_are_not_mixed(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "run") as folder:
+        folder.claim({"seed": 0, "model": "a"})
+        write_arrays(folder.part("predicted", "A1G"), x=np.ones(1))
+    with RunFolder(tmp_path / "run") as folder:
+        folder.claim({"seed": 0, "model": "a"})
+        assert read_arrays(folder.part("predicted", "A1G")) is not None
+        with pytest.raises(RunFolderError, match="seed: 0 there, 1 now"):
+            folder.claim({"seed": 1, "model": "a"})
+    with RunFolder(tmp_path / "run", restart=True) as folder:
+        folder.claim({"seed": 1, "model": "a"})
+        assert read_arrays(folder.part("predicted", "A1G")) is None
+
+
+def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.doc").write_text("precious")
+    with pytest.raises(RunFolderError, match="not made by mutscan"), RunFolder(tmp_path, restart=True):
+        pass
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.doc"]
+    with pytest.raises(RunFolderError, match="is a file"), RunFolder(tmp_path / "thesis.doc"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only"), (errno.EACCES, "no permission")],
+)
+def test_the_systems_refusals_get_words(number: int, words: str) -> None:
+    with pytest.raises(RunFolderError, match=words), folder_errors(Path("run")):
+        raise OSError(number, os.strerror(number), "run/variants.csv")
+    with pytest.raises(OSError, match="stale"), folder_errors(Path("run")):
+        raise OSError(errno.ESTALE, "stale")
