@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Exchange(NamedTuple):
     """Residue `index` (0-based, of the structure) becomes `residue` (one letter)."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody asks an exchange for
     residue: str
 
 

@@ -330,7 +330,7 @@ def _build_and_measure(task: BuildTask) -> _Outcome:
             write_structure(built.structure, task.structure, b_factor=scores.lddt)
             write_arrays(
                 task.part,
-                tm_score=np.float64(scores.tm_score),
+                tm_score=np.array(scores.tm_score),
                 lddt=scores.lddt,
                 ca_shift=scores.ca_shift,
                 seconds=np.array([built.seconds, built.control_seconds]),

@@ -182,7 +182,7 @@ def _on_sequences(
     pairs: NDArray[np.int64], first: WildType, second: WildType
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Aligned structure residues as indices of the two sequences, and which pairs have both."""
-    columns = []
+    columns: list[NDArray[np.int64]] = []
     for column, protein in enumerate((first, second)):
         assert protein.structure is not None
         assert protein.structure_index is not None
@@ -191,7 +191,7 @@ def _on_sequences(
         back[protein.structure_index[resolved]] = np.flatnonzero(resolved)
         columns.append(back[pairs[:, column]])
     mapped = np.stack(columns, axis=1)
-    kept = (mapped >= 0).all(axis=1)
+    kept: NDArray[np.bool_] = np.all(mapped >= 0, axis=1)
     return mapped[kept], kept
 
 
