@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Which variants disturb a protein's structure, and where.",
-    epilog="Example: mutscan score examples/globin/wild_type.cif F43P 'H87Y;V67E' --offline --out globin-run",
+    epilog="Example: mutscan score examples/globin/wild_type.cif H97A 'E10K;K144E' --out globin-run",
 )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 _STYLES = {"ok": "green", "partial": "yellow", "skipped": "yellow", "failed": "red"}
 _FILES = ("variants.csv", "residues.parquet", "run.json", "report.html", "structures", "log.txt")
 _BAD_ROWS_SHOWN = 5
+_NOTES_SHOWN = 5
 
 
 def print_summary(run: SavedRun, console: Console) -> None:
@@ -33,16 +33,17 @@ def print_summary(run: SavedRun, console: Console) -> None:
     facts.add_row(Text("Rows"), _counts(account))
     console.print(facts)
     if account.predicted:
-        console.print(
-            _table(
-                "Most disruptive, predicted (z below other substitutions of this protein)", account.predicted
-            )
-        )
+        title = "Most disruptive, predicted (z against other substitutions of this protein)"
+        _print_table(console, title, account.predicted, regions=True)
     if account.measured:
-        console.print(_table("Most disruptive, measured on the built structures", account.measured))
+        title = "Most disruptive, measured on the built structures"
+        _print_table(console, title, account.measured, regions=False)
     _print_bad_rows(run, console)
-    for warning in account.warnings:
-        console.print(Text(f"warning: {plain(warning)}"), soft_wrap=False)
+    console.print()
+    for warning in account.warnings[:_NOTES_SHOWN]:
+        console.print(Text(f"note: {plain(warning, limit=400)}"))
+    if len(account.warnings) > _NOTES_SHOWN:
+        console.print(Text(f"note: and {len(account.warnings) - _NOTES_SHOWN} more, see run.json"))
     if not account.calibrated:
         console.print(Text(UNCALIBRATED, style="dim"))
     console.print(Text(f"Files in {plain(run.directory)}/: " + ", ".join(_present(run))))
@@ -50,26 +51,25 @@ def print_summary(run: SavedRun, console: Console) -> None:
 
 def _counts(account: Digest) -> Text:
     line = Text(str(sum(account.counts.values())))
-    for status, count in account.counts.items():
-        line.append(", ").append(f"{count} {status}", style=_STYLES.get(status, ""))
+    for place, (status, count) in enumerate(account.counts.items()):
+        line.append(", " if place else ": ").append(f"{count} {status}", style=_STYLES.get(status, ""))
     return line
 
 
-def _table(title: str, standouts: tuple[Standout, ...]) -> Padding:
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim"
-    )
+def _print_table(console: Console, title: str, standouts: tuple[Standout, ...], *, regions: bool) -> None:
+    table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("variant", overflow="fold", max_width=24)
     for name, _ in standouts[0].values:
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("affected regions", overflow="fold")
+    if regions:
+        table.add_column("affected regions", overflow="fold")
     for standout in standouts:
-        table.add_row(
-            Text(plain(standout.variant)),
-            *(Text(value) for _, value in standout.values),
-            Text(plain(standout.where, limit=90)),
-        )
-    return Padding(table, (1, 0, 0, 0))
+        cells = [Text(plain(standout.variant)), *(Text(value) for _, value in standout.values)]
+        if regions:
+            cells.append(Text(plain(standout.where, limit=90)))
+        table.add_row(*cells)
+    console.print(Text(f"\n{title}", style="bold"))
+    console.print(table)
 
 
 def _print_bad_rows(run: SavedRun, console: Console) -> None:
@@ -81,7 +81,8 @@ def _print_bad_rows(run: SavedRun, console: Console) -> None:
         reason = row["message"] or row["notes"] or row["error_code"]
         line = Text("  ")
         line.append(row["status"], style=_STYLES.get(row["status"], ""))
-        line.append(f" {plain(row['input'], limit=30)}: {plain(reason, limit=200)}")
+        named = plain(row["input"], limit=30)
+        line.append(f" {named}: {plain(reason, limit=200).removeprefix(f'{named}: ')}")
         console.print(line)
     if len(bad) > _BAD_ROWS_SHOWN:
         console.print(Text(f"  and {len(bad) - _BAD_ROWS_SHOWN} more, see variants.csv"))
