@@ -70,8 +70,9 @@ def difference(wild_type: str, mutant: str) -> Variant:
             f"of the wild type ({len(wild_type)} residues); expected one change in the same protein"
         )
     if prefix + suffix == len(wild_type) and not _is_duplication(wild_type, mutant, prefix):
-        if prefix in (0, len(wild_type)):
-            end = "before position 1" if prefix == 0 else f"after position {prefix}"
+        # Tags at the front start with M as the protein does: not an insertion behind that M.
+        if mutant.startswith(wild_type) or mutant.endswith(wild_type):
+            end = f"after position {prefix}" if mutant.startswith(wild_type) else "before position 1"
             raise VariantError(
                 f"mutant sequence: {len(mutant) - len(wild_type)} residues more than the wild type, added "
                 f"{end}; extensions are not scored, give the mutant without them",

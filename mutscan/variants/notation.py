@@ -210,7 +210,7 @@ class _Reader:
             self.refuse(f"nothing to read; {_EXPECTED}")
         if _DNA.match(body):
             self.unsupported("is a change of DNA or RNA; give the protein's, such as p.Arg175His")
-        if "(;)" in body or "];[" in body or ");(" in body:
+        if "(;)" in body or "];[" in body:
             self.unsupported("describes two copies of a gene, thus two proteins; give one a line")
         items = [self.unwrap(item) for item in re.split(f"[{_JOINERS}]", body)]
         changes = [self.change(item) for item in items]
@@ -286,6 +286,8 @@ class _Reader:
             if letters[:3].lower() == "del":
                 self.refuse("a deletion is written F508del, with residue and position first")
             self.refuse(f"does not say what {letters}{digits} becomes; {_EXPECTED}")
+        if tail == "x":  # a stop, as some write it
+            tail = "X"
         if len(letters) == len(tail) == 1 and tail.isalpha() and (letters + tail) != (letters + tail).upper():
             upper = f"{letters}{digits}{tail}".upper()
             if letters.isupper() or tail.isupper():
