@@ -122,8 +122,9 @@ def test_a_service_that_does_not_answer_is_a_note():
 @pytest.fixture
 def rooms(monkeypatch):
     """Rooms the command asks, in a state the test chooses."""
-    checkpoint = pytest.importorskip("mutscan.model.checkpoint")
-    modeller = pytest.importorskip("mutscan.builders.modeller")
+    from mutscan.builders import modeller
+    from mutscan.model import checkpoint
+
     state = SimpleNamespace(problems=[])
     info = SimpleNamespace(name="mini", path=None)
     monkeypatch.setattr(checkpoint, "list_models", lambda: [info])

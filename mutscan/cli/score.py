@@ -152,21 +152,20 @@ def check(
     terminal = Terminal(quiet=quiet, verbose=verbose)
     terminal.start_log()
     from mutscan import pipeline
-    from mutscan.model.checkpoint import find_model
-    from mutscan.pipeline.building import choose_builders
 
     plan = pipeline.check(
         wild_type,
         tuple(variants or ()),
         variants_file=variants_file,
         variant_column=variant_column,
+        model=model,
+        builder=builder,
         structure=structure,
         chain=chain,
         offline=offline,
         stdin=sys.stdin,
     )
-    find_model(model)
-    builders = [backend.name for backend in choose_builders(builder, plan.wild_type)]
+    builders = plan.builders
     rows = [_check_row(row, plan.wild_type, builders[0] if builders else None) for row in plan.rows]
     if json:
         print_json(rows)
