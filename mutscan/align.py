@@ -195,7 +195,7 @@ class _Worker:
             except TimeoutError as error:
                 self.stop()
                 raise StructureError(
-                    f"TM-align of {len(task[2])} and {len(task[3])} residues did not finish in {timeout:g} s; "
+                    f"TM-align of {len(task[2])} and {len(task[3])} residues did not end in {timeout:g} s; "
                     "compare single domains, or raise timeout in Python"
                 ) from error
             except (EOFError, OSError) as error:

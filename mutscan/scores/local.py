@@ -22,6 +22,7 @@ THRESHOLDS = (0.5, 1.0, 2.0, 4.0)
 EXPONENT = 3.0
 """Distance exponent of the custom lDDT; 0 is the plain one."""
 
+_ROWS = 64  # residues looked up at a time: enough for the product, few enough for the cache
 _SOFT = 1e-6  # Å, keeps the weight finite at tiny distances
 
 
@@ -155,24 +156,22 @@ def _close_pairs(
     """All i < j with 0 < distance <= radius, and that distance; block by block, in order of i, then j."""
     n = len(coord)
     firsts, seconds = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    x, y, z = (np.ascontiguousarray(axis) for axis in coord.T)
-    # A little slack: the exact test is made below on the few pairs that are left.
-    limit = radius * radius * (1.0 + 1e-9)
-    start = 0
-    while start < n - min_separation:
-        stop = min(n - min_separation, start + max(1, BLOCK // (n - start)))
+    there = has_coordinates(coord)
+    centred = coord - coord[there].mean(axis=0) if there.any() else coord
+    norm = (centred * centred).sum(axis=1)
+    # |a - b|² = a·(-2 b) + |a|² + |b|² in one product. Its rounding is less than the slack, and the exact
+    # test is made below on the few pairs that are left.
+    left = np.concatenate([centred, norm[:, None], np.ones((n, 1))], axis=1)
+    right = np.concatenate([-2.0 * centred, np.ones((n, 1)), norm[:, None]], axis=1).T
+    limit = radius * radius * (1.0 + 1e-9) + 1e-12 * float(norm[there].max(initial=0.0)) + 1e-9
+    rows = max(1, min(_ROWS, BLOCK // max(n, 1)))
+    for start in range(0, n - min_separation, rows):
+        stop = min(start + rows, n - min_separation)
         later = start + min_separation
-        square = np.subtract.outer(x[start:stop], x[later:])
-        square *= square
-        for axis in (y, z):
-            delta = np.subtract.outer(axis[start:stop], axis[later:])
-            delta *= delta
-            square += delta
-        i, j = np.nonzero(square <= limit)  # NaN is close to nothing
+        i, j = np.nonzero(left[start:stop] @ right[:, later:] <= limit)  # NaN is close to nothing
         upper = j >= i
         firsts.append(i[upper] + start)
         seconds.append(j[upper] + later)
-        start = stop
     first, second = np.concatenate(firsts), np.concatenate(seconds)
     distance = _pair_distances(coord, first, second)
     near = (distance > 0) & (distance <= radius)

@@ -287,12 +287,14 @@ class _SuperpositionSearch:
             if total[row] > best + 1e-9:
                 best, best_row = float(total[row]), some.start + row
             near = square < cut * cut
-            few = np.flatnonzero(near.sum(axis=1) < 3)
+            # Three pairs fix a superposition; with only three in all, one may be the best there is.
+            least = 3 if len(self.fixed) > 3 else 1
+            few = np.flatnonzero(near.sum(axis=1) < least)
             limit = cut
             while few.size:
                 limit += 0.5
                 near[few] = square[few] < limit * limit
-                few = few[near[few].sum(axis=1) < 3]
+                few = few[near[few].sum(axis=1) < least]
             bits.append(np.packbits(near, axis=1))
         return best, best_row, np.concatenate(bits)
 
