@@ -62,7 +62,7 @@ def test_accession(service: Service, fetcher: Fetcher) -> None:
         (f.kind, f.description, f.start, f.end, f.source) for f in wild_type.features if f.kind == "Domain"
     ] == [("Domain", "SH3", 12, 45, "UniProt")]
     assert "Natural variant" not in {f.kind for f in wild_type.features}
-    assert any("1 UniProt features without a definite position" in note for note in wild_type.notes)
+    assert any("1 UniProt feature without a definite position" in note for note in wild_type.notes)
 
 
 def test_records_say_where_everything_came_from(service: Service, fetcher: Fetcher) -> None:

@@ -10,16 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mutscan.fetch import is_accession
-from mutscan.fetch.uniprot import (
-    Entry,
-    Segment,
-    isoform_map,
-    place_features,
-    read_entry,
-    read_isoform,
-    splice,
-    split_accession,
-)
+from mutscan.fetch.features import isoform_map, place_features, splice
+from mutscan.fetch.uniprot import Entry, Segment, read_entry, read_isoform, split_accession
 
 
 def read(**changes: object) -> Entry:
@@ -135,6 +127,19 @@ def test_a_bond_is_two_residues_not_a_stretch() -> None:
     ]
 
 
+def test_what_an_isoform_keeps_of_a_stretch() -> None:
+    """Half of a domain is still told as a part; half of a zinc finger, or less of a domain, is not."""
+    kept = feature("DNA binding", 5, 22)  # 12 of 18 residues are left
+    lost = [feature("Domain", 1, 13, "SH3"), feature("Zinc finger", 5, 22)]
+    entry = read(features=[kept, *lost])
+    index, _ = isoform_map(read(), f"{ACCESSION}-2", ISOFORM)
+    features, dropped = place_features(entry, [f"{ACCESSION}-2"], index)
+    assert [(f.kind, f.description, f.start, f.end) for f in features] == [
+        ("DNA binding", f"part of 5-22 in {ACCESSION}", 5, 16)
+    ]
+    assert dropped == ("Domain 1-13 (SH3)", "Zinc finger 5-22")
+
+
 def test_ligand_and_description() -> None:
     entry = read(features=[feature("Binding site", 4, 4, "catalytic", ligand={"name": "Zn(2+)"})])
     assert entry.annotations[0].description == "Zn(2+); catalytic"
@@ -161,7 +166,7 @@ def test_map_by_alignment(changes: dict[str, object]) -> None:
 
 
 def test_too_long_to_align(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mutscan.fetch.uniprot.MAX_ALIGNED", 100)
+    monkeypatch.setattr("mutscan.fetch.features.MAX_ALIGNED", 100)
     assert isoform_map(read(comments=[]), f"{ACCESSION}-2", ISOFORM) == (None, "too long to be aligned")
 
 

@@ -1,7 +1,8 @@
 """Wild types from UniProt and AlphaFold DB, downloaded once and kept with their provenance.
 
 `Fetcher` joins the parts: `http` asks politely and checks what comes back, `cache` keeps it
-with a record of where it came from, `uniprot` and `afdb` know what the two services say.
+with a record of where it came from, `uniprot`, `features` and `afdb` know
+what the two services say.
 """
 
 from mutscan.fetch.cache import Record, cache_dir, clear_cache, list_cache

@@ -15,6 +15,7 @@ import numpy as np
 
 from mutscan.errors import FetchError, MutscanError, UsageError
 from mutscan.fetch import afdb, cache, uniprot
+from mutscan.fetch.features import isoform_map, place_features
 from mutscan.fetch.http import Answer, Patience, download
 from mutscan.structures import Feature, Structure, WildType, read_bytes, with_structure
 
@@ -109,7 +110,7 @@ class Fetcher:
 
         if number is None or self._is_displayed(entry, name):
             sequence, names = entry.sequence, [base, *_displayed(entry)]
-            features, _ = uniprot.place_features(entry, names, None)
+            features, _ = place_features(entry, names, None)
         else:
             names = [name]
             sequence, isoform_record = self._isoform(entry, name)
@@ -117,7 +118,8 @@ class Fetcher:
             features, told = self._isoform_features(entry, name, sequence)
             notes += told
         if entry.unplaced:
-            notes.append(f"{entry.unplaced} UniProt features without a definite position are left out")
+            counted = "1 UniProt feature" if entry.unplaced == 1 else f"{entry.unplaced} UniProt features"
+            notes.append(f"{counted} without a definite position left out")
 
         wild_type = WildType(name, sequence, features=features, records=tuple(records), notes=tuple(notes))
         return self._with_model(wild_type, names) if structure else wild_type
@@ -194,11 +196,11 @@ class Fetcher:
         entry: uniprot.Entry, name: str, sequence: str
     ) -> tuple[tuple[Feature, ...], tuple[str, ...]]:
         """Features on an isoform, and notes on how they came there."""
-        index, way = uniprot.isoform_map(entry, name, sequence)
+        index, way = isoform_map(entry, name, sequence)
         if index is None:
             note = f"{name} is too long to be aligned with {entry.accession}: UniProt's features are left out"
             return (), (note,)
-        features, dropped = uniprot.place_features(entry, [name], index)
+        features, dropped = place_features(entry, [name], index)
         note = f"UniProt numbers features on {entry.accession}; they were mapped onto {name} by {way}"
         return features, (note, *_dropped(dropped, name))
 
