@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from mutscan.builders.choose import choose_builders
 from mutscan.errors import UsageError, VariantError
 from mutscan.fetch import Fetcher, is_accession
 from mutscan.inputs import InputTable, join_tables, read_arguments, read_variants
 from mutscan.model.checkpoint import find_model
-from mutscan.pipeline.building import choose_builders
 from mutscan.structures import (
     WildType,
     read_fasta,

@@ -14,8 +14,8 @@ from mutscan.errors import BuildError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mutscan.builders.pool import Measured
     from mutscan.calling import Null, Region
-    from mutscan.pipeline.building import Measured
     from mutscan.pipeline.plan import PlannedRow
     from mutscan.structures import WildType
     from mutscan.variants import Variant

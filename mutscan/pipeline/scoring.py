@@ -18,18 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mutscan import __version__
+from mutscan.builders.choose import choose_builders, default_jobs, describe_builders
+from mutscan.builders.pool import BuildTask, MutantFactory, exchanges_of, read_measured
 from mutscan.calling import affected_regions, affected_residues, drop_z
 from mutscan.errors import BuildError, RunFolderError, UsageError
-from mutscan.pipeline.building import (
-    BuildTask,
-    MutantFactory,
-    choose_builders,
-    default_jobs,
-    describe_builders,
-    exchanges_of,
-    read_measured,
-    structure_sha256,
-)
 from mutscan.pipeline.network import WildTypePredictor, load_model, protein_null
 from mutscan.pipeline.plan import make_plan, read_inputs, resolve_wild_type
 from mutscan.pipeline.progress import Silent
@@ -57,7 +49,7 @@ if TYPE_CHECKING:
     from mutscan.pipeline.network import LoadedModel
     from mutscan.pipeline.plan import Plan
     from mutscan.pipeline.progress import Progress
-    from mutscan.structures import WildType
+    from mutscan.structures import Structure, WildType
     from mutscan.variants import Variant
 
 _log = logging.getLogger("mutscan")
@@ -222,6 +214,15 @@ def score(
         run.to_html(folder.report_html)
         _log.info("done: %s", dict(job.counts))
     return run
+
+
+def structure_sha256(structure: Structure) -> str:
+    """sha256 over residues, atoms and coordinates of a structure."""
+    digest = hashlib.sha256()
+    digest.update("\n".join((structure.chain_id, structure.sequence, *structure.atom_name)).encode())
+    digest.update(np.ascontiguousarray(structure.coord, dtype="<f8").tobytes())
+    digest.update(np.ascontiguousarray(structure.residue_index, dtype="<i8").tobytes())
+    return digest.hexdigest()
 
 
 class _Job:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import os
 import signal
 import threading
@@ -20,11 +17,7 @@ import numpy as np
 from loky import ProcessPoolExecutor
 
 from mutscan.builders import Exchange
-from mutscan.builders.folder import FolderBuilder
-from mutscan.builders.modeller import ModellerBuilder, modeller_status
-from mutscan.builders.openmm import OpenMMBuilder
-from mutscan.builders.template import TemplateBuilder
-from mutscan.errors import BuildError, MissingDependencyError, MutscanError, StructureError, UsageError
+from mutscan.errors import BuildError, MutscanError, StructureError
 from mutscan.results import read_arrays, write_arrays
 from mutscan.scores import score_structures
 from mutscan.structures import write_structure
@@ -37,9 +30,6 @@ if TYPE_CHECKING:
     from mutscan.builders import MutantBuilder, Prepared
     from mutscan.structures import Structure, WildType
     from mutscan.variants import Variant
-
-BUILDER_NAMES: Final = ("auto", "modeller", "openmm", "template", "none")
-"""What ``--builder`` takes besides a folder."""
 
 _CRASHES_ALLOWED: Final = 2
 """A variant whose worker died so often is failed, not tried again."""
@@ -81,70 +71,6 @@ class BuildTask:
     exchanges: tuple[Exchange, ...]
     part: Path
     structure: Path
-
-
-def choose_builders(text: str, wild_type: WildType) -> tuple[MutantBuilder, ...]:
-    """Backends for ``--builder``, the first that can build a mutant does it.
-
-    ``auto`` is MODELLER when it is installed and licensed, else openmm; the template builder
-    stands in for single mutants the force field cannot describe, and the row says so.
-    Any other choice stands alone.
-
-    Raises
-    ------
-    UsageError
-        Neither a backend nor a folder.
-    MissingDependencyError
-        MODELLER asked for and not usable.
-    """
-    if wild_type.structure is None or text == "none":
-        if text not in BUILDER_NAMES and not Path(text).is_dir():
-            raise _unknown_builder(text)
-        return ()
-    if text == "auto":
-        first: MutantBuilder = ModellerBuilder() if modeller_status().state == "ok" else OpenMMBuilder()
-        return (first, TemplateBuilder())
-    if text == "openmm":
-        return (OpenMMBuilder(),)
-    if text == "template":
-        return (TemplateBuilder(),)
-    if text == "modeller":
-        status = modeller_status()
-        if status.state != "ok":
-            raise MissingDependencyError(status.message)
-        return (ModellerBuilder(),)
-    folder = Path(text).expanduser()
-    if not folder.is_dir():
-        raise _unknown_builder(text)
-    assert wild_type.structure_index is not None
-    position_of = {
-        int(index): position
-        for position, index in enumerate(wild_type.structure_index.tolist(), start=1)
-        if index >= 0
-    }
-    return (FolderBuilder(folder, position_of),)
-
-
-def _unknown_builder(text: str) -> UsageError:
-    return UsageError(
-        f"--builder {text}: expected one of {', '.join(BUILDER_NAMES)}, or a folder of mutant structures"
-    )
-
-
-def describe_builders(builders: Sequence[MutantBuilder]) -> list[dict[str, object]]:
-    """Names and settings, as they go to run.json and into the run's fingerprint."""
-    described = [{"name": builder.name, **builder.settings()} for builder in builders]
-    plain: list[dict[str, object]] = json.loads(json.dumps(described))
-    return plain
-
-
-def structure_sha256(structure: Structure) -> str:
-    """sha256 over residues, atoms and coordinates of a structure."""
-    digest = hashlib.sha256()
-    digest.update("\n".join((structure.chain_id, structure.sequence, *structure.atom_name)).encode())
-    digest.update(np.ascontiguousarray(structure.coord, dtype="<f8").tobytes())
-    digest.update(np.ascontiguousarray(structure.residue_index, dtype="<i8").tobytes())
-    return digest.hexdigest()
 
 
 def exchanges_of(wild_type: WildType, variant: Variant) -> tuple[Exchange, ...]:
@@ -369,10 +295,3 @@ def read_measured(task: BuildTask, wild_type: WildType) -> Measured | None:
         notes=tuple(notes),
         low_confidence=bool(arrays["low_confidence"]),
     )
-
-
-def default_jobs() -> int:
-    """Cores this process may use."""
-    with contextlib.suppress(AttributeError):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,0 +1,86 @@
+"""Which backends a run uses."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mutscan.builders.folder import FolderBuilder
+from mutscan.builders.modeller import ModellerBuilder, modeller_status
+from mutscan.builders.openmm import OpenMMBuilder
+from mutscan.builders.template import TemplateBuilder
+from mutscan.errors import MissingDependencyError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mutscan.builders import MutantBuilder
+    from mutscan.structures import WildType
+
+BUILDER_NAMES: Final = ("auto", "modeller", "openmm", "template", "none")
+"""What ``--builder`` takes besides a folder."""
+
+
+def choose_builders(text: str, wild_type: WildType) -> tuple[MutantBuilder, ...]:
+    """Backends for ``--builder``, the first that can build a mutant does it.
+
+    ``auto`` is MODELLER when it is installed and licensed, else openmm; the template builder
+    stands in for single mutants the force field cannot describe, and the row says so.
+    Any other choice stands alone.
+
+    Raises
+    ------
+    UsageError
+        Neither a backend nor a folder.
+    MissingDependencyError
+        MODELLER asked for and not usable.
+    """
+    if wild_type.structure is None or text == "none":
+        if text not in BUILDER_NAMES and not Path(text).is_dir():
+            raise _unknown_builder(text)
+        return ()
+    if text == "auto":
+        first: MutantBuilder = ModellerBuilder() if modeller_status().state == "ok" else OpenMMBuilder()
+        return (first, TemplateBuilder())
+    if text == "openmm":
+        return (OpenMMBuilder(),)
+    if text == "template":
+        return (TemplateBuilder(),)
+    if text == "modeller":
+        status = modeller_status()
+        if status.state != "ok":
+            raise MissingDependencyError(status.message)
+        return (ModellerBuilder(),)
+    folder = Path(text).expanduser()
+    if not folder.is_dir():
+        raise _unknown_builder(text)
+    assert wild_type.structure_index is not None
+    position_of = {
+        int(index): position
+        for position, index in enumerate(wild_type.structure_index.tolist(), start=1)
+        if index >= 0
+    }
+    return (FolderBuilder(folder, position_of),)
+
+
+def _unknown_builder(text: str) -> UsageError:
+    return UsageError(
+        f"--builder {text}: expected one of {', '.join(BUILDER_NAMES)}, or a folder of mutant structures"
+    )
+
+
+def describe_builders(builders: Sequence[MutantBuilder]) -> list[dict[str, object]]:
+    """Names and settings, as they go to run.json and into the run's fingerprint."""
+    described = [{"name": builder.name, **builder.settings()} for builder in builders]
+    plain: list[dict[str, object]] = json.loads(json.dumps(described))
+    return plain
+
+
+def default_jobs() -> int:
+    """Cores this process may use."""
+    with contextlib.suppress(AttributeError):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
