@@ -1,4 +1,4 @@
-"""Heavy-atom chemistry of the 20 residues: bonds, chi angles, and the order in which atoms hang on each other.
+"""Heavy-atom chemistry of the 20 residues: bonds, chi angles, and which atoms hang on which.
 
 Constants only; lengths, angles and preferred chi values are measured from
 crystal structures and live in the rotamer library (`mutscan.builders.rotamers`).

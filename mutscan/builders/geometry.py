@@ -1,4 +1,4 @@
-"""Vector geometry of molecules: dihedrals, and placing an atom from a length and two angles. Å and degrees."""
+"""Vector geometry of molecules, Å and degrees: dihedrals, and an atom from a length and two angles."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from Bio.Align import PairwiseAligner, substitution_matrices
 
-from mutscan.builders.chemistry import ATOMS, BACKBONE, CHI, FLIPPED_CHI, SYMMETRIC_CHI, TREE
+from mutscan.builders.chemistry import ATOMS, CHI, FLIPPED_CHI, SYMMETRIC_CHI, TREE
 from mutscan.builders.geometry import angle, dihedral, wrap
 from mutscan.errors import UsageError
 from mutscan.structures import read_structure
@@ -75,7 +75,7 @@ class Sample:
 
 
 def is_crystal(structure: Structure) -> bool:
-    """Whether the B factors vary as those of a refined crystal structure do (NMR and old entries: constant)."""
+    """Whether the B factors vary as in a refined crystal structure (NMR and old entries: constant)."""
     return bool(np.std(structure.b_factor) >= 1.0 and np.mean(structure.b_factor) >= 3.0)
 
 
@@ -92,7 +92,7 @@ def alignment_bits(aligner: PairwiseAligner, first: str, second: str) -> float:
 
 
 def unrelated(structures: Sequence[Structure], excluded: Sequence[str]) -> tuple[list[Structure], int]:
-    """Keep chains unrelated to `excluded` and to each other, the longest first; and how many `excluded` cost."""
+    """Keep chains unrelated to `excluded` and each other, longest first; and count what `excluded` cost."""
     aligner = _aligner()
     kept: list[Structure] = []
     n_excluded = 0
@@ -212,7 +212,7 @@ def _frequencies(residue: str, bins: NDArray[np.int64], sizes: tuple[int, ...]) 
 
 
 def measure_rotamers(residue: str, samples: Sequence[Sample]) -> list[list[float]]:
-    """Rows: chi1 bin, weight within it, mean chi, spread of each chi. Below 1 in 1,000 of its bin: left out."""
+    """Rows: chi1 bin, weight within it, mean and spread of each chi; weights below 0.001 are left out."""
     chi = chi_angles(residue, samples)
     bins, sizes = _bins(residue, chi)
     frequency = _frequencies(residue, bins, sizes)
@@ -240,7 +240,7 @@ def measure_rotamers(residue: str, samples: Sequence[Sample]) -> list[list[float
 
 
 def _centre(residue: str, k: int, values: NDArray[np.float64], b: int) -> tuple[float, float]:
-    """Mean and spread of one chi in one bin, over all rotamers; the bin's own middle where it is (nearly) empty."""
+    """Mean and spread of one chi in one bin over all rotamers; of an empty bin its middle."""
     planar = PLANAR_CHI.get(residue) == k
     middle, width = (PLANAR_BIN * b, PLANAR_BIN / 3.5) if planar else (120.0 * b + 60.0, 15.0)
     if len(values) < 5:
