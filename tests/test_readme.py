@@ -1,0 +1,273 @@
+"""The README tells the truth: its commands, options, names, files and numbers exist.
+
+``python tests/test_readme.py`` writes the accuracy table anew from the model's metrics.json.
+"""
+
+import ast
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+METRICS = ROOT / "models" / "mutscan-mini" / "metrics.json"
+
+
+def between(name: str) -> str:
+    """What stands between a pair of markers."""
+    found = re.findall(
+        rf"^<!-- {name}:begin -->\n(.*?)^<!-- {name}:end -->$", README, re.MULTILINE | re.DOTALL
+    )
+    assert len(found) == 1, f"the README needs one pair of markers {name}:begin and {name}:end"
+    return found[0]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def marked_command(name: str) -> str:
+    (line,) = [line for line in between(name).splitlines() if line and not line.startswith("```")]
+    return line
+
+
+def mutscan_commands() -> list[list[str]]:
+    """Every mutscan command line of the README, as words."""
+    commands = []
+    for block in blocks("sh"):
+        for line in block.splitlines():
+            for part in line.split("&&"):
+                words = shlex.split(part)
+                if words and Path(words[0]).name == "mutscan":
+                    commands.append(words[1:])
+    return commands
+
+
+def test_there_are_commands_to_test():
+    assert {words[0] for words in mutscan_commands()} == {"score", "check", "compare"}
+
+
+@pytest.mark.parametrize("words", mutscan_commands(), ids=" ".join)
+def test_each_command_is_understood(words):
+    """Command, options and number of arguments, without running anything."""
+    from typer.main import get_command
+
+    from mutscan.cli.app import app
+
+    root = get_command(app)
+    with root.make_context("mutscan", list(words)) as context:
+        _, command, rest = root.resolve_command(context, list(words))
+        with command.make_context(words[0], rest, parent=context) as inner:
+            assert inner.params
+
+
+def test_commands_named_in_passing_exist():
+    from mutscan.cli.app import app
+
+    known = {command.name for command in app.registered_commands} | {g.name for g in app.registered_groups}
+    named = set(re.findall(r"`mutscan ([a-z]+)", README))
+    assert named
+    assert named <= known
+
+
+def test_options_named_in_passing_exist():
+    from typer.main import get_command
+
+    from mutscan.cli.app import app
+
+    known = {
+        option
+        for name, command in get_command(app).commands.items()
+        if name != "train"
+        for parameter in command.params
+        for option in parameter.opts
+    }
+    # pip's, in the hint about the CPU build
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--index-url"}
+    assert named
+    assert named <= known
+
+
+def test_the_example_is_shipped():
+    for words in mutscan_commands():
+        for word in words:
+            if word.startswith("examples/"):
+                assert (ROOT / word).is_file(), word
+
+
+def test_the_number_of_example_variants_is_right():
+    lines = (ROOT / "examples" / "globin" / "variants.csv").read_text().splitlines()
+    assert len(lines) - 1 == 14
+    assert "fourteen variants" in README
+
+
+def test_both_commands_make_their_own_environment():
+    for name in ("run", "tests"):
+        command = marked_command(name)
+        assert command.startswith("python3 -m venv .venv && .venv/bin/pip install ")
+        assert "\n" not in command
+
+
+def test_ci_runs_the_readme_s_test_command():
+    script = (ROOT / ".ci" / "run").read_text()
+    extract = re.search(r"^tests=\$\((.*)\)$", script, re.MULTILINE)
+    assert extract is not None
+    done = subprocess.run(
+        ["bash", "-c", extract.group(1)], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
+    )
+    assert done.stdout.strip() == marked_command("tests")
+    assert script.rstrip().splitlines()[-1] == 'bash -c "set -euo pipefail; $tests"'
+    assert "set -euo pipefail" in script
+
+
+def test_extras_and_script_named_exist():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for extra in re.findall(r"'\.\[([a-z,]+)\]'", README + (ROOT / ".ci" / "run").read_text()):
+        assert set(extra.split(",")) <= set(project["optional-dependencies"])
+    assert project["scripts"]["mutscan"] == "mutscan.__main__:main"
+    assert "3.11" in project["requires-python"]
+
+
+def test_the_python_block_names_what_exists():
+    import inspect
+
+    import mutscan
+
+    (block,) = blocks("python")
+    tree = ast.parse(block)
+    assert len([line for line in block.splitlines() if line and not line.startswith("import")]) == 5
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    checked = 0
+    for call in calls:
+        target = call.func
+        if (
+            isinstance(target, ast.Attribute)
+            and isinstance(target.value, ast.Name)
+            and target.value.id == "mutscan"
+        ):
+            signature = inspect.signature(getattr(mutscan, target.attr))
+            keywords = {keyword.arg: None for keyword in call.keywords}
+            signature.bind(*call.args, **keywords)
+            checked += 1
+    assert checked == 2
+    for name in re.findall(r"\brun\.(\w+)", block):
+        assert hasattr(mutscan.Run, name), name
+    assert "tm_predicted" in mutscan.Comparison.__dataclass_fields__
+    from mutscan.results import RESIDUE_COLUMNS, VARIANT_COLUMNS
+
+    for column in re.findall(r'"([a-z_]+)"', re.sub(r'out="[^"]*"', "", block)):
+        assert column in {*VARIANT_COLUMNS, *RESIDUE_COLUMNS, "min", "max"}, column
+
+
+def test_columns_explained_exist():
+    from mutscan.results import VARIANT_COLUMNS
+
+    section = README.split("### What the columns mean")[1].split("###")[0]
+    for line in section.splitlines()[4:]:
+        for name in re.findall(r"`([a-z_]+\*?)`", line.split("|")[1] if line.startswith("|") else ""):
+            assert any(re.fullmatch(name.replace("*", ".*"), column) for column in VARIANT_COLUMNS), name
+
+
+def test_the_tree_is_the_tree():
+    (block,) = [block for block in blocks("") if block.startswith("mutscan/")]
+    folder = ROOT
+    listed = set()
+    for line in block.splitlines():
+        name = line.split()[0]
+        if line.startswith(" "):
+            listed.add(name.rstrip("/"))
+            path = ROOT / "mutscan" / name
+        else:
+            path = folder / name
+        assert path.exists(), name
+        assert path.is_dir() is name.endswith("/"), name
+    small = {"errors.py", "residues.py", "py.typed", "models"}
+    rooms = {p.name for p in (ROOT / "mutscan").iterdir() if not p.name.startswith(("_", "."))} - small
+    assert rooms == listed
+
+
+def test_pre_commit_hooks_are_the_tools_of_ci():
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    hooks = [hook for repo in config["repos"] for hook in repo["hooks"]]
+    assert {hook["language"] for hook in hooks} == {"system"}
+    entries = " ".join(hook["entry"] for hook in hooks)
+    for tool in ("ruff check", "ruff format", "mypy", "lint-imports"):
+        assert tool in entries
+        assert tool in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_changelog_names_the_version():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert "## [Unreleased]" in text or f"## [{version}]" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "tmtools (TM-align) is GPL-3.0",
+        "needs a\nlicence key",
+        "Bioconductor's `mutscan`",
+        "OpenGene's MutScan",
+        "**TM-score** says",
+        "**lDDT** says",
+        "not made for decisions about patients",
+    ],
+)
+def test_what_has_to_be_said_is_said(words):
+    assert words in README
+
+
+# Accuracy -----------------------------------------------------------------------------------------
+
+
+def accuracy_table(metrics: dict) -> str:
+    """Rows of the README's accuracy table from a model's test metrics."""
+    pairs = metrics["pairs"]
+
+    def cell(section: dict, key: str) -> str:
+        if key not in section:
+            return ""
+        interval = section.get(f"{key}_ci")
+        return f"{section[key]:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+
+    rows = [
+        ("TM-score, mean absolute error", "tm", "mae", "constant_mae", "identity_mae"),
+        ("TM-score, the same over five bands of true TM", "tm", "macro_mae", "", ""),
+        ("TM-score, Pearson r", "tm", "pearson", "", ""),
+        ("lDDT, mean absolute error", "lddt", "mae", "constant_mae", ""),
+        ("lDDT, Pearson r", "lddt", "pearson", "", ""),
+    ]
+    lines = [
+        f"| {pairs['n']} test pairs | mutscan-mini (95 % interval) | constant | identity |",
+        "|---|---|---|---|",
+    ]
+    for title, section, *keys in rows:
+        lines.append(f"| {title} | " + " | ".join(cell(pairs[section], key) for key in keys) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_accuracy_table_is_the_model_s():
+    if not METRICS.is_file():
+        pytest.skip("models/mutscan-mini/metrics.json is not in this checkout")
+    expected = accuracy_table(json.loads(METRICS.read_text()))
+    assert between("accuracy") == expected, "run python tests/test_readme.py"
+
+
+if __name__ == "__main__":
+    table = accuracy_table(json.loads(METRICS.read_text()))
+    text = re.sub(
+        r"(<!-- accuracy:begin -->\n).*?(<!-- accuracy:end -->)",
+        lambda match: match.group(1) + table + match.group(2),
+        README,
+        flags=re.DOTALL,
+    )
+    (ROOT / "README.md").write_text(text, encoding="utf-8")
+    sys.exit(0)
