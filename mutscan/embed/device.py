@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, Literal
 
 import torch
 
 from mutscan.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -87,8 +91,19 @@ def resolve_precision(text: str, device: torch.device, *, family: str = "esm") -
     return known
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread in here; the numbers then do not depend on how many there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def set_threads(n: int) -> None:
-    """Give torch's one pool `n` threads (encoder and Siamese net share it)."""
+    """Let the networks use `n` threads of the CPU: sequences side by side, or inside a large encoder."""
     if n < 1:
         raise UsageError(f"number of threads is {n}, expected at least 1")
     torch.set_num_threads(n)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 
-from mutscan.embed.device import DTYPES, Precision, resolve_device, resolve_precision
+from mutscan.embed.device import DTYPES, Precision, one_thread, resolve_device, resolve_precision
 from mutscan.embed.network import load_network, out_of_memory
 from mutscan.embed.source import Family, find_encoder
 from mutscan.embed.tokens import Tokens, clean, esm_tokens, t5_tokens
@@ -28,6 +30,12 @@ _log = logging.getLogger(__name__)
 # T5's positions are relative and have no end, but its attention needs memory by L squared.
 _T5_WINDOW: Final = 2048
 _MAX_OVERLAP: Final = 256
+
+# Up to this size sequences run side by side with one thread each: for small matrices that is
+# faster than threads that share one, by far so on a busy machine, and the numbers do not depend
+# on the number of threads. Larger encoders need all threads for one sequence.
+_SMALL_ENCODER: Final = 200_000_000
+_MAX_WORKERS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +101,8 @@ class Encoder:
         # Alone, a sequence's numbers cannot depend on its company: matrix products of other
         # shapes round differently. On the CPU this costs little, on a GPU too much.
         self._batched = device.type != "cpu"
+        n_parameters = sum(parameter.numel() for parameter in network.parameters())
+        self._side_by_side = device.type == "cpu" and n_parameters <= _SMALL_ENCODER
 
     @property
     def key(self) -> str:
@@ -150,19 +160,55 @@ class Encoder:
         for piece in pieces:
             n_parts[piece.index] += 1
         pieces.sort(key=lambda piece: (piece.start - piece.stop, piece.index, piece.start))
+        run = self._run_side_by_side if self._side_by_side and not self._batched else self._run_in_batches
+        for piece, embedding in run(unique, pieces):
+            got = parts.setdefault(piece.index, [])
+            got.append((piece, embedding))
+            if len(got) == n_parts[piece.index]:
+                text = unique[piece.index]
+                whole = _join(parts.pop(piece.index), len(text))
+                for place in places[text]:
+                    yield place, whole
+
+    def _run_in_batches(
+        self, texts: list[str], pieces: list[_Piece]
+    ) -> Iterator[tuple[_Piece, NDArray[np.float32]]]:
         done = 0
         while done < len(pieces):
             batch = self._next_batch(pieces, done)
             done += len(batch)
-            rows = self._forward_safely([unique[p.index][p.start : p.stop] for p in batch])
-            for piece, embedding in zip(batch, rows, strict=True):
-                got = parts.setdefault(piece.index, [])
-                got.append((piece, embedding))
-                if len(got) == n_parts[piece.index]:
-                    text = unique[piece.index]
-                    whole = _join(parts.pop(piece.index), len(text))
-                    for place in places[text]:
-                        yield place, whole
+            rows = self._forward_safely([texts[p.index][p.start : p.stop] for p in batch])
+            yield from zip(batch, rows, strict=True)
+
+    def _run_side_by_side(
+        self, texts: list[str], pieces: list[_Piece]
+    ) -> Iterator[tuple[_Piece, NDArray[np.float32]]]:
+        def forward(piece: _Piece) -> NDArray[np.float32]:
+            return self._forward_safely([texts[piece.index][piece.start : piece.stop]])[0]
+
+        threads = torch.get_num_threads()
+        workers = min(threads, len(pieces), _MAX_WORKERS)
+        if workers < 2:
+            for piece in pieces:
+                with one_thread():
+                    embedding = forward(piece)
+                yield piece, embedding
+            return
+        pool = ThreadPoolExecutor(workers, "embed", initializer=torch.set_num_threads, initargs=(1,))
+        waiting: deque[tuple[_Piece, Future[NDArray[np.float32]]]] = deque()
+        try:
+            for piece in pieces:
+                waiting.append((piece, pool.submit(forward, piece)))
+                if len(waiting) > 2 * workers:  # enough ahead for a consumer that works in between
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            while waiting:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            # A worker's setting is its own, but torch hands the last one given to new threads.
+            torch.set_num_threads(threads)
 
     def _pieces(self, index: int, length: int) -> list[_Piece]:
         return [_Piece(index, start, stop) for start, stop in windows(length, self.window)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ import torch
 from mutscan.errors import CheckpointError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -98,7 +101,8 @@ class Predictor:
             )
         x = torch.from_numpy(np.array(embedding, dtype=np.float32))[None].to(self.device)  # (1, L, d)
         mask = torch.ones(x.shape[:2], dtype=torch.bool, device=self.device)
-        residues, pooled = self._net(x, mask)
+        with _one_thread() if self.device.type == "cpu" else nullcontext():
+            residues, pooled = self._net(x, mask)
         return Encoded(residues[0], pooled[0])
 
     @torch.inference_mode()
@@ -120,7 +124,7 @@ class Predictor:
                 raise ValueError(f"proteins of {n_1} and {n_2} residues need `pairs` to say which correspond")
             first, second = encoded_1.residues, encoded_2.residues
         else:
-            pairs = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+            pairs = np.array(pairs, dtype=np.int64).reshape(-1, 2)  # a copy torch may have
             if len(pairs) and (pairs.min() < 0 or pairs[:, 0].max() >= n_1 or pairs[:, 1].max() >= n_2):
                 raise ValueError(f"`pairs` holds a residue outside proteins of {n_1} and {n_2} residues")
             chosen = torch.from_numpy(pairs).to(self.device)
@@ -133,6 +137,17 @@ class Predictor:
         raw_1 = float(self._net.tm_score(pooled_1, pooled_2, length_1, length_2))
         raw_2 = float(self._net.tm_score(pooled_2, pooled_1, length_2, length_1))
         return Prediction(_clip(raw_1), _clip(raw_2), raw_1, lddt)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep the net to one thread: it is small, and its numbers must not depend on the machine's cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _clip(value: float) -> float:
