@@ -95,8 +95,9 @@ def escape_cell(text: str) -> str:
     >>> escape_cell("=SUM(A1)"), escape_cell("-1.5")
     ("'=SUM(A1)", '-1.5')
     """
-    text = text.replace("\x00", "")
-    if text[:1] in {"=", "+", "-", "@", "\t", "\r"} and not _NUMBER.fullmatch(text):
+    # A bare carriage return ends a row for some readers; csv quotes only the line ends it writes.
+    text = text.replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n")
+    if text[:1] in {"=", "+", "-", "@", "\t"} and not _NUMBER.fullmatch(text):
         return "'" + text
     return text
 

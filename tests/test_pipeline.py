@@ -9,12 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import fake_services
 import numpy as np
 import pandas as pd
 import pytest
 
 import mutscan
-from mutscan.errors import RunFolderError, StructureError, UsageError, VariantError
+from mutscan.errors import FetchError, RunFolderError, StructureError, UsageError, VariantError
 from mutscan.pipeline import check
 from mutscan.results import RESIDUE_COLUMNS, VARIANT_COLUMNS
 from mutscan.structures import read_structure
@@ -157,7 +158,11 @@ def test_run_json_traces_everything(run: mutscan.Run) -> None:
 
 
 def _same_results(one: Path, other: Path) -> None:
-    names = ["variants.csv", "residues.parquet", *(f"structures/{p.name}" for p in (one / "structures").iterdir())]
+    names = [
+        "variants.csv",
+        "residues.parquet",
+        *(f"structures/{p.name}" for p in (one / "structures").iterdir()),
+    ]
     assert sorted(p.name for p in (one / "structures").iterdir()) == sorted(
         p.name for p in (other / "structures").iterdir()
     )
@@ -307,3 +312,26 @@ def test_compare_with_itself_and_sequence_only(tiny_model: Path, tmp_path: Path)
 def test_errors_are_exported() -> None:
     assert issubclass(VariantError, mutscan.MutscanError)
     assert issubclass(StructureError, mutscan.MutscanError)
+
+
+def test_an_accession_is_fetched_once_and_then_works_offline(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = {"model": str(tiny_model), "builder": "none"}
+    with fake_services.running() as service:
+        service.protein()
+        monkeypatch.setenv("MUTSCAN_UNIPROT_URL", service.url)
+        monkeypatch.setenv("MUTSCAN_AFDB_URL", service.url)
+        with pytest.raises(FetchError):
+            mutscan.score(fake_services.ACCESSION, ["K2R"], out=tmp_path / "none", offline=True, **common)
+        run = mutscan.score(fake_services.ACCESSION, ["K2R", "p.Lys8Glu"], out=tmp_path / "online", **common)
+    again = mutscan.score(
+        fake_services.ACCESSION, ["K2R", "p.Lys8Glu"], out=tmp_path / "offline", offline=True, **common
+    )
+    assert run.exit_code == 0
+    assert (run.directory / "variants.csv").read_bytes() == (again.directory / "variants.csv").read_bytes()
+    rows = rows_of(run.directory)
+    assert rows[0]["wild_type"] == fake_services.ACCESSION
+    assert float(rows[0]["plddt_site"]) > 0
+    assert {record["source"] for record in run.metadata["records"]} >= {"UniProt"}
+    assert all(record["sha256"] for record in run.metadata["records"])

@@ -21,7 +21,7 @@ from mutscan.structures import (
     wild_type_from_structure,
     with_structure,
 )
-from mutscan.variants import difference, parse_variant, split_reference, suggest_offset
+from mutscan.variants import parse_variant, split_reference, suggest_offset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -223,23 +223,19 @@ def _parsed(source: InputRow) -> Variant | None:
 
 def _planned(wild_type: WildType, source: InputRow) -> PlannedRow:
     try:
-        if source.sequence is not None:
-            variant = difference(wild_type.sequence, source.sequence)
-        else:
-            reference, _ = split_reference(source.text)
-            if reference is not None and _contradicts(reference, wild_type.name):
-                raise VariantError(
-                    f"{source.text}: is on {reference}, this run is on {wild_type.name}",
-                    code="wild_type_mismatch",
-                )
-            variant = parse_variant(source.text)
+        reference = None if source.sequence is not None else split_reference(source.text)[0]
+        if reference is not None and _contradicts(reference, wild_type.name):
+            raise VariantError(
+                f"{source.text}: is on {reference}, this run is on {wild_type.name}",
+                code="wild_type_mismatch",
+            )
         if len(wild_type.sequence) > MAX_LENGTH:
             raise VariantError(
                 f"{wild_type.name} has {len(wild_type.sequence)} residues, "
                 f"at most {MAX_LENGTH} can be scored; cut the protein to the domain concerned",
                 code="too_long",
             )
-        variant.check(wild_type.sequence)
+        variant = source.variant(wild_type.sequence)
     except VariantError as error:
         return PlannedRow(source, error=error)
     return PlannedRow(source, variant=variant)

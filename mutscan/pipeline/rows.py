@@ -101,6 +101,9 @@ class Assembler:
         if variant.indel is not None:
             confidence = "low"
             notes.append("in-frame indel: outside what the model and its background were made for")
+        if variant.exchanges_start:
+            confidence = "low"
+            notes.append("exchanges the start: the protein may not be made at all, which no score here sees")
         notes.append(NO_FLAG)
         scores: dict[str, object] = {
             "tm_predicted": result.tm,
