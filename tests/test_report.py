@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from fabricated import make_run
 from rich.console import Console
@@ -342,3 +343,14 @@ def test_the_summary_of_a_run_that_scored_nothing(tmp_path):
     text = summary(make_run(tmp_path, count=0))
     assert "wild type has F" in text
     assert "Most disruptive" not in text
+
+
+def test_a_variant_that_moves_nothing_does_not_stand_out(tmp_path):
+    make_run(tmp_path, count=3)
+    csv = tmp_path / "variants.csv"
+    table = pd.read_csv(csv, dtype=str, keep_default_na=False)
+    table.loc[table["status"] == "ok", ["z_score", "lddt_measured_mean"]] = ["0.5", "0.999999"]
+    table.to_csv(csv, index=False)
+    account = digest(read_run(tmp_path))
+    assert account.predicted == account.measured == ()
+    assert "No variant stands out" in Page(render_report(tmp_path)).text

@@ -152,5 +152,5 @@ class MutscanGroup(TyperGroup):
         """Find the command to run; a lazy one is imported here, not for the help page."""
         name, command, rest = super().resolve_command(ctx, args)
         if name in self.lazy:
-            command = typer.main.get_command(import_module(self.lazy[name]).app)
+            command = typer.main.get_group(import_module(self.lazy[name]).app)
         return name, command, rest

@@ -77,15 +77,19 @@ def _print_bad_rows(run: SavedRun, console: Console) -> None:
     if not len(bad):
         return
     console.print(Text("\nNot scored, or in part", style="bold"))
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for _, row in bad.head(_BAD_ROWS_SHOWN).iterrows():
         reason = row["message"] or row["notes"] or row["error_code"]
-        line = Text("  ")
-        line.append(row["status"], style=_STYLES.get(row["status"], ""))
         named = plain(row["input"], limit=30)
-        line.append(f" {named}: {plain(reason, limit=200).removeprefix(f'{named}: ')}")
-        console.print(line)
+        table.add_row(
+            Text(row["status"], style=_STYLES.get(row["status"], "")),
+            Text(f"{named}: {plain(reason, limit=240).removeprefix(f'{named}: ')}"),
+        )
+    console.print(table)
     if len(bad) > _BAD_ROWS_SHOWN:
-        console.print(Text(f"  and {len(bad) - _BAD_ROWS_SHOWN} more, see variants.csv"))
+        console.print(Text(f"and {len(bad) - _BAD_ROWS_SHOWN} more, see variants.csv"))
 
 
 def _present(run: SavedRun) -> list[str]:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 TOP: Final = 5
 """Variants named as the most disruptive."""
 
+UNMOVED: Final = 0.99995
+"""Measured mean lDDT from which a variant prints as 1.0000 and stands out by nothing."""
+
 UNCALIBRATED: Final = (
     "Not calibrated: this model ships no rule that separates deleterious from tolerated variants, "
     "so the 'flag' column is empty. Ranks, percentiles and z compare a variant with other substitutions "
@@ -45,7 +48,7 @@ class Digest:
     counts : mapping
         Rows by status.
     predicted, measured : tuple of Standout
-        The most disruptive variants by prediction (z, then percentile) and by measured lDDT.
+        The most disruptive variants by prediction (z below 0) and by measured lDDT (below 1).
     problems : tuple of str
         Why rows failed or were skipped, most frequent reason first.
     warnings : tuple of str
@@ -84,8 +87,10 @@ def digest(run: SavedRun) -> Digest:
         protein=run.name,
         facts=tuple((name, value) for name, value in _facts(run) if value),
         counts=run.counts,
-        predicted=_standouts(run.scored, "z_score", "lddt_predicted_mean", _predicted_values),
-        measured=_standouts(run.scored, "lddt_measured_mean", "lddt_measured_site", _measured_values),
+        predicted=_standouts(run.scored, "z_score", "lddt_predicted_mean", 0.0, _predicted_values),
+        measured=_standouts(
+            run.scored, "lddt_measured_mean", "lddt_measured_site", UNMOVED, _measured_values
+        ),
         problems=_problems(rows),
         warnings=_texts(_mapping(run.provenance, "wild_type").get("notes")),
         calibrated=bool((rows["flag"] != "").any()),
@@ -153,8 +158,11 @@ def _measured_values(row: pd.Series[Any]) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _standouts(scored: pd.DataFrame, first: str, then: str, values: Any) -> tuple[Standout, ...]:
-    known = scored[scored[first].notna()].sort_values([first, then, "variant"], kind="stable").head(TOP)
+def _standouts(
+    scored: pd.DataFrame, first: str, then: str, below: float, values: Any
+) -> tuple[Standout, ...]:
+    """Return the rows lowest in `first`, of those below `below` (never of the unknown)."""
+    known = scored[scored[first] < below].sort_values([first, then, "variant"], kind="stable").head(TOP)
     return tuple(
         Standout(index + 1, str(row["variant"]), values(row), str(row["affected_regions"]))
         for index, (_, row) in zip(known.index.tolist(), known.iterrows(), strict=True)
