@@ -83,7 +83,7 @@ class Neighbourhood:
                 first, second, distance = first[both], second[both], distance[both]
         off = np.abs(distance - _pair_distances(coord, first, second))
         # Counting thresholds passed, then one division, keeps a fully kept distance at exactly 1.
-        passed = np.zeros(len(off), dtype=np.float64)
+        passed = np.zeros(len(off), dtype=np.int16)
         for threshold in thresholds:
             passed += off <= threshold  # a NaN distance passes none
         kept = passed / len(thresholds)
@@ -181,7 +181,9 @@ def _close_pairs(
 def _pair_distances(
     coord: NDArray[np.float64], first: NDArray[np.int64], second: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    delta = coord[first] - coord[second]
+    # take: several times faster than indexing with an array.
+    delta = coord.take(first, axis=0)
+    delta -= coord.take(second, axis=0)
     delta *= delta
     distance: NDArray[np.float64] = np.sqrt(delta[:, 0] + delta[:, 1] + delta[:, 2])
     return distance
