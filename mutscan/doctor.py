@@ -109,7 +109,9 @@ def _openmm() -> Finding:
         return Finding(
             "OpenMM", "missing", f"no CPU platform, only {', '.join(names) or 'none'}; reinstall it", True
         )
-    return Finding("OpenMM", "ok", f"{openmm.version.short_version}, platforms {', '.join(names)}", needed=True)
+    return Finding(
+        "OpenMM", "ok", f"{openmm.version.short_version}, platforms {', '.join(names)}", needed=True
+    )
 
 
 def _library(name: str) -> Finding:
