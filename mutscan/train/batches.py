@@ -1,0 +1,236 @@
+"""Which pairs are trained on together: groups of pairs that share chains.
+
+Encoding a chain costs thousands of times more than comparing two encoded
+ones. A batch is therefore a set of *chains* drawn along the pair graph (a hub
+and some of its partners, several times over), and all labelled pairs among
+them are trained on: each encoded chain serves several pairs. Every batch
+depends on the seed and its step alone, so a run can be continued anywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mutscan.train.dataset import Chains, Pairs
+
+
+@dataclass(frozen=True, eq=False)
+class PairBatch:
+    """Chains to encode and the labelled pairs among them.
+
+    Parameters
+    ----------
+    chains : int array, shape (C,)
+        Indices of the chains, ascending by length.
+    lengths : int64 Tensor, shape (C,)
+    first, second : int64 Tensor, shape (P,)
+        Chain 1 and chain 2 of each pair, as places in `chains`.
+    tm_score, weight : float32 Tensor, shape (P,)
+        Label (normalised by chain 1) and weight in the loss.
+    residue_1, residue_2 : int64 Tensor, shape (R,)
+        Aligned residues of the pairs that carry lDDT labels, as rows of the residues of all chains
+        of the batch, one chain after the other.
+    pair_of : int64 Tensor, shape (R,)
+        The pair each of these belongs to.
+    lddt : float32 Tensor, shape (R,)
+        Label; NaN where a residue has none.
+    """
+
+    chains: NDArray[np.int64]
+    lengths: Tensor
+    first: Tensor
+    second: Tensor
+    tm_score: Tensor
+    weight: Tensor
+    residue_1: Tensor
+    residue_2: Tensor
+    pair_of: Tensor
+    lddt: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryPairs:
+    """Labelled pairs of an encoded chain with one whose global vector is remembered from an earlier step.
+
+    Parameters
+    ----------
+    place : int64 Tensor, shape (M,)
+        The encoded chain, as place in the batch.
+    partner : int64 Tensor, shape (M,)
+        Index of the remembered chain.
+    length_1, length_2 : int64 Tensor, shape (M,)
+        Lengths of the pair's chain 1 and chain 2, whichever of them is encoded.
+    tm_score, weight : float32 Tensor, shape (M,)
+    """
+
+    place: Tensor
+    partner: Tensor
+    length_1: Tensor
+    length_2: Tensor
+    tm_score: Tensor
+    weight: Tensor
+
+
+def pair_weights(
+    chains: Chains, pairs: Pairs, *, balance_bands: bool, balance_clusters: bool
+) -> NDArray[np.float32]:
+    """Weight of each pair in the loss, mean 1.
+
+    Parameters
+    ----------
+    balance_bands : bool
+        Rare tenths of the TM-score count more, by the square root of their rarity.
+    balance_clusters : bool
+        Pairs of over-represented families count less: by the square root of the number of pairs
+        between the same two clusters.
+    """
+    weights = np.ones(len(pairs))
+    if balance_bands:
+        band = np.clip((pairs.tm_score * 10).astype(int), 0, 9)
+        weights /= np.sqrt(np.bincount(band, minlength=10)[band])
+    if balance_clusters and chains.clusters is not None:
+        first, second = chains.clusters[pairs.chain_1], chains.clusters[pairs.chain_2]
+        key = np.stack([np.minimum(first, second), np.maximum(first, second)], axis=1)
+        _, place, counts = np.unique(key, axis=0, return_inverse=True, return_counts=True)
+        weights /= np.sqrt(counts[place.reshape(-1)])
+    scaled: NDArray[np.float32] = (weights / weights.mean()).astype(np.float32)
+    return scaled
+
+
+def all_pairs(chains: Chains, pairs: Pairs, lddt: NDArray[np.float32], *, lddt_from: float) -> PairBatch:
+    """Put every pair and all their chains into one batch, equally weighted; for validation."""
+    return ConnectedBatches(
+        chains,
+        pairs,
+        lddt,
+        np.ones(len(pairs), dtype=np.float32),
+        residues=0,
+        neighbours=0,
+        lddt_from=lddt_from,
+        seed=0,
+    ).among(np.unique(np.concatenate([pairs.chain_1, pairs.chain_2])))
+
+
+class ConnectedBatches:
+    """Draws training batches from the pair graph.
+
+    Parameters
+    ----------
+    chains, pairs : Chains, Pairs
+        The pairs trained on, only these.
+    lddt : float32 array, shape (m,)
+        lDDT label of each row of ``pairs.aligned``; NaN where there is none.
+    weights : float32 array, shape (n,)
+        From `pair_weights`.
+    residues : int
+        Residues a batch holds, about: chains are added until there are so many.
+    neighbours : int
+        Partners drawn for each hub.
+    lddt_from : float
+        Pairs with a TM-score from here on carry their lDDT labels.
+    seed : int
+    """
+
+    def __init__(
+        self,
+        chains: Chains,
+        pairs: Pairs,
+        lddt: NDArray[np.float32],
+        weights: NDArray[np.float32],
+        *,
+        residues: int,
+        neighbours: int,
+        lddt_from: float,
+        seed: int,
+    ) -> None:
+        self.pairs = pairs
+        self.lddt = lddt
+        self.weights = weights
+        self.lengths = chains.lengths
+        self.residues = residues
+        self.neighbours = neighbours
+        self.lddt_from = lddt_from
+        self.seed = seed
+        n = len(chains)
+        ends = np.concatenate([pairs.chain_1, pairs.chain_2])
+        order = np.argsort(ends, kind="stable")
+        self._edge = np.tile(np.arange(len(pairs)), 2)[order]  # pairs of chain c, both directions:
+        self._partner = np.concatenate([pairs.chain_2, pairs.chain_1])[order]
+        self._begin = np.concatenate(
+            [[0], np.cumsum(np.bincount(ends, minlength=n))]
+        )  # [begin[c], begin[c+1])
+        self._hubs = np.flatnonzero(np.diff(self._begin))
+        if chains.clusters is None:
+            share = np.ones(len(self._hubs))
+        else:  # a large family is drawn more often than a small one, but not in proportion
+            _, place, counts = np.unique(chains.clusters[self._hubs], return_inverse=True, return_counts=True)
+            share = 1 / np.sqrt(counts[place])
+        self._hub_share = np.cumsum(share) / share.sum()
+
+    def __call__(self, step: int) -> PairBatch:
+        """Batch number `step`."""
+        rng = np.random.default_rng([self.seed, step])
+        chosen: set[int] = set()
+        total = 0
+        while total < self.residues:
+            hub = self._hubs[np.searchsorted(self._hub_share, rng.random(), side="right")]
+            partners = self._partner[self._begin[hub] : self._begin[hub + 1]]
+            drawn = rng.choice(partners, min(self.neighbours, len(partners)), replace=False)
+            added = {int(hub), *drawn.tolist()} - chosen
+            chosen |= added
+            total += int(self.lengths[list(added)].sum()) if added else self.residues // 8
+        return self.among(np.array(sorted(chosen), dtype=np.int64))
+
+    def among(self, chosen: NDArray[np.int64]) -> PairBatch:
+        """All pairs among the chains `chosen`."""
+        chosen = chosen[np.argsort(self.lengths[chosen], kind="stable")]
+        place = np.full(len(self.lengths), -1)
+        place[chosen] = np.arange(len(chosen))
+        slots = np.concatenate([np.arange(self._begin[c], self._begin[c + 1]) for c in chosen.tolist()])
+        edges = np.unique(self._edge[slots[place[self._partner[slots]] >= 0]])
+        first, second = place[self.pairs.chain_1[edges]], place[self.pairs.chain_2[edges]]
+
+        labelled = np.flatnonzero(self.pairs.tm_score[edges] >= self.lddt_from)
+        rows = self.pairs.rows(edges[labelled])
+        pair_of = np.repeat(labelled, self.pairs.n_aligned[edges[labelled]])
+        lengths = self.lengths[chosen]
+        offset = np.cumsum(lengths) - lengths
+        return PairBatch(
+            chains=chosen,
+            lengths=torch.from_numpy(lengths),
+            first=torch.from_numpy(first),
+            second=torch.from_numpy(second),
+            tm_score=torch.from_numpy(self.pairs.tm_score[edges]),
+            weight=torch.from_numpy(self.weights[edges]),
+            residue_1=torch.from_numpy(offset[first[pair_of]] + self.pairs.aligned[rows, 0]),
+            residue_2=torch.from_numpy(offset[second[pair_of]] + self.pairs.aligned[rows, 1]),
+            pair_of=torch.from_numpy(pair_of),
+            lddt=torch.from_numpy(self.lddt[rows]),
+        )
+
+    def with_memory(self, chosen: NDArray[np.int64], remembered: NDArray[np.bool_]) -> MemoryPairs:
+        """All pairs of a chain of `chosen` with a remembered one outside (mask over all chains)."""
+        outside = remembered.copy()
+        outside[chosen] = False
+        counts = self._begin[chosen + 1] - self._begin[chosen]
+        slots = np.concatenate([np.arange(self._begin[c], self._begin[c + 1]) for c in chosen.tolist()])
+        place = np.repeat(np.arange(len(chosen)), counts)
+        known = outside[self._partner[slots]]
+        slots, place = slots[known], place[known]
+        edges = self._edge[slots]
+        return MemoryPairs(
+            place=torch.from_numpy(place),
+            partner=torch.from_numpy(self._partner[slots]),
+            length_1=torch.from_numpy(self.lengths[self.pairs.chain_1[edges]]),
+            length_2=torch.from_numpy(self.lengths[self.pairs.chain_2[edges]]),
+            tm_score=torch.from_numpy(self.pairs.tm_score[edges]),
+            weight=torch.from_numpy(self.weights[edges]),
+        )

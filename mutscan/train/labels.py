@@ -1,0 +1,91 @@
+"""Labels and baselines computed from coordinates and alignments: custom lDDT, sequence identity."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from mutscan.train.dataset import Chains, Pairs
+
+
+def lddt_labels(
+    chains: Chains,
+    pairs: Pairs,
+    *,
+    exponent: float = 3.0,
+    radius: float = 15.0,
+    thresholds: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0),
+    batch_elements: int = 4_000_000,
+) -> NDArray[np.float32]:
+    """Score the custom lDDT (spec 4.5) of every aligned residue of every pair, chain 1 as reference.
+
+    The same numbers as `mutscan.scores.lddt` on the aligned residues, for many
+    pairs at once: pairs of like size are padded together and masked.
+
+    Returns
+    -------
+    float32 array, shape (m,)
+        One value for each row of ``pairs.aligned``; NaN for a residue without neighbours.
+    """
+    labels = np.full(len(pairs.aligned), np.nan, dtype=np.float32)
+    for batch in _batches_by_size(pairs.n_aligned, batch_elements):
+        counts = pairs.n_aligned[batch]
+        size = int(counts.max())
+        reference = np.zeros((len(batch), size, 3))
+        model = np.zeros((len(batch), size, 3))
+        for row, k in enumerate(batch.tolist()):
+            part = pairs.aligned[pairs.starts[k] : pairs.starts[k + 1]]
+            reference[row, : len(part)] = chains.ca[pairs.chain_1[k]][part[:, 0]]
+            model[row, : len(part)] = chains.ca[pairs.chain_2[k]][part[:, 1]]
+        real = torch.arange(size) < torch.from_numpy(counts)[:, None]  # (B, n)
+        d_reference, d_model = _distances(reference), _distances(model)  # (B, n, n)
+        neighbours = real[:, :, None] & real[:, None, :] & (d_reference > 0) & (d_reference <= radius)
+        weights = torch.where(neighbours, (d_reference + 1e-6).pow(-exponent), 0.0)
+        change = (d_reference - d_model).abs_()
+        kept = torch.zeros_like(change)
+        for threshold in thresholds:
+            kept += change <= threshold
+        scores = (weights * kept).sum(-1) / (weights.sum(-1) * len(thresholds))  # 0 / 0 = NaN: no neighbour
+        labels[pairs.rows(batch)] = scores[real].float().numpy()
+    return labels
+
+
+def _distances(ca: NDArray[np.float64]) -> torch.Tensor:
+    coord = torch.from_numpy(ca)
+    # The default by matrix products loses digits at small distances.
+    return torch.cdist(coord, coord, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _batches_by_size(sizes: NDArray[np.int64], batch_elements: int) -> Iterator[NDArray[np.int64]]:
+    """Group indices of like size so that their padded (B, n, n) arrays stay below `batch_elements`."""
+    order = np.argsort(sizes, kind="stable")
+    order = order[sizes[order] > 0]
+    start = 0
+    while start < len(order):
+        end = start + 1
+        while end < len(order) and (end + 1 - start) * int(sizes[order[end]]) ** 2 <= batch_elements:
+            end += 1
+        yield order[start:end]
+        start = end
+
+
+def sequence_identity(chains: Chains, pairs: Pairs) -> NDArray[np.float64]:
+    """Share of the residues of chain 1 that are aligned with an identical residue, shape (n,).
+
+    The baseline of the TM-score normalised by chain 1, and so divided by the same length; the
+    aligned residues are those of the pair's own structural alignment.
+    """
+    letters = [np.frombuffer(sequence.encode(), np.uint8) for sequence in chains.sequences]
+    same = np.zeros(len(pairs))
+    for k in range(len(pairs)):
+        part = pairs.aligned[pairs.starts[k] : pairs.starts[k + 1]]
+        first, second = letters[pairs.chain_1[k]], letters[pairs.chain_2[k]]
+        same[k] = np.count_nonzero(first[part[:, 0]] == second[part[:, 1]]) / len(first)
+    return same

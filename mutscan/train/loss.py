@@ -1,0 +1,111 @@
+"""The loss over a batch of pairs: TM-score of each, and lDDT of the aligned residues of the similar ones.
+
+Spec 4.8; T is the true TM-score of a pair:
+
+    G = |predicted TM - T|               E = mean over aligned residues of |predicted lDDT - lDDT|
+    T < tm_min                 skipped: neither loss nor count
+    tm_min <= T < tm_lddt      G
+    tm_lddt <= T               alpha * E + beta * G
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mutscan.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class LossConfig:
+    """Settings of the loss; the defaults are the paper's.
+
+    Parameters
+    ----------
+    alpha, beta : float
+        Weights of E and G for the similar pairs.
+    tm_min : float
+        Pairs below are skipped.
+    tm_lddt : float
+        Pairs from here on count as similar.
+    tm_kind : {"absolute", "squared"}
+        Whether G is the absolute or the squared error.
+    """
+
+    alpha: float = 0.7
+    beta: float = 0.3
+    tm_min: float = 0.1
+    tm_lddt: float = 0.7
+    tm_kind: str = "absolute"
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown kind."""
+        if self.tm_kind not in ("absolute", "squared"):
+            raise UsageError(f"loss.tm_kind is {self.tm_kind!r}; expected 'absolute' or 'squared'")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLoss:
+    """The loss of a batch and what it is made of.
+
+    Parameters
+    ----------
+    loss : Tensor, scalar
+        Weighted mean over the kept pairs; a zero that has a gradient when none is kept.
+    tm_error : Tensor, scalar
+        Mean absolute TM error of the kept pairs, for the log; NaN when there is none.
+    lddt_error : Tensor, scalar
+        Mean E of the similar pairs, for the log; NaN when there is none.
+    """
+
+    loss: Tensor
+    tm_error: Tensor
+    lddt_error: Tensor
+
+
+def pair_loss(
+    tm_predicted: Tensor,
+    tm_score: Tensor,
+    lddt_predicted: Tensor,
+    lddt: Tensor,
+    pair_of: Tensor,
+    config: LossConfig,
+    weight: Tensor | None = None,
+) -> BatchLoss:
+    """Loss of P pairs with R aligned residues in all.
+
+    Parameters
+    ----------
+    tm_predicted, tm_score : Tensor, shape (P,)
+    lddt_predicted, lddt : Tensor, shape (R,)
+        Aligned residues of all pairs, in any order; a NaN label counts for nothing.
+    pair_of : int64 Tensor, shape (R,)
+        The pair each residue belongs to.
+    config : LossConfig
+    weight : Tensor, shape (P,), optional
+        Weight of each pair in the mean.
+    """
+    difference = tm_predicted - tm_score
+    distance = difference.abs()
+    G = distance if config.tm_kind == "absolute" else difference.square()  # (P,)
+
+    labelled = ~lddt.isnan()
+    error = torch.where(labelled, lddt_predicted - lddt.nan_to_num(), 0.0).abs()  # (R,)
+    E = torch.zeros_like(tm_predicted).index_add(0, pair_of, error)
+    counts = torch.zeros_like(tm_predicted).index_add(0, pair_of, labelled.to(error))
+    E = E / counts.clamp(min=1)  # (P,); 0 for a pair without a labelled residue
+
+    similar = tm_score >= config.tm_lddt
+    each = torch.where(similar, config.alpha * E + config.beta * G, G)
+    kept = (tm_score >= config.tm_min).to(each)
+    weighted = kept if weight is None else kept * weight
+    loss = (each * weighted).sum() / weighted.sum().clamp(min=torch.finfo(each.dtype).tiny)
+    with torch.no_grad():
+        scored = similar & (counts > 0)
+        return BatchLoss(
+            loss,
+            (distance * kept).sum() / kept.sum(),
+            E[scored].mean() if scored.any() else E.new_tensor(torch.nan),
+        )

@@ -1,0 +1,149 @@
+"""Which proteins a model may learn from, be chosen by and be judged on; the check that none is mixed up."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from mutscan.errors import UsageError
+from mutscan.results import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mutscan.train.dataset import Chains, Pairs
+
+SPLITS: Final = ("train", "validation", "test")
+"""Names of the three splits."""
+
+_COLUMNS: Final = ("id", "sequence_sha256_16", "cluster25", "split")
+
+
+def assign_splits(
+    clusters: NDArray[np.int64], *, seed: int = 0, fractions: tuple[float, float] = (0.8, 0.1)
+) -> NDArray[np.str_]:
+    """Split of each chain, by a seeded hash of its cluster: a cluster is never divided.
+
+    Parameters
+    ----------
+    clusters : int array, shape (n,)
+    seed : int
+    fractions : two floats
+        Shares of the clusters for train and validation; the rest is test.
+    """
+    names: dict[int, str] = {}
+    for cluster in np.unique(clusters).tolist():
+        digest = hashlib.sha256(f"{seed}:{cluster}".encode()).digest()
+        place = int.from_bytes(digest[:8], "big") / 2**64
+        if place < fractions[0]:
+            names[cluster] = "train"
+        else:
+            names[cluster] = "validation" if place < sum(fractions) else "test"
+    return np.array([names[cluster] for cluster in clusters.tolist()], dtype=np.str_)
+
+
+def pairs_inside(pairs: Pairs, splits: NDArray[np.str_], split: str) -> NDArray[np.int64]:
+    """Find the pairs of which both chains are in `split`."""
+    return np.flatnonzero((splits[pairs.chain_1] == split) & (splits[pairs.chain_2] == split))
+
+
+@dataclass(frozen=True, slots=True)
+class SplitEntry:
+    """One chain of a split list: which protein it is, its cluster, and which split it is in."""
+
+    digest: str
+    cluster: int
+    split: str
+
+
+def write_splits(path: Path, chains: Chains, splits: NDArray[np.str_]) -> None:
+    """Write the split list as text: id, sequence digest, cluster25, split; one row for each chain."""
+    clusters = chains.clusters if chains.clusters is not None else np.full(len(chains), -1)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows(sorted(zip(chains.ids, chains.digests, clusters.tolist(), splits.tolist(), strict=True)))
+    with replacing(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
+
+
+def read_splits(path: Path) -> dict[str, SplitEntry]:
+    """Read a split list: id -> `SplitEntry`.
+
+    Raises
+    ------
+    UsageError
+        The file is missing or is no split list.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; the split list of the model's training was expected")
+    entries = {}
+    with path.open(encoding="utf-8", newline="") as lines:
+        reader = csv.DictReader(lines)
+        for row in reader:
+            if set(row) != set(_COLUMNS) or row["split"] not in SPLITS:
+                raise UsageError(
+                    f"{path}: line {reader.line_num} is no row of a split list "
+                    f"({', '.join(_COLUMNS)}); write it anew with `mutscan train model`"
+                )
+            entries[row["id"]] = SplitEntry(row["sequence_sha256_16"], int(row["cluster25"]), row["split"])
+    return entries
+
+
+def splits_of(chains: Chains, entries: Mapping[str, SplitEntry]) -> NDArray[np.str_]:
+    """Split of each chain by its sequence; ``""`` for a chain the list does not know."""
+    by_digest = {entry.digest: entry.split for entry in entries.values()}
+    return np.array([by_digest.get(digest, "") for digest in chains.digests], dtype=np.str_)
+
+
+def check_disjoint(chains: Chains, used: NDArray[np.int64], entries: Mapping[str, SplitEntry]) -> None:
+    """Refuse to evaluate on what a model was trained on, or selected by.
+
+    A protein is recognised by its sequence. Clusters are compared when the
+    table shows that it numbers them as the split list does, by sharing a chain
+    and its cluster; numbers of two unrelated clusterings say nothing.
+
+    Parameters
+    ----------
+    chains : Chains
+    used : int array
+        Chains that are evaluated.
+    entries : mapping of id -> SplitEntry
+        The split list of the model.
+
+    Raises
+    ------
+    UsageError
+        Naming the proteins or clusters that are on both sides.
+    """
+    seen = {entry.digest: (name, entry) for name, entry in entries.items() if entry.split != "test"}
+    digests = chains.digests
+    shared = [chains.ids[i] for i in used.tolist() if digests[i] in seen]
+    if shared:
+        raise UsageError(
+            f"{len(shared)} of the {len(used)} chains to evaluate were in the model's training or validation "
+            f"({', '.join(shared[:5])}{' ...' if len(shared) > 5 else ''}); "
+            "evaluate on the held-out ones with --split test, or on other proteins"
+        )
+    if chains.clusters is None:
+        return
+    known = {entry.digest: entry.cluster for entry in entries.values()}
+    clusters = chains.clusters.tolist()
+    if not any(known.get(digest, -1) == cluster for digest, cluster in zip(digests, clusters, strict=True)):
+        return
+    seen_clusters = {entry.cluster for _, entry in seen.values()}
+    shared = sorted({str(clusters[i]) for i in used.tolist() if clusters[i] in seen_clusters})
+    if shared:
+        raise UsageError(
+            f"{len(shared)} clusters (cluster25) of the chains to evaluate were in the model's training or "
+            f"validation ({', '.join(shared[:5])}{' ...' if len(shared) > 5 else ''}); "
+            "evaluate on the held-out ones with --split test, or on other clusters"
+        )
