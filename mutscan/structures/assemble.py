@@ -15,7 +15,7 @@ from mutscan.residues import ONE_LETTER, UNKNOWN
 from mutscan.structures.atoms import atom_rank, is_standard_name, letter_of, standard_atom
 from mutscan.structures.chain import Structure
 from mutscan.structures.mapping import place_residues
-from mutscan.structures.records import predictor_in
+from mutscan.structures.records import ATOMIC_PREDICTORS, predictor_in
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -450,7 +450,7 @@ def _plddt(
                 "that it is one: they are not read as pLDDT"
             )
         return None
-    if not constant and table.predicted_by != "ModelCIF":
+    if not constant and said != "ModelCIF" and said not in ATOMIC_PREDICTORS:
         return None
     if per_residue.max() <= 1.0:
         notes.append("pLDDT given as 0-1, read as 0-100")

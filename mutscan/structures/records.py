@@ -54,9 +54,12 @@ class AtomTable:
     is_mmcif: bool = False
 
 
+ATOMIC_PREDICTORS = ("ALPHAFOLD 3", "ALPHAFOLD3", "ALPHAFOLD-3", "ESMFOLD", "BOLTZ", "CHAI-1", "PROTENIX")
+"""Predictors whose confidence may differ between the atoms of a residue."""
+
 _PREDICTORS = (
-    "ALPHAFOLD", "ALPHA FOLD", "ESMFOLD", "COLABFOLD", "OMEGAFOLD", "OPENFOLD", "ROSETTAFOLD", "HELIXFOLD",
-    "BOLTZ", "CHAI-1", "PROTENIX",
+    *ATOMIC_PREDICTORS, "ALPHAFOLD", "ALPHA FOLD", "COLABFOLD", "OMEGAFOLD", "OPENFOLD", "ROSETTAFOLD",
+    "HELIXFOLD",
 )  # fmt: skip
 
 

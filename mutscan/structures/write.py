@@ -206,7 +206,7 @@ def _ascii(text: str) -> str:
 
 def _quote(text: str) -> str:
     """Format a CIF value: bare where it may be, quoted where it must be."""
-    text = " ".join(text.split())
+    text = _ascii(" ".join(text.split()))
     reserved = text.lower().startswith(("data_", "loop_", "save_", "stop_", "global_"))
     if (
         text
