@@ -116,7 +116,7 @@ class PreparedFolder:
         for index, residue in exchanges:
             if model.sequence[match[index]] != residue:
                 raise BuildError(
-                    f"{path.name}: residue {model.numbers[match[index]]} is none of the 20 standard residues, "
+                    f"{path.name}: residue {model.numbers[match[index]]} is unknown, "
                     f"expected {residue} at {self._label(index)}",
                     code="structure_mismatch",
                 )
