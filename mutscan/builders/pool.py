@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -250,6 +251,8 @@ def _build_and_measure(task: BuildTask) -> _Outcome:
             error = BuildError(failure.message, code=failure.code)
             traces.append(traceback.format_exc())
         except Exception as failure:  # whatever one mutant runs into, the others go on
+            if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise  # but a full disk is the run's trouble, not the mutant's
             error = BuildError(f"{name} failed: {type(failure).__name__}: {failure}")
             traces.append(traceback.format_exc())
         else:
