@@ -142,6 +142,7 @@ def lddt(
 
     Examples
     --------
+    >>> import numpy as np
     >>> ca = np.array([[0.0, 0.0, 0.0], [3.8, 0.0, 0.0], [7.6, 0.0, 0.0]])
     >>> lddt(ca, ca + 10.0)
     array([1., 1., 1.])
