@@ -8,8 +8,10 @@ import importlib.util
 import json
 import os
 import pickle
+import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +20,14 @@ from peptides import helix, part
 
 from mutscan.builders import Exchange, MutantBuilder
 from mutscan.builders.modeller import ModellerBuilder, modeller_status, seeds_from
+from mutscan.builders.modeller_files import read_model
 from mutscan.builders.modeller_process import _scrub
 from mutscan.errors import BuildError, MissingDependencyError, UsageError
 
 KEY = "GOODKEY4711"
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQ"
 SITE = 9  # R
+ROOT = Path(__file__).parents[1]
 
 INIT = """
 import json, os
@@ -497,6 +501,64 @@ def test_model_of_other_residues_is_refused(calls, scratch, tmp_path):
     prepared = ModellerBuilder().prepare(helix(SEQUENCE), scratch)
     with pytest.raises(BuildError, match="has 21 residues, expected 22"):
         prepared.build([Exchange(SITE, "W")])
+
+
+def test_charmm_names_become_pdb_names(tmp_path):
+    atoms = [("CA", "ILE", 1), ("CD", "ILE", 1), ("CA", "HSD", 2)]
+    atoms += [(name, "HSD", 2) for name in ("H1", "OT1", "OT2")]
+    lines = [
+        f"ATOM  {k:5d}  {name:<3s} {residue} A{number:4d}    {k:8.3f}   0.000   0.000  1.00  0.00"
+        f"           {name[0]}"
+        for k, (name, residue, number) in enumerate(atoms)
+    ]
+    path = tmp_path / "mutant.B99990001.pdb"
+    path.write_text("\n".join(lines))
+    assert [sorted(atoms) for atoms in read_model(path, "IH")] == [["CA", "CD1"], ["CA", "O", "OXT"]]
+    with pytest.raises(BuildError, match="residue 2 is H, expected K"):
+        read_model(path, "IK")
+    path.write_text("\n".join(line.replace("   0.000", "     nan") for line in lines).replace("nan", "***"))
+    with pytest.raises(BuildError, match="coordinate that is no number"):
+        read_model(path, "IH")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the helper can only look now and then")
+def test_helper_dies_with_the_worker_that_was_killed(calls, scratch, tmp_path):
+    (tmp_path / "site" / "modeller" / "automodel" / "__init__.py").write_text(
+        textwrap.dedent(AUTOMODEL).replace(
+            "entries = read_pir",
+            "import time; note('pid', pid=os.getpid()); time.sleep(60); entries = read_pir",
+        )
+    )
+    program = (
+        "import sys, pickle\n"
+        "from mutscan.builders import Exchange\n"
+        f"pickle.load(open(sys.argv[1], 'rb')).build([Exchange({SITE}, 'W')])\n"
+    )
+    path = tmp_path / "prepared.pickle"
+    path.write_bytes(pickle.dumps(ModellerBuilder().prepare(helix(SEQUENCE), scratch)))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path / "site"), str(ROOT)))}
+    worker = subprocess.Popen([sys.executable, "-c", program, str(path)], env=environment)
+    try:
+        pids: list[int] = []
+        deadline = time.monotonic() + 30.0
+        while not pids and time.monotonic() < deadline:
+            pids = [call["pid"] for call in calls() if call["call"] == "pid"]
+            time.sleep(0.05)
+        assert pids, "the stand-in was never started"
+    finally:
+        worker.kill()
+        worker.wait()
+    deadline = time.monotonic() + 10.0
+    while _runs(pids[0]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _runs(pids[0])
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_unknown_residue_is_refused_with_its_name(calls, scratch):

@@ -31,6 +31,8 @@ _MAX_PEPTIDE_BOND: Final = 2.0
 _MAX_CA_STEP: Final = 4.4
 # HIS is HSD, HSE or HSP inside MODELLER.
 _MODEL_CODES: Final = {**ONE_LETTER, "HSD": "H", "HSE": "H", "HSP": "H"}
+# CHARMM's names for what the PDB calls otherwise.
+_PDB_NAMES: Final = {("I", "CD"): "CD1", ("", "OT1"): "O", ("", "OT2"): "OXT"}
 
 
 def segments(structure: Structure) -> NDArray[np.int64]:
@@ -107,7 +109,9 @@ def read_model(path: Path, sequence: str) -> list[dict[str, NDArray[np.float64]]
             raise BuildError(
                 f"MODELLER's model {path.name} has a coordinate that is no number: {line}"
             ) from error
-        residues[-1].setdefault(line[12:16].strip(), xyz)
+        name = line[12:16].strip()
+        name = _PDB_NAMES.get((found[-1], name), _PDB_NAMES.get(("", name), name))
+        residues[-1].setdefault(name, xyz)
     if "".join(found) != sequence:
         differ = [
             f"{i} is {a}, expected {b}"

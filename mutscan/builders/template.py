@@ -179,11 +179,10 @@ class PreparedTemplate:
                     f"residue {residue_label(wild_type, index)} of {wild_type.name} has no "
                     f"{', '.join(missing)}; expected N, CA and C to put a side chain on"
                 )
-        names = [atom for residue in residues for atom in residue]
         others = np.array(
             [
                 i not in new or atom in _BACKBONE
-                for i, atom in zip(wild_type.residue_index.tolist(), names, strict=True)
+                for i, atom in zip(wild_type.residue_index.tolist(), wild_type.atom_name, strict=True)
             ],
             dtype=np.bool_,
         )
