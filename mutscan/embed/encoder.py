@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import logging
+import queue
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -183,22 +186,35 @@ class Encoder:
     def _run_side_by_side(
         self, texts: list[str], pieces: list[_Piece]
     ) -> Iterator[tuple[_Piece, NDArray[np.float32]]]:
-        def forward(piece: _Piece) -> NDArray[np.float32]:
-            return self._forward_safely([texts[piece.index][piece.start : piece.stop]])[0]
+        def forward(piece: _Piece, network: nn.Module) -> NDArray[np.float32]:
+            return self._forward_safely([texts[piece.index][piece.start : piece.stop]], network)[0]
 
         threads = torch.get_num_threads()
         workers = min(threads, len(pieces), _MAX_WORKERS)
         if workers < 2:
             for piece in pieces:
                 with one_thread():
-                    embedding = forward(piece)
+                    embedding = forward(piece, self._network)
                 yield piece, embedding
             return
+        # Some of transformers' versions keep tables of the last length inside a network, so each
+        # worker has its own; the weights are the same tensors.
+        networks: queue.SimpleQueue[nn.Module] = queue.SimpleQueue()
+        for _ in range(workers):
+            networks.put(_replica(self._network))
+
+        def work(piece: _Piece) -> NDArray[np.float32]:
+            network = networks.get()
+            try:
+                return forward(piece, network)
+            finally:
+                networks.put(network)
+
         pool = ThreadPoolExecutor(workers, "embed", initializer=torch.set_num_threads, initargs=(1,))
         waiting: deque[tuple[_Piece, Future[NDArray[np.float32]]]] = deque()
         try:
             for piece in pieces:
-                waiting.append((piece, pool.submit(forward, piece)))
+                waiting.append((piece, pool.submit(work, piece)))
                 if len(waiting) > 2 * workers:  # enough ahead for a consumer that works in between
                     first, future = waiting.popleft()
                     yield first, future.result()
@@ -222,12 +238,14 @@ class Encoder:
             return pieces[first : first + 1]
         return pieces[first : first + max(1, self.batch_residues // width)]
 
-    def _forward_safely(self, texts: list[str]) -> list[NDArray[np.float32]]:
+    def _forward_safely(
+        self, texts: list[str], network: nn.Module | None = None
+    ) -> list[NDArray[np.float32]]:
         """Forward a batch; when memory runs out by halves, and at last one by one on the CPU."""
         if self._too_long is not None and len(texts[0]) >= self._too_long:
             return [self._cpu(text) for text in texts]
         try:
-            return self._forward(texts)
+            return self._forward(texts, network)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
@@ -262,7 +280,7 @@ class Encoder:
         return self._cpu_encoder._forward_safely([text])[0]
 
     @torch.inference_mode()
-    def _forward(self, texts: list[str]) -> list[NDArray[np.float32]]:
+    def _forward(self, texts: list[str], network: nn.Module | None = None) -> list[NDArray[np.float32]]:
         coded = [self._tokens.encode(text) for text in texts]
         width = max(len(row) for row in coded)
         ids = np.full((len(coded), width), self._tokens.pad, dtype=np.int64)
@@ -273,7 +291,9 @@ class Encoder:
         mask = None
         if (lengths < width).any():
             mask = torch.from_numpy(np.arange(width) < lengths[:, None]).long().to(self.device)  # (B, T)
-        output = self._network(input_ids=torch.from_numpy(ids).to(self.device), attention_mask=mask)
+        output = (network or self._network)(
+            input_ids=torch.from_numpy(ids).to(self.device), attention_mask=mask
+        )
         hidden = output.last_hidden_state.float().cpu().numpy()  # (B, T, d)
         first = len(self._tokens.before)
         rows = []
@@ -289,6 +309,12 @@ class Encoder:
                 )
             rows.append(embedding)
         return rows
+
+
+def _replica(network: nn.Module) -> nn.Module:
+    """Copy a network, but not its weights and buffers."""
+    shared = itertools.chain(network.parameters(), network.buffers())
+    return copy.deepcopy(network, {id(tensor): tensor for tensor in shared})
 
 
 def windows(length: int, window: int) -> list[tuple[int, int]]:
