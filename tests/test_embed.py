@@ -595,7 +595,11 @@ def test_pickles_are_read_safely(t5_dir: Path, tmp_path: Path) -> None:
     copy(t5_dir, tmp_path)
     (tmp_path / "model.safetensors").unlink()
     torch.save({"weights": Path("/etc")}, tmp_path / "pytorch_model.bin")  # an object, not a tensor
-    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin"):
+    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin: weights cannot be read") as caught:
+        load_encoder(str(tmp_path), device="cpu")
+    assert "\n" not in caught.value.message
+    (tmp_path / "pytorch_model.bin").write_bytes(b"rubbish")
+    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin: weights cannot be read"):
         load_encoder(str(tmp_path), device="cpu")
 
 

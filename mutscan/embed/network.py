@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -101,12 +102,15 @@ def _read_weights(paths: tuple[Path, ...]) -> dict[str, Tensor]:
                 state.update(load_file(path))
             else:
                 state.update(torch.load(path, map_location="cpu", weights_only=True))
-        except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        except (
+            SafetensorError, pickle.UnpicklingError, OSError, RuntimeError, EOFError,
+            ValueError, TypeError, KeyError, AttributeError,
+        ) as error:  # fmt: skip
+            first_line = str(error).strip().partition("\n")[0]
             raise CheckpointError(
-                f"{path}: weights cannot be read ({error}); the file is damaged, fetch it again"
+                f"{path}: weights cannot be read ({first_line}); the file is damaged or holds more than "
+                "weights, fetch it again"
             ) from error
-        except Exception as error:  # torch.load passes on whatever the unpickler met
-            raise CheckpointError(f"{path}: not a weights file torch can load safely ({error})") from error
     return state
 
 

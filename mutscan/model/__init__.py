@@ -1,0 +1,1 @@
+"""The Siamese network (`siamese`), its files (`checkpoint`) and its use (`predict`)."""
