@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import errno
 import json
 import math
 import os
 import re
 import shutil
 import socket
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,9 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mutscan.errors import RunFolderError
+from mutscan.files import replacing, write_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -119,25 +117,6 @@ def carried_names(columns: Sequence[str]) -> list[str]:
         taken.add(name)
         names.append(name)
     return names
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Write to a temporary name beside `path`, and rename it over `path` when all went well."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp is private by default; results are as readable as any other new file.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
@@ -250,7 +229,7 @@ class RunFolder:
         return self.path / "log.txt"
 
     def __enter__(self) -> RunFolder:
-        with folder_errors(self.path):
+        with write_errors(self.path):
             if self.path.exists() and not self.path.is_dir():
                 raise RunFolderError(f"{self.path} is a file; --out wants a folder (it may be new)")
             foreign = self.path.is_dir() and any(self.path.iterdir()) and not self.state.is_dir()
@@ -331,24 +310,3 @@ class RunFolder:
 def _short(value: object) -> str:
     text = json.dumps(value) if not isinstance(value, str) else value
     return text if len(text) <= 40 else text[:37] + "..."
-
-
-@contextlib.contextmanager
-def folder_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals to write under `path` into words."""
-    try:
-        yield
-    except OSError as error:
-        again = "free some space and run the same command again, finished work is kept"
-        reasons = {
-            errno.ENOSPC: f"the disk is full; {again}",
-            errno.EDQUOT: f"the disk quota is used up; {again}",
-            errno.EACCES: "no permission to write there; give another --out",
-            errno.EPERM: "no permission to write there; give another --out",
-            errno.EROFS: "the file system is read-only; give another --out",
-            errno.ENAMETOOLONG: "the name is too long for the file system; give a shorter --out",
-        }
-        reason = reasons.get(error.errno or 0)
-        if reason is None:
-            raise
-        raise RunFolderError(f"cannot write {error.filename or path}: {reason}") from error

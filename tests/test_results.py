@@ -12,16 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from mutscan.errors import RunFolderError
+from mutscan.files import replacing, write_errors
 from mutscan.results import (
     RESIDUE_COLUMNS,
     VARIANT_COLUMNS,
     RunFolder,
     carried_names,
     escape_cell,
-    folder_errors,
     format_cell,
     read_arrays,
-    replacing,
     write_arrays,
     write_residues,
     write_variants,
@@ -71,7 +70,7 @@ def test_variants_csv_round_trip(tmp_path: Path) -> None:
     write_variants(path, [{"input": '=1,"x"\n', "tm_predicted": 0.5, "gene": "α"}], ["gene"])
     with path.open(newline="", encoding="utf-8") as stream:
         (row,) = csv.DictReader(stream)
-    assert row["input"] == "'=1,\"x\"\n"
+    assert row["input"] == '\'=1,"x"\n'
     assert row["tm_predicted"] == "0.500000"
     assert row["gene"] == "α"
     assert row["flag"] == ""
@@ -128,7 +127,10 @@ def test_second_run_in_one_folder_is_refused(tmp_path: Path) -> None:
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "in\n"
-        with pytest.raises(RunFolderError, match=f"in use by process {other.pid}"), RunFolder(tmp_path / "run"):
+        with (
+            pytest.raises(RunFolderError, match=f"in use by process {other.pid}"),
+            RunFolder(tmp_path / "run"),
+        ):
             pass
         other.communicate("")
     with RunFolder(tmp_path / "run"):
@@ -163,7 +165,7 @@ def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
     [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only"), (errno.EACCES, "no permission")],
 )
 def test_the_systems_refusals_get_words(number: int, words: str) -> None:
-    with pytest.raises(RunFolderError, match=words), folder_errors(Path("run")):
+    with pytest.raises(RunFolderError, match=words), write_errors(Path("run")):
         raise OSError(number, os.strerror(number), "run/variants.csv")
-    with pytest.raises(OSError, match="stale"), folder_errors(Path("run")):
+    with pytest.raises(OSError, match="stale"), write_errors(Path("run")):
         raise OSError(errno.ESTALE, "stale")

@@ -682,7 +682,7 @@ class TestWrite:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(os, "replace", full)
-        with pytest.raises(RunFolderError, match=r"x\.cif: cannot be written: No space left on device"):
+        with pytest.raises(RunFolderError, match=r"cannot write .*x\.cif: the disk is full"):
             write_structure(structure, path)
         assert path.read_text() == "old"
         assert [one.name for one in tmp_path.iterdir()] == ["x.cif"]

@@ -49,7 +49,7 @@ def compare(
     terminal = Terminal(quiet=quiet, verbose=verbose)
     terminal.start_log()
     from mutscan import pipeline
-    from mutscan.results import folder_errors, replacing
+    from mutscan.files import replacing, write_errors
 
     comparison = pipeline.compare(
         a,
@@ -65,7 +65,7 @@ def compare(
     account = comparison.to_dict()
     if residues is not None:
         path = residues.expanduser()
-        with folder_errors(path), replacing(path) as temporary:
+        with write_errors(path), replacing(path) as temporary:
             comparison.residues.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
         terminal.say(f"{len(comparison.residues)} aligned residues written to {path}")
     if json:

@@ -35,13 +35,14 @@ def report(
     terminal = Terminal(quiet=quiet, verbose=verbose)
     terminal.start_log()
     from mutscan.report.render import render_report
-    from mutscan.results import RunFolder, folder_errors, replacing
+    from mutscan.files import replacing, write_errors
+from mutscan.results import RunFolder
 
     directory = run.expanduser()
     page = render_report(directory)
     path = out.expanduser() if out is not None else RunFolder(directory).report_html
     if path.is_dir() or not path.parent.is_dir():
         raise UsageError(f"--out {path}: expected a file name in an existing folder")
-    with folder_errors(path.parent), replacing(path) as temporary:
+    with write_errors(path.parent), replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     terminal.say(f"{format.value} report written to {path} ({len(page.encode()) / 1e6:.1f} MB)")

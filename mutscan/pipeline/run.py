@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 
 from mutscan.errors import UsageError
+from mutscan.files import replacing, write_errors
 from mutscan.report.render import render_report
-from mutscan.results import folder_errors, replacing
 
 if TYPE_CHECKING:
     import os
@@ -69,7 +69,7 @@ class Run:
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Draw the report again from the saved files, to `path`."""
         target = Path(path)
-        with folder_errors(target), replacing(target) as temporary:
+        with write_errors(target), replacing(target) as temporary:
             temporary.write_text(render_report(self.directory), encoding="utf-8")
         return target
 

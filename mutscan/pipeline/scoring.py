@@ -22,6 +22,7 @@ from mutscan.builders.choose import choose_builders, default_jobs, describe_buil
 from mutscan.builders.pool import BuildTask, MutantFactory, exchanges_of, read_measured
 from mutscan.calling import affected_regions, affected_residues, drop_z
 from mutscan.errors import BuildError, RunFolderError, UsageError
+from mutscan.files import write_errors
 from mutscan.pipeline.network import WildTypePredictor, load_model, protein_null
 from mutscan.pipeline.plan import make_plan, read_inputs, resolve_wild_type
 from mutscan.pipeline.progress import Silent
@@ -31,7 +32,6 @@ from mutscan.report.views import write_views
 from mutscan.results import (
     RunFolder,
     carried_names,
-    folder_errors,
     read_arrays,
     write_arrays,
     write_json,
@@ -134,7 +134,7 @@ def score(
     directory = Path(out) if out is not None else Path(f"mutscan-{_file_name(resolved.name)}")
     with (
         RunFolder(directory, restart=restart) as folder,
-        folder_errors(directory),
+        write_errors(directory),
         _logging_to(folder.log_txt),
     ):
         _log.info("mutscan %s: %s, %d input lines", __version__, resolved.name, len(plan.rows))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mutscan.results import replacing
+from mutscan.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

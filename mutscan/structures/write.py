@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mutscan.errors import RunFolderError, StructureError
+from mutscan.errors import StructureError
+from mutscan.files import replacing, write_errors
 from mutscan.residues import THREE_LETTER
 
 if TYPE_CHECKING:
@@ -58,24 +57,8 @@ def write_structure(structure: Structure, path: str | Path, *, b_factor: ArrayLi
     data = ("\n".join(lines) + "\n").encode("utf-8")
     if path.name.endswith(".gz"):
         data = gzip.compress(data, mtime=0)
-    _replace(path, data)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary: str | None = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        # mkstemp makes private files; a result is as readable as any other new file.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise RunFolderError(f"{path}: cannot be written: {error.strerror or error}") from error
+    with write_errors(path), replacing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def _b_column(

@@ -1,0 +1,55 @@
+"""Files that appear whole or not at all, and words for the operating system's refusals."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mutscan.errors import RunFolderError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write to a temporary name beside `path`, and rename it over `path` when all went well."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp is private by default; results are as readable as any other new file.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to write under `path` into words."""
+    try:
+        yield
+    except OSError as error:
+        again = "free some space and run the same command again, finished work is kept"
+        reasons = {
+            errno.ENOSPC: f"the disk is full; {again}",
+            errno.EDQUOT: f"the disk quota is used up; {again}",
+            errno.EACCES: "no permission to write there; give another --out",
+            errno.EPERM: "no permission to write there; give another --out",
+            errno.EROFS: "the file system is read-only; give another --out",
+            errno.ENAMETOOLONG: "the name is too long for the file system; give a shorter --out",
+        }
+        reason = reasons.get(error.errno or 0)
+        if reason is None:
+            raise
+        raise RunFolderError(f"cannot write {error.filename or path}: {reason}") from error
