@@ -46,6 +46,8 @@ def write_errors(path: Path) -> Iterator[None]:
             errno.EDQUOT: f"the disk quota is used up; {again}",
             errno.EACCES: "no permission to write there; give another --out",
             errno.EPERM: "no permission to write there; give another --out",
+            errno.ENOENT: "there is no such folder",
+            errno.ENOTDIR: "a part of the path is a file, not a folder",
             errno.EROFS: "the file system is read-only; give another --out",
             errno.ENAMETOOLONG: "the name is too long for the file system; give a shorter --out",
         }
