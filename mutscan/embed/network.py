@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -104,7 +105,7 @@ def _read_weights(paths: tuple[Path, ...]) -> dict[str, Tensor]:
                 state.update(torch.load(path, map_location="cpu", weights_only=True))
         except (
             SafetensorError, pickle.UnpicklingError, OSError, RuntimeError, EOFError,
-            ValueError, TypeError, KeyError, AttributeError,
+            ValueError, TypeError, LookupError, AttributeError, AssertionError, struct.error,
         ) as error:  # fmt: skip
             first_line = str(error).strip().partition("\n")[0]
             raise CheckpointError(
