@@ -301,16 +301,15 @@ def _relax(atoms: Atoms, terms: Restraints, stray: NDArray[np.float64]) -> tuple
         system.addForce(force)
     system.addForce(_contacts(openmm, atoms, terms))
     system.addForce(_counter(openmm, atoms, stray))
-    platform = openmm.Platform.getPlatformByName("CPU")
-    # One thread: sums always in the same order, and jobs share the machine by processes.
-    context = openmm.Context(
-        system, openmm.VerletIntegrator(0.001), platform, {"Threads": "1", "DeterministicForces": "true"}
-    )
     # Near the origin single precision is at its best.
     begin = (atoms.start - atoms.start[atoms.moves].mean(axis=0)) / 10.0
-    context.setPositions(begin)
+    root_mean_square = _REMAINING_FORCE / np.sqrt(3 * len(atoms))
+    # One thread: sums always in the same order, and jobs share the machine by processes.
+    properties = {"Threads": "1", "DeterministicForces": "true"}
     try:
-        root_mean_square = _REMAINING_FORCE / np.sqrt(3 * len(atoms))
+        platform = openmm.Platform.getPlatformByName("CPU")
+        context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform, properties)
+        context.setPositions(begin)
         openmm.LocalEnergyMinimizer.minimize(context, root_mean_square, _ITERATIONS)
         end = context.getState(getPositions=True).getPositions(asNumpy=True)
         strain = context.getState(getEnergy=True, groups={_STRAIN_GROUP}).getPotentialEnergy()
