@@ -1,18 +1,29 @@
-"""Files that appear whole or not at all, and words for the operating system's refusals."""
+"""Where the cache is, files that are whole or not there, words for the operating system's refusals."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
 
 from mutscan.errors import RunFolderError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+
+def cache_dir() -> Path:
+    """Where mutscan keeps what it can get again: ``MUTSCAN_CACHE_DIR``, else the user's cache directory."""
+    chosen = os.environ.get("MUTSCAN_CACHE_DIR", "").strip()
+    if chosen:
+        return Path(chosen).expanduser()
+    return Path(platformdirs.user_cache_dir("mutscan", appauthor=False))
 
 
 @contextlib.contextmanager
@@ -32,6 +43,12 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a JSON object, atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mutscan.errors import RunFolderError
-from mutscan.files import replacing, write_errors
+from mutscan.files import replacing, write_errors, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -117,12 +117,6 @@ def carried_names(columns: Sequence[str]) -> list[str]:
         taken.add(name)
         names.append(name)
     return names
-
-
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write a JSON object, atomically."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:

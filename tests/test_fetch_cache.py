@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mutscan.fetch import Record, cache_dir, clear_cache, list_cache
+from mutscan.fetch import Record, clear_cache, list_cache
 from mutscan.fetch.cache import Cache, DamagedFileError
+from mutscan.files import cache_dir
 
 URL = "https://rest.uniprot.org/uniprotkb/P04637.json"
 DATE = "2026-11-20T12:00:00Z"
@@ -143,7 +144,7 @@ def test_clear_touches_nothing_else(tmp_path: Path) -> None:
     ]
     for path in own:
         path.write_text("mine")
-    left_over = tmp_path / "downloads" / "uniprot" / ".part-1-abc"
+    left_over = tmp_path / "downloads" / "uniprot" / ".x.1-abc.tmp"
     left_over.write_text("half")
     assert clear_cache(tmp_path) == 1
     assert all(path.is_file() for path in own)

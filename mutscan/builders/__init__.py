@@ -70,8 +70,10 @@ class MutantBuilder(Protocol):
         ...
 
     def prepare(self, wild_type: Structure, scratch: Path) -> Prepared:
-        """Check and prepare the wild type. `scratch` is a private folder for caches (wild-type
-        controls by site, job folders); writes there must be atomic, as workers share it.
+        """Check and prepare the wild type.
+
+        `scratch` is a private folder for caches (wild-type controls by site, job folders);
+        writes there must be atomic, as workers share it.
         """
         ...
 

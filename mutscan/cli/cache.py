@@ -33,7 +33,8 @@ class Kind(StrEnum):
 @app.command("list")
 def list_(json: JsonOption = False, quiet: QuietOption = False, verbose: VerboseOption = False) -> None:
     """List downloads with their version, date and hash, and sum up what was computed."""
-    from mutscan.fetch import cache_dir, list_cache
+    from mutscan.fetch import list_cache
+    from mutscan.files import cache_dir
 
     folder = cache_dir()
     rows: list[dict[str, object]] = [record.to_dict() for record in list_cache(folder)]
@@ -62,7 +63,8 @@ def clear(
 
     Trained models and files that mutscan did not put there stay.
     """
-    from mutscan.fetch import cache_dir, clear_cache
+    from mutscan.fetch import clear_cache
+    from mutscan.files import cache_dir
 
     folder = cache_dir()
     removed = 0

@@ -31,7 +31,8 @@ def doctor(
 
         findings += room.examine_models({info.name: verify_model(info.path) for info in list_models()})
     from mutscan.builders.modeller import modeller_status
-    from mutscan.fetch import Fetcher, cache_dir
+    from mutscan.fetch import Fetcher
+    from mutscan.files import cache_dir
 
     findings.append(room.examine_modeller(modeller_status()))
     findings += room.examine_cache(cache_dir())

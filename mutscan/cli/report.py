@@ -34,9 +34,9 @@ def report(
     """Draw the report of a saved run again; no model and no network needed."""
     terminal = Terminal(quiet=quiet, verbose=verbose)
     terminal.start_log()
-    from mutscan.report.render import render_report
     from mutscan.files import replacing, write_errors
-from mutscan.results import RunFolder
+    from mutscan.report.render import render_report
+    from mutscan.results import RunFolder
 
     directory = run.expanduser()
     page = render_report(directory)

@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-import platformdirs
+from mutscan.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +28,7 @@ SOURCES: Final = {"uniprot": "UniProt", "afdb": "AlphaFold DB"}
 
 FOLDER: Final = "downloads"
 SIDECAR: Final = ".record.json"
-PART: Final = ".part-"
+LEFTOVERS: Final = ".*.tmp"
 
 
 class DamagedFileError(Exception):
@@ -94,14 +92,6 @@ class Record:
             "etag": self.etag,
             "path": str(self.path),
         }
-
-
-def cache_dir() -> Path:
-    """Where downloads are kept: ``MUTSCAN_CACHE_DIR``, else the user's cache directory for mutscan."""
-    chosen = os.environ.get("MUTSCAN_CACHE_DIR", "").strip()
-    return (
-        Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("mutscan", appauthor=False))
-    )
 
 
 class Cache:
@@ -187,15 +177,8 @@ def _sidecar(path: Path) -> Path:
 
 
 def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f"{PART}{os.getpid()}-{uuid.uuid4().hex[:8]}")
-    try:
-        with part.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def read_record(path: Path) -> Record | None:
@@ -255,6 +238,6 @@ def clear_cache(directory: Path, kind: str | None = None) -> int:
         sidecar.with_name(sidecar.name.removesuffix(SIDECAR)).unlink(missing_ok=True)
         sidecar.unlink(missing_ok=True)
         removed += 1
-    for part in (directory / FOLDER).glob(f"{kind or '*'}/{PART}*"):
+    for part in (directory / FOLDER).glob(f"{kind or '*'}/{LEFTOVERS}"):
         part.unlink(missing_ok=True)
     return removed

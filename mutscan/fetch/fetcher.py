@@ -13,6 +13,7 @@ from urllib.parse import urljoin, urlsplit
 
 import numpy as np
 
+from mutscan import files
 from mutscan.errors import FetchError, MutscanError, UsageError
 from mutscan.fetch import afdb, cache, uniprot
 from mutscan.fetch.features import isoform_map, place_features
@@ -41,7 +42,7 @@ class Fetcher:
     Parameters
     ----------
     cache_dir : Path, optional
-        Default: `mutscan.fetch.cache_dir`.
+        Default: `mutscan.files.cache_dir`.
     offline : bool
         Never touch the network: a file that is not in the cache is an error that names it.
     uniprot_url, afdb_url : str, optional
@@ -67,7 +68,7 @@ class Fetcher:
         retries: int = 4,
         patience: Patience | None = None,
     ) -> None:
-        self.cache = cache.Cache(cache_dir if cache_dir is not None else cache.cache_dir())
+        self.cache = cache.Cache(cache_dir if cache_dir is not None else files.cache_dir())
         self.offline = offline
         self.uniprot_url = _address(uniprot_url, "MUTSCAN_UNIPROT_URL", UNIPROT_URL)
         self.afdb_url = _address(afdb_url, "MUTSCAN_AFDB_URL", AFDB_URL)

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
-import tempfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import platformdirs
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from mutscan.errors import CheckpointError
+from mutscan.files import cache_dir, replacing, write_json
 from mutscan.model.siamese import SiameseConfig, SiameseNet
 
 if TYPE_CHECKING:
@@ -209,12 +207,10 @@ def _check_keys(
 def _shelves() -> list[tuple[str, Path]]:
     """Folders that hold models, in the order they are searched."""
     package = Path(__file__).parents[1]
-    cache = os.environ.get("MUTSCAN_CACHE_DIR")
-    root = Path(cache).expanduser() if cache else Path(platformdirs.user_cache_dir("mutscan"))
     return [
         ("shipped", package / "models"),  # inside the wheel
         ("shipped", package.parent / "models"),  # beside the package, in a checkout
-        ("cache", root / "models"),
+        ("cache", cache_dir() / "models"),
     ]
 
 
@@ -300,7 +296,8 @@ def write_sums(shelf: Path) -> Path:
         for file in _files(model)
     ]
     target = shelf / SUMS_FILE
-    _write_atomically(target, "".join(lines).encode())
+    with replacing(target) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
     return target
 
 
@@ -381,15 +378,10 @@ def save_checkpoint(
             target = path / OWN_ENCODER / file.relative_to(encoder)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
-    temporary = path / f".{WEIGHTS_FILE}.{os.getpid()}.tmp"
-    try:
+    with replacing(path / WEIGHTS_FILE) as temporary:
         save_file(state, temporary, metadata={"format": "pt"})
-        os.replace(temporary, path / WEIGHTS_FILE)
-    finally:
-        temporary.unlink(missing_ok=True)
     # Last, because a folder with config.json counts as a model.
-    document = json.dumps(config.to_dict(), indent=2, ensure_ascii=False)
-    _write_atomically(path / CONFIG_FILE, f"{document}\n".encode())
+    write_json(path / CONFIG_FILE, config.to_dict())
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> tuple[SiameseNet, ModelConfig]:
@@ -453,15 +445,3 @@ def load_config(path: Path) -> ModelConfig:
     if not isinstance(document, dict):
         raise CheckpointError(f"{file}: holds a {type(document).__name__}, expected an object")
     return ModelConfig.from_dict(document, where=str(file))
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(temporary).chmod(0o644)  # mkstemp's 0600 would keep a shared folder's readers out
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

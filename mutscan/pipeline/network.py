@@ -11,7 +11,7 @@ import numpy as np
 
 from mutscan.calling import Null, build_null, sample_null
 from mutscan.embed import EmbeddingCache, embed_cached, load_encoder
-from mutscan.fetch import cache_dir
+from mutscan.files import cache_dir
 from mutscan.model.checkpoint import find_model, load_checkpoint, model_hash
 from mutscan.model.predict import Predictor
 from mutscan.results import read_arrays, write_arrays

@@ -22,7 +22,7 @@ from mutscan.builders.choose import choose_builders, default_jobs, describe_buil
 from mutscan.builders.pool import BuildTask, MutantFactory, exchanges_of, read_measured
 from mutscan.calling import affected_regions, affected_residues, drop_z
 from mutscan.errors import BuildError, RunFolderError, UsageError
-from mutscan.files import write_errors
+from mutscan.files import write_errors, write_json
 from mutscan.pipeline.network import WildTypePredictor, load_model, protein_null
 from mutscan.pipeline.plan import make_plan, read_inputs, resolve_wild_type
 from mutscan.pipeline.progress import Silent
@@ -34,7 +34,6 @@ from mutscan.results import (
     carried_names,
     read_arrays,
     write_arrays,
-    write_json,
     write_residues,
     write_variants,
 )
