@@ -57,7 +57,7 @@ class TrainConfig:
     chunk_residues : int
         Padded residues encoded at a time.
     channel_dropout : float
-        Probability that an input channel is zeroed for a whole chain.
+        Probability that an input channel is zeroed, for a whole batch.
     geometry : float
         Weight of the auxiliary loss on local geometry.
     memory_from : int
@@ -287,6 +287,11 @@ class Trainer:
     def _encode(self, batch: PairBatch, *, training: bool) -> tuple[Tensor, Tensor]:
         """Residue vectors of all chains end to end, (sum of L, d), and pooled vectors, (C, d)."""
         lengths = batch.lengths.tolist()
+        keep: Tensor | None = None
+        if training and self.config.channel_dropout:
+            # One mask for the whole batch: other channels on the two sides would make equal residues differ.
+            p = self.config.channel_dropout
+            keep = ((torch.rand(self.store.dim) >= p) / (1 - p)).to(self.device)
         residues, pooled = [], []
         start = 0
         while start < len(lengths):
@@ -299,9 +304,8 @@ class Trainer:
                 padded[row, : lengths[start + row]] = self.store[chain]
             x = torch.from_numpy(padded).to(self.device)
             mask = torch.arange(size) < batch.lengths[start:end, None]
-            if training and self.config.channel_dropout:
-                keep = torch.rand(end - start, 1, self.store.dim) >= self.config.channel_dropout
-                x = x * (keep / (1 - self.config.channel_dropout)).to(self.device)
+            if keep is not None:
+                x = x * keep
             with self._autocast():
                 y, z = self.net(x, mask.to(self.device))
             residues.append(y.float()[mask.to(self.device)])
@@ -430,15 +434,15 @@ class Trainer:
 MINI = TrainConfig(
     net=replace(PRESETS["mini"], d_model=256, n_heads=2, d_feed_forward=512, dropout=0.0),
     loss=LossConfig(alpha=0.2, beta=1.0, tm_min=0.0, tm_kind="squared"),
-    steps=2600,
-    warmup=200,
+    steps=1800,
+    warmup=150,
     learning_rate=1e-3,
     weight_decay=0.01,
     batch_residues=5000,
     neighbours=8,
     channel_dropout=0.1,
     geometry=0.1,
-    memory_from=300,
+    memory_from=150,
     average=0.998,
     balance_bands=True,
     balance_clusters=True,
