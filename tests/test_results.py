@@ -94,9 +94,13 @@ def test_residues_write_nan_as_null(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError, match="boom"), replacing(path) as temporary:
+
+    def fail(temporary: Path) -> None:
         temporary.write_text("half")
         raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"), replacing(path) as temporary:
+        fail(temporary)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mutscan.builders.folder import FolderBuilder
-from mutscan.builders.modeller import ModellerBuilder, modeller_status
+from mutscan.builders.modeller import ModellerBuilder, modeller_status, seeds_from
 from mutscan.builders.openmm import OpenMMBuilder
 from mutscan.builders.template import TemplateBuilder
 from mutscan.errors import MissingDependencyError, UsageError
@@ -24,7 +24,7 @@ BUILDER_NAMES: Final = ("auto", "modeller", "openmm", "template", "none")
 """What ``--builder`` takes besides a folder."""
 
 
-def choose_builders(text: str, wild_type: WildType) -> tuple[MutantBuilder, ...]:
+def choose_builders(text: str, wild_type: WildType, *, seed: int = 0) -> tuple[MutantBuilder, ...]:
     """Backends for ``--builder``, the first that can build a mutant does it.
 
     ``auto`` is MODELLER when it is installed and licensed, else openmm; the template builder
@@ -43,17 +43,20 @@ def choose_builders(text: str, wild_type: WildType) -> tuple[MutantBuilder, ...]
             raise _unknown_builder(text)
         return ()
     if text == "auto":
-        first: MutantBuilder = ModellerBuilder() if modeller_status().state == "ok" else OpenMMBuilder()
+        licensed = modeller_status().state == "ok"
+        first: MutantBuilder = (
+            ModellerBuilder(seeds=seeds_from(seed)) if licensed else OpenMMBuilder(seed=seed)
+        )
         return (first, TemplateBuilder())
     if text == "openmm":
-        return (OpenMMBuilder(),)
+        return (OpenMMBuilder(seed=seed),)
     if text == "template":
         return (TemplateBuilder(),)
     if text == "modeller":
         status = modeller_status()
         if status.state != "ok":
             raise MissingDependencyError(status.message)
-        return (ModellerBuilder(),)
+        return (ModellerBuilder(seeds=seeds_from(seed)),)
     folder = Path(text).expanduser()
     if not folder.is_dir():
         raise _unknown_builder(text)

@@ -126,7 +126,7 @@ def score(
     table = read_inputs(variants, variants_file, variant_column, stdin)
     resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
     plan = make_plan(resolved, table)
-    builders = choose_builders(builder, resolved)
+    builders = choose_builders(builder, resolved, seed=seed)
     loaded = load_model(
         model, device=device, precision=precision, batch_residues=batch_residues, offline=offline
     )
