@@ -1,6 +1,6 @@
 """Hydrogens from geometry: where bonds and hybridisation put them, without a force field or a random start.
 
-Hydroxyl and thiol hydrogens point at the nearest acceptor; a histidine carries its
+Hydroxyl and thiol hydrogens turn towards an acceptor and away from all else; a histidine carries its
 hydrogen where an acceptor is nearer. Asp, Glu, Lys, Arg and chain ends are charged.
 """
 
@@ -41,6 +41,10 @@ TETRAHEDRAL_HALF: Final = np.radians(54.0)
 """Half the angle between the two hydrogens of a CH2."""
 ACCEPTOR_REACH: Final = 2.6
 """Å from a trial hydrogen to an O that would bind it."""
+TWIST: Final = 0.1
+"""Cost of an eclipsed hydroxyl, in the Å by which an acceptor would have to be nearer."""
+CROWDING: Final = 3.0
+"""Cost of each Å that a trial hydrogen is too near to another atom."""
 
 
 def histidine_nitrogen(
@@ -85,31 +89,34 @@ def add_hydrogens(
     for a, b in bonds:
         neighbours[a].append(b)
         neighbours[b].append(a)
-    acceptors = np.array([e == "O" for e in elements], dtype=np.bool_)
-    placed: list[NDArray[np.float64]] = []
-    parents: list[int] = []
+    placed: dict[int, NDArray[np.float64]] = {}
+    rotors = []
     for atom, count in enumerate(counts):
         if not count:
             continue
         length = BOND_LENGTH[elements[atom]]
         around = neighbours[atom]
         arms = unit(coord[around] - coord[atom])
-        if len(around) == 1:
-            new = _on_end(coord, neighbours, acceptors, elements, atom, count, bool(planar[atom]), length)
+        if len(around) == 1 and count == 1:
+            rotors.append(atom)  # OH and SH: when all other hydrogens are there
+        elif len(around) == 1:
+            turns = (0.0, 180.0) if planar[atom] else (180.0, 60.0, -60.0)
+            placed[atom] = _turned(coord, neighbours, atom, length, 119.0 if planar[atom] else 109.5, turns)
         elif count == 1:
-            new = coord[atom] - length * _direction(arms)[None]
+            placed[atom] = coord[atom] - length * _direction(arms)[None]
         elif count == 2 and len(around) == 2:
             away = -_direction(arms)
             aside = unit(np.cross(arms[0], arms[1]))
-            turns = np.array([[1.0], [-1.0]])
-            new = coord[atom] + length * (
-                np.cos(TETRAHEDRAL_HALF) * away + turns * np.sin(TETRAHEDRAL_HALF) * aside
+            sides = np.array([[1.0], [-1.0]])
+            placed[atom] = coord[atom] + length * (
+                np.cos(TETRAHEDRAL_HALF) * away + sides * np.sin(TETRAHEDRAL_HALF) * aside
             )
         else:
             raise ValueError(f"{count} hydrogens on {elements[atom]} with {len(around)} heavy neighbours")
-        placed.append(new)
-        parents.extend([atom] * count)
-    return np.concatenate(placed), np.array(parents, dtype=np.int64)
+    for atom in rotors:
+        placed[atom] = _rotor(coord, elements, neighbours, placed, atom, bool(planar[atom]))
+    parents = [atom for atom, count in enumerate(counts) for _ in range(count)]
+    return np.concatenate([placed[atom] for atom in sorted(placed)]), np.array(parents, dtype=np.int64)
 
 
 def _direction(arms: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -120,31 +127,46 @@ def _direction(arms: NDArray[np.float64]) -> NDArray[np.float64]:
     return unit(total)
 
 
-def _on_end(
+def _turned(
     coord: NDArray[np.float64],
     neighbours: list[list[int]],
-    acceptors: NDArray[np.bool_],
-    elements: Sequence[str],
     atom: int,
-    count: int,
-    planar: bool,
     length: float,
+    angle: float,
+    turns: Sequence[float],
 ) -> NDArray[np.float64]:
-    """Hydrogens of an atom with one heavy neighbour: staggered, or in the plane, or towards an acceptor."""
+    """Places around the only bond of `atom`, at dihedrals `turns` to a neighbour of its neighbour."""
     anchor = neighbours[atom][0]
     reference = next(k for k in neighbours[anchor] if k != atom)
-    turns = np.array([0.0, 180.0]) if planar else np.array([180.0, 60.0, -60.0])
-    angle = 119.0 if planar and elements[atom] == "N" else 96.0 if elements[atom] == "S" else 109.5
-    trial = extend(coord[reference], coord[anchor], coord[atom], length, angle, turns)
-    if count == len(turns):
-        return trial
-    # Fewer hydrogens than places (OH, SH): the nearest acceptor wins, else the most room.
+    return extend(coord[reference], coord[anchor], coord[atom], length, angle, np.array(turns))
+
+
+def _rotor(
+    coord: NDArray[np.float64],
+    elements: Sequence[str],
+    neighbours: list[list[int]],
+    placed: Mapping[int, NDArray[np.float64]],
+    atom: int,
+    planar: bool,
+) -> NDArray[np.float64]:
+    """Hydrogen of a hydroxyl or thiol: towards an acceptor, away from everything else, best staggered."""
+    anchor = neighbours[atom][0]
+    turns = np.arange(-180.0, 180.0, 30.0)
+    angle = 96.0 if elements[atom] == "S" else 109.5
+    trial = _turned(coord, neighbours, atom, BOND_LENGTH[elements[atom]], angle, turns.tolist())
+    fold = 2.0 if planar else 3.0
+    cost = TWIST * (1.0 - np.cos(np.radians(fold * (turns - 180.0))))
     others = np.ones(len(coord), dtype=np.bool_)
     others[[atom, anchor, *neighbours[anchor]]] = False
-    distance = np.linalg.norm(trial[:, None] - coord[None], axis=2)
-    to_acceptor = distance[:, others & acceptors].min(axis=1, initial=np.inf)
-    if to_acceptor.min() < ACCEPTOR_REACH:
-        best = int(to_acceptor.argmin())
-    else:
-        best = int(distance[:, others].min(axis=1, initial=np.inf).argmax())
+    heavy = np.linalg.norm(trial[:, None] - coord[others][None], axis=2)
+    acceptor = np.array([e == "O" for e in elements], dtype=np.bool_)[others]
+    bond = heavy[:, acceptor].min(axis=1, initial=np.inf)
+    cost -= np.where((bond > 1.5) & (bond < ACCEPTOR_REACH), ACCEPTOR_REACH - bond, 0.0)
+    cost += CROWDING * np.maximum(0.0, np.where(acceptor, 1.6, 2.3) - heavy).sum(axis=1)
+    hydrogens = np.concatenate(
+        [xyz for parent, xyz in placed.items() if parent not in (atom, anchor)] or [np.empty((0, 3))]
+    )
+    apart = np.linalg.norm(trial[:, None] - hydrogens[None], axis=2)
+    cost += CROWDING * np.maximum(0.0, 2.0 - apart).sum(axis=1)
+    best = int(cost.argmin())
     return trial[best : best + 1]

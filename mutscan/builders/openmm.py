@@ -26,12 +26,12 @@ import zipfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from mutscan.builders import BuiltMutant, Exchange
-from mutscan.builders.assembly import assemble, check_exchanges
+from mutscan.builders.assembly import assemble, check_exchanges, residue_label
 from mutscan.builders.chemistry import BACKBONE, SIDE_CHAIN
 from mutscan.builders.completion import CompleteChain, complete, surroundings
 from mutscan.builders.geometry import dihedral, superposition, wrap
@@ -61,8 +61,15 @@ TOLERANCE: Final = 20.0
 """kJ/mol/nm."""
 CUTOFF: Final = 1.2
 """nm."""
-ENERGY_LIMIT: Final = 1500.0
-"""kJ/mol; a mutant this far above its control has kept a clash."""
+BARE_HYDROGEN: Final = (0.04, 0.1925)
+"""nm, kJ/mol; ff14SB gives hydroxyl hydrogens no size, so from a bad start one can fall into an oxygen.
+CHARMM36's polar hydrogen keeps it out and is hardly felt at hydrogen-bond lengths."""
+STRAIN_LIMIT: Final = 400.0
+"""kJ/mol in bonds, angles and dihedrals; a mutant this far above its control has kept a clash."""
+STRAIN_REFUSED: Final = 20000.0
+"""kJ/mol; beyond this, bonds are torn or rings pierced, and the coordinates mean nothing."""
+CONTACT_LIMIT: Final = {True: 2.2, False: 2.7}
+"""Å; heavy atoms of the new side chain nearer than this to another residue clash (both polar, or not)."""
 SELF_CLASH: Final = 5000.0
 """kJ/mol; a wild type that stays above this overlaps with itself at the site."""
 PROLINE_PHI: Final = (-105.0, -35.0)
@@ -91,7 +98,7 @@ class OpenMMBuilder:
     control: bool = True
     seed: int = 0
 
-    name: ClassVar[str] = "openmm"
+    name = "openmm"
 
     def settings(self) -> Mapping[str, object]:
         """All that changes the output."""
@@ -128,10 +135,15 @@ class OpenMMBuilder:
 
 @dataclass(frozen=True, eq=False)
 class Relaxed:
-    """Where minimisation took the movable heavy atoms (residue index and atom name to Å), and its energy."""
+    """Where minimisation took the movable heavy atoms, residue index and atom name to Å.
+
+    `energy` is the whole force field's, `strain` that of bonds, angles and dihedrals alone, which no
+    change of charge disturbs; kJ/mol.
+    """
 
     coord: Mapping[tuple[int, str], NDArray[np.float64]]
     energy: float
+    strain: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,11 +179,17 @@ class PreparedOpenMM:
         control: Relaxed | None = None
         if self.builder.control:
             control, control_seconds = self._control(zone)
-        exchanged, clashes = place_exchanged(self.chain, changed)
+        exchanged = place_exchanged(self.chain, changed)
         mutant = self._relax(cut_out(self.chain, zone, exchanged), self._name(changed))
+        strain = mutant.strain - (control.strain if control else 0.0)
+        if strain > STRAIN_REFUSED:
+            raise BuildError(
+                f"{self.wild_type.name}, {self._name(changed)}: minimisation left {strain:.0f} kJ/mol of "
+                "strain, atoms still lie inside each other; check the structure around the site"
+            )
         structure = self._response(zone, exchanged, mutant, control)
         notes = self._notes(zone, changed)
-        doubts = self._doubts(changed, mutant, control, clashes)
+        doubts = self._doubts(changed, structure, strain if control else 0.0, control)
         return BuiltMutant(
             structure=structure,
             seconds=time.perf_counter() - start - control_seconds,
@@ -214,13 +232,13 @@ class PreparedOpenMM:
         coord = molecule.coord
         if self.builder.seed:
             coord = coord.copy()
-            for owner in np.unique(molecule.owner[molecule.movable]):
+            for owner in np.unique(molecule.owner):
                 # One stream per residue, so that an exchange changes no other residue's start.
-                rows = np.flatnonzero(molecule.owner == owner)
-                stream = np.random.default_rng((self.builder.seed, int(owner)))
+                rows = np.flatnonzero((molecule.owner == owner) & molecule.movable)
+                stream = np.random.default_rng((self.builder.seed, int(owner) + 1))
                 coord[rows] += stream.normal(scale=JITTER, size=(len(rows), 3))
-        final, energy = minimise(molecule, coord, f"{self.wild_type.name}, {what}")
-        return Relaxed(molecule.heavy(final), energy)
+        final, energy, strain = minimise(molecule, coord, f"{self.wild_type.name}, {what}")
+        return Relaxed(molecule.heavy(final), energy, strain)
 
     def _response(
         self,
@@ -279,9 +297,9 @@ class PreparedOpenMM:
     def _doubts(
         self,
         changed: Mapping[int, str],
-        mutant: Relaxed,
+        mutant: Structure,
+        strain: float,
         control: Relaxed | None,
-        clashes: Mapping[int, float],
     ) -> list[str]:
         """Reasons to trust this build less than others."""
         chain = self.chain
@@ -292,15 +310,37 @@ class PreparedOpenMM:
             phi = _phi(chain, index)
             if residue == "P" and phi is not None and not PROLINE_PHI[0] <= phi <= PROLINE_PHI[1]:
                 doubts.append(f"{chain.labels[index]} has phi {phi:.0f}, which proline cannot adopt")
-        if control is not None and mutant.energy - control.energy > ENERGY_LIMIT:
-            worst = max(clashes.values(), default=0.0)
-            doubts.append(
-                f"a clash remains: {mutant.energy - control.energy:.0f} kJ/mol above the wild type"
-                f" (the new side chain started {worst:.1f} Å too deep in its neighbours)"
-            )
+            clash = _clash(mutant, index)
+            if clash is not None:
+                doubts.append(clash)
+        if strain > STRAIN_LIMIT:
+            doubts.append(f"the surroundings stay strained ({strain:.0f} kJ/mol above the wild type)")
         if control is not None and control.energy > SELF_CLASH:
             doubts.append(f"the wild type overlaps with itself around the site ({control.energy:.0f} kJ/mol)")
         return doubts
+
+
+def _clash(mutant: Structure, index: int) -> str | None:
+    """Nearest contact of a new side chain with another residue, where it is nearer than atoms can be."""
+    rows = mutant.atoms_of(index)
+    own = [k for k in range(rows.start, rows.stop) if mutant.atom_name[k] not in (*BACKBONE, "CB", "OXT")]
+    others = np.flatnonzero(np.abs(mutant.residue_index - index) > 1)
+    if not own or not len(others):
+        return None
+    distance = np.linalg.norm(mutant.coord[own][:, None] - mutant.coord[others][None], axis=2)
+    polar = np.array([e in ("N", "O") for e in mutant.element])
+    limit = np.where(polar[own][:, None] & polar[others][None], CONTACT_LIMIT[True], CONTACT_LIMIT[False])
+    sulfur = np.array([e == "S" for e in mutant.element])
+    limit = np.where(sulfur[own][:, None] & sulfur[others][None], 2.0, limit)  # a new bridge may form
+    worst = np.unravel_index(int((distance - limit).argmin()), distance.shape)
+    if distance[worst] >= limit[worst]:
+        return None
+    mine, other = own[int(worst[0])], int(others[worst[1]])
+    where = f"{residue_label(mutant, int(mutant.residue_index[other]))} {mutant.atom_name[other]}"
+    return (
+        f"a clash remains: {residue_label(mutant, index)} {mutant.atom_name[mine]} is "
+        f"{distance[worst]:.1f} Å from {where}"
+    )
 
 
 def _some(chain: CompleteChain, indices: Sequence[int]) -> str:
@@ -317,8 +357,8 @@ def _phi(chain: CompleteChain, index: int) -> float | None:
 
 def place_exchanged(
     chain: CompleteChain, changed: Mapping[int, str]
-) -> tuple[dict[int, tuple[str, dict[str, NDArray[np.float64]]]], dict[int, float]]:
-    """Put the new side chains in, each seeing the others; and how deep each overlaps, Å.
+) -> dict[int, tuple[str, dict[str, NDArray[np.float64]]]]:
+    """Put the new side chains in, each seeing the others.
 
     Several are placed in turn, first without those still to come, until none changes.
     """
@@ -326,7 +366,6 @@ def place_exchanged(
     for index in changed:
         atoms[index] = {name: xyz for name, xyz in atoms[index].items() if name in (*BACKBONE, "OXT")}
     backbones = {index: dict(atoms[index]) for index in changed}
-    clashes: dict[int, float] = {}
     for _ in range(1 if len(changed) == 1 else 4):
         before = {index: atoms[index] for index in changed}
         for index, residue in sorted(changed.items()):
@@ -335,14 +374,13 @@ def place_exchanged(
             atoms[index] = {**placed.atoms}
             if "OXT" in backbones[index]:
                 atoms[index]["OXT"] = backbones[index]["OXT"]
-            clashes[index] = placed.clash
         if all(
             before[i].keys() == atoms[i].keys()
             and all(np.array_equal(before[i][name], atoms[i][name]) for name in atoms[i])
             for i in changed
         ):
             break
-    return {index: (residue, atoms[index]) for index, residue in changed.items()}, clashes
+    return {index: (residue, atoms[index]) for index, residue in changed.items()}
 
 
 @cache
@@ -388,7 +426,9 @@ def _solvent(molecule: Molecule, charges: Sequence[float]) -> Any:
     return force
 
 
-def minimise(molecule: Molecule, coord: NDArray[np.float64], what: str) -> tuple[NDArray[np.float64], float]:
+def minimise(
+    molecule: Molecule, coord: NDArray[np.float64], what: str
+) -> tuple[NDArray[np.float64], float, float]:
     """Minimise the movable atoms of a molecule.
 
     Parameters
@@ -401,7 +441,8 @@ def minimise(molecule: Molecule, coord: NDArray[np.float64], what: str) -> tuple
     Returns
     -------
     coord : float array, shape (n, 3), Å
-    energy : float, kJ/mol
+    energy, strain : float, kJ/mol
+        Of everything; of bonds, angles and dihedrals.
 
     Raises
     ------
@@ -421,13 +462,22 @@ def minimise(molecule: Molecule, coord: NDArray[np.float64], what: str) -> tuple
     charged = next(force for force in system.getForces() if isinstance(force, openmm.NonbondedForce))
     # With implicit solvent the reaction field would screen charges a second time.
     charged.setReactionFieldDielectric(1.0)
+    for k in range(charged.getNumParticles()):
+        charge, _, depth = charged.getParticleParameters(k)
+        if depth.value_in_unit(unit.kilojoule_per_mole) == 0.0:
+            charged.setParticleParameters(k, charge, *BARE_HYDROGEN)
     charges = [
         charged.getParticleParameters(k)[0].value_in_unit(unit.elementary_charge)
         for k in range(charged.getNumParticles())
     ]
     system.addForce(_solvent(molecule, charges))
-    for k in np.flatnonzero(~molecule.movable):
-        system.setParticleMass(int(k), 0.0)
+    for force in system.getForces():
+        bonded = isinstance(
+            force, (openmm.HarmonicBondForce, openmm.HarmonicAngleForce, openmm.PeriodicTorsionForce)
+        )
+        force.setForceGroup(1 if bonded else 0)
+    for still in np.flatnonzero(~molecule.movable):
+        system.setParticleMass(int(still), 0.0)
     try:
         context = openmm.Context(
             system,
@@ -438,14 +488,17 @@ def minimise(molecule: Molecule, coord: NDArray[np.float64], what: str) -> tuple
         context.setPositions(coord / 10.0)
         openmm.LocalEnergyMinimizer.minimize(context, TOLERANCE, ITERATIONS)
         state = context.getState(getPositions=True, getEnergy=True)
+        bonded_state = context.getState(getEnergy=True, groups={1})
     except openmm.OpenMMException as error:
         raise BuildError(f"{what}: minimisation failed ({error})") from error
-    energy = float(state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole))
+    energy, strain = (
+        float(s.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)) for s in (state, bonded_state)
+    )
     final = np.array(state.getPositions(asNumpy=True).value_in_unit(unit.angstrom), dtype=np.float64)
     if not (np.isfinite(energy) and np.isfinite(final).all()):
         raise BuildError(f"{what}: the energy is not finite, atoms lie on top of each other")
     final[~molecule.movable] = coord[~molecule.movable]
-    return final, energy
+    return final, energy, strain
 
 
 def save_relaxed(path: Path, relaxed: Relaxed) -> None:
@@ -461,7 +514,7 @@ def save_relaxed(path: Path, relaxed: Relaxed) -> None:
                 residue=np.array([index for index, _ in keys], dtype=np.int64),
                 atom=np.array([name for _, name in keys]),
                 coord=np.array([relaxed.coord[key] for key in keys]),
-                energy=np.float64(relaxed.energy),
+                energy=np.array([relaxed.energy, relaxed.strain]),
             )
         temporary.replace(path)
     except OSError as error:
@@ -478,9 +531,8 @@ def load_relaxed(path: Path) -> Relaxed | None:
         with np.load(path, allow_pickle=False) as kept:
             keys = zip(kept["residue"].tolist(), kept["atom"].tolist(), strict=True)
             coord = kept["coord"]
-            return Relaxed(
-                {(index, name): coord[k] for k, (index, name) in enumerate(keys)}, float(kept["energy"])
-            )
+            energy, strain = kept["energy"].tolist()
+            return Relaxed({(index, name): coord[k] for k, (index, name) in enumerate(keys)}, energy, strain)
     except FileNotFoundError:
         return None
     except (zipfile.BadZipFile, ValueError, KeyError, EOFError):

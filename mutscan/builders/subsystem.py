@@ -1,8 +1,8 @@
 """The surroundings of the exchanged residues, cut out as a molecule a force field can treat.
 
 Whole residues around the sites, the cut ends of the chain capped with the neighbours' own
-atoms (acetyl and N-methyl groups), all hydrogens. Residues near the sites move, the others
-and the caps hold still.
+atoms (acetyl and N-methyl groups), all hydrogens. Residues near the sites move; of the others
+and the caps only the hydrogens do.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MOVE_RADIUS: Final = 10.0
 CONTACT: Final = 4.0
 """Å; so do residues with an atom this near to an atom of the site."""
 INCLUDE_RADIUS: Final = 14.0
-"""Å; residues this near are there, holding still."""
+"""Å; residues this near are there, their heavy atoms holding still."""
 GAP: Final = 2
 """Stretches of the chain up to this long that would be cut out between two caps are kept."""
 CAP: Final = -1
@@ -69,15 +69,17 @@ def zone_around(chain: CompleteChain, sites: Sequence[int]) -> Zone:
         for xyz in chain.atoms[site].values():
             movable.update(owner[np.linalg.norm(coord - xyz, axis=1) <= CONTACT].tolist())
     included |= movable
-    # A bridge is one unit: half of it would be a wrong residue.
-    for first, second in chain.disulfides:
-        if {first, second} & included:
-            included |= {first, second}
-    # Two caps must not share or touch atoms, so short stretches between included ones stay.
-    ordered = sorted(included)
-    for before, after in pairwise(ordered):
-        if 1 < after - before <= GAP + 1 and all(chain.bonded_to_next[before:after]):
-            included.update(range(before + 1, after))
+    size = 0
+    while size != len(included):
+        size = len(included)
+        # A bridge is one unit: half of it would be a wrong residue.
+        for first, second in chain.disulfides:
+            if {first, second} & included:
+                included |= {first, second}
+        # Two caps must not share or touch atoms, so short stretches between included ones stay.
+        for before, after in pairwise(sorted(included)):
+            if 1 < after - before <= GAP + 1 and all(chain.bonded_to_next[before:after]):
+                included.update(range(before + 1, after))
     return Zone(tuple(sorted(sites)), frozenset(movable), frozenset(included))
 
 
@@ -242,7 +244,8 @@ def _with_hydrogens(parts: _Assembly) -> Molecule:
     names = [*parts.names, *(f"H{k}" for k in range(len(parents)))]
     all_elements = [*elements, *("H" for _ in parents)]
     owner = np.array(parts.owner + [parts.owner[k] for k in parents])
-    movable = np.array(parts.movable + [parts.movable[k] for k in parents], dtype=np.bool_)
+    # Hydrogens were put where geometry wants them: all may give way, also where heavy atoms hold still.
+    movable = np.array(parts.movable + [True] * len(parents), dtype=np.bool_)
     bonds = [*parts.bonds, *((int(parent), n + k) for k, parent in enumerate(parents))]
     return Molecule(
         residue_names=tuple(parts.residue_names),
