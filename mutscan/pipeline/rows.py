@@ -57,6 +57,7 @@ class Assembler:
         self.wild_type = wild_type
         self.null = null
         self._plddt = plddt_by_position(wild_type)
+        self._numbering = "" if _file_counts_alike(wild_type) else " (the file's numbering)"
 
     def row(self, planned: PlannedRow, result: VariantResult, error: BuildError | None) -> dict[str, object]:
         """Row of a scored variant; `error` is why its structure could not be built."""
@@ -92,7 +93,7 @@ class Assembler:
         elif measured is None:
             confidence = "medium"
         else:
-            notes.extend(measured.notes)
+            notes.extend(f"{note}{self._numbering}" for note in measured.notes)
             if measured.low_confidence:
                 confidence = "low"
         if plddt_site < LOW_PLDDT:
@@ -171,6 +172,15 @@ def plddt_by_position(wild_type: WildType) -> NDArray[np.float64] | None:
     if structure is None or structure.plddt is None or index is None:
         return None
     return np.where(index >= 0, structure.plddt[np.maximum(index, 0)], np.nan)
+
+
+def _file_counts_alike(wild_type: WildType) -> bool:
+    """Whether the structure's own residue numbers are the positions; builders name residues by them."""
+    structure, index = wild_type.structure, wild_type.structure_index
+    if structure is None or index is None:
+        return True
+    resolved = np.flatnonzero(index >= 0)
+    return all(structure.numbers[index[i]] == str(i + 1) for i in resolved)
 
 
 def _mean(values: NDArray[np.float64]) -> float:
