@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from mutscan.errors import CheckpointError, UsageError
+from mutscan.files import replacing, write_json
 from mutscan.pipeline.network import load_model
 from mutscan.pipeline.progress import Silent
-from mutscan.results import replacing, write_json
 from mutscan.train.dataset import Chains, Pairs, read_tables
 from mutscan.train.labels import lddt_labels, sequence_identity
 from mutscan.train.metrics import SIMILAR, PairPredictions, pair_metrics

@@ -17,10 +17,11 @@ import numpy as np
 
 from mutscan.embed import load_encoder, resolve_device, set_threads
 from mutscan.errors import UsageError
+from mutscan.files import write_json
 from mutscan.model.checkpoint import EncoderReference, ModelConfig, save_checkpoint
 from mutscan.model.siamese import PRESETS, SiameseConfig
 from mutscan.pipeline.progress import Silent
-from mutscan.results import read_arrays, write_arrays, write_json
+from mutscan.results import read_arrays, write_arrays
 from mutscan.train.batches import ConnectedBatches, all_pairs, pair_weights
 from mutscan.train.dataset import read_tables
 from mutscan.train.evaluate import SPLIT_FILE, evaluate_pairs

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from mutscan.errors import UsageError
-from mutscan.results import replacing
+from mutscan.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
