@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from mutscan.builders import BuiltMutant, Exchange
 from mutscan.builders.assembly import assemble, check_exchanges, residue_label
@@ -70,6 +71,8 @@ STRAIN_REFUSED: Final = 20000.0
 """kJ/mol; beyond this, bonds are torn or rings pierced, and the coordinates mean nothing."""
 CONTACT_LIMIT: Final = {True: 2.2, False: 2.7}
 """Å; heavy atoms of the new side chain nearer than this to another residue clash (both polar, or not)."""
+OVERLAP: Final = 2.0
+"""Å; unbonded heavy atoms nearer than this lie inside each other."""
 SELF_CLASH: Final = 5000.0
 """kJ/mol; a wild type that stays above this overlaps with itself at the site."""
 PROLINE_PHI: Final = (-105.0, -35.0)
@@ -426,6 +429,21 @@ def _solvent(molecule: Molecule, charges: Sequence[float]) -> Any:
     return force
 
 
+def _still_overlaps(molecule: Molecule) -> list[tuple[int, int]]:
+    """Pairs of atoms that hold still and lie inside each other (poor models have such).
+
+    Their energy is the same in mutant and control, but so large that nothing else would be left of
+    either in floating point.
+    """
+    still = np.flatnonzero(~molecule.movable)
+    if not len(still):
+        return []
+    near = cKDTree(molecule.coord[still]).query_pairs(OVERLAP, output_type="ndarray")
+    bonded = {frozenset(bond) for bond in molecule.bonds}
+    pairs = ((int(a), int(b)) for a, b in still[near])
+    return sorted(pair for pair in pairs if frozenset(pair) not in bonded)
+
+
 def minimise(
     molecule: Molecule, coord: NDArray[np.float64], what: str
 ) -> tuple[NDArray[np.float64], float, float]:
@@ -466,6 +484,8 @@ def minimise(
         charge, _, depth = charged.getParticleParameters(k)
         if depth.value_in_unit(unit.kilojoule_per_mole) == 0.0:
             charged.setParticleParameters(k, charge, *BARE_HYDROGEN)
+    for a, b in _still_overlaps(molecule):
+        charged.addException(a, b, 0.0, 0.1, 0.0, True)
     charges = [
         charged.getParticleParameters(k)[0].value_in_unit(unit.elementary_charge)
         for k in range(charged.getNumParticles())

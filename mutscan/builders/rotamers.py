@@ -243,14 +243,11 @@ class Placed:
     chi : float array, degrees
     energy : float
         Contacts + polar + library term, kcal/mol-like; comparable between conformers only.
-    clash : float
-        The largest overlap with the environment, Å (0: no contact closer than 80 % of the radii's sum).
     """
 
     atoms: Mapping[str, NDArray[np.float64]]
     chi: NDArray[np.float64]
     energy: float
-    clash: float
 
 
 def backbone_angles(
@@ -341,13 +338,13 @@ def search_side_chain(
     around = np.asarray(environment, float).reshape(-1, 3)
     elements = np.array([e.upper() for e in environment_elements], dtype=np.str_)
     if not names:
-        return Placed(frame, np.zeros(0), 0.0, 0.0)
+        return Placed(frame, np.zeros(0), 0.0)
     phi, psi = backbone_angles(frame, around, elements)
     scene = _Scene(residue, frame, around, elements, fixed)
     if residue not in library().chi:
         coord = _conformers(residue, frame, np.zeros((1, 0)))
         energy = scene.energy(coord)
-        return _placed(residue, frame, fixed, coord[0], np.zeros(0), float(energy[0]), scene)
+        return _placed(residue, frame, fixed, coord[0], np.zeros(0), float(energy[0]))
 
     lib = library()
     probability = lib.probabilities(residue, phi, psi)
@@ -376,7 +373,7 @@ def search_side_chain(
         order = np.argsort(total, kind="stable")[:keep]
         chi, which, total = chi[order], which[order], total[order]
     coord = _conformers(residue, frame, chi[:1])
-    return _placed(residue, frame, fixed, coord[0], wrap(chi[0]), float(total[0]), scene)
+    return _placed(residue, frame, fixed, coord[0], wrap(chi[0]), float(total[0]))
 
 
 def _placed(
@@ -386,10 +383,9 @@ def _placed(
     coord: NDArray[np.float64],
     chi: NDArray[np.float64],
     energy: float,
-    scene: _Scene,
 ) -> Placed:
     atoms = dict(frame) | dict(zip(SIDE_CHAIN[residue], coord, strict=True)) | dict(fixed)
-    return Placed(atoms, chi, energy, scene.overlap(coord))
+    return Placed(atoms, chi, energy)
 
 
 class _Scene:
@@ -461,16 +457,6 @@ class _Scene:
         like = self._nitrogen[nearest] == self._own_nitrogen[self._own_polar][None]
         gain = np.where(like & self._flip, 0.5 * HYDROGEN_BOND, -HYDROGEN_BOND)
         return np.asarray(np.where(bonded, gain, 0.0).sum(axis=1))
-
-    def overlap(self, conformer: NDArray[np.float64]) -> float:
-        """Deepest overlap of the scored atoms, Å, beyond 80 % of the radii's sum."""
-        if not len(self._coord):
-            return 0.0
-        distance = self._distances(conformer[None])[0][self._scored]
-        limit = 0.8 * (self._own_radius[self._scored][:, None] + self._radius[None])
-        distance = np.where(self._bonded[None], limit, distance)
-        polar = self._own_polar[self._scored][:, None] & self._polar[None]
-        return float(max(0.0, (np.where(polar, np.minimum(limit, 2.5), limit) - distance).max()))
 
     def _distances(self, conformers: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(np.linalg.norm(conformers[:, :, None] - self._coord[None, None], axis=3))

@@ -52,6 +52,8 @@ PLANAR_CHI: Final = {**SYMMETRIC_CHI, **FLIPPED_CHI, "W": 1}
 PLANAR_BIN: Final = 30.0
 MAX_B_FACTOR: Final = 40.0
 """Å²; atoms above it are not trusted [1]_."""
+MIN_SAMPLES: Final = 100
+"""Fewer residues of a kind make no library."""
 UNRELATED_BITS: Final = 50.0
 """Two chains of the library are unrelated below this local alignment score."""
 EXCLUDED_BITS: Final = 35.0
@@ -295,7 +297,7 @@ def derive(structures: Sequence[Structure], excluded: Sequence[str] = ()) -> dic
             by_residue[sample.residue].append(sample)
     residues: dict[str, Any] = {}
     for residue, samples in by_residue.items():
-        if len(samples) < 100:
+        if len(samples) < MIN_SAMPLES:
             raise UsageError(
                 f"{len(samples)} samples of {residue} are too few for a library: give more chains"
             )
