@@ -695,3 +695,9 @@ def test_json_has_no_nan(capsys):
 def test_plain_text_is_one_harmless_line():
     assert console.plain("a\nb\t\x1b[0m\u202e") == "a b \\x1b[0m\\u202e"
     assert console.plain("abcdef", limit=4) == "abc…"
+
+
+@pytest.mark.parametrize("group", ["models", "cache"])
+def test_a_group_without_a_command_lists(group: str) -> None:
+    assert CliRunner().invoke(app, [group]).stdout == CliRunner().invoke(app, [group, "list"]).stdout
+    assert CliRunner().invoke(app, [group]).exit_code == 0

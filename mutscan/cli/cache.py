@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-app = typer.Typer(help="What was downloaded, and what was computed and kept.", no_args_is_help=True)
+app = typer.Typer(help="What was downloaded, and what was computed and kept.", invoke_without_command=True)
 
 COMPUTED: Final = {"embeddings": ".safetensors", "nulls": ".npz"}
 """Folders of the cache that hold computed things, and how their files end: nothing else there is ours."""
@@ -28,6 +28,13 @@ class Kind(StrEnum):
     afdb = "afdb"
     embeddings = "embeddings"
     nulls = "nulls"
+
+
+@app.callback()
+def cache(context: typer.Context) -> None:
+    """Show what was downloaded, and what was computed and kept; without a command: list it."""
+    if context.invoked_subcommand is None:
+        list_()
 
 
 @app.command("list")

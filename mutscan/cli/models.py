@@ -16,9 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-app = typer.Typer(help="Shipped and cached models, with metrics and hashes.", no_args_is_help=True)
+app = typer.Typer(help="Shipped and cached models, with metrics and hashes.", invoke_without_command=True)
 
 _NAME = "A model's name, or its folder."
+
+
+@app.callback()
+def models(context: typer.Context) -> None:
+    """Shipped and cached models, with metrics and hashes; without a command: list them."""
+    if context.invoked_subcommand is None:
+        list_()
 
 
 @app.command("list")
