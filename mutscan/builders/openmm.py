@@ -19,6 +19,7 @@ References
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import tempfile
 import time
@@ -548,12 +549,12 @@ def save_relaxed(path: Path, relaxed: Relaxed) -> None:
 def load_relaxed(path: Path) -> Relaxed | None:
     """Read a control; None where there is none yet, or where the file is no longer whole."""
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
             keys = zip(kept["residue"].tolist(), kept["atom"].tolist(), strict=True)
             coord = kept["coord"]
             energy, strain = kept["energy"].tolist()
             return Relaxed({(index, name): coord[k] for k, (index, name) in enumerate(keys)}, energy, strain)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (zipfile.BadZipFile, ValueError, KeyError, EOFError):
         return None  # cut short by a full disk or a crash: it is made again
