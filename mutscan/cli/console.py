@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -66,6 +66,9 @@ def make_console(stream: TextIO, *, width: int | None = None) -> Console:
     return console
 
 
+_LOGGERS: Final = ("mutscan", "py.warnings")
+
+
 @dataclass
 class Terminal:
     """Where a command speaks.
@@ -90,10 +93,9 @@ class Terminal:
     def start_log(self) -> None:
         """Send the library's log to stderr: warnings always, all of it with ``--verbose``."""
         level = logging.ERROR if self.quiet else logging.DEBUG if self.verbose else logging.WARNING
-        for name in ("mutscan", "py.warnings"):
+        stop_log()
+        for name in _LOGGERS:
             logger = logging.getLogger(name)
-            for handler in [h for h in logger.handlers if isinstance(h, _ConsoleHandler)]:
-                logger.removeHandler(handler)
             # Python's own warnings are for developers: they are shown on request only.
             wanted = level if name == "mutscan" or self.verbose else logging.CRITICAL
             logger.addHandler(_ConsoleHandler(self.err, wanted))
@@ -104,6 +106,14 @@ class Terminal:
     def progress(self) -> TerminalProgress:
         """Return progress bars with time left, drawn on a terminal only."""
         return TerminalProgress(self)
+
+
+def stop_log() -> None:
+    """Take back what `Terminal.start_log` set up: a caller's stderr may be gone after the command."""
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        for handler in [h for h in logger.handlers if isinstance(h, _ConsoleHandler)]:
+            logger.removeHandler(handler)
 
 
 class _ConsoleHandler(logging.Handler):

@@ -19,7 +19,7 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
-from mutscan.cli.console import plain
+from mutscan.cli.console import plain, stop_log
 from mutscan.errors import MutscanError
 
 INTERNAL: Final = 1
@@ -146,6 +146,8 @@ class MutscanGroup(TyperGroup):
         except (Exception, KeyboardInterrupt) as error:
             code = exit_code(error, command=ctx.invoked_subcommand, verbose=bool(ctx.meta.get(VERBOSE)))
             raise typer.Exit(code) from error
+        finally:
+            stop_log()
         return 0
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
