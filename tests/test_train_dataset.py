@@ -207,7 +207,7 @@ def test_a_protein_on_both_sides_is_refused_and_named(data: tuple[Chains, Pairs]
     splits = assign_splits(chains.clusters)
     write_splits(tmp_path / "splits.csv", chains, splits)
     entries = read_splits(tmp_path / "splits.csv")
-    check_disjoint(chains, np.flatnonzero(splits == "test"), entries)
+    assert check_disjoint(chains, np.flatnonzero(splits == "test"), entries)
     for name in ("train", "validation"):
         seen = int(np.flatnonzero(splits == name)[0])
         with pytest.raises(UsageError, match=rf"1 of the 1 chains .*\({chains.ids[seen]}\)"):
@@ -234,7 +234,7 @@ def test_a_cluster_on_both_sides_is_refused_where_clusters_can_be_compared(
         check_disjoint(mixed, np.array([1]), entries)
     check_disjoint(mixed, np.array([0]), entries)
     # Numbers of an unrelated clustering say nothing.
-    check_disjoint(relabelled(chains, "'", chains.clusters), np.arange(len(chains)), entries)
+    assert not check_disjoint(relabelled(chains, "'", chains.clusters), np.arange(len(chains)), entries)
 
 
 # Embeddings on disk

@@ -166,6 +166,7 @@ def test_train_model_writes_a_whole_model(trained) -> None:  # type: ignore[no-u
     for section, keys in (("tm", TM_KEYS), ("lddt", LDDT_KEYS)):
         assert {*keys, *(f"{key}_ci" for key in keys)} <= set(metrics["pairs"][section])
     assert metrics["pairs"]["n"] == config.training["pairs"]["test"] > 0
+    assert metrics["data"]["disjoint_from_training"] == "proteins and clusters"
 
 
 def test_train_model_again_changes_nothing(trained) -> None:  # type: ignore[no-untyped-def]
@@ -237,7 +238,9 @@ def test_evaluation_on_new_proteins_needs_no_split(trained, tmp_path: Path) -> N
         "--pairs", tables[1], "--out", tmp_path / "out", "--device", "cpu", "--json",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["pairs"]["n"] == len(pd.read_parquet(tables[1]))
+    metrics = json.loads(result.stdout)
+    assert metrics["pairs"]["n"] == len(pd.read_parquet(tables[1]))
+    assert metrics["data"]["disjoint_from_training"] == "proteins"
 
 
 @pytest.mark.parametrize(

@@ -110,8 +110,10 @@ def evaluate_pairs(
         where = f" inside the {split} split of {loaded.config.name}" if split else ""
         raise UsageError(f"{pairs}: holds no pair{where}; nothing can be evaluated")
     used = np.unique(np.concatenate([table.chain_1, table.chain_2]))
+    against = "not compared"
     if split in (None, "test"):
-        check_disjoint(chains, used, entries)
+        comparable = check_disjoint(chains, used, entries)
+        against = "proteins and clusters" if comparable else "proteins"
     too_long = used[chains.lengths[used] > _MAX_RESIDUES]
     if len(too_long):
         raise UsageError(
@@ -125,7 +127,11 @@ def evaluate_pairs(
             predictions, tm_constant=constants["tm_score"], lddt_constant=constants["lddt"], seed=seed
         ),
         "model": {"name": loaded.config.name, "sha256_net": _net_hash(loaded), "encoder": loaded.encoder.key},
-        "data": {"split": split or "all given", "n_chains": len(used)},
+        "data": {
+            "split": split or "all given",
+            "n_chains": len(used),
+            "disjoint_from_training": against,
+        },
         "definitions": {
             "tm": "normalised by chain 1; prediction clipped to [0, 1]",
             "lddt": f"aligned residues of pairs with TM >= {SIMILAR}, exponent "

@@ -104,7 +104,7 @@ def splits_of(chains: Chains, entries: Mapping[str, SplitEntry]) -> NDArray[np.s
     return np.array([by_digest.get(digest, "") for digest in chains.digests], dtype=np.str_)
 
 
-def check_disjoint(chains: Chains, used: NDArray[np.int64], entries: Mapping[str, SplitEntry]) -> None:
+def check_disjoint(chains: Chains, used: NDArray[np.int64], entries: Mapping[str, SplitEntry]) -> bool:
     """Refuse to evaluate on what a model was trained on, or selected by.
 
     A protein is recognised by its sequence. Clusters are compared when the
@@ -118,6 +118,11 @@ def check_disjoint(chains: Chains, used: NDArray[np.int64], entries: Mapping[str
         Chains that are evaluated.
     entries : mapping of id -> SplitEntry
         The split list of the model.
+
+    Returns
+    -------
+    bool
+        Whether clusters could be compared, too.
 
     Raises
     ------
@@ -134,11 +139,11 @@ def check_disjoint(chains: Chains, used: NDArray[np.int64], entries: Mapping[str
             "evaluate on the held-out ones with --split test, or on other proteins"
         )
     if chains.clusters is None:
-        return
+        return False
     known = {entry.digest: entry.cluster for entry in entries.values()}
     clusters = chains.clusters.tolist()
     if not any(known.get(digest, -1) == cluster for digest, cluster in zip(digests, clusters, strict=True)):
-        return
+        return False
     seen_clusters = {entry.cluster for _, entry in seen.values()}
     shared = sorted({str(clusters[i]) for i in used.tolist() if clusters[i] in seen_clusters})
     if shared:
@@ -147,3 +152,4 @@ def check_disjoint(chains: Chains, used: NDArray[np.int64], entries: Mapping[str
             f"validation ({', '.join(shared[:5])}{' ...' if len(shared) > 5 else ''}); "
             "evaluate on the held-out ones with --split test, or on other clusters"
         )
+    return True
