@@ -159,7 +159,7 @@ def test_the_python_block_names_what_exists():
     assert checked == 2
     for name in re.findall(r"\brun\.(\w+)", block):
         assert hasattr(mutscan.Run, name), name
-    assert "tm_predicted" in mutscan.Comparison.__dataclass_fields__
+    assert "tm_measured" in mutscan.Comparison.__dataclass_fields__
     from mutscan.results import RESIDUE_COLUMNS, VARIANT_COLUMNS
 
     for column in re.findall(r'"([a-z_]+)"', re.sub(r'out="[^"]*"', "", block)):
