@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mutscan.builders import Exchange
+from mutscan.builders import Exchange, MutantBuilder, Prepared
 from mutscan.builders.openmm import OpenMMBuilder
 from mutscan.builders.rotamers import ideal_side_chain, place_side_chain
+from mutscan.builders.template import TemplateBuilder
 from mutscan.residues import STANDARD, THREE_LETTER
 from mutscan.structures import Structure, read_structure, write_structure
 from tests.benchmarks.crystal_pairs import Pair, atoms_of, measure, print_table, read_pairs
@@ -162,13 +163,13 @@ def copy_wild_type(pair: Pair) -> tuple[dict[str, np.ndarray], float]:
     return ideal_side_chain(pair.residue, atoms_of(pair.wild_type, pair.site)), 0.0
 
 
-def openmm(folder: Path) -> Callable[[Pair], tuple[dict[str, np.ndarray], float]]:
-    prepared = {}
+def built_by(builder: MutantBuilder, folder: Path) -> Callable[[Pair], tuple[dict[str, np.ndarray], float]]:
+    prepared: dict[str, Prepared] = {}
 
     def build(pair: Pair) -> tuple[dict[str, np.ndarray], float]:
         name = pair.wild_type.name
         if name not in prepared:
-            prepared[name] = OpenMMBuilder().prepare(pair.wild_type, folder / name)
+            prepared[name] = builder.prepare(pair.wild_type, folder / name)
         mutant = prepared[name].build([Exchange(pair.site, pair.residue)]).structure
         shift = float(np.linalg.norm(mutant.ca[pair.site] - pair.wild_type.ca[pair.site]))
         return atoms_of(mutant, pair.site), shift
@@ -185,7 +186,8 @@ def test_builder_against_reality(shared: Path, tmp_path: Path) -> None:
         "all: rotamer alone": measure(pairs, rotamer_alone),
         "subset: copy the wild type": measure(subset, copy_wild_type),
         "subset: rotamer alone": measure(subset, rotamer_alone),
-        "subset: openmm": measure(subset, openmm(tmp_path)),
+        "subset: template": measure(subset, built_by(TemplateBuilder(), tmp_path / "template")),
+        "subset: openmm": measure(subset, built_by(OpenMMBuilder(), tmp_path / "openmm")),
     }
     print("\nCrystal pairs of Ssym, 95 % intervals over wild types")
     print_table(tables)
