@@ -15,7 +15,8 @@ from mutscan.builders import Exchange, MutantBuilder
 from mutscan.builders.chemistry import ATOMS, BONDS
 from mutscan.builders.completion import CompleteChain, complete
 from mutscan.builders.hydrogens import HYDROGENS, add_hydrogens, histidine_nitrogen
-from mutscan.builders.openmm import OpenMMBuilder, PreparedOpenMM, load_relaxed
+from mutscan.builders.openmm import OpenMMBuilder, PreparedOpenMM
+from mutscan.builders.relax import load_relaxed
 from mutscan.builders.subsystem import CAP, cut_out, zone_around
 from mutscan.errors import BuildError, RunFolderError
 from mutscan.residues import STANDARD, THREE_LETTER

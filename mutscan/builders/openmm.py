@@ -1,42 +1,41 @@
 """The open default backend: place the new side chain, relax around it, take off what the wild type does.
 
 Around the exchanged residues whole residues are cut out, given hydrogens and minimised
-with amber14 (ff14SB, [1]_) in implicit solvent (OBC, [2]_); the same is done to the unchanged
+with amber14 in implicit solvent (`mutscan.builders.relax`); the same is done to the unchanged
 wild type. The mutant that comes out is wild type + (minimised mutant - minimised wild type):
 what the exchange does, without what the force field does to any structure. The control
 depends on the sites only and is kept in the scratch folder.
 
 No step is random and OpenMM runs with one thread and deterministic forces, so the same
 wild type and exchanges give the same bits in any process and order.
-
-References
-----------
-.. [1] Maier et al., J. Chem. Theory Comput. 11, 3696 (2015), ff14SB.
-.. [2] Onufriev, Bashford & Case, Proteins 55, 383 (2004), OBC; radii are its mbondi2 set.
-.. [3] Eastman et al., J. Phys. Chem. B 128, 109 (2024), OpenMM 8.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import tempfile
 import time
-import zipfile
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from mutscan.builders import BuiltMutant, Exchange
 from mutscan.builders.assembly import assemble, check_exchanges, residue_label
 from mutscan.builders.chemistry import BACKBONE, SIDE_CHAIN
 from mutscan.builders.completion import CompleteChain, complete, surroundings
 from mutscan.builders.geometry import dihedral, superposition, wrap
+from mutscan.builders.relax import (
+    CUTOFF,
+    FORCE_FIELD,
+    ITERATIONS,
+    TOLERANCE,
+    Relaxed,
+    load_relaxed,
+    minimise,
+    save_relaxed,
+)
 from mutscan.builders.rotamers import library, search_side_chain
 from mutscan.builders.subsystem import (
     CONTACT,
@@ -47,7 +46,7 @@ from mutscan.builders.subsystem import (
     cut_out,
     zone_around,
 )
-from mutscan.errors import BuildError, RunFolderError
+from mutscan.errors import BuildError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,33 +55,18 @@ if TYPE_CHECKING:
 
     from mutscan.structures import Structure
 
-FORCE_FIELD: Final = "amber14/protein.ff14SB.xml"
-ITERATIONS: Final = 60
-"""Steps of L-BFGS, for mutant and control alike."""
-TOLERANCE: Final = 20.0
-"""kJ/mol/nm."""
-CUTOFF: Final = 1.2
-"""nm."""
-BARE_HYDROGEN: Final = (0.04, 0.1925)
-"""nm, kJ/mol; ff14SB gives hydroxyl hydrogens no size, so from a bad start one can fall into an oxygen.
-CHARMM36's polar hydrogen keeps it out and is hardly felt at hydrogen-bond lengths."""
 STRAIN_LIMIT: Final = 400.0
 """kJ/mol in bonds, angles and dihedrals; a mutant this far above its control has kept a clash."""
 STRAIN_REFUSED: Final = 20000.0
 """kJ/mol; beyond this, bonds are torn or rings pierced, and the coordinates mean nothing."""
 CONTACT_LIMIT: Final = {True: 2.2, False: 2.7}
 """Å; heavy atoms of the new side chain nearer than this to another residue clash (both polar, or not)."""
-OVERLAP: Final = 2.0
-"""Å; unbonded heavy atoms nearer than this lie inside each other."""
 SELF_CLASH: Final = 5000.0
 """kJ/mol; a wild type that stays above this overlaps with itself at the site."""
 PROLINE_PHI: Final = (-105.0, -35.0)
 """Degrees; a ring forces phi into this range."""
 JITTER: Final = 0.02
 """Å; how far a seed other than 0 moves the start."""
-GB_RADIUS: Final = {"H": 0.12, "C": 0.17, "N": 0.155, "O": 0.15, "S": 0.18}
-"""nm [2]_; a hydrogen on N has 0.13."""
-GB_SCALE: Final = {"H": 0.85, "C": 0.72, "N": 0.79, "O": 0.85, "S": 0.96}
 
 
 @dataclass(frozen=True)
@@ -107,6 +91,7 @@ class OpenMMBuilder:
     def settings(self) -> Mapping[str, object]:
         """All that changes the output."""
         return {
+            "method": 1,  # counts changes of protocol that no number below shows
             "control": self.control,
             "seed": self.seed,
             "force_field": FORCE_FIELD,
@@ -135,19 +120,6 @@ class OpenMMBuilder:
         digest.update(np.ascontiguousarray(wild_type.residue_index, dtype="<i8").tobytes())
         digest.update(np.ascontiguousarray(wild_type.coord, dtype="<f8").tobytes())
         return PreparedOpenMM(self, wild_type, chain, Path(scratch), digest.hexdigest()[:16])
-
-
-@dataclass(frozen=True, eq=False)
-class Relaxed:
-    """Where minimisation took the movable heavy atoms, residue index and atom name to Å.
-
-    `energy` is the whole force field's, `strain` that of bonds, angles and dihedrals alone, which no
-    change of charge disturbs; kJ/mol.
-    """
-
-    coord: Mapping[tuple[int, str], NDArray[np.float64]]
-    energy: float
-    strain: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -385,176 +357,3 @@ def place_exchanged(
         ):
             break
     return {index: (residue, atoms[index]) for index, residue in changed.items()}
-
-
-@cache
-def _force_field() -> Any:
-    from openmm import app
-
-    return app.ForceField(FORCE_FIELD)
-
-
-def _topology(molecule: Molecule) -> Any:
-    from openmm import app
-
-    topology = app.Topology()
-    strand = topology.addChain()
-    residues = [topology.addResidue(name, strand) for name in molecule.residue_names]
-    elements = {symbol: app.Element.getBySymbol(symbol) for symbol in set(molecule.elements)}
-    atoms = [
-        topology.addAtom(name, elements[element], residues[residue])
-        for name, element, residue in zip(
-            molecule.atom_names, molecule.elements, molecule.residue.tolist(), strict=True
-        )
-    ]
-    for a, b in molecule.bonds:
-        topology.addBond(atoms[a], atoms[b])
-    return topology
-
-
-def _solvent(molecule: Molecule, charges: Sequence[float]) -> Any:
-    """Native GBSA: on a CPU several times faster than the custom force of OpenMM's ``implicit/obc2.xml``."""
-    import openmm
-
-    on_nitrogen = {
-        k
-        for a, b in molecule.bonds
-        for k, other in ((a, b), (b, a))
-        if molecule.elements[k] == "H" and molecule.elements[other] == "N"
-    }
-    force = openmm.GBSAOBCForce()
-    force.setNonbondedMethod(openmm.GBSAOBCForce.CutoffNonPeriodic)
-    force.setCutoffDistance(CUTOFF)
-    for k, (element, charge) in enumerate(zip(molecule.elements, charges, strict=True)):
-        force.addParticle(charge, 0.13 if k in on_nitrogen else GB_RADIUS[element], GB_SCALE[element])
-    return force
-
-
-def _still_overlaps(molecule: Molecule) -> list[tuple[int, int]]:
-    """Pairs of atoms that hold still and lie inside each other (poor models have such).
-
-    Their energy is the same in mutant and control, but so large that nothing else would be left of
-    either in floating point.
-    """
-    still = np.flatnonzero(~molecule.movable)
-    if not len(still):
-        return []
-    near = cKDTree(molecule.coord[still]).query_pairs(OVERLAP, output_type="ndarray")
-    bonded = {frozenset(bond) for bond in molecule.bonds}
-    pairs = ((int(a), int(b)) for a, b in still[near])
-    return sorted(pair for pair in pairs if frozenset(pair) not in bonded)
-
-
-def minimise(
-    molecule: Molecule, coord: NDArray[np.float64], what: str
-) -> tuple[NDArray[np.float64], float, float]:
-    """Minimise the movable atoms of a molecule.
-
-    Parameters
-    ----------
-    coord : float array, shape (n, 3), Å
-        Where to start.
-    what : str
-        For messages.
-
-    Returns
-    -------
-    coord : float array, shape (n, 3), Å
-    energy, strain : float, kJ/mol
-        Of everything; of bonds, angles and dihedrals.
-
-    Raises
-    ------
-    BuildError
-        No force-field template fits, or the energy is not finite.
-    """
-    import openmm
-    from openmm import app, unit
-
-    nanometer = unit.nanometer
-    try:
-        system = _force_field().createSystem(
-            _topology(molecule), nonbondedMethod=app.CutoffNonPeriodic, nonbondedCutoff=CUTOFF * nanometer
-        )
-    except ValueError as error:  # OpenMM's way to say that a residue has no template
-        raise BuildError(f"{what}: the force field does not fit ({error})") from error
-    charged = next(force for force in system.getForces() if isinstance(force, openmm.NonbondedForce))
-    # With implicit solvent the reaction field would screen charges a second time.
-    charged.setReactionFieldDielectric(1.0)
-    for k in range(charged.getNumParticles()):
-        charge, _, depth = charged.getParticleParameters(k)
-        if depth.value_in_unit(unit.kilojoule_per_mole) == 0.0:
-            charged.setParticleParameters(k, charge, *BARE_HYDROGEN)
-    for a, b in _still_overlaps(molecule):
-        charged.addException(a, b, 0.0, 0.1, 0.0, True)
-    charges = [
-        charged.getParticleParameters(k)[0].value_in_unit(unit.elementary_charge)
-        for k in range(charged.getNumParticles())
-    ]
-    system.addForce(_solvent(molecule, charges))
-    for force in system.getForces():
-        bonded = isinstance(
-            force, (openmm.HarmonicBondForce, openmm.HarmonicAngleForce, openmm.PeriodicTorsionForce)
-        )
-        force.setForceGroup(1 if bonded else 0)
-    for still in np.flatnonzero(~molecule.movable):
-        system.setParticleMass(int(still), 0.0)
-    try:
-        context = openmm.Context(
-            system,
-            openmm.VerletIntegrator(0.001),
-            openmm.Platform.getPlatformByName("CPU"),
-            {"Threads": "1", "DeterministicForces": "true"},
-        )
-        context.setPositions(coord / 10.0)
-        openmm.LocalEnergyMinimizer.minimize(context, TOLERANCE, ITERATIONS)
-        state = context.getState(getPositions=True, getEnergy=True)
-        bonded_state = context.getState(getEnergy=True, groups={1})
-    except openmm.OpenMMException as error:
-        raise BuildError(f"{what}: minimisation failed ({error})") from error
-    energy, strain = (
-        float(s.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)) for s in (state, bonded_state)
-    )
-    final = np.array(state.getPositions(asNumpy=True).value_in_unit(unit.angstrom), dtype=np.float64)
-    if not (np.isfinite(energy) and np.isfinite(final).all()):
-        raise BuildError(f"{what}: the energy is not finite, atoms lie on top of each other")
-    final[~molecule.movable] = coord[~molecule.movable]
-    return final, energy, strain
-
-
-def save_relaxed(path: Path, relaxed: Relaxed) -> None:
-    """Keep a control; other workers see all of it or nothing."""
-    keys = list(relaxed.coord)
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".control-", delete=False) as file:
-            temporary = Path(file.name)
-            np.savez(
-                file,
-                residue=np.array([index for index, _ in keys], dtype=np.int64),
-                atom=np.array([name for _, name in keys]),
-                coord=np.array([relaxed.coord[key] for key in keys]),
-                energy=np.array([relaxed.energy, relaxed.strain]),
-            )
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise RunFolderError(
-            f"{path.parent}: cannot keep the wild-type control ({error.strerror})"
-        ) from error
-
-
-def load_relaxed(path: Path) -> Relaxed | None:
-    """Read a control; None where there is none yet, or where the file is no longer whole."""
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
-            keys = zip(kept["residue"].tolist(), kept["atom"].tolist(), strict=True)
-            coord = kept["coord"]
-            energy, strain = kept["energy"].tolist()
-            return Relaxed({(index, name): coord[k] for k, (index, name) in enumerate(keys)}, energy, strain)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError):
-        return None  # cut short by a full disk or a crash: it is made again
