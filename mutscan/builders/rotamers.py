@@ -141,7 +141,8 @@ class RotamerLibrary:
             low = int(np.floor((value + 180.0) / 360.0 * n))
             share = (value + 180.0) / 360.0 * n - low
             columns = (1.0 - share) * columns[low % n] + share * columns[(low + 1) % n]
-        return np.asarray(columns[self.chi1_bin[residue]] * self.weight[residue])
+        probability = columns[self.chi1_bin[residue]] * self.weight[residue]
+        return np.asarray(probability / probability.sum())  # the rarest are left out of the file
 
 
 @cache
