@@ -355,7 +355,7 @@ def _file_name(text: str) -> str:
 
 
 def _versions() -> dict[str, str]:
-    names = ("torch", "transformers", "openmm", "pdbfixer", "gemmi", "numpy", "tmtools", "biopython")
+    names = ("torch", "transformers", "openmm", "gemmi", "numpy", "tmtools", "biopython")
     versions = {"python": platform.python_version(), "platform": platform.platform()}
     for name in names:
         with contextlib.suppress(metadata.PackageNotFoundError):
