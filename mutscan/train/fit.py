@@ -433,19 +433,19 @@ class Trainer:
 
 MINI = TrainConfig(
     net=replace(PRESETS["mini"], d_model=256, n_heads=2, d_feed_forward=512, dropout=0.0),
-    loss=LossConfig(alpha=2.0, beta=1.0, tm_min=0.0, tm_kind="squared"),
-    steps=1800,
-    warmup=150,
-    learning_rate=1.5e-3,
+    loss=LossConfig(alpha=1.0, beta=1.0, tm_min=0.0, tm_kind="squared"),
+    steps=1200,
+    warmup=60,
+    learning_rate=4e-4,
     weight_decay=0.01,
     batch_residues=5000,
     neighbours=8,
     channel_dropout=0.1,
     geometry=0.03,
-    memory_from=150,
-    average=0.998,
+    memory_from=100,
+    average=0.995,
     balance_bands=True,
     balance_clusters=True,
-    validate_every=150,
+    validate_every=100,
 )
 """Settings for few CPU cores: a narrow net, dropout on input channels only (it is the slow part there)."""

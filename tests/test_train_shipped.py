@@ -1,0 +1,142 @@
+"""The shipped model is the one that was trained: frozen predictions, hashes, metrics, splits."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mutscan.model.checkpoint import load_checkpoint, verify_model
+from mutscan.train.dataset import read_tables
+from mutscan.train.evaluate import SPLIT_FILE
+from mutscan.train.labels import lddt_labels
+from mutscan.train.recipe import read_config
+from mutscan.train.splits import SPLITS, assign_splits, read_splits
+
+ROOT = Path(__file__).resolve().parents[1]
+MODEL = ROOT / "models" / "mutscan-mini"
+FROZEN = Path(__file__).parent / "data" / "mutscan_mini_predictions.json"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("mutscan_mini_predictions", FROZEN.with_suffix(".py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", json.loads(FROZEN.read_text()))
+def test_frozen_predictions(name: str, script: ModuleType) -> None:
+    expected = json.loads(FROZEN.read_text())[name]
+    found = script.predict(*expected["sequences"])
+    assert found["tm_raw"] == pytest.approx(expected["tm_raw"], abs=1e-4)
+    assert found["tm_score_2"] == pytest.approx(expected["tm_score_2"], abs=1e-4)
+    assert found["lddt"] == pytest.approx(expected["lddt"], abs=1e-4)
+
+
+def test_a_protein_with_itself_is_perfect() -> None:
+    frozen = json.loads(FROZEN.read_text())["ubiquitin with itself"]
+    assert frozen["tm_raw"] == pytest.approx(1.0, abs=1e-5)
+    assert frozen["lddt"] == pytest.approx([1.0] * 76, abs=1e-5)
+
+
+def test_hashes_and_size() -> None:
+    assert verify_model(MODEL) == []
+    assert sum(file.stat().st_size for file in MODEL.rglob("*") if file.is_file()) <= 40_000_000
+    assert (MODEL / "model.safetensors").stat().st_size <= 20_000_000
+
+
+def test_settings_are_those_of_the_recipe() -> None:
+    _, config = load_checkpoint(MODEL)
+    recipe = read_config(ROOT / "training" / "mutscan-mini" / "config.toml")
+    assert config.training["settings"] == json.loads(json.dumps(_plain(recipe)))
+    assert config.lddt_exponent == 3.0
+
+
+def _plain(config: object) -> dict:
+    from dataclasses import asdict
+
+    return asdict(config)  # type: ignore[call-overload]
+
+
+def test_metrics_are_complete_and_beat_their_baselines() -> None:
+    pairs = json.loads((MODEL / "metrics.json").read_text())["pairs"]
+    for section in ("tm", "lddt"):
+        low, high = pairs[section]["mae_ci"]
+        assert low <= pairs[section]["mae"] <= high
+        assert pairs[section]["mae"] < pairs[section]["constant_mae"]
+    assert pairs["tm"]["mae_ci"][1] < pairs["tm"]["identity_mae_ci"][0]
+    card = (MODEL / "README.md").read_text()
+    assert f"{pairs['tm']['mae']:.3f}" in card
+    assert f"{pairs['lddt']['mae']:.4f}" in card
+
+
+def test_splits_share_no_protein_and_no_cluster() -> None:
+    entries = read_splits(MODEL / SPLIT_FILE)
+    for what in ("digest", "cluster"):
+        sides = [{getattr(e, what) for e in entries.values() if e.split == name} for name in SPLITS]
+        assert not sides[0] & sides[1] | sides[0] & sides[2] | sides[1] & sides[2]
+    for name in SPLITS:
+        listed = (ROOT / "training" / "mutscan-mini" / "splits" / f"{name}.txt").read_text().split()
+        assert listed == sorted(chain for chain, entry in entries.items() if entry.split == name)
+
+
+# Against the data itself, where it is
+
+
+def test_splits_are_those_of_the_data(shared: Path) -> None:
+    chains, _ = read_tables(shared / "data" / "structures.parquet", shared / "data" / "pairs.parquet")
+    assert chains.clusters is not None
+    entries = read_splits(MODEL / SPLIT_FILE)
+    assigned = assign_splits(chains.clusters, seed=0)
+    assert {name: entry.split for name, entry in entries.items()} == dict(
+        zip(chains.ids, assigned.tolist(), strict=True)
+    )
+
+
+@pytest.mark.slow
+def test_labels_of_real_pairs_are_those_of_tm_align_and_scores(shared: Path) -> None:
+    """A sample of pairs.parquet, aligned anew; lDDT by the plain function."""
+    from mutscan.align import tm_align
+    from mutscan.scores import lddt
+
+    chains, pairs = read_tables(shared / "data" / "structures.parquet", shared / "data" / "pairs.parquet")
+    chosen = np.random.default_rng(0).choice(len(pairs), 12, replace=False)
+    sample = pairs.take(chosen)
+    labels = lddt_labels(chains, sample)
+    for k in range(len(sample)):
+        first, second = int(sample.chain_1[k]), int(sample.chain_2[k])
+        part = sample.aligned[sample.starts[k] : sample.starts[k + 1]]
+        found = tm_align(
+            (chains.ca[first].astype(np.float64), chains.sequences[first]),
+            (chains.ca[second].astype(np.float64), chains.sequences[second]),
+        )
+        assert found.tm_score_1 == pytest.approx(sample.tm_score[k], abs=2e-3)
+        expected = lddt(chains.ca[first][part[:, 0]], chains.ca[second][part[:, 1]], exponent=3)
+        np.testing.assert_allclose(labels[sample.starts[k] : sample.starts[k + 1]], expected, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_number_of_the_card_can_be_made_again(shared: Path, tmp_path: Path) -> None:
+    """The first hundred test pairs through the command's own path."""
+    from mutscan.train.evaluate import evaluate_pairs
+
+    entries = read_splits(MODEL / SPLIT_FILE)
+    pairs = pd.read_parquet(shared / "data" / "pairs.parquet")
+    inside = [
+        entries[a].split == "test" == entries[b].split
+        for a, b in zip(pairs["id1"], pairs["id2"], strict=True)
+    ]
+    few = pairs[inside].head(100)
+    few.to_parquet(tmp_path / "few.parquet")
+    result = evaluate_pairs(
+        "mutscan-mini", shared / "data" / "structures.parquet", tmp_path / "few.parquet", device="cpu"
+    )
+    assert result.metrics["pairs"]["n"] == 100
+    assert result.metrics["pairs"]["tm"]["mae"] < result.metrics["pairs"]["tm"]["constant_mae"]
