@@ -55,10 +55,16 @@ PRESETS: Final[dict[str, SiameseConfig]] = {
     "paper": SiameseConfig(),
     "repo2025": SiameseConfig(d_feed_forward=2048, input_norm=False, relu_output=False),
     "mini": SiameseConfig(
-        d_input=320, d_model=512, d_feed_forward=1024, relu_output=False, length_exponent=0.8
+        d_input=320,
+        d_model=256,
+        n_heads=2,
+        d_feed_forward=512,
+        dropout=0.0,
+        relu_output=False,
+        length_exponent=0.8,
     ),
 }
-"""Named shapes: ``paper`` (5,125,633 parameters), ``repo2025`` (7,223,809), ``mini`` (ours)."""
+"""Named shapes: ``paper`` (5,125,633 parameters), ``repo2025`` (7,223,809), ``mini`` (ours, 1,268,737)."""
 
 
 class _EncoderLayer(nn.Module):

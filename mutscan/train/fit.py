@@ -14,7 +14,7 @@ import json
 import math
 import os
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -432,7 +432,7 @@ class Trainer:
 
 
 MINI = TrainConfig(
-    net=replace(PRESETS["mini"], d_model=256, n_heads=2, d_feed_forward=512, dropout=0.0),
+    net=PRESETS["mini"],
     loss=LossConfig(alpha=1.0, beta=1.0, tm_min=0.0, tm_kind="squared"),
     steps=1200,
     warmup=60,
