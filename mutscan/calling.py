@@ -37,6 +37,9 @@ by construction, so a dip proves nothing about the structure (spec section 12)."
 DROP_Z: Final = 3.0
 """Robust z of the smoothed drop from which a residue counts as affected."""
 
+MIN_DROP: Final = 0.001
+"""Smallest smoothed drop of predicted lDDT that counts: in a quiet protein less can have a high z."""
+
 MERGE_GAP: Final = 2
 """Affected runs separated by at most so many residues are one region."""
 
@@ -265,15 +268,28 @@ def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.isfinite(values), mean, np.nan)
 
 
-def affected_residues(z: NDArray[np.float64], positions: Sequence[int]) -> NDArray[np.bool_]:
+def affected_residues(
+    z: NDArray[np.float64], drop: NDArray[np.float64], positions: Sequence[int]
+) -> NDArray[np.bool_]:
     """Residues in an affected region, shape (L,) (spec section 12).
 
-    Drops are smoothed over 3 residues, kept from a robust z of 3, runs separated by at most 2
-    residues (or by site ± 1, which is never counted) are merged, shorter ones than 3 dropped.
+    z and drop are smoothed over 3 residues; residues from a robust z of 3 and a drop of 0.001 on
+    are kept, runs separated by at most 2 residues (or by site ± 1, which is never counted) merged,
+    and what is shorter than 3 residues is let go.
+
+    Parameters
+    ----------
+    z : float array, shape (L,)
+        From `drop_z`.
+    drop : float array, shape (L,)
+        Null median minus predicted lDDT.
+    positions : sequence of int
+        The variant's positions, 1-based.
     """
     away = away_from_site(len(z), positions)
-    smooth = _smooth(np.where(away, z, np.nan))
-    hit = np.nan_to_num(smooth, nan=-np.inf) >= DROP_Z
+    hit = np.ones(len(z), dtype=bool)
+    for values, least in ((z, DROP_Z), (drop, MIN_DROP)):
+        hit &= np.nan_to_num(_smooth(np.where(away, values, np.nan)), nan=-np.inf) >= least
     indices = np.flatnonzero(hit)
     affected = np.zeros(len(z), dtype=bool)
     if not indices.size:

@@ -84,7 +84,7 @@ def test_a_dip_becomes_a_named_region_and_the_site_never_does() -> None:
     lddt[29:36] -= 0.08  # positions 30-36
     lddt[[9, 10, 11]] = 0.2  # the site itself, position 11, and its neighbours
     z = drop_z(lddt, null, [11])
-    affected = affected_residues(z, [11])
+    affected = affected_residues(z, null.residue_median - lddt, [11])
     assert not affected[9:12].any()
     assert affected[29:36].all()
     assert affected.sum() <= 9  # smoothing may take one residue to each side
@@ -107,13 +107,14 @@ def test_short_runs_are_dropped_and_close_ones_merged() -> None:
     z[[5, 6]] = 9.0  # smoothed: 4.5 at least on 4..7 -> 3, 6, 6, 3
     z[20:24] = 9.0
     z[26:30] = 9.0
-    affected = affected_residues(z, [38])
+    affected = affected_residues(z, z / 100, [38])
     assert affected[20:30].all()
     edges = np.flatnonzero(np.diff(affected.astype(int)))
     assert len(edges) in (2, 4)
     lone = np.zeros(40)
     lone[10] = 8.0  # smoothed to 2.7: below the threshold
-    assert not affected_residues(lone, [38]).any()
+    assert not affected_residues(lone, lone / 100, [38]).any()
+    assert not affected_residues(z, z / 1e5, [38]).any()  # significant, but nothing to speak of
 
 
 def test_null_keeps_z_finite_for_a_constant_residue() -> None:
@@ -132,8 +133,12 @@ def test_a_dip_every_substitution_makes_beside_itself_is_no_news() -> None:
         distance = np.abs(np.arange(80) - (site - 1))
         row -= 0.1 * np.exp(-distance / 3)
     null = build_null(variants, np.ones(len(variants)), profiles)
+
+    def affected(lddt: np.ndarray, positions: tuple[int, ...]) -> np.ndarray:
+        return affected_residues(drop_z(lddt, null, positions), null.residue_median - lddt, positions)
+
     for index in (5, 30):
         own = variants[index].positions
-        assert not affected_residues(drop_z(profiles[index], null, own), own).any()
+        assert not affected(profiles[index], own).any()
     deeper = profiles[30] - 0.2 * (np.abs(np.arange(80) - variants[30].positions[0] + 1) < 9)
-    assert affected_residues(drop_z(deeper, null, variants[30].positions), variants[30].positions).any()
+    assert affected(deeper, variants[30].positions).any()

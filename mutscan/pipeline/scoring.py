@@ -334,10 +334,11 @@ class _Job:
         measured = read_measured(task, self.wild_type) if task is not None else None
         lddt = arrays["lddt"].astype(np.float64)
         z = drop_z(lddt, self.null, variant.positions)
-        affected = affected_residues(z, variant.positions)
+        drop = self.null.residue_median - lddt
+        affected = affected_residues(z, drop, variant.positions)
         regions = affected_regions(
             affected,
-            self.null.residue_median - lddt,
+            drop,
             self.wild_type.features,
             plddt_by_position(self.wild_type),
         )
