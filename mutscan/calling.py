@@ -274,8 +274,8 @@ def affected_residues(
     """Residues in an affected region, shape (L,) (spec section 12).
 
     z and drop are smoothed over 3 residues; residues from a robust z of 3 and a drop of 0.001 on
-    are kept, runs separated by at most 2 residues (or by site ± 1, which is never counted) merged,
-    and what is shorter than 3 residues is let go.
+    are kept, runs separated by at most 2 residues merged, and what is shorter than 3 residues is let
+    go. Site ± 1 never counts, and parts runs.
 
     Parameters
     ----------
@@ -294,18 +294,16 @@ def affected_residues(
     affected = np.zeros(len(z), dtype=bool)
     if not indices.size:
         return affected
-    runs: list[list[int]] = [[int(indices[0])]]
+    runs = [[int(indices[0]), int(indices[0])]]  # first and last residue of each
     for index in map(int, indices[1:]):
-        gap = np.arange(runs[-1][-1] + 1, index)
-        if np.count_nonzero(away[gap]) <= MERGE_GAP:
-            runs[-1].append(index)
+        between = away[runs[-1][1] + 1 : index]
+        if between.all() and len(between) <= MERGE_GAP:
+            runs[-1][1] = index
         else:
-            runs.append([index])
-    for run in runs:
-        stretch = np.arange(run[0], run[-1] + 1)
-        stretch = stretch[away[stretch]]
-        if len(stretch) >= MIN_REGION:
-            affected[stretch] = True
+            runs.append([index, index])
+    for first, last in runs:
+        if last - first + 1 >= MIN_REGION:
+            affected[first : last + 1] = True
     return affected
 
 

@@ -437,11 +437,12 @@ def test_verify_names_each_difference(folder: Path) -> None:
     assert verify_model(folder / "nothing") == [f"{folder / 'nothing'}: no such folder"]
 
 
-def test_hash_is_of_all_files_and_of_nothing_else(folder: Path, tmp_path: Path) -> None:
+def test_hash_is_of_what_predictions_depend_on(folder: Path, tmp_path: Path) -> None:
     before = model_hash(folder)
     moved = shutil.copytree(folder, tmp_path / "moved")
     assert model_hash(moved) == before
     (folder / ".DS_Store").write_bytes(b"not part of the model")
+    (folder / "README.md").write_text("a model card")
     assert model_hash(folder) == before
     for file in ("model.safetensors", "encoder/model.safetensors", "config.json"):
         data = (moved / file).read_bytes()

@@ -32,6 +32,7 @@ CONFIG_FILE: Final = "config.json"
 WEIGHTS_FILE: Final = "model.safetensors"
 SUMS_FILE: Final = "SHA256SUMS"
 OWN_ENCODER: Final = "encoder"
+_PAPERS: Final = frozenset({"README.md", "metrics.json", "splits.csv"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,9 +275,14 @@ def _sha256(path: Path) -> str:
 
 
 def model_hash(path: Path) -> str:
-    """sha256 over names and contents of all files of a model folder, its encoder included."""
+    """sha256 over names and contents of what the predictions depend on: all but the papers beside it.
+
+    A corrected model card is not another model; `verify_model` checks every file.
+    """
     digest = hashlib.sha256()
     for file in _files(path):
+        if file.relative_to(path).as_posix() in _PAPERS:
+            continue
         digest.update(f"{_sha256(file)}  {file.relative_to(path).as_posix()}\n".encode())
     return digest.hexdigest()
 
