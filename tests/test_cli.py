@@ -253,7 +253,9 @@ def test_ctrl_c_says_that_it_can_be_continued(raising):
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_a_real_ctrl_c_ends_a_real_process():
     code = """
-    import sys, time, types
+    import signal, sys, time, types
+    # A shell's background job is started with Ctrl-C ignored, and its children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     pipeline = types.ModuleType("mutscan.pipeline")
     def score(*_, **__):
         print("ready", flush=True)
