@@ -38,9 +38,12 @@ def choose_builders(text: str, wild_type: WildType, *, seed: int = 0) -> tuple[M
     MissingDependencyError
         MODELLER asked for and not usable.
     """
+    folder = Path(text).expanduser()
+    if text not in BUILDER_NAMES and not folder.is_dir():
+        raise UsageError(
+            f"--builder {text}: expected one of {', '.join(BUILDER_NAMES)}, or a folder of mutant structures"
+        )
     if wild_type.structure is None or text == "none":
-        if text not in BUILDER_NAMES and not Path(text).is_dir():
-            raise _unknown_builder(text)
         return ()
     if text == "auto":
         licensed = modeller_status().state == "ok"
@@ -57,9 +60,6 @@ def choose_builders(text: str, wild_type: WildType, *, seed: int = 0) -> tuple[M
         if status.state != "ok":
             raise MissingDependencyError(status.message)
         return (ModellerBuilder(seeds=seeds_from(seed)),)
-    folder = Path(text).expanduser()
-    if not folder.is_dir():
-        raise _unknown_builder(text)
     assert wild_type.structure_index is not None
     position_of = {
         int(index): position
@@ -67,12 +67,6 @@ def choose_builders(text: str, wild_type: WildType, *, seed: int = 0) -> tuple[M
         if index >= 0
     }
     return (FolderBuilder(folder, position_of),)
-
-
-def _unknown_builder(text: str) -> UsageError:
-    return UsageError(
-        f"--builder {text}: expected one of {', '.join(BUILDER_NAMES)}, or a folder of mutant structures"
-    )
 
 
 def describe_builders(builders: Sequence[MutantBuilder]) -> list[dict[str, object]]:

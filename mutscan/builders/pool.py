@@ -129,7 +129,6 @@ class MutantFactory:
         log: Callable[[str], None],
     ) -> None:
         assert wild_type.structure is not None
-        self._wild_type = wild_type
         self._structure = wild_type.structure
         self._builders = builders
         self._scratch = scratch

@@ -13,7 +13,6 @@ References
 from __future__ import annotations
 
 import io
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +23,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from mutscan.errors import BuildError, RunFolderError
+from mutscan.results import write_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -200,22 +200,16 @@ def minimise(
 def save_relaxed(path: Path, relaxed: Relaxed) -> None:
     """Keep a control; other workers see all of it or nothing."""
     keys = list(relaxed.coord)
-    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".control-", delete=False) as file:
-            temporary = Path(file.name)
-            np.savez(
-                file,
-                residue=np.array([index for index, _ in keys], dtype=np.int64),
-                atom=np.array([name for _, name in keys]),
-                coord=np.array([relaxed.coord[key] for key in keys]),
-                energy=np.array([relaxed.energy, relaxed.strain]),
-            )
-        temporary.replace(path)
+        write_arrays(
+            path,
+            residue=np.array([index for index, _ in keys], dtype=np.int64),
+            atom=np.array([name for _, name in keys]),
+            coord=np.array([relaxed.coord[key] for key in keys]),
+            energy=np.array([relaxed.energy, relaxed.strain]),
+        )
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise RunFolderError(
             f"{path.parent}: cannot keep the wild-type control ({error.strerror})"
         ) from error

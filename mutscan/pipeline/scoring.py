@@ -11,6 +11,7 @@ import re
 import sys
 import time
 from collections import Counter
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,16 +184,7 @@ def score(
                     "chain": None if resolved.structure is None else resolved.structure.chain_id,
                     "residues_with_coordinates": 0 if resolved.structure is None else len(resolved.structure),
                     "structure_sha256": settings["structure_sha256"],
-                    "features": [
-                        {
-                            "kind": f.kind,
-                            "description": f.description,
-                            "start": f.start,
-                            "end": f.end,
-                            "source": f.source,
-                        }
-                        for f in resolved.features
-                    ],
+                    "features": [asdict(feature) for feature in resolved.features],
                     "notes": [*resolved.notes, *(resolved.structure.notes if resolved.structure else ())],
                 },
                 "records": [dict(record) for record in resolved.records],
@@ -200,7 +192,7 @@ def score(
                 "device": str(loaded.encoder.device),
                 "precision": loaded.encoder.precision,
                 "builder": settings["builders"],
-                "build_seconds": job.build_seconds(),
+                "build_seconds": job.build_seconds,
                 "null": [] if job.null is None else list(job.null.variants),
                 "seed": seed,
                 "counts": dict(sorted(job.counts.items())),
@@ -242,6 +234,8 @@ class _Job:
         self.counts: Counter[str] = Counter()
         self._predictor = WildTypePredictor(model, self.wild_type.sequence)
         self._seed = seed
+        self._plddt = plddt_by_position(self.wild_type)
+        self.build_seconds: dict[str, float] = {}
         self.null: Null | None = None
 
     def predict(self) -> None:
@@ -291,20 +285,16 @@ class _Job:
             self.folder.structures, [task.key for v, task in self.tasks.items() if v not in self.build_errors]
         )
 
-    def build_seconds(self) -> dict[str, float]:
-        """Seconds in the builder for each variant measured, its control apart."""
-        seconds = {}
-        for variant, task in self.tasks.items():
-            measured = read_measured(task, self.wild_type)
-            if measured is not None:
-                seconds[str(variant)] = round(measured.seconds, 3)
-        return seconds
-
     def write_tables(self) -> None:
         """Assemble variants.csv and residues.parquet from the finished parts."""
         names = carried_names(self.plan.carried_columns)
         assembler = None if self.null is None else Assembler(self.wild_type, self.null)
         results = {variant: self._result(variant) for variant in self.variants}
+        self.build_seconds = {
+            str(variant): round(result.measured.seconds, 3)
+            for variant, result in results.items()
+            if result.measured is not None
+        }
         rows = []
         for planned in self.plan.rows:
             if planned.variant is None or assembler is None:
@@ -340,7 +330,7 @@ class _Job:
             affected,
             drop,
             self.wild_type.features,
-            plddt_by_position(self.wild_type),
+            self._plddt,
         )
         return VariantResult(
             variant, float(arrays["tm"][0]), float(arrays["tm"][1]), lddt, z, affected, regions, measured

@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 import time
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
@@ -25,6 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mutscan.errors import CheckpointError
+from mutscan.files import replacing
 from mutscan.model.siamese import PRESETS, SiameseConfig, SiameseNet
 from mutscan.train.geometry import N_TARGETS
 from mutscan.train.loss import LossConfig, pair_loss
@@ -388,10 +388,9 @@ class Trainer:
             **self.identity,
         }
         path = self.folder / "state.safetensors"
-        temporary = path.with_name(path.name + ".part")
         contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        save_file(contiguous, temporary, {"state": json.dumps(metadata)})
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            save_file(contiguous, temporary, {"state": json.dumps(metadata)})
 
     def _load(self) -> None:
         path, log = self.folder / "state.safetensors", self.folder / "log.jsonl"

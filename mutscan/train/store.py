@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from mutscan.files import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,9 +73,7 @@ def build_store(
         shape = (int(starts[-1]), encoder.dim)
         np.lib.format.open_memmap(array_path, "w+", np.float16, shape).flush()
         np.lib.format.open_memmap(done_path, "w+", np.bool_, (len(chains),)).flush()
-        temporary = key_path.with_name(key_path.name + ".part")
-        temporary.write_text(json.dumps(key), encoding="utf-8")
-        os.replace(temporary, key_path)
+        write_json(key_path, key)
 
     done = np.lib.format.open_memmap(done_path, "r+")
     left = np.flatnonzero(~done)
