@@ -1,0 +1,34 @@
+"""Options of the tables that training commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def expand(value: Path | None) -> Path | None:
+    return value.expanduser() if value is not None else None
+
+
+StructuresOption = Annotated[
+    Path,
+    typer.Option(
+        "--structures",
+        metavar="FILE",
+        help="Parquet table of chains: id, sequence, ca, cluster25.",
+        callback=expand,
+        show_default=False,
+    ),
+]
+PairsOption = Annotated[
+    Path,
+    typer.Option(
+        "--pairs",
+        metavar="FILE",
+        help="Parquet table of pairs: id1, id2, tm_norm1, tm_norm2, alignment.",
+        callback=expand,
+        show_default=False,
+    ),
+]
