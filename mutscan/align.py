@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,8 @@ from mutscan.residues import UNKNOWN
 from mutscan.structures import Structure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import ArrayLike, NDArray
 
 START_LIMIT = 120.0
@@ -124,15 +126,12 @@ def alignment_pairs(row_1: str, markers: str, row_2: str) -> NDArray[np.int64]:
     """
     if not len(row_1) == len(markers) == len(row_2):
         raise ValueError(f"alignment rows of {len(row_1)}, {len(markers)} and {len(row_2)} columns")
-    pairs = []
-    first = second = 0
-    for letter_1, marker, letter_2 in zip(row_1, markers, row_2, strict=True):
-        in_1, in_2 = letter_1 != "-", letter_2 != "-"
-        if in_1 and in_2 and marker in ":.":
-            pairs.append((first, second))
-        first += in_1
-        second += in_2
-    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    columns = np.frombuffer("".join((row_1, markers, row_2)).encode("latin-1", "replace"), np.uint8)
+    first, marks, second = columns.reshape(3, -1)
+    in_1, in_2 = first != ord("-"), second != ord("-")
+    aligned = in_1 & in_2 & ((marks == ord(":")) | (marks == ord(".")))
+    pairs: NDArray[np.int64] = np.stack([np.cumsum(in_1), np.cumsum(in_2)], axis=1)[aligned] - 1
+    return pairs
 
 
 def _chain(chain: Structure | tuple[ArrayLike, str], role: str) -> tuple[NDArray[np.float64], str]:
@@ -153,8 +152,14 @@ def _chain(chain: Structure | tuple[ArrayLike, str], role: str) -> tuple[NDArray
             f"{name} has no finite C-alpha coordinates at residue {bad[0] + 1} "
             f"({bad.size} in all); leave such residues out"
         )
-    letters = "".join(letter if letter.isalpha() and letter.isascii() else UNKNOWN for letter in sequence)
-    return np.ascontiguousarray(ca, dtype=np.float64), letters
+    return np.ascontiguousarray(ca, dtype=np.float64), aligner_letters(sequence)
+
+
+def aligner_letters(sequence: str) -> str:
+    """`sequence` as TM-align can take it: what is no letter (and could be taken for a gap) becomes X."""
+    if sequence.isascii() and sequence.isalpha():
+        return sequence
+    return "".join(letter if letter.isalpha() and letter.isascii() else UNKNOWN for letter in sequence)
 
 
 # The worker ----------------------------------------------------------------------------------------
@@ -174,24 +179,137 @@ class _Answer:
     row_2: str
 
 
-class _Worker:
-    """One process, started when first needed, replaced when it had to be stopped.
+class PipedProcess:
+    """A process of ours that answers messages, started when first needed.
 
     A plain interpreter and two pipes, not multiprocessing: that would run the caller's main module again.
+
+    Parameters
+    ----------
+    server : str
+        The function it runs, as ``module:function``; made with `serve_pipe`.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, server: str) -> None:
+        self._server = server
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
 
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the process unless it runs already.
+
+        Raises
+        ------
+        MissingDependencyError
+            It does not start, or cannot load what it needs.
+        """
+        if self._process is not None and self._owner == os.getpid() and self._process.poll() is None:
+            return self._process
+        if self._owner == os.getpid():
+            self.stop()
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+        module, function = self._server.split(":")
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"from {module} import {function}; {function}()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+        self._process, self._owner = process, os.getpid()
+        try:
+            ready = self.receive(START_LIMIT)
+        except (TimeoutError, EOFError, OSError) as error:
+            self.stop()
+            raise MissingDependencyError(
+                f"the TM-align worker ({sys.executable}) did not start; run 'mutscan doctor'"
+            ) from error
+        if ready != "ready":
+            self.stop()
+            raise MissingDependencyError(f"tmtools cannot be loaded: {ready}")
+        return process
+
+    def send(self, message: object) -> None:
+        """Send a message; OSError when the process is gone."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        _write(self._process.stdin, message)
+
+    def receive(self, timeout: float | None = None) -> Any:
+        """Wait for a message.
+
+        Raises
+        ------
+        TimeoutError
+            Not there after `timeout` seconds; the process is killed.
+        EOFError
+            The process ended.
+        """
+        assert self._process is not None
+        process, stream = self._process, self._process.stdout
+        assert stream is not None
+        if timeout is None:
+            return _read(stream)
+        box: list[Any] = []
+
+        def read() -> None:
+            with contextlib.suppress(EOFError, OSError, ValueError):
+                box.append(_read(stream))
+
+        # A thread reads, as pipes cannot be waited for on every system.
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        reader.join(timeout)
+        if reader.is_alive():
+            process.kill()
+            reader.join()
+            raise TimeoutError
+        if not box:
+            process.wait()
+            raise EOFError
+        return box[0]
+
+    def kill(self) -> None:
+        """End the process at once; whoever waits for its answer gets EOFError."""
+        if self._process is not None and self._owner == os.getpid():
+            self._process.kill()
+
+    def exit_status(self) -> int | None:
+        """Exit status of a process that just ended, negative for a signal; None when there is none."""
+        if self._process is None:
+            return None
+        try:
+            return self._process.wait(timeout=5.0)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def stop(self) -> None:
+        """End the process, if this process has one."""
+        process, self._process = self._process, None
+        if process is None or self._owner != os.getpid():
+            return
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+
+class _Worker(PipedProcess):
+    """The process of `tm_align`, replaced when it had to be stopped."""
+
+    def __init__(self) -> None:
+        super().__init__("mutscan.align:serve")
+        self._lock = threading.Lock()
+
     def ask(self, task: _Task, timeout: float) -> _Answer:
         with self._lock:
-            process = self._started()
+            process = self.start()
             try:
                 # The worker ends itself a little later, should this process be gone by then.
-                self._send(process, (task, timeout + 5.0))
-                answer = self._receive(process, timeout)
+                self.send((task, timeout + 5.0))
+                answer: _Answer | str = self.receive(timeout)
             except TimeoutError as error:
                 self.stop()
                 raise StructureError(
@@ -210,72 +328,6 @@ class _Worker:
             raise StructureError(f"TM-align failed: {answer}")
         return answer
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is not None and self._owner == os.getpid() and self._process.poll() is None:
-            return self._process
-        if self._owner == os.getpid():
-            self.stop()
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
-        process = subprocess.Popen(
-            [sys.executable, "-c", "from mutscan.align import serve; serve()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-        )
-        self._process, self._owner = process, os.getpid()
-        try:
-            ready = self._receive(process, START_LIMIT)
-        except (TimeoutError, EOFError, OSError) as error:
-            self.stop()
-            raise MissingDependencyError(
-                f"the TM-align worker ({sys.executable}) did not start; run 'mutscan doctor'"
-            ) from error
-        if ready != "ready":
-            self.stop()
-            raise MissingDependencyError(f"tmtools cannot be loaded: {ready}")
-        return process
-
-    @staticmethod
-    def _send(process: subprocess.Popen[bytes], message: object) -> None:
-        assert process.stdin is not None
-        _write(process.stdin, message)
-
-    @staticmethod
-    def _receive(process: subprocess.Popen[bytes], timeout: float) -> _Answer | str:
-        """Wait for a message; a thread reads, as pipes cannot be waited for on every system."""
-        assert process.stdout is not None
-        stream = process.stdout
-        box: list[_Answer | str] = []
-
-        def read() -> None:
-            with contextlib.suppress(EOFError, OSError, ValueError):
-                box.append(_read(stream))
-
-        reader = threading.Thread(target=read, daemon=True)
-        reader.start()
-        reader.join(timeout)
-        if reader.is_alive():
-            process.kill()
-            reader.join()
-            raise TimeoutError
-        if not box:
-            process.wait()
-            raise EOFError
-        return box[0]
-
-    def stop(self) -> None:
-        """End the worker, if this process has one."""
-        process, self._process = self._process, None
-        if process is None or self._owner != os.getpid():
-            return
-        process.kill()
-        process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
-
 
 _worker = _Worker()
 atexit.register(_worker.stop)
@@ -287,10 +339,9 @@ def _write(stream: IO[bytes], message: object) -> None:
     stream.flush()
 
 
-def _read(stream: IO[bytes]) -> _Answer | str:
+def _read(stream: IO[bytes]) -> Any:
     (size,) = struct.unpack("<Q", _exactly(stream, 8))
-    message: _Answer | str = pickle.loads(_exactly(stream, size))
-    return message
+    return pickle.loads(_exactly(stream, size))
 
 
 def _exactly(stream: IO[bytes], size: int) -> bytes:
@@ -300,44 +351,60 @@ def _exactly(stream: IO[bytes], size: int) -> bytes:
     return data
 
 
-def serve() -> None:
-    """Run the worker's side: alignments from stdin, answers to stdout, until stdin closes."""
+def serve_pipe(handle: Callable[[Any, Callable[[object], None]], None]) -> None:
+    """Run a `PipedProcess`'s side: messages from stdin, answers to stdout, until stdin closes.
+
+    Parameters
+    ----------
+    handle : callable
+        Gets a message and a function that sends an answer; any number of answers for a message.
+    """
     # Whatever the C++ code prints must not mix with the answers.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     # Ctrl-C is the parent's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        from tmtools import tm_align as run
+        import tmtools  # noqa: F401
     except ImportError as error:
         _write(out, str(error))
         return
     _write(out, "ready")
     while True:
         try:
-            (size,) = struct.unpack("<Q", _exactly(sys.stdin.buffer, 8))
-            task, limit = pickle.loads(_exactly(sys.stdin.buffer, size))
+            message = _read(sys.stdin.buffer)
         except EOFError:
             return
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, limit)
-        try:
-            result = run(*task)
-        except (RuntimeError, ValueError, TypeError) as error:
-            _write(out, f"{error}")
-        else:
-            _write(
-                out,
-                _Answer(
-                    float(result.tm_norm_chain1),
-                    float(result.tm_norm_chain2),
-                    float(result.rmsd),
-                    np.asarray(result.u, dtype=np.float64),
-                    np.asarray(result.t, dtype=np.float64),
-                    result.seqxA,
-                    result.seqM,
-                    result.seqyA,
-                ),
+        handle(message, lambda answer: _write(out, answer))
+
+
+def serve() -> None:
+    """Run the worker of `tm_align`."""
+    serve_pipe(_align)
+
+
+def _align(message: tuple[_Task, float], answer: Callable[[object], None]) -> None:
+    from tmtools import tm_align as run
+
+    task, limit = message
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, limit)
+    try:
+        result = run(*task)
+    except (RuntimeError, ValueError, TypeError) as error:
+        answer(f"{error}")
+    else:
+        answer(
+            _Answer(
+                float(result.tm_norm_chain1),
+                float(result.tm_norm_chain2),
+                float(result.rmsd),
+                np.asarray(result.u, dtype=np.float64),
+                np.asarray(result.t, dtype=np.float64),
+                result.seqxA,
+                result.seqM,
+                result.seqyA,
             )
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        )
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mutscan.errors import UsageError
 
@@ -81,6 +83,11 @@ class Pairs:
         Aligned residue indices (chain 1, chain 2) of all pairs, one pair after the other.
     starts : int array, shape (n + 1,)
         Pair k owns ``aligned[starts[k]:starts[k + 1]]``.
+    lddt : float32 array, shape (m,), optional
+        Stored labels, one for each row of `aligned`, NaN for a residue without neighbours; None when the
+        tables hold none. Ask `stored_labels` for them: they fit one exponent and radius only.
+    lddt_exponent, lddt_radius : float, optional
+        What `lddt` was computed with.
     """
 
     chain_1: NDArray[np.int64]
@@ -89,6 +96,9 @@ class Pairs:
     tm_score_2: NDArray[np.float32]
     aligned: NDArray[np.int32]
     starts: NDArray[np.int64]
+    lddt: NDArray[np.float32] | None = None
+    lddt_exponent: float | None = None
+    lddt_radius: float | None = None
 
     def __len__(self) -> int:
         """Count pairs."""
@@ -108,14 +118,37 @@ class Pairs:
 
     def take(self, indices: NDArray[np.int64]) -> Pairs:
         """Choose the pairs at `indices`, in that order."""
+        rows = self.rows(indices)
         return Pairs(
             self.chain_1[indices],
             self.chain_2[indices],
             self.tm_score[indices],
             self.tm_score_2[indices],
-            self.aligned[self.rows(indices)],
+            self.aligned[rows],
             np.concatenate([[0], np.cumsum(self.n_aligned[indices])]).astype(np.int64),
+            None if self.lddt is None else self.lddt[rows],
+            self.lddt_exponent,
+            self.lddt_radius,
         )
+
+    def stored_labels(self, exponent: float, radius: float) -> NDArray[np.float32] | None:
+        """Give the stored lDDT labels of these settings; None when the tables hold no labels at all.
+
+        Raises
+        ------
+        UsageError
+            They hold labels of another exponent or radius: the two are never mixed (spec 13, row 1).
+        """
+        if self.lddt is None:
+            return None
+        if (self.lddt_exponent, self.lddt_radius) != (exponent, radius):
+            raise UsageError(
+                f"the pairs hold lDDT labels of exponent {self.lddt_exponent:g} and radius "
+                f"{self.lddt_radius:g}, asked for are exponent {exponent:g} and radius {radius:g}; "
+                "make the data set anew with `mutscan train dataset --lddt-exponent "
+                f"{exponent:g} --lddt-radius {radius:g}`, or use a model with the labels' settings"
+            )
+        return self.lddt
 
 
 def read_tables(structures: Path, pairs: Path) -> tuple[Chains, Pairs]:
@@ -125,19 +158,23 @@ def read_tables(structures: Path, pairs: Path) -> tuple[Chains, Pairs]:
     ----------
     structures : path of a Parquet table
         Columns id, sequence, ca (little-endian int16, L x 3, 0.01 Å), and cluster25 if there is one.
-    pairs : path of a Parquet table
-        Columns id1, id2, tm_norm1, tm_norm2, alignment (little-endian int16, n x 2).
+    pairs : path of a Parquet table, or of a folder of them
+        Columns id1, id2, tm_norm1, tm_norm2, and either alignment (little-endian int16, n x 2) or what
+        ``mutscan train dataset`` writes: i1, i2, len1, len2, lddt, lddt_exponent, radius. A folder is
+        read in the order of its files' names; the folder of a whole data set is one, too.
 
     Raises
     ------
     UsageError
-        A file or column is missing, a pair names an unknown chain, or a row does not fit its sequences.
+        A file or column is missing, a pair names an unknown chain, a row does not fit its sequences, or
+        labels of several exponents or radii are mixed.
     """
-    chain_table = _read_parquet(structures, ("id", "sequence", "ca"), ("cluster25",))
-    pair_table = _read_parquet(pairs, ("id1", "id2", "tm_norm1", "tm_norm2", "alignment"))
+    chain_table = _pandas(read_columns(structures, ("id", "sequence", "ca"), ("cluster25",)))
     if chain_table["id"].duplicated().any():
         repeated = chain_table["id"][chain_table["id"].duplicated()].iloc[0]
         raise UsageError(f"{structures}: the id {repeated} occurs more than once; ids must be unique")
+    table, rows_of = _read_pair_files(pairs)
+    pair_table = _pandas(table.select(["id1", "id2", "tm_norm1", "tm_norm2"]))
 
     named = pd.concat([pair_table["id1"], pair_table["id2"]])
     unknown = named[~named.isin(chain_table["id"])]
@@ -148,7 +185,7 @@ def read_tables(structures: Path, pairs: Path) -> tuple[Chains, Pairs]:
         )
     chain_table = chain_table[chain_table["id"].isin(named)].reset_index(drop=True)
     coords = tuple(
-        _coordinates(buffer, sequence, str(name), structures)
+        coordinates(buffer, sequence, str(name), structures)
         for name, sequence, buffer in zip(
             chain_table["id"], chain_table["sequence"], chain_table["ca"], strict=True
         )
@@ -157,37 +194,144 @@ def read_tables(structures: Path, pairs: Path) -> tuple[Chains, Pairs]:
     chains = Chains(tuple(chain_table["id"]), tuple(chain_table["sequence"]), coords, clusters)
 
     index = pd.Series(np.arange(len(chains)), index=chain_table["id"])
-    alignments = [np.frombuffer(buffer, "<i2").reshape(-1, 2) for buffer in pair_table["alignment"]]
-    counts = np.array([len(alignment) for alignment in alignments], dtype=np.int64)
+    aligned, starts, labels = _alignments(table, rows_of)
+    exponent, radius = _label_settings(table, pairs) if labels is not None else (None, None)
     result = Pairs(
         index[pair_table["id1"]].to_numpy(np.int64),
         index[pair_table["id2"]].to_numpy(np.int64),
         pair_table["tm_norm1"].to_numpy(np.float32),
         pair_table["tm_norm2"].to_numpy(np.float32),
-        np.concatenate(alignments or [np.empty((0, 2), "<i2")]).astype(np.int32),
-        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        aligned,
+        starts,
+        labels,
+        exponent,
+        radius,
     )
-    _check_pairs(result, chains, pairs)
+    _check_pairs(result, chains, rows_of)
+    if "len1" in table.column_names:
+        _check_lengths(table, result, chains, rows_of, structures)
     return chains, result
 
 
-def _read_parquet(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
-    import pyarrow
-    import pyarrow.parquet
+def read_columns(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> pa.Table:
+    """Columns of a Parquet file: those `needed`, and those of the `optional` ones it has.
 
+    Raises
+    ------
+    UsageError
+        No such file, no Parquet file, or a column is missing.
+    """
     if not path.is_file():
         raise UsageError(f"{path}: no such file; a Parquet table was expected")
     try:
-        there = pyarrow.parquet.read_schema(path).names
+        there = pq.read_schema(path).names
         missing = [name for name in needed if name not in there]
         if missing:
             raise UsageError(f"{path}: has no column {', '.join(missing)}; there are {', '.join(there)}")
-        return pd.read_parquet(path, columns=[*needed, *(name for name in optional if name in there)])
-    except pyarrow.ArrowException as error:
+        return pq.read_table(path, columns=[*needed, *(name for name in optional if name in there)])
+    except pa.ArrowException as error:
         raise UsageError(f"{path}: cannot be read as a Parquet table ({error})") from error
 
 
-def _coordinates(buffer: bytes, sequence: str, name: str, path: Path) -> NDArray[np.float32]:
+def pair_files(path: Path) -> list[Path]:
+    """Parquet files of a pairs table: the file itself, or those of a folder in the order of their names.
+
+    Raises
+    ------
+    UsageError
+        The folder holds none.
+    """
+    if not path.is_dir():
+        return [path]
+    folder = path / "pairs" if (path / "pairs").is_dir() else path
+    files = sorted(folder.glob("*.parquet"))
+    if not files:
+        raise UsageError(f"{folder}: holds no Parquet file; a pairs table or the shards of one were expected")
+    return files
+
+
+_ENDS = ("id1", "id2", "tm_norm1", "tm_norm2")
+_SHARD_COLUMNS = ("i1", "i2", "len1", "len2", "lddt", "lddt_exponent", "radius")
+
+
+class _Rows:
+    """Where each row of several tables laid end to end came from, for messages."""
+
+    def __init__(self, paths: Sequence[Path], counts: Sequence[int]) -> None:
+        self._paths = paths
+        self._starts = np.concatenate([[0], np.cumsum(counts)])
+
+    def __call__(self, row: int) -> str:
+        part = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return f"{self._paths[part]}: row {row - int(self._starts[part]) + 1}"
+
+
+def _read_pair_files(path: Path) -> tuple[pa.Table, _Rows]:
+    tables, files = [], pair_files(path)
+    for file in files:
+        table = read_columns(file, _ENDS, ("alignment", *_SHARD_COLUMNS))
+        stored = "alignment" if "alignment" in table.column_names else "i1"
+        form = ("alignment",) if stored == "alignment" else _SHARD_COLUMNS
+        tables.append(read_columns(file, (*_ENDS, *form)))
+        if tables[-1].column_names != tables[0].column_names:
+            raise UsageError(
+                f"{file}: has the columns {', '.join(tables[-1].column_names)} but {files[0]} has "
+                f"{', '.join(tables[0].column_names)}; the files of a folder must be of one form"
+            )
+    table = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+    return table, _Rows(files, [len(part) for part in tables])
+
+
+def _alignments(
+    table: pa.Table, rows_of: _Rows
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float32] | None]:
+    """Aligned residues of all rows end to end, where each begins, and the labels where there are any."""
+    if "alignment" in table.column_names:
+        buffers = table["alignment"].to_pylist()
+        counts = np.array([len(buffer) // 4 for buffer in buffers], dtype=np.int64)
+        aligned = np.frombuffer(b"".join(buffers), "<i2").reshape(-1, 2).astype(np.int32)
+        return aligned, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), None
+    lists = {name: table[name].combine_chunks() for name in ("i1", "i2", "lddt")}
+    counts = _list_lengths(lists["i1"])
+    for name in ("i2", "lddt"):
+        other = _list_lengths(lists[name])
+        if (counts != other).any():
+            bad = int(np.flatnonzero(counts != other)[0])
+            raise UsageError(f"{rows_of(bad)} has {counts[bad]} values of i1 but {other[bad]} of {name}")
+    flat = {name: column.flatten().to_numpy(zero_copy_only=False) for name, column in lists.items()}
+    aligned = np.stack([flat["i1"], flat["i2"]], axis=1).astype(np.int32)
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return aligned, starts, flat["lddt"].astype(np.float32)
+
+
+def _list_lengths(column: pa.ListArray) -> NDArray[np.int64]:
+    lengths: NDArray[np.int64] = (
+        column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    )
+    return lengths
+
+
+def _label_settings(table: pa.Table, path: Path) -> tuple[float | None, float | None]:
+    """Exponent and radius of the stored labels; the table must have one of each."""
+    settings = []
+    for name in ("lddt_exponent", "radius"):
+        values = sorted(set(table[name].unique().to_pylist()), key=str)
+        if len(values) > 1:
+            raise UsageError(
+                f"{path}: mixes lDDT labels of {name} {' and '.join(map(str, values))}; "
+                "a data set has one, make it anew with `mutscan train dataset`"
+            )
+        settings.append(float(values[0]) if values else None)
+    return settings[0], settings[1]
+
+
+def _pandas(table: pa.Table) -> pd.DataFrame:
+    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
+    return frame
+
+
+def coordinates(buffer: bytes, sequence: str, name: str, path: Path) -> NDArray[np.float32]:
+    """C-alpha coordinates of a stored chain, shape (L, 3), Å; UsageError when its sequence has another L."""
     if len(buffer) != 6 * len(sequence):
         raise UsageError(
             f"{path}: chain {name} has {len(sequence)} residues but {len(buffer)} bytes of coordinates; "
@@ -196,14 +340,27 @@ def _coordinates(buffer: bytes, sequence: str, name: str, path: Path) -> NDArray
     return np.frombuffer(buffer, "<i2").reshape(-1, 3).astype(np.float32) / np.float32(_CA_SCALE)
 
 
-def _check_pairs(pairs: Pairs, chains: Chains, path: Path) -> None:
+def _check_pairs(pairs: Pairs, chains: Chains, rows_of: _Rows) -> None:
     lengths = chains.lengths
     limits = np.stack([lengths[pairs.chain_1], lengths[pairs.chain_2]], axis=1)
     outside = (pairs.aligned < 0) | (pairs.aligned >= np.repeat(limits, pairs.n_aligned, axis=0))
     if outside.any():
         bad = int(np.searchsorted(pairs.starts, np.flatnonzero(outside.any(axis=1))[0], side="right")) - 1
-        raise UsageError(f"{path}: row {bad + 1} aligns a residue outside its chains")
+        raise UsageError(f"{rows_of(bad)} aligns a residue outside its chains")
     wrong = ~((pairs.tm_score > 0) & (pairs.tm_score <= 1))
     if wrong.any():
         bad = int(np.flatnonzero(wrong)[0])
-        raise UsageError(f"{path}: row {bad + 1} has tm_norm1 = {pairs.tm_score[bad]}; 0 to 1 was expected")
+        raise UsageError(f"{rows_of(bad)} has tm_norm1 = {pairs.tm_score[bad]}; 0 to 1 was expected")
+
+
+def _check_lengths(table: pa.Table, pairs: Pairs, chains: Chains, rows_of: _Rows, structures: Path) -> None:
+    lengths = chains.lengths
+    for name, index in (("len1", pairs.chain_1), ("len2", pairs.chain_2)):
+        wrong = table[name].to_numpy() != lengths[index]
+        if wrong.any():
+            bad = int(np.flatnonzero(wrong)[0])
+            raise UsageError(
+                f"{rows_of(bad)} has {name} = {table[name][bad]} but {structures} holds "
+                f"{lengths[index[bad]]} residues of {chains.ids[index[bad]]}; "
+                "give the structures the pairs were made from"
+            )
