@@ -13,12 +13,13 @@ from made_up_pairs import write_tables
 from mutscan.errors import CheckpointError, UsageError
 from mutscan.model.siamese import PRESETS, SiameseConfig
 from mutscan.train.batches import ConnectedBatches, all_pairs, pair_weights
+from mutscan.train.config import TRAIN_PRESETS, TrainConfig, read_config
 from mutscan.train.dataset import Chains, Pairs, read_tables
-from mutscan.train.fit import TrainConfig, Trainer
+from mutscan.train.fit import Trainer
 from mutscan.train.geometry import local_geometry
+from mutscan.train.inputs import CachedInputs
 from mutscan.train.labels import lddt_labels
 from mutscan.train.loss import LossConfig
-from mutscan.train.recipe import TRAIN_PRESETS, read_config
 from mutscan.train.store import EmbeddingStore
 
 NET = SiameseConfig(
@@ -74,7 +75,9 @@ def make(data: tuple[Chains, Pairs]) -> Make:
             seed=config.seed,
         )
         validation = all_pairs(chains, pairs, labels, lddt_from=0.7)
-        return Trainer(config, store, batches, validation, geometry, folder, torch.device("cpu"), data)
+        return Trainer(
+            config, CachedInputs(store), batches, validation, geometry, folder, torch.device("cpu"), data
+        )
 
     return trainer
 
@@ -117,7 +120,7 @@ def test_the_best_weights_are_kept(whole, make: Make) -> None:  # type: ignore[n
     }
     assert fit.best_step == min(scores, key=scores.__getitem__)
     trainer = make(folder / "again")
-    trainer.average = fit.net.state_dict()
+    trainer.average = {f"net.{name}": value for name, value in fit.net.state_dict().items()}
     assert trainer.validate() == fit.validation
 
 
@@ -197,7 +200,7 @@ def test_a_state_of_another_training_is_refused(what: str, make: Make, tmp_path:
 
 def test_rate_warms_up_and_falls() -> None:
     config = TrainConfig(steps=1000, warmup=100, learning_rate=1.0)
-    rates = [config.rate(step) for step in range(1000)]
+    rates = [config.factor(step) for step in range(1000)]
     assert rates[0] == pytest.approx(0.01)
     assert max(rates) == pytest.approx(1.0, abs=1e-3)
     assert np.argmax(rates) in (99, 100)

@@ -340,19 +340,41 @@ def _join(parts: list[tuple[_Piece, NDArray[np.float32]]], length: int) -> NDArr
     if len(parts) == 1:
         return parts[0][1]
     parts = sorted(parts, key=lambda part: part[0].start)
+    weights = fades([(piece.start, piece.stop) for piece, _ in parts], length)
     total = np.zeros((length, parts[0][1].shape[1]))
-    norm = np.zeros((length, 1))
-    for number, (piece, embedding) in enumerate(parts):
-        weight = np.ones(piece.stop - piece.start)
-        if number > 0:
-            shared = parts[number - 1][0].stop - piece.start
-            weight[:shared] = np.minimum(weight[:shared], np.arange(1, shared + 1) / (shared + 1))
-        if number < len(parts) - 1:
-            shared = piece.stop - parts[number + 1][0].start
-            weight[-shared:] = np.minimum(weight[-shared:], np.arange(shared, 0, -1) / (shared + 1))
+    for (piece, embedding), weight in zip(parts, weights, strict=True):
         total[piece.start : piece.stop] += weight[:, None] * embedding
-        norm[piece.start : piece.stop] += weight[:, None]
-    return (total / norm).astype(np.float32)
+    return total.astype(np.float32)
+
+
+def fades(pieces: Sequence[tuple[int, int]], length: int) -> list[NDArray[np.float64]]:
+    """Weights with which overlapping windows of a sequence are added up; they sum to 1 everywhere.
+
+    Parameters
+    ----------
+    pieces : sequence of (start, stop)
+        From `windows`, in order.
+    length : int
+        Of the sequence.
+
+    Returns
+    -------
+    list of float64 array, shape (stop - start,)
+        Falling linearly to each window's inner ends.
+    """
+    weights = []
+    norm = np.zeros(length)
+    for number, (start, stop) in enumerate(pieces):
+        weight = np.ones(stop - start)
+        if number > 0:
+            shared = pieces[number - 1][1] - start
+            weight[:shared] = np.minimum(weight[:shared], np.arange(1, shared + 1) / (shared + 1))
+        if number < len(pieces) - 1:
+            shared = stop - pieces[number + 1][0]
+            weight[-shared:] = np.minimum(weight[-shared:], np.arange(shared, 0, -1) / (shared + 1))
+        norm[start:stop] += weight
+        weights.append(weight)
+    return [weight / norm[start:stop] for (start, stop), weight in zip(pieces, weights, strict=True)]
 
 
 def _free(device: torch.device) -> None:
@@ -415,7 +437,7 @@ def _load(
     batch_residues: int | None,
     window: int | None,
 ) -> Encoder:
-    tokens = t5_tokens(files.directory) if files.family == "t5" else esm_tokens(files.directory)
+    tokens = tokens_of(files)
     try:
         network, dim = load_network(files, DTYPES[precision], device)
     except (RuntimeError, MemoryError) as error:
@@ -426,7 +448,7 @@ def _load(
             "or --device cpu",
             code="out_of_memory",
         ) from error
-    window = window or _default_window(files.family, network.config)
+    window = window or default_window(files.family, network.config)
 
     def on_cpu() -> Encoder:
         return _load(files, torch.device("cpu"), "fp32", batch_residues, window)
@@ -446,7 +468,13 @@ def _load(
     )
 
 
-def _default_window(family: Family, config: Any) -> int:
+def tokens_of(files: EncoderFiles) -> Tokens:
+    """Read the vocabulary of an encoder."""
+    return t5_tokens(files.directory) if files.family == "t5" else esm_tokens(files.directory)
+
+
+def default_window(family: Family, config: Any) -> int:
+    """Longest sequence that goes through an encoder in one go, residues, by its kind and config."""
     if family == "t5":
         return _T5_WINDOW
     # ESM counts positions from pad_token_id + 1, and <cls> and <eos> take two of them.

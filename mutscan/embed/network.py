@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 # Parts of a checkpoint that an encoder does not need: language-model heads, T5's decoder,
 # BERT-style poolers, and what the network computes for itself.
-_NOT_NEEDED: Final = re.compile(
+NOT_NEEDED: Final = re.compile(
     r"^(lm_head|decoder|pooler|contact_head|classifier)\.|^encoder\.embed_tokens\.weight$|position_ids$|inv_freq$"
 )
+"""Names of these parts."""
 
 
 def load_network(files: EncoderFiles, dtype: torch.dtype, device: torch.device) -> tuple[nn.Module, int]:
@@ -50,7 +51,7 @@ def load_network(files: EncoderFiles, dtype: torch.dtype, device: torch.device) 
 
     state = _read_weights(files.weights)
     frequencies = next((state[key] for key in sorted(state) if key.endswith("inv_freq")), None)
-    state = {name: tensor for name, tensor in _renamed(state).items() if not _NOT_NEEDED.search(name)}
+    state = {name: tensor for name, tensor in _renamed(state).items() if not NOT_NEEDED.search(name)}
     # The state is handed over instead of the folder: transformers 5.0 to 5.23 differ in the
     # old names they still understand, and this way each gives the same network.
     try:
@@ -78,7 +79,7 @@ def load_network(files: EncoderFiles, dtype: torch.dtype, device: torch.device) 
             f"encoder {files.name}: its weights do not fit its config.json ({first_line}); "
             "fetch or copy it again"
         ) from error
-    missing = sorted(name for name in report["missing_keys"] if not _NOT_NEEDED.search(name))
+    missing = sorted(name for name in report["missing_keys"] if not NOT_NEEDED.search(name))
     surplus = sorted(report["unexpected_keys"])
     wrong = sorted(str(entry) for entry in report["mismatched_keys"])
     if missing or surplus or wrong:

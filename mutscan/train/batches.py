@@ -1,10 +1,11 @@
-"""Which pairs are trained on together: groups of pairs that share chains.
+"""Which pairs are trained on together: groups of pairs that share chains, or independent pairs.
 
 Encoding a chain costs thousands of times more than comparing two encoded
-ones. A batch is therefore a set of *chains* drawn along the pair graph (a hub
-and some of its partners, several times over), and all labelled pairs among
-them are trained on: each encoded chain serves several pairs. Every batch
-depends on the seed and its step alone, so a run can be continued anywhere.
+ones. A *connected* batch is therefore a set of chains drawn along the pair graph
+(a hub and some of its partners, several times over), and all labelled pairs among
+them are trained on: each encoded chain serves several pairs. Batches of
+independent pairs are the preprint's. Every batch depends on the seed and its
+step alone, so a run can be continued anywhere.
 """
 
 from __future__ import annotations
@@ -107,20 +108,12 @@ def pair_weights(
 
 def all_pairs(chains: Chains, pairs: Pairs, lddt: NDArray[np.float32], *, lddt_from: float) -> PairBatch:
     """Put every pair and all their chains into one batch, equally weighted; for validation."""
-    return ConnectedBatches(
-        chains,
-        pairs,
-        lddt,
-        np.ones(len(pairs), dtype=np.float32),
-        residues=0,
-        neighbours=0,
-        lddt_from=lddt_from,
-        seed=0,
-    ).among(np.unique(np.concatenate([pairs.chain_1, pairs.chain_2])))
+    graph = PairGraph(chains, pairs, lddt, np.ones(len(pairs), dtype=np.float32), lddt_from=lddt_from)
+    return graph.of_pairs(np.arange(len(pairs)))
 
 
-class ConnectedBatches:
-    """Draws training batches from the pair graph.
+class PairGraph:
+    """Labelled pairs as edges between chains, and batches out of any of them.
 
     Parameters
     ----------
@@ -130,13 +123,8 @@ class ConnectedBatches:
         lDDT label of each row of ``pairs.aligned``; NaN where there is none.
     weights : float32 array, shape (n,)
         From `pair_weights`.
-    residues : int
-        Residues a batch holds, about: chains are added until there are so many.
-    neighbours : int
-        Partners drawn for each hub.
     lddt_from : float
         Pairs with a TM-score from here on carry their lDDT labels.
-    seed : int
     """
 
     def __init__(
@@ -146,56 +134,45 @@ class ConnectedBatches:
         lddt: NDArray[np.float32],
         weights: NDArray[np.float32],
         *,
-        residues: int,
-        neighbours: int,
         lddt_from: float,
-        seed: int,
     ) -> None:
         self.pairs = pairs
         self.lddt = lddt
         self.weights = weights
         self.lengths = chains.lengths
-        self.residues = residues
-        self.neighbours = neighbours
         self.lddt_from = lddt_from
-        self.seed = seed
-        n = len(chains)
         ends = np.concatenate([pairs.chain_1, pairs.chain_2])
         order = np.argsort(ends, kind="stable")
         self._edge = np.tile(np.arange(len(pairs)), 2)[order]  # pairs of chain c, both directions:
         self._partner = np.concatenate([pairs.chain_2, pairs.chain_1])[order]
         self._begin = np.concatenate(
-            [[0], np.cumsum(np.bincount(ends, minlength=n))]
+            [[0], np.cumsum(np.bincount(ends, minlength=len(chains)))]
         )  # [begin[c], begin[c+1])
-        self._hubs = np.flatnonzero(np.diff(self._begin))
-        if chains.clusters is None:
-            share = np.ones(len(self._hubs))
-        else:  # a large family is drawn more often than a small one, but not in proportion
-            _, place, counts = np.unique(chains.clusters[self._hubs], return_inverse=True, return_counts=True)
-            share = 1 / np.sqrt(counts[place])
-        self._hub_share = np.cumsum(share) / share.sum()
-
-    def __call__(self, step: int) -> PairBatch:
-        """Batch number `step`."""
-        rng = np.random.default_rng([self.seed, step])
-        chosen: set[int] = set()
-        total = 0
-        while total < self.residues:
-            hub = self._hubs[np.searchsorted(self._hub_share, rng.random(), side="right")]
-            partners = self._partner[self._begin[hub] : self._begin[hub + 1]]
-            drawn = rng.choice(partners, min(self.neighbours, len(partners)), replace=False)
-            added = {int(hub), *drawn.tolist()} - chosen
-            chosen |= added
-            total += int(self.lengths[list(added)].sum()) if added else self.residues // 8
-        return self.among(np.array(sorted(chosen), dtype=np.int64))
 
     def among(self, chosen: NDArray[np.int64]) -> PairBatch:
         """All pairs among the chains `chosen`."""
+        inside = np.zeros(len(self.lengths), dtype=np.bool_)
+        inside[chosen] = True
+        slots = self._slots(chosen)
+        return self._batch(chosen, np.unique(self._edge[slots[inside[self._partner[slots]]]]))
+
+    def of_pairs(self, edges: NDArray[np.int64]) -> PairBatch:
+        """Exactly the pairs `edges`, in that order."""
+        return self._batch(
+            np.unique(np.concatenate([self.pairs.chain_1[edges], self.pairs.chain_2[edges]])), edges
+        )
+
+    def _slots(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Places of the chains' pairs in the edge list, chain by chain."""
+        counts = self._begin[chosen + 1] - self._begin[chosen]
+        skipped = self._begin[chosen] - (np.cumsum(counts) - counts)
+        slots: NDArray[np.int64] = np.arange(int(counts.sum())) + np.repeat(skipped, counts)
+        return slots
+
+    def _batch(self, chosen: NDArray[np.int64], edges: NDArray[np.int64]) -> PairBatch:
         chosen = chosen[np.argsort(self.lengths[chosen], kind="stable")]
         place = np.full(len(self.lengths), -1)
         place[chosen] = np.arange(len(chosen))
-        slots = np.concatenate([np.arange(self._begin[c], self._begin[c + 1]) for c in chosen.tolist()])
-        edges = np.unique(self._edge[slots[place[self._partner[slots]] >= 0]])
         first, second = place[self.pairs.chain_1[edges]], place[self.pairs.chain_2[edges]]
 
         labelled = np.flatnonzero(self.pairs.tm_score[edges] >= self.lddt_from)
@@ -221,7 +198,7 @@ class ConnectedBatches:
         outside = remembered.copy()
         outside[chosen] = False
         counts = self._begin[chosen + 1] - self._begin[chosen]
-        slots = np.concatenate([np.arange(self._begin[c], self._begin[c + 1]) for c in chosen.tolist()])
+        slots = self._slots(chosen)
         place = np.repeat(np.arange(len(chosen)), counts)
         known = outside[self._partner[slots]]
         slots, place = slots[known], place[known]
@@ -234,3 +211,101 @@ class ConnectedBatches:
             tm_score=torch.from_numpy(self.pairs.tm_score[edges]),
             weight=torch.from_numpy(self.weights[edges]),
         )
+
+
+class ConnectedBatches(PairGraph):
+    """Draws training batches along the pair graph.
+
+    Parameters
+    ----------
+    chains, pairs, lddt, weights, lddt_from
+        As `PairGraph`.
+    residues : int
+        Residues a batch holds, about: chains are added until there are so many.
+    neighbours : int
+        Partners drawn for each hub.
+    seed : int
+    """
+
+    def __init__(
+        self,
+        chains: Chains,
+        pairs: Pairs,
+        lddt: NDArray[np.float32],
+        weights: NDArray[np.float32],
+        *,
+        residues: int,
+        neighbours: int,
+        lddt_from: float,
+        seed: int,
+    ) -> None:
+        super().__init__(chains, pairs, lddt, weights, lddt_from=lddt_from)
+        self.residues = residues
+        self.neighbours = neighbours
+        self.seed = seed
+        self._hubs = np.flatnonzero(np.diff(self._begin))
+        if chains.clusters is None:
+            share = np.ones(len(self._hubs))
+        else:  # a large family is drawn more often than a small one, but not in proportion
+            _, place, counts = np.unique(chains.clusters[self._hubs], return_inverse=True, return_counts=True)
+            share = 1 / np.sqrt(counts[place])
+        self._hub_share = np.cumsum(share) / share.sum()
+
+    def __call__(self, step: int) -> PairBatch:
+        """Batch number `step`."""
+        rng = np.random.default_rng([self.seed, step])
+        chosen: set[int] = set()
+        total = 0
+        while total < self.residues:
+            hub = self._hubs[np.searchsorted(self._hub_share, rng.random(), side="right")]
+            partners = self._partner[self._begin[hub] : self._begin[hub + 1]]
+            drawn = rng.choice(partners, min(self.neighbours, len(partners)), replace=False)
+            added = {int(hub), *drawn.tolist()} - chosen
+            chosen |= added
+            total += int(self.lengths[list(added)].sum()) if added else self.residues // 8
+        return self.among(np.array(sorted(chosen), dtype=np.int64))
+
+
+class PairBatches(PairGraph):
+    """Draws batches of independent pairs: every pair once an epoch, in a new order each time.
+
+    Parameters
+    ----------
+    chains, pairs, lddt, weights, lddt_from
+        As `PairGraph`.
+    size : int
+        Pairs of a batch; a batch at the end of an epoch is filled from the next one.
+    seed : int
+    """
+
+    def __init__(
+        self,
+        chains: Chains,
+        pairs: Pairs,
+        lddt: NDArray[np.float32],
+        weights: NDArray[np.float32],
+        *,
+        size: int,
+        lddt_from: float,
+        seed: int,
+    ) -> None:
+        super().__init__(chains, pairs, lddt, weights, lddt_from=lddt_from)
+        self.size = size
+        self.seed = seed
+        self._orders: dict[int, NDArray[np.int64]] = {}
+
+    def __call__(self, step: int) -> PairBatch:
+        """Batch number `step`."""
+        places = np.arange(step * self.size, (step + 1) * self.size)
+        epochs, rows = np.divmod(places, len(self.pairs))
+        return self.of_pairs(
+            np.array([self._order(e)[r] for e, r in zip(epochs.tolist(), rows, strict=True)])
+        )
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        if epoch not in self._orders:
+            rng = np.random.default_rng([self.seed, epoch, 1])
+            while len(self._orders) > 1:  # a batch needs two epochs at most
+                del self._orders[min(self._orders)]
+            self._orders[epoch] = rng.permutation(len(self.pairs))
+        return self._orders[epoch]

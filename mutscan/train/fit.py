@@ -1,4 +1,4 @@
-"""The training loop of the Siamese net on cached embeddings.
+"""The training loop of the Siamese net, on cached embeddings or together with its encoder.
 
 Nothing in a step depends on earlier random draws: batch, channel dropout and
 torch's generator are seeded by (seed, step). The saved state is therefore the
@@ -9,130 +9,43 @@ the weights of an uninterrupted one.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import math
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mutscan.errors import CheckpointError
-from mutscan.files import replacing
-from mutscan.model.siamese import PRESETS, SiameseConfig, SiameseNet
+from mutscan.model.siamese import SiameseNet
 from mutscan.train.geometry import N_TARGETS
-from mutscan.train.loss import LossConfig, pair_loss
+from mutscan.train.loss import pair_loss
+from mutscan.train.state import load_state, optimiser_tensors, restore_optimiser, save_state
+from mutscan.train.validation import Validation, measure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from mutscan.train.batches import ConnectedBatches, PairBatch
-    from mutscan.train.store import EmbeddingStore
+    from mutscan.train.batches import ConnectedBatches, PairBatch, PairBatches
+    from mutscan.train.config import TrainConfig
+    from mutscan.train.inputs import ChainInputs
 
-
-@dataclass(frozen=True, slots=True)
-class TrainConfig:
-    """Everything that decides the weights, apart from data and encoder.
-
-    Parameters
-    ----------
-    net : SiameseConfig
-    loss : LossConfig
-    seed : int
-    steps, warmup : int
-        Optimiser steps in all; the rate rises over the first `warmup`, then falls by a cosine.
-    learning_rate, weight_decay, clip : float
-        AdamW's rate and decay; largest norm of the gradient.
-    batch_residues, neighbours : int
-        Size of a batch and partners drawn for each hub (`ConnectedBatches`).
-    chunk_residues : int
-        Padded residues encoded at a time.
-    channel_dropout : float
-        Probability that an input channel is zeroed, for a whole batch.
-    geometry : float
-        Weight of the auxiliary loss on local geometry.
-    memory_from : int
-        Step from which on encoded chains are also compared with the remembered global vectors of
-        all their other partners (cross-batch memory, doi 10.1109/CVPR42600.2020.00642); -1: never.
-    average : float
-        Decay of the moving average of the weights, which is what is validated and kept; 0 keeps the last.
-    balance_bands, balance_clusters : bool
-        See `pair_weights`.
-    validate_every : int
-        Steps between validations; the state is saved then.
-    precision : {"fp32", "bf16"}
-    """
-
-    net: SiameseConfig = field(default_factory=SiameseConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    seed: int = 0
-    steps: int = 2000
-    warmup: int = 100
-    learning_rate: float = 1e-4
-    weight_decay: float = 1e-5
-    clip: float = 1.0
-    batch_residues: int = 4096
-    neighbours: int = 6
-    chunk_residues: int = 4096
-    channel_dropout: float = 0.0
-    geometry: float = 0.0
-    memory_from: int = -1
-    average: float = 0.0
-    balance_bands: bool = False
-    balance_clusters: bool = False
-    validate_every: int = 250
-    precision: str = "bf16"
-
-    @property
-    def digest(self) -> str:
-        """Short sha256 of all settings: a state is continued under the settings it was made with only."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
-
-    def rate(self, step: int) -> float:
-        """Learning rate of a step."""
-        if step < self.warmup:
-            return self.learning_rate * (step + 1) / self.warmup
-        through = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return self.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * through)))
-
-
-@dataclass(frozen=True, slots=True)
-class Validation:
-    """Errors on the validation pairs, with the averaged weights.
-
-    Parameters
-    ----------
-    tm_mae, macro_mae : float
-        Mean absolute error of the TM-score; mean over its five bands.
-    tm_pearson : float
-    lddt_mae : float
-        Over aligned residues of the similar pairs; NaN when there is none.
-    """
-
-    tm_mae: float
-    macro_mae: float
-    tm_pearson: float
-    lddt_mae: float
-
-    @property
-    def score(self) -> float:
-        """What the best weights are chosen by; lower is better."""
-        parts = np.array([self.tm_mae, self.macro_mae, self.lddt_mae])
-        return float(np.nansum(parts * [0.5, 0.5, 1.0]))
+_LDDT_ROWS = 65_536  # of validation, compared at a time
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A finished training: the chosen weights and how they came about."""
+    """A finished training: the chosen weights and how they came about.
+
+    The encoder, where it learned, holds the chosen weights too.
+    """
 
     net: SiameseNet
     best_step: int
@@ -147,8 +60,9 @@ class Trainer:
     Parameters
     ----------
     config : TrainConfig
-    store : EmbeddingStore
-    batches : ConnectedBatches
+    inputs : ChainInputs
+        Embeddings of the chains; with an encoder in it, that learns too.
+    batches : ConnectedBatches or PairBatches
         Draws the training batches.
     validation : PairBatch
         All validation pairs.
@@ -164,8 +78,8 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        store: EmbeddingStore,
-        batches: ConnectedBatches,
+        inputs: ChainInputs,
+        batches: ConnectedBatches | PairBatches,
         validation: PairBatch,
         geometry: Mapping[int, NDArray[np.float32]],
         folder: Path,
@@ -173,7 +87,7 @@ class Trainer:
         data: str,
     ) -> None:
         self.config = config
-        self.store = store
+        self.inputs = inputs
         self.batches = batches
         self.validation = validation
         self.geometry = geometry
@@ -183,19 +97,38 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.net = SiameseNet(config.net).to(device)
         self.head = nn.Linear(config.net.d_model, N_TARGETS).to(device)
-        self.parameters = [*self.net.parameters(), *self.head.parameters()]
-        self.optimiser = torch.optim.AdamW(
-            self.parameters, config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
+        learning = [[*self.net.parameters(), *self.head.parameters()]]
+        self.rates = [config.learning_rate]
+        self.encoder = inputs.encoder
+        if self.encoder is not None:
+            self.encoder.train_top(config.encoder_layers)
+            learning.append([p for p in self.encoder.parameters() if p.requires_grad])
+            self.rates.append(config.encoder_rate)
+        self.parameters = [parameter for group in learning for parameter in group]
+        kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimiser]
+        self.optimiser = kind(
+            [{"params": group} for group in learning],
+            config.learning_rate,
+            betas=(0.9, 0.98),
+            weight_decay=config.weight_decay,
         )
         n_chains = len(batches.lengths)
         self.memory = torch.zeros(n_chains, config.net.d_model, device=device)
         self.remembered = torch.zeros(n_chains, dtype=torch.bool)
-        self.average = {name: value.clone() for name, value in self.net.state_dict().items()}
+        self.average = {name: value.clone() for name, value in self.weights().items()}
         self.best = {name: value.clone() for name, value in self.average.items()}
         self.best_step = 0
         self.best_validation: Validation | None = None
         self.step = 0
         self.seconds = 0.0
+
+    def weights(self) -> dict[str, Tensor]:
+        """Live weights of the model: the net's, and those of the encoder that learn."""
+        found = {f"net.{name}": value.detach() for name, value in self.net.state_dict().items()}
+        if self.encoder is not None:
+            learning = {n: p for n, p in self.encoder.named_parameters() if p.requires_grad}
+            found |= {f"encoder.{name}": value.detach() for name, value in learning.items()}
+        return found
 
     def run(self, *, advance: Callable[[int], None] = lambda n: None) -> Fit:
         """Train to the last step and return the best weights; `advance` is told of steps done."""
@@ -205,7 +138,7 @@ class Trainer:
         began = time.monotonic() - self.seconds
         sums = np.zeros(3)
         counts = np.zeros(3)
-        while self.step < self.config.steps:
+        while self.step < self.config.steps and not self._lost_patience():
             values = self._train_step(self.batches(self.step))
             finite = np.isfinite(values)
             sums[finite] += values[finite]
@@ -219,18 +152,21 @@ class Trainer:
                 sums[:], counts[:] = 0, 0
         if self.best_validation is None:
             raise CheckpointError(f"{self.folder}: no step was trained; ask for at least one")
-        self.net.load_state_dict(self.best)
+        self._use(self.best)
         return Fit(self.net.eval(), self.best_step, self.best_validation, self.step, self.seconds)
+
+    def _lost_patience(self) -> bool:
+        waited = (self.step - self.best_step) // self.config.validate_every
+        return self.best_validation is not None and 0 < self.config.patience <= waited
 
     def _train_step(self, batch: PairBatch) -> NDArray[np.float64]:
         config = self.config
         torch.manual_seed(config.seed * 1_000_003 + self.step)
-        for group in self.optimiser.param_groups:
-            group["lr"] = config.rate(self.step)
-        self.net.train()
+        for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
+            group["lr"] = rate * config.factor(self.step)
+        self._train_mode(True)
         residues, pooled = self._encode(batch, training=True)
-        tm_predicted = self._tm_score(batch, pooled)
-        lddt_predicted = self.net.lddt(residues[batch.residue_1], residues[batch.residue_2])
+        tm_predicted, lddt_predicted = self._predict(batch, residues, pooled)
         result = pair_loss(
             tm_predicted,
             batch.tm_score.to(self.device),
@@ -258,6 +194,21 @@ class Trainer:
         self._update_average()
         return np.array([result.loss.item(), result.tm_error.item(), result.lddt_error.item()])
 
+    def _predict(self, batch: PairBatch, residues: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """TM-score of each pair (P,) and lDDT of each row of aligned residues (R,)."""
+        lengths = batch.lengths.to(self.device)
+        tm = self.net.tm_score(
+            pooled[batch.first], pooled[batch.second], lengths[batch.first], lengths[batch.second]
+        )
+        if torch.is_grad_enabled():
+            return tm, self.net.lddt(residues[batch.residue_1], residues[batch.residue_2])
+        rows = pairwise([*range(0, len(batch.lddt), _LDDT_ROWS), len(batch.lddt)])
+        parts = [
+            self.net.lddt(residues[batch.residue_1[start:end]], residues[batch.residue_2[start:end]])
+            for start, end in rows
+        ]
+        return tm, torch.cat([*parts, tm.new_empty(0)])
+
     def _memory_loss(self, batch: PairBatch, pooled: Tensor) -> Tensor:
         pairs = self.batches.with_memory(batch.chains, self.remembered.numpy())
         tm_predicted = self.net.tm_score(
@@ -281,73 +232,82 @@ class Trainer:
     def _update_average(self) -> None:
         # A young average follows closely: it forgets all but the last tenth of the steps.
         decay = min(self.config.average, (1 + self.step) / (10 + self.step))
-        for name, value in self.net.state_dict().items():
+        for name, value in self.weights().items():
             self.average[name].lerp_(value, 1 - decay)
+
+    # Encoding
 
     def _encode(self, batch: PairBatch, *, training: bool) -> tuple[Tensor, Tensor]:
         """Residue vectors of all chains end to end, (sum of L, d), and pooled vectors, (C, d)."""
-        lengths = batch.lengths.tolist()
         keep: Tensor | None = None
         if training and self.config.channel_dropout:
             # One mask for the whole batch: other channels on the two sides would make equal residues differ.
             p = self.config.channel_dropout
-            keep = ((torch.rand(self.store.dim) >= p) / (1 - p)).to(self.device)
+            keep = ((torch.rand(self.inputs.dim) >= p) / (1 - p)).to(self.device)
         residues, pooled = [], []
+        for start, end in self._chunks(batch.lengths.tolist()):
+            chunk = batch.chains[start:end].tolist(), batch.lengths[start:end], keep
+            if training and self.config.recompute:
+                y, z = checkpoint(self._encode_chunk, *chunk, use_reentrant=False)
+            else:
+                y, z = self._encode_chunk(*chunk)
+            residues.append(y)
+            pooled.append(z)
+        return torch.cat(residues), torch.cat(pooled)
+
+    def _chunks(self, lengths: list[int]) -> Iterator[tuple[int, int]]:
+        """Half-open runs of chains, ascending in length, that are padded and encoded together."""
         start = 0
         while start < len(lengths):
             end = start + 1
             while end < len(lengths) and (end + 1 - start) * lengths[end] <= self.config.chunk_residues:
                 end += 1
-            size = lengths[end - 1]  # ascending
-            padded = np.zeros((end - start, size, self.store.dim), dtype=np.float32)
-            for row, chain in enumerate(batch.chains[start:end].tolist()):
-                padded[row, : lengths[start + row]] = self.store[chain]
-            x = torch.from_numpy(padded).to(self.device)
-            mask = torch.arange(size) < batch.lengths[start:end, None]
+            yield start, end
+            start = end
+
+    def _encode_chunk(self, chains: list[int], lengths: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor]:
+        mask = torch.arange(int(lengths[-1])) < lengths[:, None]
+        mask = mask.to(self.device)
+        with self._autocast():
+            x = self.inputs.padded(chains, self.device)
             if keep is not None:
                 x = x * keep
-            with self._autocast():
-                y, z = self.net(x, mask.to(self.device))
-            residues.append(y.float()[mask.to(self.device)])
-            pooled.append(z.float())
-            start = end
-        return torch.cat(residues), torch.cat(pooled)
+            y, z = self.net(x, mask)
+        return y.float()[mask], z.float()
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self.config.precision == "bf16":
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return contextlib.nullcontext()
 
-    def _tm_score(self, batch: PairBatch, pooled: Tensor) -> Tensor:
-        lengths = batch.lengths.to(self.device)
-        return self.net.tm_score(
-            pooled[batch.first], pooled[batch.second], lengths[batch.first], lengths[batch.second]
-        )
+    def _train_mode(self, training: bool) -> None:
+        self.net.train(training)
+        if self.encoder is not None:
+            self.encoder.train(training)
+
+    # Validation
 
     @torch.no_grad()
     def validate(self) -> Validation:
         """Errors of the averaged weights on the validation pairs."""
         batch = self.validation
-        current = {name: value.clone() for name, value in self.net.state_dict().items()}
-        self.net.load_state_dict(self.average)
-        self.net.eval()
+        current = {name: value.clone() for name, value in self.weights().items()}
+        self._use(self.average)
+        self._train_mode(False)
         residues, pooled = self._encode(batch, training=False)
-        tm_predicted = self._tm_score(batch, pooled).cpu().clamp(0, 1).numpy()
-        rows = [
-            self.net.lddt(residues[batch.residue_1[start:end]], residues[batch.residue_2[start:end]]).cpu()
-            for start, end in pairwise([*range(0, len(batch.lddt), 65_536), len(batch.lddt)])
-        ]
-        lddt_error = (torch.cat([*rows, torch.empty(0)]).clamp(0, 1) - batch.lddt).abs()
-        self.net.load_state_dict(current)
-        truth = batch.tm_score.numpy()
-        error = np.abs(tm_predicted - truth)
-        band = np.clip((truth * 5).astype(int), 0, 4)
-        return Validation(
-            float(error.mean()),
-            float(np.mean([error[band == b].mean() for b in np.unique(band)])),
-            float(np.corrcoef(tm_predicted, truth)[0, 1]),
-            float(lddt_error.nanmean()),
+        tm_predicted, lddt_predicted = self._predict(batch, residues, pooled)
+        self._use(current)
+        return measure(
+            tm_predicted.cpu().numpy(),
+            batch.tm_score.numpy(),
+            lddt_predicted.cpu().numpy(),
+            batch.lddt.numpy(),
         )
+
+    @torch.no_grad()
+    def _use(self, weights: Mapping[str, Tensor]) -> None:
+        for name, value in self.weights().items():
+            value.copy_(weights[name])
 
     def _validate(self, train: NDArray[np.float64]) -> None:
         validation = self.validate()
@@ -357,7 +317,7 @@ class Trainer:
         line = {
             "step": self.step,
             "seconds": round(self.seconds, 1),
-            "rate": self.config.rate(self.step - 1),
+            "rate": self.config.learning_rate * self.config.factor(self.step - 1),
             "train": dict(zip(("loss", "tm_mae", "lddt_mae"), np.round(train, 5).tolist(), strict=True)),
             "validation": {name: round(value, 5) for name, value in asdict(validation).items()},
             "best_step": self.best_step,
@@ -369,17 +329,15 @@ class Trainer:
     # State
 
     def _save(self) -> None:
-        tensors = {f"head.{name}": value for name, value in self.head.state_dict().items()}
-        tensors |= {"memory": self.memory, "remembered": self.remembered}
-        for prefix, weights in (
-            ("net", self.net.state_dict()),
-            ("average", self.average),
-            ("best", self.best),
-        ):
-            tensors |= {f"{prefix}.{name}": value for name, value in weights.items()}
-        for number, state in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{number}.{name}": value for name, value in state.items()}
         assert self.best_validation is not None
+        parts = {
+            "head": self.head.state_dict(),
+            "memory": {"vectors": self.memory, "filled": self.remembered},
+            "weights": self.weights(),
+            "average": self.average,
+            "best": self.best,
+            "optimiser": optimiser_tensors(self.optimiser),
+        }
         metadata = {
             "step": self.step,
             "seconds": self.seconds,
@@ -387,64 +345,25 @@ class Trainer:
             "best_validation": asdict(self.best_validation),
             **self.identity,
         }
-        path = self.folder / "state.safetensors"
-        contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        with replacing(path) as temporary:
-            save_file(contiguous, temporary, {"state": json.dumps(metadata)})
+        save_state(self.folder, parts, metadata)
 
     def _load(self) -> None:
-        path, log = self.folder / "state.safetensors", self.folder / "log.jsonl"
-        if not path.is_file():
+        log = self.folder / "log.jsonl"
+        state = load_state(self.folder, self.identity)
+        if state is None:
             log.unlink(missing_ok=True)
             return
-        with safe_open(path, "pt") as file:
-            metadata = json.loads(file.metadata()["state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-        for what, digest in self.identity.items():
-            if metadata[what] != digest:
-                raise CheckpointError(
-                    f"{path}: was made with other {what}; continue it with those, "
-                    "or start again with --restart or in another --work folder"
-                )
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            n = len(prefix) + 1
-            return {name[n:]: value for name, value in tensors.items() if name.startswith(prefix + ".")}
-
-        self.net.load_state_dict(part("net"))
-        self.head.load_state_dict(part("head"))
-        self.memory, self.remembered = tensors["memory"].to(self.device), tensors["remembered"]
-        self.average = {name: value.to(self.device) for name, value in part("average").items()}
-        self.best = {name: value.to(self.device) for name, value in part("best").items()}
-        states: dict[int, dict[str, Tensor]] = {}
-        for name, value in part("optimiser").items():
-            number, _, key = name.partition(".")
-            states.setdefault(int(number), {})[key] = value
-        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": states})
-        self.step, self.best_step = metadata["step"], metadata["best_step"]
-        self.seconds = metadata["seconds"]
-        self.best_validation = Validation(**metadata["best_validation"])
+        self._use(state.part("weights"))
+        self.head.load_state_dict(state.part("head"))
+        self.memory.copy_(state.part("memory")["vectors"])
+        self.remembered = state.part("memory")["filled"]
+        self.average = {name: value.to(self.device) for name, value in state.part("average").items()}
+        self.best = {name: value.to(self.device) for name, value in state.part("best").items()}
+        restore_optimiser(self.optimiser, state.part("optimiser"))
+        self.step, self.best_step = state.metadata["step"], state.metadata["best_step"]
+        self.seconds = state.metadata["seconds"]
+        self.best_validation = Validation(**state.metadata["best_validation"])
         # Lines of steps that were trained but not saved belong to the killed run.
         lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
         kept = [line for line in lines if json.loads(line)["step"] <= self.step]
         log.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-
-
-MINI = TrainConfig(
-    net=PRESETS["mini"],
-    loss=LossConfig(alpha=1.0, beta=1.0, tm_min=0.0, tm_kind="squared"),
-    steps=1200,
-    warmup=60,
-    learning_rate=4e-4,
-    weight_decay=0.01,
-    batch_residues=5000,
-    neighbours=8,
-    channel_dropout=0.1,
-    geometry=0.03,
-    memory_from=100,
-    average=0.995,
-    balance_bands=True,
-    balance_clusters=True,
-    validate_every=100,
-)
-"""Settings for few CPU cores: a narrow net, dropout on input channels only (it is the slow part there)."""

@@ -7,44 +7,42 @@ in a work folder; a run that is killed goes on from there.
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
-import tomllib
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mutscan.embed import load_encoder, resolve_device, set_threads
+from mutscan.embed import clean, find_encoder, load_encoder, load_trainable, resolve_device, set_threads
 from mutscan.errors import UsageError
 from mutscan.files import write_json
 from mutscan.model.checkpoint import EncoderReference, ModelConfig, save_checkpoint
-from mutscan.model.siamese import PRESETS, SiameseConfig
 from mutscan.pipeline.progress import Silent
 from mutscan.results import read_arrays, write_arrays
-from mutscan.train.batches import ConnectedBatches, all_pairs, pair_weights
+from mutscan.train.batches import ConnectedBatches, PairBatches, all_pairs, pair_weights
 from mutscan.train.dataset import read_tables
 from mutscan.train.evaluate import SPLIT_FILE, evaluate_pairs
-from mutscan.train.fit import MINI, TrainConfig, Trainer
+from mutscan.train.fit import Trainer
 from mutscan.train.geometry import local_geometry
+from mutscan.train.inputs import CachedInputs, EncodedInputs
 from mutscan.train.labels import lddt_labels
-from mutscan.train.loss import LossConfig
 from mutscan.train.metrics import SIMILAR
 from mutscan.train.splits import SPLITS, assign_splits, pairs_inside, write_splits
+from mutscan.train.state import STATE_FILE
 from mutscan.train.store import build_store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
     from numpy.typing import NDArray
 
     from mutscan.pipeline.progress import Progress
+    from mutscan.train.config import TrainConfig
     from mutscan.train.dataset import Chains, Pairs
-
-TRAIN_PRESETS: dict[str, TrainConfig] = {
-    "paper": TrainConfig(net=PRESETS["paper"]),
-    "repo2025": TrainConfig(net=PRESETS["repo2025"]),
-    "mini": MINI,
-}
-"""Named settings: ``paper`` (spec 4.8, 5, 6), ``repo2025`` (its net of that year), ``mini`` (ours)."""
+    from mutscan.train.inputs import ChainInputs
 
 _EXPONENT = 3.0
 _RADIUS = 15.0
@@ -69,47 +67,6 @@ class TrainedModel:
     best_step: int
 
 
-def read_config(path: Path | None, preset: str = "mini", **overrides: Any) -> TrainConfig:
-    """Read the settings of a training: a preset, changed by a TOML file, changed by `overrides`.
-
-    The file holds a ``preset`` if it names one, any field of `TrainConfig`,
-    and the tables ``net`` and ``loss`` with any of theirs.
-
-    Raises
-    ------
-    UsageError
-        The preset, a field or its type is unknown.
-    """
-    settings: dict[str, Any] = {}
-    if path is not None:
-        try:
-            settings = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{path}: cannot be read as TOML ({error})") from error
-    name = str(settings.pop("preset", preset))
-    if name not in TRAIN_PRESETS:
-        raise UsageError(f"no training preset is called {name}; there are {', '.join(TRAIN_PRESETS)}")
-    base = TRAIN_PRESETS[name]
-    where = str(path) if path is not None else "settings"
-    net: SiameseConfig = _updated(base.net, settings.pop("net", {}), f"{where}, [net]")
-    loss: LossConfig = _updated(base.loss, settings.pop("loss", {}), f"{where}, [loss]")
-    given = settings | {key: value for key, value in overrides.items() if value is not None}
-    changed: TrainConfig = _updated(replace(base, net=net, loss=loss), given, where)
-    return changed
-
-
-def _updated(base: Any, changes: dict[str, Any], where: str) -> Any:
-    known = {field.name: type(getattr(base, field.name)) for field in fields(base)}
-    for key, value in changes.items():
-        if key not in known:
-            raise UsageError(f"{where}: unknown setting {key}; there are {', '.join(known)}")
-        fits = type(value) is known[key] or (known[key] is float and type(value) is int)
-        if not fits:
-            raise UsageError(f"{where}: {key} is {value!r}; expected a {known[key].__name__}")
-    numbers = {key: float(value) if known[key] is float else value for key, value in changes.items()}
-    return replace(base, **numbers)
-
-
 def train_model(
     structures: Path,
     pairs: Path,
@@ -126,7 +83,7 @@ def train_model(
     restart: bool = False,
     progress: Progress | None = None,
 ) -> TrainedModel:
-    """Train a Siamese net on a frozen encoder and write the model folder.
+    """Train a Siamese net, and its encoder if `config` says so, and write the model folder.
 
     The clusters of the table are split 80 : 10 : 10 by a seeded hash; pairs across splits are left
     out. The weights with the best validation error are kept, and evaluated once on the test split.
@@ -136,11 +93,11 @@ def train_model(
     structures, pairs : Path
         Tables as `read_tables` takes them; the chains need ``cluster25``.
     encoder : str
-        Folder or hub name. A folder is copied into the model.
+        Folder or hub name. A folder, or an encoder that learned, becomes part of the model.
     out : Path
         The model folder.
     config : TrainConfig
-        ``net.d_input`` is taken from the encoder.
+        ``net.d_input`` is taken from the encoder, `steps` from `epochs` where they are given.
     work : Path, optional
         For embeddings, labels, state and log; ``OUT.work`` when not given.
     name : str, optional
@@ -164,7 +121,7 @@ def train_model(
     work = work if work is not None else out.with_name(out.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
     if restart:
-        (work / "state.safetensors").unlink(missing_ok=True)
+        (work / STATE_FILE).unlink(missing_ok=True)
     chains, table = read_tables(structures, pairs)
     if chains.clusters is None:
         raise UsageError(
@@ -174,55 +131,46 @@ def train_model(
     splits = assign_splits(chains.clusters, seed=config.seed)
     write_splits(work / SPLIT_FILE, chains, splits)
 
-    frozen = load_encoder(encoder, device=device, precision=precision, offline=offline)
-    config = replace(config, net=replace(config.net, d_input=frozen.dim))
-    progress.start("embed chains", len(chains))
-    store = build_store(work, chains, frozen, advance=progress.advance)
-    progress.finish()
+    where = resolve_device(device)
+    if config.encoder_rate:
+        source = _learning(chains, encoder, config, where, offline=offline)
+    else:
+        source = _frozen(
+            work, chains, encoder, device=device, precision=precision, offline=offline, progress=progress
+        )
+    config = replace(config, net=replace(config.net, d_input=source.inputs.dim))
     labels = _labels(work, chains, table, progress)
 
     if threads is not None:
         set_threads(threads)
-    training, training_labels = _inside(table, labels, splits, "train")
-    weights = pair_weights(
-        chains, training, balance_bands=config.balance_bands, balance_clusters=config.balance_clusters
-    )
-    validation, validation_labels = _inside(table, labels, splits, "validation")
-    batches = ConnectedBatches(
-        chains,
-        training,
-        training_labels,
-        weights,
-        residues=config.batch_residues,
-        neighbours=config.neighbours,
-        lddt_from=config.loss.tm_lddt,
-        seed=config.seed,
-    )
+    training, training_labels = _inside(chains, table, labels, splits, "train", config.max_length)
+    validation, validation_labels = _inside(chains, table, labels, splits, "validation", config.max_length)
+    if config.epochs:
+        config = replace(config, steps=math.ceil(config.epochs * len(training) / config.batch_pairs))
+    batches = _batches(chains, training, training_labels, config)
     held_out = all_pairs(chains, validation, validation_labels, lddt_from=SIMILAR)
     used = np.unique(np.concatenate([training.chain_1, training.chain_2]))
     geometry = {c: local_geometry(chains.ca[c]) for c in used.tolist()} if config.geometry else {}
     data = _data_hash(chains, table)
     trainer = Trainer(
         config,
-        store,
+        source.inputs,
         batches,
         held_out,
         geometry,
         work,
-        resolve_device(device),
-        f"{data[:16]}/{frozen.key}",
+        where,
+        f"{data[:16]}/{source.key}",
     )
     progress.start("train", config.steps)
     fit = trainer.run(advance=progress.advance)
     progress.finish()
 
-    local = frozen.revision.startswith("sha256:")
+    reference, folder = source.finish(work)
     model = ModelConfig(
         name=name or out.name,
         siamese=config.net,
-        encoder=EncoderReference(
-            "encoder" if local else frozen.name, frozen.revision, precision=frozen.precision
-        ),
+        encoder=reference,
         lddt_exponent=_EXPONENT,
         lddt_radius=_RADIUS,
         training={
@@ -238,7 +186,7 @@ def train_model(
         },
         data_sha256=data,
     )
-    save_checkpoint(out, fit.net, model, encoder=Path(encoder) if local else None)
+    save_checkpoint(out, fit.net, model, encoder=folder)
     shutil.copyfile(work / SPLIT_FILE, out / SPLIT_FILE)
     evaluation = evaluate_pairs(
         str(out), structures, pairs, split="test", device=device, precision=precision, progress=progress
@@ -246,6 +194,80 @@ def train_model(
     evaluation.write(work / "test")
     write_json(out / "metrics.json", evaluation.metrics)
     return TrainedModel(out, evaluation.metrics, fit.best_step)
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """Where the net's inputs come from, and which encoder the finished model names."""
+
+    inputs: ChainInputs
+    key: str
+    finish: Callable[[Path], tuple[EncoderReference, Path | None]]
+
+
+def _frozen(
+    work: Path,
+    chains: Chains,
+    name: str,
+    *,
+    device: str,
+    precision: str,
+    offline: bool,
+    progress: Progress,
+) -> _Source:
+    """Embed all chains once; the model gets the encoder as it is."""
+    encoder = load_encoder(name, device=device, precision=precision, offline=offline)
+    progress.start("embed chains", len(chains))
+    store = build_store(work, chains, encoder, advance=progress.advance)
+    progress.finish()
+
+    def finish(work: Path) -> tuple[EncoderReference, Path | None]:
+        if encoder.revision.startswith("sha256:"):
+            return EncoderReference("encoder", encoder.revision, precision=encoder.precision), Path(name)
+        return EncoderReference(encoder.name, encoder.revision, precision=encoder.precision), None
+
+    return _Source(CachedInputs(store), encoder.key, finish)
+
+
+def _learning(
+    chains: Chains, name: str, config: TrainConfig, device: torch.device, *, offline: bool
+) -> _Source:
+    """Train the encoder in the same steps; the model gets what became of it."""
+    encoder = load_trainable(name, device=device, offline=offline)
+    files = encoder.files
+
+    def finish(work: Path) -> tuple[EncoderReference, Path | None]:
+        folder = work / "encoder"
+        encoder.save(folder)
+        revision = find_encoder(str(folder)).revision
+        return EncoderReference("encoder", revision, precision=config.precision), folder
+
+    known = files.revision if files.revision.startswith("sha256:") else f"{files.name}@{files.revision}"
+    inputs = EncodedInputs(encoder, tuple(clean(sequence) for sequence in chains.sequences))
+    return _Source(inputs, f"{files.family}/{known}/learning/{device.type}/{encoder.window}", finish)
+
+
+def _batches(
+    chains: Chains, pairs: Pairs, labels: NDArray[np.float32], config: TrainConfig
+) -> ConnectedBatches | PairBatches:
+    weights = pair_weights(
+        chains, pairs, balance_bands=config.balance_bands, balance_clusters=config.balance_clusters
+    )
+    if config.sampler == "pairs":
+        return PairBatches(
+            chains, pairs, labels, weights,
+            size=config.batch_pairs, lddt_from=config.loss.tm_lddt, seed=config.seed,
+        )  # fmt: skip
+    return ConnectedBatches(
+        chains,
+        pairs,
+        labels,
+        weights,
+        residues=config.batch_residues,
+        neighbours=config.neighbours,
+        lddt_from=config.loss.tm_lddt,
+        seed=config.seed,
+    )
 
 
 def _similar(pairs: Pairs) -> NDArray[np.int64]:
@@ -272,12 +294,22 @@ def _labels(work: Path, chains: Chains, pairs: Pairs, progress: Progress) -> NDA
 
 
 def _inside(
-    pairs: Pairs, labels: NDArray[np.float32], splits: NDArray[np.str_], split: str
+    chains: Chains,
+    pairs: Pairs,
+    labels: NDArray[np.float32],
+    splits: NDArray[np.str_],
+    split: str,
+    longest: int,
 ) -> tuple[Pairs, NDArray[np.float32]]:
+    """Pairs of a split whose chains are no longer than `longest` (0: of any length), and their labels."""
     chosen = pairs_inside(pairs, splits, split)
+    if longest:
+        fits = chains.lengths <= longest
+        chosen = chosen[fits[pairs.chain_1[chosen]] & fits[pairs.chain_2[chosen]]]
     if not len(chosen):
         raise UsageError(
-            f"no pair lies inside the {split} split; give more pairs, of chains of more than a few clusters"
+            f"no pair{f' of chains up to {longest} residues' if longest else ''} lies inside the {split} "
+            "split; give more pairs, of chains of more than a few clusters"
         )
     return pairs.take(chosen), labels[pairs.rows(chosen)]
 

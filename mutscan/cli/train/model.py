@@ -28,7 +28,7 @@ def model(
         str,
         typer.Option(
             metavar="NAME|DIR",
-            help="The frozen encoder: a folder, or a name on the Hugging Face hub.",
+            help="The encoder: a folder, or a name on the Hugging Face hub.",
             show_default=False,
         ),
     ],
@@ -66,13 +66,14 @@ def model(
     verbose: VerboseOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Train a Siamese net on a frozen encoder, and evaluate it once on the test split.
+    """Train a Siamese net, with its encoder if wanted, and evaluate it once on the test split.
 
     Stopped at any time, the same command goes on where it was.
     """
     terminal = Terminal(quiet=quiet, verbose=verbose)
     terminal.start_log()
-    from mutscan.train.recipe import read_config, train_model
+    from mutscan.train.config import read_config
+    from mutscan.train.recipe import train_model
 
     trained = train_model(
         structures,

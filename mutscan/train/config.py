@@ -1,0 +1,227 @@
+"""`TrainConfig`: everything that decides a model's weights, its presets, and reading it from TOML."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import tomllib
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from mutscan.errors import UsageError
+from mutscan.model.siamese import PRESETS, SiameseConfig
+from mutscan.train.loss import LossConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_WORDS: Final = {
+    "sampler": ("connected", "pairs"),
+    "optimiser": ("adamw", "adam"),
+    "schedule": ("cosine", "constant"),
+    "precision": ("bf16", "fp32"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Everything that decides the weights, apart from data and encoder.
+
+    Parameters
+    ----------
+    net : SiameseConfig
+    loss : LossConfig
+    seed : int
+    steps, warmup : int
+        Optimiser steps in all; the rate rises over the first `warmup`.
+    epochs : float
+        Passes over the training pairs, instead of `steps`; only for the sampler ``pairs``. 0: `steps` counts.
+    schedule : {"cosine", "constant"}
+        What the rate does after the warm-up: it falls by a cosine to a fiftieth, or stays.
+    optimiser : {"adamw", "adam"}
+        Decay apart from the gradient, or as part of it.
+    learning_rate, weight_decay, clip : float
+        Rate and decay; largest norm of the gradient.
+    encoder_rate : float
+        Learning rate of the encoder; 0 freezes it, and its embeddings are computed once.
+    encoder_layers : int
+        Only so many of its last layers learn; 0: the whole encoder.
+    recompute : bool
+        Compute the activations of each chunk again for its gradient instead of keeping them: memory
+        for one chunk instead of the batch, for a third more time.
+    sampler : {"connected", "pairs"}
+        Batches along the pair graph (`ConnectedBatches`), or of independent pairs (`PairBatches`).
+    batch_residues, neighbours : int
+        Size of a connected batch and partners drawn for each hub.
+    batch_pairs : int
+        Size of a batch of independent pairs.
+    max_length : int
+        Training and validation pairs with a longer chain are left out; 0: none is.
+    chunk_residues : int
+        Padded residues encoded at a time.
+    channel_dropout : float
+        Probability that an input channel is zeroed, for a whole batch.
+    geometry : float
+        Weight of the auxiliary loss on local geometry.
+    memory_from : int
+        Step from which on encoded chains are also compared with the remembered global vectors of
+        all their other partners (cross-batch memory, doi 10.1109/CVPR42600.2020.00642); -1: never.
+    average : float
+        Decay of the moving average of the weights, which is what is validated and kept; 0 keeps the last.
+    balance_bands, balance_clusters : bool
+        See `pair_weights`.
+    mutant_weight : float
+        Factor on the weight of pairs of a wild type and its mutant.
+    validate_every : int
+        Steps between validations; the state is saved then.
+    patience : int
+        Stop after so many validations without a better one; 0: never.
+    precision : {"bf16", "fp32"}
+        Of the forward pass; weights and optimiser are always fp32.
+    """
+
+    net: SiameseConfig = field(default_factory=SiameseConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    seed: int = 0
+    steps: int = 2000
+    warmup: int = 100
+    epochs: float = 0.0
+    schedule: str = "cosine"
+    optimiser: str = "adamw"
+    learning_rate: float = 1e-4
+    weight_decay: float = 1e-5
+    clip: float = 1.0
+    encoder_rate: float = 0.0
+    encoder_layers: int = 0
+    recompute: bool = False
+    sampler: str = "connected"
+    batch_residues: int = 4096
+    neighbours: int = 6
+    batch_pairs: int = 16
+    max_length: int = 1000
+    chunk_residues: int = 4096
+    channel_dropout: float = 0.0
+    geometry: float = 0.0
+    memory_from: int = -1
+    average: float = 0.0
+    balance_bands: bool = False
+    balance_clusters: bool = False
+    mutant_weight: float = 1.0
+    validate_every: int = 250
+    patience: int = 0
+    precision: str = "bf16"
+
+    def __post_init__(self) -> None:
+        """Refuse unknown words and settings that contradict each other."""
+        for name, words in _WORDS.items():
+            if (value := getattr(self, name)) not in words:
+                raise UsageError(f"{name} is {value!r}; expected {' or '.join(map(repr, words))}")
+        for name in ("steps", "validate_every", "batch_pairs", "batch_residues", "neighbours"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; expected at least 1")
+        if self.encoder_layers and not self.encoder_rate:
+            raise UsageError(
+                f"encoder_layers is {self.encoder_layers}, but encoder_rate is 0: the encoder is frozen; "
+                "give it a rate, or leave encoder_layers out"
+            )
+        if self.epochs and self.sampler != "pairs":
+            raise UsageError(
+                "epochs are counted for the sampler 'pairs' only: connected batches do not visit every pair "
+                "equally often; give steps, or sampler = 'pairs'"
+            )
+
+    @property
+    def digest(self) -> str:
+        """Short sha256 of all settings: a state is continued under the settings it was made with only."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    def factor(self, step: int) -> float:
+        """Learning rates of a step, in units of their settings."""
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        if self.schedule == "constant":
+            return 1.0
+        through = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * through))
+
+
+MINI: Final = TrainConfig(
+    net=PRESETS["mini"],
+    loss=LossConfig(alpha=1.0, beta=1.0, tm_min=0.0, tm_kind="squared"),
+    steps=1200,
+    warmup=60,
+    learning_rate=4e-4,
+    weight_decay=0.01,
+    batch_residues=5000,
+    neighbours=8,
+    channel_dropout=0.1,
+    geometry=0.03,
+    memory_from=100,
+    average=0.995,
+    balance_bands=True,
+    balance_clusters=True,
+    validate_every=100,
+)
+"""Settings for few CPU cores: a narrow net, dropout on input channels only (it is the slow part there)."""
+
+PAPER: Final = TrainConfig(
+    epochs=5.0,
+    warmup=0,
+    schedule="constant",
+    sampler="pairs",
+    batch_pairs=16,
+    max_length=300,
+    validate_every=1000,
+)
+"""The preprint's training: independent pairs in batches of 16, five epochs at one rate (spec 4.8, 6)."""
+
+TRAIN_PRESETS: Final[dict[str, TrainConfig]] = {
+    "paper": PAPER,
+    "repo2025": replace(PAPER, net=PRESETS["repo2025"]),
+    "mini": MINI,
+}
+"""Named settings: ``paper`` (spec 4.8, 5, 6), ``repo2025`` (its net of that year), ``mini`` (ours)."""
+
+
+def read_config(path: Path | None, preset: str = "mini", **overrides: Any) -> TrainConfig:
+    """Read the settings of a training: a preset, changed by a TOML file, changed by `overrides`.
+
+    The file holds a ``preset`` if it names one, any field of `TrainConfig`,
+    and the tables ``net`` and ``loss`` with any of theirs.
+
+    Raises
+    ------
+    UsageError
+        The preset, a field or its type is unknown.
+    """
+    settings: dict[str, Any] = {}
+    if path is not None:
+        try:
+            settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{path}: cannot be read as TOML ({error})") from error
+    name = str(settings.pop("preset", preset))
+    if name not in TRAIN_PRESETS:
+        raise UsageError(f"no training preset is called {name}; there are {', '.join(TRAIN_PRESETS)}")
+    base = TRAIN_PRESETS[name]
+    where = str(path) if path is not None else "settings"
+    net: SiameseConfig = _updated(base.net, settings.pop("net", {}), f"{where}, [net]")
+    loss: LossConfig = _updated(base.loss, settings.pop("loss", {}), f"{where}, [loss]")
+    given = settings | {key: value for key, value in overrides.items() if value is not None}
+    if "steps" in given and "epochs" not in given:
+        given["epochs"] = 0.0  # steps that are asked for are not overruled by a preset's epochs
+    changed: TrainConfig = _updated(base, given | {"net": net, "loss": loss}, where)
+    return changed
+
+
+def _updated(base: Any, changes: dict[str, Any], where: str) -> Any:
+    known = {field.name: type(getattr(base, field.name)) for field in fields(base)}
+    for key, value in changes.items():
+        if key not in known:
+            raise UsageError(f"{where}: unknown setting {key}; there are {', '.join(known)}")
+        fits = type(value) is known[key] or (known[key] is float and type(value) is int)
+        if not fits:
+            raise UsageError(f"{where}: {key} is {value!r}; expected a {known[key].__name__}")
+    numbers = {key: float(value) if known[key] is float else value for key, value in changes.items()}
+    return replace(base, **numbers)
