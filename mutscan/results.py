@@ -11,7 +11,7 @@ import shutil
 import socket
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import filelock
 import numpy as np
@@ -167,8 +167,8 @@ def write_residues(path: Path, blocks: Iterable[Mapping[str, Sequence[object] | 
             writer.write_table(pa.Table.from_arrays(arrays, schema=RESIDUE_SCHEMA))
 
 
-class RunFolder:
-    """A run's folder: its files, its lock, and the finished part of its work.
+class JobFolder:
+    """A folder that one command fills: its lock, and the finished part of its work.
 
     Finished work lives in ``.state`` under a fingerprint of everything that
     determines the numbers. A folder with another fingerprint is refused, not mixed.
@@ -186,11 +186,101 @@ class RunFolder:
         Not a folder, not writable, full, or in use by another run.
     """
 
+    PROOF: ClassVar[str]
+    """The file that a finished folder holds."""
+
+    RESULTS: ClassVar[tuple[str, ...]]
+    """What a restart throws away, beside the state: names of files and folders."""
+
+    FOLDERS: ClassVar[tuple[str, ...]] = ()
+    """Folders that are made at the start."""
+
     def __init__(self, path: Path, *, restart: bool = False) -> None:
         self.path = path
         self.state = path / ".state"
         self._restart = restart
         self._lock: filelock.BaseFileLock | None = None
+
+    def __enter__(self) -> Self:
+        with write_errors(self.path):
+            if self.path.exists() and not self.path.is_dir():
+                raise RunFolderError(f"{self.path} is a file; --out wants a folder (it may be new)")
+            foreign = self.path.is_dir() and any(self.path.iterdir()) and not self.state.is_dir()
+            if foreign and not (self.path / self.PROOF).exists():
+                raise RunFolderError(
+                    f"{self.path} exists and was not made by mutscan; give --out a new or empty folder"
+                )
+            self.state.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.state / "lock", blocking=False)
+            try:
+                lock.acquire()
+            except filelock.Timeout:
+                raise RunFolderError(self._in_use()) from None
+            self._lock = lock
+            write_json(self.state / "owner.json", {"pid": os.getpid(), "host": socket.gethostname()})
+            if self._restart:
+                self._clear()
+            for leftover in (
+                *self.path.glob(".*.tmp"),
+                *self.state.rglob(".*.tmp"),
+                *self.path.glob("*/.*.tmp"),
+            ):
+                leftover.unlink(missing_ok=True)
+            for name in self.FOLDERS:
+                (self.path / name).mkdir(exist_ok=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def claim(self, fingerprint: Mapping[str, object]) -> None:
+        """Bind the folder to what determines its numbers, or refuse when it holds those of another job."""
+        path = self.state / "job.json"
+        wanted = json.loads(json.dumps(fingerprint))
+        if path.exists():
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            if stored != wanted:
+                keys = [key for key in sorted({*stored, *wanted}) if stored.get(key) != wanted.get(key)]
+                changes = "; ".join(
+                    f"{key}: {_short(stored.get(key))} there, {_short(wanted.get(key))} now"
+                    for key in keys[:3]
+                )
+                raise RunFolderError(
+                    f"{self.path} holds results of another job ({changes}); "
+                    "give another --out, or --restart to throw them away"
+                )
+            return
+        write_json(path, wanted)
+
+    def _clear(self) -> None:
+        state = [path for path in self.state.iterdir() if path.name not in {"lock", "owner.json"}]
+        for path in (*(self.path / name for name in self.RESULTS), *state):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def _in_use(self) -> str:
+        try:
+            owner = json.loads((self.state / "owner.json").read_text(encoding="utf-8"))
+            who = f"process {owner['pid']} on {owner['host']}"
+        except (OSError, ValueError, KeyError):
+            who = "another process"
+        return f"{self.path} is in use by {who}; wait for it to end, or give another --out"
+
+
+class RunFolder(JobFolder):
+    """The folder of a run of ``mutscan score``."""
+
+    PROOF: ClassVar[str] = "run.json"
+    RESULTS: ClassVar[tuple[str, ...]] = (
+        "variants.csv", "residues.parquet", "run.json", "report.html", "log.txt", "structures",
+    )  # fmt: skip
+    FOLDERS: ClassVar[tuple[str, ...]] = ("structures",)
 
     @property
     def structures(self) -> Path:
@@ -222,83 +312,11 @@ class RunFolder:
         """The full log."""
         return self.path / "log.txt"
 
-    def __enter__(self) -> RunFolder:
-        with write_errors(self.path):
-            if self.path.exists() and not self.path.is_dir():
-                raise RunFolderError(f"{self.path} is a file; --out wants a folder (it may be new)")
-            foreign = self.path.is_dir() and any(self.path.iterdir()) and not self.state.is_dir()
-            if foreign and not self.run_json.exists():
-                raise RunFolderError(
-                    f"{self.path} exists and was not made by mutscan; give --out a new or empty folder"
-                )
-            self.state.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.state / "lock", blocking=False)
-            try:
-                lock.acquire()
-            except filelock.Timeout:
-                raise RunFolderError(self._in_use()) from None
-            self._lock = lock
-            write_json(self.state / "owner.json", {"pid": os.getpid(), "host": socket.gethostname()})
-            if self._restart:
-                self._clear()
-            for leftover in (
-                *self.path.glob(".*.tmp"),
-                *self.state.rglob(".*.tmp"),
-                *self.path.glob("*/.*.tmp"),
-            ):
-                leftover.unlink(missing_ok=True)
-            self.structures.mkdir(exist_ok=True)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-
-    def claim(self, fingerprint: Mapping[str, object]) -> None:
-        """Bind the folder to what determines its numbers, or refuse when it holds those of another job."""
-        path = self.state / "job.json"
-        wanted = json.loads(json.dumps(fingerprint))
-        if path.exists():
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            if stored != wanted:
-                keys = [key for key in sorted({*stored, *wanted}) if stored.get(key) != wanted.get(key)]
-                changes = "; ".join(
-                    f"{key}: {_short(stored.get(key))} there, {_short(wanted.get(key))} now"
-                    for key in keys[:3]
-                )
-                raise RunFolderError(
-                    f"{self.path} holds results of another job ({changes}); "
-                    "give another --out, or --restart to throw them away"
-                )
-            return
-        write_json(path, wanted)
-
     def part(self, kind: str, key: str) -> Path:
         """Path of the finished part `kind` of one variant."""
         folder = self.state / kind
         folder.mkdir(exist_ok=True)
         return folder / f"{key}.npz"
-
-    def _clear(self) -> None:
-        for path in (self.variants_csv, self.residues_parquet, self.run_json, self.report_html, self.log_txt):
-            path.unlink(missing_ok=True)
-        shutil.rmtree(self.structures, ignore_errors=True)
-        for path in self.state.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name not in {"lock", "owner.json"}:
-                path.unlink()
-
-    def _in_use(self) -> str:
-        try:
-            owner = json.loads((self.state / "owner.json").read_text(encoding="utf-8"))
-            who = f"process {owner['pid']} on {owner['host']}"
-        except (OSError, ValueError, KeyError):
-            who = "another process"
-        return f"{self.path} is in use by {who}; wait for it to end, or give another --out"
 
 
 def _short(value: object) -> str:

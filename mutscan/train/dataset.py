@@ -330,7 +330,7 @@ def _pandas(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def coordinates(buffer: bytes, sequence: str, name: str, path: Path) -> NDArray[np.float32]:
+def coordinates(buffer: bytes, sequence: str, name: str, path: Path | str) -> NDArray[np.float32]:
     """C-alpha coordinates of a stored chain, shape (L, 3), Å; UsageError when its sequence has another L."""
     if len(buffer) != 6 * len(sequence):
         raise UsageError(

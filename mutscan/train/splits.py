@@ -17,12 +17,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from mutscan.train.dataset import Chains, Pairs
 
 SPLITS: Final = ("train", "validation", "test")
 """Names of the three splits."""
+
+ACROSS: Final = "across"
+"""In the place of a split: the two chains of a pair are in different ones."""
+
+SPLIT_FILE: Final = "splits.csv"
+"""Name of a split list, in the folder of a model or of a data set."""
 
 _COLUMNS: Final = ("id", "sequence_sha256_16", "cluster25", "split")
 
@@ -53,6 +59,12 @@ def assign_splits(
 def pairs_inside(pairs: Pairs, splits: NDArray[np.str_], split: str) -> NDArray[np.int64]:
     """Find the pairs of which both chains are in `split`."""
     return np.flatnonzero((splits[pairs.chain_1] == split) & (splits[pairs.chain_2] == split))
+
+
+def splits_of_pairs(first: ArrayLike, second: ArrayLike) -> NDArray[np.str_]:
+    """Split of each pair, of those of its two chains; ``"across"`` where they differ."""
+    one, other = np.asarray(first, dtype=np.str_), np.asarray(second, dtype=np.str_)
+    return np.where(one == other, one, ACROSS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,237 @@
+"""Sequence clusters: what must not be divided between training and test.
+
+They come from MMseqs2 where it is installed, from a column of the chains, or from a file.
+Numbers are stable: they are made of the sequences or names, not of their order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+import pandas as pd
+
+from mutscan.errors import MissingDependencyError, UsageError
+from mutscan.train.pairlists import present, separator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+DEFAULT_COLUMN: Final = "cluster25"
+"""Column of the chains that holds clusters, unless another is named."""
+
+MIN_IDENTITY: Final = 0.25
+"""Sequence identity above which MMseqs2 puts two chains in one cluster, if both are covered."""
+
+COVERAGE: Final = 0.8
+"""Share of both sequences that MMseqs2's alignment must cover."""
+
+
+class Clustering(Protocol):
+    """A way to cluster chains."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """Say in words what decides who is in a cluster with whom."""
+
+    def clusters(self, chains: pd.DataFrame, work: Path, *, jobs: int) -> NDArray[np.int64]:
+        """Cluster of each chain, shape (n,); -1 where it is not known."""
+
+
+def choose_clustering(
+    columns: Sequence[str],
+    *,
+    column: str | None = None,
+    file: Path | None = None,
+    min_identity: float = MIN_IDENTITY,
+) -> Clustering:
+    """Choose how to cluster: as asked for, else with MMseqs2, else by `DEFAULT_COLUMN`.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        What the chains have.
+    column, file
+        Asked for: a column of the chains, or a file of clusters.
+    min_identity : float
+        For MMseqs2.
+
+    Raises
+    ------
+    UsageError
+        What is asked for is not there.
+    MissingDependencyError
+        Nothing is asked for, MMseqs2 is not installed and the chains have no such column.
+    """
+    if column is not None and file is not None:
+        raise UsageError("both a column and a file of clusters are given; give one of them")
+    if file is not None:
+        return ClusterFile(file)
+    if column is not None:
+        if column not in columns:
+            raise UsageError(f"the chains have no column {column}; there are {', '.join(columns) or 'none'}")
+        return ClusterColumn(column)
+    executable = shutil.which("mmseqs")
+    if executable is not None:
+        return MMseqs(executable, min_identity)
+    if DEFAULT_COLUMN in columns:
+        return ClusterColumn(DEFAULT_COLUMN)
+    raise MissingDependencyError(
+        "training and test are kept apart by sequence clusters, and there is nothing to get them from: "
+        "install MMseqs2 (conda install -c bioconda mmseqs2) so that `mmseqs` is found, or give the clusters "
+        f"as a column of --structures ({DEFAULT_COLUMN}, or --cluster-column NAME) or as a file "
+        "(--clusters FILE: representative, member)"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterColumn:
+    """Clusters in a column of the chains; whole numbers are taken as they are, names are numbered."""
+
+    column: str
+
+    def describe(self) -> Mapping[str, Any]:
+        """Name the column."""
+        return {"clusters": f"column {self.column}"}
+
+    def clusters(self, chains: pd.DataFrame, work: Path, *, jobs: int) -> NDArray[np.int64]:
+        """Read the column."""
+        return _numbers(chains[self.column])
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFile:
+    """Clusters in a text file as MMseqs2 writes it (``*_cluster.tsv``): representative, member."""
+
+    path: Path
+
+    def describe(self) -> Mapping[str, Any]:
+        """Give the sha256 of the file."""
+        digest = hashlib.sha256(present(self.path).read_bytes()).hexdigest()
+        return {"clusters": {"file": self.path.name, "sha256": digest}}
+
+    def clusters(self, chains: pd.DataFrame, work: Path, *, jobs: int) -> NDArray[np.int64]:
+        """Read the file."""
+        table = read_cluster_file(self.path)
+        return _numbers(chains["id"].map(table))
+
+
+@dataclass(frozen=True, slots=True)
+class MMseqs:
+    """Clusters by MMseqs2: connected components, so that no two relatives it finds are divided.
+
+    Parameters
+    ----------
+    executable : str
+    min_identity : float
+        Over an alignment that covers 80 % of both sequences.
+    """
+
+    executable: str
+    min_identity: float
+
+    def describe(self) -> Mapping[str, Any]:
+        """Name version and settings."""
+        answer = self._run([self.executable, "version"])
+        return {"clusters": f"MMseqs2 {answer.stdout.strip()}", "arguments": self._settings()}
+
+    def _settings(self) -> list[str]:
+        return [
+            "--min-seq-id", f"{self.min_identity:g}", "-c", f"{COVERAGE:g}", "--cov-mode", "0",
+            "--cluster-mode", "1", "-s", "7.5",
+        ]  # fmt: skip
+
+    def clusters(self, chains: pd.DataFrame, work: Path, *, jobs: int) -> NDArray[np.int64]:
+        """Run ``mmseqs easy-cluster`` on the distinct sequences."""
+        digests = np.array([sequence_digest(sequence) for sequence in chains["sequence"]])
+        folder = work / "mmseqs"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        distinct = dict(sorted(zip(digests.tolist(), chains["sequence"], strict=True)))
+        fasta = folder / "chains.fasta"
+        fasta.write_text("".join(f">{name}\n{sequence}\n" for name, sequence in distinct.items()), "ascii")
+        # MMseqs2 runs in its folder: its temporary files do not take paths with blanks.
+        self._run(
+            [
+                self.executable, "easy-cluster", fasta.name, "clusters", "scratch",
+                *self._settings(), "--threads", str(jobs), "-v", "1",
+            ],
+            folder,
+        )  # fmt: skip
+        table = read_cluster_file(folder / "clusters_cluster.tsv")
+        found = pd.Series(digests).map(table)
+        if found.isna().any():
+            raise MissingDependencyError(
+                f"{self.executable} gave no cluster for {int(found.isna().sum())} of {len(found)} chains; "
+                f"see {folder}, or give the clusters with --cluster-column or --clusters"
+            )
+        # One of several representatives may stand for a component: its first member names it.
+        numbers = _numbers(found.groupby(found).transform(lambda group: min(digests[group.index])))
+        shutil.rmtree(folder)
+        return numbers
+
+    def _run(self, command: list[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+        try:
+            return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            said = (getattr(error, "stderr", None) or getattr(error, "stdout", None) or str(error)).strip()
+            raise MissingDependencyError(
+                f"{' '.join(command[:2])} failed ({said.splitlines()[-1] if said else 'no message'}); "
+                "repair MMseqs2, or give the clusters with --cluster-column or --clusters"
+            ) from error
+
+
+def read_cluster_file(path: Path) -> dict[str, str]:
+    """Read a file of clusters: member -> name of its cluster.
+
+    Parameters
+    ----------
+    path : Path
+        Two columns, tab- or comma-separated, no header: cluster (its representative), member.
+
+    Raises
+    ------
+    UsageError
+        The file is missing, has other columns, or puts a member into two clusters.
+    """
+    try:
+        table = pd.read_csv(
+            present(path), sep=separator(path), header=None, dtype=str, na_filter=False, encoding="utf-8-sig"
+        )
+    except ValueError as error:
+        raise UsageError(f"{path}: cannot be read as a table ({error})") from error
+    if table.shape[1] != 2:
+        raise UsageError(f"{path}: has {table.shape[1]} columns; expected two, cluster and member")
+    table = table.drop_duplicates()
+    twice = table[1].duplicated()
+    if twice.any():
+        raise UsageError(f"{path}: {table[1][twice].iloc[0]} is in more than one cluster")
+    return dict(zip(table[1], table[0], strict=True))
+
+
+def sequence_digest(sequence: str) -> str:
+    """Short sha256 of a sequence: a protein's identity, whatever its name."""
+    return hashlib.sha256(sequence.encode()).hexdigest()[:16]
+
+
+def stable_number(name: str) -> int:
+    """Give a number of 48 bits made of a name alone."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big")
+
+
+def _numbers(names: pd.Series) -> NDArray[np.int64]:
+    """Cluster numbers of cluster names; -1 where there is none."""
+    numbers = np.full(len(names), -1, dtype=np.int64)
+    known = names.notna().to_numpy()
+    if pd.api.types.is_numeric_dtype(names) and (names[known] % 1 == 0).all() and (names[known] >= 0).all():
+        numbers[known] = names[known].to_numpy(np.int64)
+        return numbers
+    codes, distinct = pd.factorize(names[known].astype(str))
+    numbers[known] = np.array([stable_number(name) for name in distinct], dtype=np.int64)[codes]
+    return numbers
