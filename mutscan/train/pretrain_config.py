@@ -1,0 +1,160 @@
+"""`PretrainConfig`: everything that decides an encoder's weights, its presets, and reading it from TOML."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from mutscan.errors import UsageError
+from mutscan.train.masked_lm import SHAPES, EncoderShape
+from mutscan.train.settings import read_toml, updated
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainConfig:
+    """Everything that decides an encoder's weights, apart from the data.
+
+    Parameters
+    ----------
+    shape : EncoderShape
+    seed : int
+    steps, warmup : int
+        Optimiser steps in all; the rate rises over the first `warmup`, then falls by a cosine to a fiftieth.
+    learning_rate, weight_decay, clip : float
+        AdamW's rate; decay of matrices (not of biases and norms); largest norm of the gradient.
+    max_length : int
+        Longer sequences are cropped, residues.
+    batch_tokens, chunk_tokens : int
+        Tokens of a step and of a micro-batch, padding included.
+    validation_share : float
+        Share of the clusters that is held out.
+    validation_clusters : int
+        Largest number of clusters held out.
+    validate_every : int
+        Steps between validations; the state is saved then.
+    precision : {"bf16", "fp32"}
+        Of the forward pass; weights and optimiser are always fp32.
+    structure_weight : float
+        Weight of the distance-map loss; 0: none.
+    structure_chains, structure_crop : int
+        Chains of a step it is computed on; longest stretch of one, residues.
+    """
+
+    shape: EncoderShape = field(default_factory=EncoderShape)
+    seed: int = 0
+    steps: int = 8000
+    warmup: int = 300
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 0.05
+    clip: float = 1.0
+    max_length: int = 510
+    batch_tokens: int = 196_608
+    chunk_tokens: int = 32_768
+    validation_share: float = 0.01
+    validation_clusters: int = 2000
+    validate_every: int = 500
+    precision: str = "bf16"
+    structure_weight: float = 0.0
+    structure_chains: int = 16
+    structure_crop: int = 128
+
+    def __post_init__(self) -> None:
+        """Refuse numbers no training can be made with."""
+        for name in (
+            "steps", "max_length", "batch_tokens", "chunk_tokens", "validation_clusters",
+            "validate_every", "structure_chains", "structure_crop",
+        ):  # fmt: skip
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; expected at least 1")
+        for name in ("learning_rate", "clip"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name} is {getattr(self, name)}; expected a number above 0")
+        for name in ("warmup", "weight_decay", "structure_weight"):
+            if not getattr(self, name) >= 0:
+                raise UsageError(f"{name} is {getattr(self, name)}; expected 0 or more")
+        if not 0 < self.validation_share < 1:
+            raise UsageError(f"validation_share is {self.validation_share}; expected between 0 and 1")
+        if self.precision not in ("bf16", "fp32"):
+            raise UsageError(f"precision is {self.precision!r}; expected 'bf16' or 'fp32' for training")
+
+    @property
+    def chunks(self) -> int:
+        """Micro-batches of a step."""
+        return -(-self.batch_tokens // self.chunk_tokens)
+
+    @property
+    def largest_chunk(self) -> int:
+        """Tokens of a micro-batch at most: an equal share of a step."""
+        return self.batch_tokens // self.chunks
+
+    @property
+    def digest(self) -> str:
+        """Short sha256 of all settings: a state is continued under the settings it was made with only."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        through = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * through)))
+
+
+PRETRAIN_PRESETS: Final[dict[str, PretrainConfig]] = {
+    "8m": PretrainConfig(),
+    "35m": PretrainConfig(shape=SHAPES["35m"], steps=20_000, warmup=1000, learning_rate=1e-3),
+    "tiny": PretrainConfig(
+        shape=SHAPES["tiny"],
+        steps=40,
+        warmup=5,
+        learning_rate=5e-3,
+        max_length=126,
+        batch_tokens=2048,
+        chunk_tokens=1024,
+        validation_share=0.1,
+        validation_clusters=100,
+        validate_every=20,
+        structure_chains=4,
+        structure_crop=64,
+    ),
+}
+"""Named settings: for the shipped encoder's size, for ESM-2 35M's, for a smoke test."""
+
+
+def read_pretrain_config(
+    path: Path | None, preset: str = "8m", *, shape: dict[str, Any] | None = None, **overrides: Any
+) -> PretrainConfig:
+    """Read the settings of a pretraining: a preset, changed by a TOML file, changed by what is given here.
+
+    The file holds a ``preset`` if it names one, any field of `PretrainConfig`, and a table
+    ``shape`` with any of `EncoderShape`'s.
+
+    Parameters
+    ----------
+    path : Path, optional
+    preset : str
+    shape : dict, optional
+        Fields of `EncoderShape`; None leaves a field as it is.
+    **overrides
+        Fields of `PretrainConfig`; None leaves a field as it is.
+
+    Raises
+    ------
+    UsageError
+        The preset, a field or its type is unknown, or a value makes no sense.
+    """
+    settings = read_toml(path)
+    name = str(settings.pop("preset", preset))
+    if name not in PRETRAIN_PRESETS:
+        raise UsageError(f"no encoder preset is called {name}; there are {', '.join(PRETRAIN_PRESETS)}")
+    base = PRETRAIN_PRESETS[name]
+    where = str(path) if path is not None else "settings"
+    size = settings.pop("shape", {}) | {k: v for k, v in (shape or {}).items() if v is not None}
+    given = settings | {key: value for key, value in overrides.items() if value is not None}
+    return updated(base, given | {"shape": updated(base.shape, size, f"{where}, [shape]")}, where)
