@@ -137,7 +137,7 @@ def test_padding_changes_no_prediction(config: SiameseConfig) -> None:
 @pytest.mark.parametrize("config", [TINY, ASYMMETRIC], ids=["paper-like", "mini-like"])
 def test_a_protein_against_itself_is_perfect(config: SiameseConfig) -> None:
     predictor = Predictor(net_of(config))
-    encoded = predictor.encode(embedding(30))
+    encoded = predictor.encode(embedding(30), "A" * 30)
     prediction = predictor.compare(encoded, encoded)
     assert prediction.tm_score == pytest.approx(1.0, abs=1e-6)
     assert prediction.tm_score <= 1.0
@@ -151,7 +151,7 @@ def test_a_protein_against_itself_is_perfect(config: SiameseConfig) -> None:
 
 def test_swapping_the_pair_swaps_the_two_tm_scores_and_keeps_the_cosines() -> None:
     predictor = Predictor(net_of(ASYMMETRIC))
-    long, short = predictor.encode(embedding(40)), predictor.encode(embedding(20, seed=1))
+    long, short = predictor.encode(embedding(40), "A" * 40), predictor.encode(embedding(20, seed=1), "A" * 20)
     pairs = np.stack([np.arange(0, 40, 2), np.arange(20)], axis=1)
     forth, back = predictor.compare(long, short, pairs), predictor.compare(short, long, pairs[:, ::-1])
     assert forth.tm_score_2 == back.tm_score
@@ -164,7 +164,7 @@ def test_swapping_the_pair_swaps_the_two_tm_scores_and_keeps_the_cosines() -> No
 
 def test_predictions_are_cosines_clipped_for_the_report() -> None:
     predictor = Predictor(net_of(dataclasses.replace(TINY, relu_output=False)))
-    one, two = predictor.encode(embedding(25)), predictor.encode(-embedding(25))
+    one, two = predictor.encode(embedding(25), "A" * 25), predictor.encode(-embedding(25), "A" * 25)
     prediction = predictor.compare(one, two)
     a, b = one.residues.double(), two.residues.double()
     cosine = ((a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))).numpy()
@@ -178,7 +178,10 @@ def test_predictions_are_cosines_clipped_for_the_report() -> None:
 
 def test_pairs_for_an_indel() -> None:
     predictor = Predictor(net_of())
-    wild_type, mutant = predictor.encode(embedding(10)), predictor.encode(embedding(9, seed=1))
+    wild_type, mutant = (
+        predictor.encode(embedding(10), "A" * 10),
+        predictor.encode(embedding(9, seed=1), "A" * 9),
+    )
     pairs = np.array([[i, i if i < 4 else i - 1] for i in range(10) if i != 4])
     prediction = predictor.compare(wild_type, mutant, pairs)
     assert np.isnan(prediction.lddt).tolist() == [i == 4 for i in range(10)]
@@ -188,16 +191,16 @@ def test_pairs_for_an_indel() -> None:
 
 def test_misuse_is_told() -> None:
     predictor = Predictor(net_of())
-    one, two = predictor.encode(embedding(10)), predictor.encode(embedding(9))
+    one, two = predictor.encode(embedding(10), "A" * 10), predictor.encode(embedding(9), "A" * 9)
     with pytest.raises(ValueError, match="10 and 9 residues need `pairs`"):
         predictor.compare(one, two)
     for pairs in ([[10, 0]], [[0, 9]], [[-1, 0]]):
         with pytest.raises(ValueError, match="outside"):
             predictor.compare(one, two, np.array(pairs))
     with pytest.raises(ValueError, match=r"shape \(0, 12\)"):
-        predictor.encode(np.empty((0, 12), dtype=np.float32))
+        predictor.encode(np.empty((0, 12), dtype=np.float32), "")
     with pytest.raises(CheckpointError, match="gives 320 numbers per residue, this model was trained on 12"):
-        predictor.encode(embedding(5, width=320))
+        predictor.encode(embedding(5, width=320), "A" * 5)
 
 
 def test_a_prediction_does_not_depend_on_threads_or_repetition() -> None:
@@ -208,7 +211,7 @@ def test_a_prediction_does_not_depend_on_threads_or_repetition() -> None:
         results = []
         for threads in (1, 2, 4, 1):
             torch.set_num_threads(threads)
-            results.append(predictor.encode(x))
+            results.append(predictor.encode(x, "MKV" * 50))
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
@@ -220,7 +223,7 @@ def test_a_prediction_does_not_depend_on_threads_or_repetition() -> None:
 def test_dropout_is_off_even_for_a_net_fresh_from_training() -> None:
     predictor = Predictor(net_of().train())
     x = embedding(20)
-    assert torch.equal(predictor.encode(x).residues, predictor.encode(x).residues)
+    assert torch.equal(*(predictor.encode(x, "M" * 20).residues for _ in range(2)))
 
 
 # Save and load

@@ -125,17 +125,18 @@ class ModelConfig:
         siamese = _section(document, "siamese", where)
         encoder = _section(document, "encoder", where)
         lddt = _section(document, "lddt", where)
-        _check_keys(siamese, {f.name for f in fields(SiameseConfig)}, where=f"{where}, siamese", exact=True)
+        shape = {f.name for f in fields(SiameseConfig)}
+        _check_keys(siamese, shape, required=shape - {"d_match", "d_pair"}, where=f"{where}, siamese")
         _check_keys(encoder, {"name", "revision", "precision"}, required={"name"}, where=f"{where}, encoder")
         _check_keys(lddt, {"exponent", "radius"}, where=f"{where}, lddt", exact=True)
         defaults = SiameseConfig()
         for key, value in siamese.items():
             default = getattr(defaults, key)
             right = isinstance(value, type(default)) or (type(default) is float and type(value) is int)
-            if not right or (type(default) is int and (type(value) is bool or value < 1)):
+            if not right or (type(default) is int and (type(value) is bool or value < min(default, 1))):
                 raise CheckpointError(
                     f"{where}: siamese.{key} is {value!r}, expected a {type(default).__name__}"
-                    f"{' above 0' if type(default) is int else ''}"
+                    f"{f' of at least {min(default, 1)}' if type(default) is int else ''}"
                 )
         try:
             return cls(

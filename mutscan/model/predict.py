@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from mutscan.errors import CheckpointError
+from mutscan.model.sequence_alignment import N_ALIGNMENT, align_scores, letter_places
+from mutscan.model.vectors import ChainVectors, PairRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,10 +32,15 @@ class Encoded:
         Residue vectors, on the predictor's device.
     pooled : Tensor, shape (d_model,)
         Global vector.
+    matching : Tensor, shape (L, 2, d_match), optional
+        Vectors for best matches, of a net with a pair head.
+    sequence : str
     """
 
     residues: Tensor
     pooled: Tensor
+    matching: Tensor | None
+    sequence: str
 
     def __len__(self) -> int:
         """Count residues."""
@@ -77,14 +84,21 @@ class Predictor:
         self.device = torch.device(device)
         self._net = net.to(device=self.device, dtype=torch.float32).eval()
 
+    @property
+    def net(self) -> SiameseNet:
+        """The net itself, in evaluation mode: to compare many encoded proteins at once."""
+        return self._net
+
     @torch.inference_mode()
-    def encode(self, embedding: NDArray[np.float32]) -> Encoded:
+    def encode(self, embedding: NDArray[np.float32], sequence: str) -> Encoded:
         """Run one protein through the net.
 
         Parameters
         ----------
         embedding : float array, shape (L, d)
             From the encoder the net was trained on.
+        sequence : str, length L
+            What was embedded.
 
         Raises
         ------
@@ -94,6 +108,8 @@ class Predictor:
         wanted = self._net.config.d_input
         if embedding.ndim != 2 or not len(embedding):
             raise ValueError(f"embedding of shape {embedding.shape}, expected (L, {wanted}) with L > 0")
+        if len(embedding) != len(sequence):
+            raise ValueError(f"embedding of {len(embedding)} residues for a sequence of {len(sequence)}")
         if embedding.shape[1] != wanted:
             raise CheckpointError(
                 f"the encoder gives {embedding.shape[1]} numbers per residue, this model was trained on "
@@ -103,7 +119,8 @@ class Predictor:
         mask = torch.ones(x.shape[:2], dtype=torch.bool, device=self.device)
         with _one_thread() if self.device.type == "cpu" else nullcontext():
             residues, pooled = self._net(x, mask)
-        return Encoded(residues[0], pooled[0])
+            matching = self._net.matching(residues, mask)
+        return Encoded(residues[0], pooled[0], None if matching is None else matching[0], sequence)
 
     @torch.inference_mode()
     def compare(
@@ -122,21 +139,52 @@ class Predictor:
         if pairs is None:
             if n_1 != n_2:
                 raise ValueError(f"proteins of {n_1} and {n_2} residues need `pairs` to say which correspond")
-            first, second = encoded_1.residues, encoded_2.residues
+            rows = np.tile(np.arange(n_1)[:, None], 2)
         else:
-            pairs = np.array(pairs, dtype=np.int64).reshape(-1, 2)  # a copy torch may have
-            if len(pairs) and (pairs.min() < 0 or pairs[:, 0].max() >= n_1 or pairs[:, 1].max() >= n_2):
+            rows = np.array(pairs, dtype=np.int64).reshape(-1, 2)  # a copy torch may have
+            if len(rows) and (rows.min() < 0 or rows[:, 0].max() >= n_1 or rows[:, 1].max() >= n_2):
                 raise ValueError(f"`pairs` holds a residue outside proteins of {n_1} and {n_2} residues")
-            chosen = torch.from_numpy(pairs).to(self.device)
-            first, second = encoded_1.residues[chosen[:, 0]], encoded_2.residues[chosen[:, 1]]
-        similarity = self._net.lddt(first, second).clamp(0.0, 1.0).cpu().numpy()  # (n,)
+        with _one_thread() if self.device.type == "cpu" else nullcontext():
+            tm_score, similarity = self._net.compare(
+                _together(encoded_1, encoded_2),
+                self._both_ways(encoded_1, encoded_2, rows, ungapped=pairs is None),
+            )
         lddt = np.full(n_1, np.nan, dtype=np.float32)
-        lddt[slice(None) if pairs is None else pairs[:, 0]] = similarity
-        pooled_1, pooled_2 = encoded_1.pooled[None], encoded_2.pooled[None]
-        length_1, length_2 = (torch.tensor([n], device=self.device) for n in (n_1, n_2))
-        raw_1 = float(self._net.tm_score(pooled_1, pooled_2, length_1, length_2))
-        raw_2 = float(self._net.tm_score(pooled_2, pooled_1, length_2, length_1))
+        lddt[rows[:, 0]] = similarity.clamp(0.0, 1.0).cpu().numpy()
+        raw_1, raw_2 = tm_score.tolist()
         return Prediction(_clip(raw_1), _clip(raw_2), raw_1, lddt)
+
+    def _both_ways(
+        self, encoded_1: Encoded, encoded_2: Encoded, rows: NDArray[np.int64], *, ungapped: bool
+    ) -> PairRows:
+        """Protein 1 against protein 2 with its residues, and protein 2 against protein 1 without."""
+        distances = np.zeros((2, N_ALIGNMENT), dtype=np.float32)
+        if self._net.pair_head is not None:
+            scores = align_scores(encoded_1.sequence, encoded_2.sequence, ungapped=ungapped)
+            distances = np.stack([scores.distances(), scores.swapped().distances()])
+        chosen = torch.from_numpy(rows).to(self.device)
+        ends = torch.tensor([0, 1], device=self.device)
+        return PairRows(
+            first=ends,
+            second=1 - ends,
+            alignment=torch.from_numpy(distances).to(self.device),
+            row_1=chosen[:, 0],
+            row_2=chosen[:, 1] + len(encoded_1),
+            pair_of=torch.zeros(len(rows), dtype=torch.int64, device=self.device),
+        )
+
+
+def _together(encoded_1: Encoded, encoded_2: Encoded) -> ChainVectors:
+    both = (encoded_1, encoded_2)
+    device = encoded_1.residues.device
+    matching = [e.matching for e in both if e.matching is not None]
+    return ChainVectors(
+        residues=torch.cat([e.residues for e in both]),
+        pooled=torch.stack([e.pooled for e in both]),
+        matching=torch.cat(matching) if matching else None,
+        letters=torch.from_numpy(np.concatenate([letter_places(e.sequence) for e in both])).to(device),
+        lengths=torch.tensor([len(e) for e in both], device=device),
+    )
 
 
 @contextmanager

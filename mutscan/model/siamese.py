@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mutscan.model.pair_head import PairHead
+from mutscan.model.vectors import ChainVectors, PairRows, groups_of_like_size
+
 
 @dataclass(frozen=True, slots=True)
 class SiameseConfig:
@@ -33,6 +36,9 @@ class SiameseConfig:
     length_exponent : float
         Exponent g of the length term of the TM-score: cosine * min(1, L2 / L1)^g. The cosine is
         symmetric, the TM-score normalised by chain 1 is not; 0 (the paper) leaves the cosine as it is.
+    d_match, d_pair : int
+        Width of the vectors that a pair head matches, and of its hidden layers (`PairHead`); a
+        `d_match` of 0 (the paper) is a net without one: both scores are cosines.
     """
 
     d_input: int = 1024
@@ -45,6 +51,8 @@ class SiameseConfig:
     input_norm: bool = True
     relu_output: bool = True
     length_exponent: float = 0.0
+    d_match: int = 0
+    d_pair: int = 48
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary, as written to config.json."""
@@ -62,6 +70,7 @@ PRESETS: Final[dict[str, SiameseConfig]] = {
         dropout=0.0,
         relu_output=False,
         length_exponent=0.8,
+        d_match=64,
     ),
 }
 """Named shapes: ``paper`` (5,125,633 parameters), ``repo2025`` (7,223,809), ``mini`` (ours, 1,268,737)."""
@@ -115,6 +124,7 @@ class SiameseNet(nn.Module):
         self.layers = nn.ModuleList(_EncoderLayer(config) for _ in range(config.n_layers))
         self.output_projection = nn.Linear(d, d)
         self.pool = nn.Sequential(nn.Linear(d, config.d_pool), nn.ReLU(), nn.Linear(config.d_pool, 1))
+        self.pair_head = PairHead(config) if config.d_match else None
         for parameter in self.parameters():
             if parameter.dim() >= 2:
                 nn.init.xavier_uniform_(parameter)
@@ -148,8 +158,83 @@ class SiameseNet(nn.Module):
         pooled = torch.einsum("bl,bld->bd", weights, y.float())  # (B, d)
         return y, pooled
 
+    def matching(self, residues: Tensor, mask: Tensor) -> Tensor | None:
+        """Vectors for the pair head, (B, L, d_model) -> (B, L, 2, d_match); None where there is no head."""
+        if self.pair_head is None:
+            return None
+        matching: Tensor = self.pair_head.matching(residues, mask)
+        return matching
+
+    def compare(
+        self, chains: ChainVectors, pairs: PairRows, *, block_elements: int = 4_000_000
+    ) -> tuple[Tensor, Tensor]:
+        """Predict the scores of pairs of encoded chains.
+
+        Parameters
+        ----------
+        chains : ChainVectors
+        pairs : PairRows
+        block_elements : int
+            Cells of the residue-by-residue matrices that are held at a time.
+
+        Returns
+        -------
+        tm_score : Tensor, shape (P,)
+            Normalised by chain 1; not clipped.
+        lddt : Tensor, shape (R,)
+            Not clipped.
+        """
+        first, second = pairs.first, pairs.second
+        length_1, length_2 = chains.lengths[first], chains.lengths[second]
+        pooled_1, pooled_2 = chains.pooled[first], chains.pooled[second]
+        head = self.pair_head
+        if head is None:
+            tm_score = self.tm_score(pooled_1, pooled_2, length_1, length_2)
+            return tm_score, self.lddt(chains.residues[pairs.row_1], chains.residues[pairs.row_2])
+        pooled = (1.0 - functional.cosine_similarity(pooled_1, pooled_2, dim=-1, eps=1e-8)).clamp(min=0.0)
+        matches = self._matches(head, chains, pairs, block_elements)
+        tm_score = head.tm_score(pooled, matches, pairs.alignment, length_1, length_2)
+        if not len(pairs.row_1):
+            return tm_score, tm_score.new_empty(0)
+        whole = head.pair_distances(pooled, matches, pairs.alignment)
+        starts = chains.starts
+        bounds = [
+            bound
+            for end in (first, second)
+            for bound in (starts[end][pairs.pair_of], (starts + chains.lengths)[end][pairs.pair_of])
+        ]
+        lddt = head.lddt(
+            chains.residues,
+            chains.letters,
+            (pairs.row_1, pairs.row_2),
+            (bounds[0], bounds[1], bounds[2], bounds[3]),
+            whole[pairs.pair_of],
+        )
+        return tm_score, lddt
+
+    @staticmethod
+    def _matches(
+        head: PairHead, chains: ChainVectors, pairs: PairRows, block_elements: int
+    ) -> tuple[Tensor, Tensor]:
+        """Best-match distances of all pairs, block by block of like size."""
+        assert chains.matching is not None, "a net with a pair head has matching vectors"
+        vectors = torch.split(chains.matching, chains.lengths.tolist())
+        sizes = torch.maximum(chains.lengths[pairs.first], chains.lengths[pairs.second])
+        groups = groups_of_like_size(sizes, block_elements)
+        found = []
+        for group in groups:
+            sides = []
+            for end in (pairs.first[group], pairs.second[group]):
+                padded = nn.utils.rnn.pad_sequence([vectors[c] for c in end.tolist()], batch_first=True)
+                places = torch.arange(padded.shape[1], device=padded.device)
+                sides.append((padded, places < chains.lengths[end, None]))
+            found.append(head.best_matches(sides[0][0], sides[1][0], sides[0][1], sides[1][1]))
+        back = torch.argsort(torch.cat(groups))
+        distance_12, distance_21 = (torch.cat([pair[side] for pair in found])[back] for side in (0, 1))
+        return distance_12, distance_21
+
     def tm_score(self, pooled_1: Tensor, pooled_2: Tensor, lengths_1: Tensor, lengths_2: Tensor) -> Tensor:
-        """Predicted TM-score normalised by chain 1, shape (B,), not clipped.
+        """TM-score normalised by chain 1 from global vectors alone, shape (B,), not clipped.
 
         The cosine of the global vectors (B, d) stands for the TM-score normalised by the shorter
         chain; the length term takes it to chain 1 (see `SiameseConfig.length_exponent`).

@@ -135,8 +135,8 @@ def compare(
         lddt_measured = np.full(len(pairs), np.nan)
         method = "sequence"
         notes.append("no two structures: residues are paired by a global sequence alignment (BLOSUM62)")
-    encoded_a = loaded.predictor.encode(cached_embedding(loaded.encoder, first.sequence))
-    encoded_b = loaded.predictor.encode(cached_embedding(loaded.encoder, second.sequence))
+    encoded_a = loaded.predictor.encode(cached_embedding(loaded.encoder, first.sequence), first.sequence)
+    encoded_b = loaded.predictor.encode(cached_embedding(loaded.encoder, second.sequence), second.sequence)
     prediction = loaded.predictor.compare(encoded_a, encoded_b, pairs=pairs)
     lddt_predicted = prediction.lddt[pairs[:, 0]].astype(np.float64)
     if prediction.tm_score < TM_FOR_LDDT:

@@ -119,7 +119,7 @@ class WildTypePredictor:
             return
         if self._reference is None:
             self._reference = self._model.predictor.encode(
-                cached_embedding(self._model.encoder, self._sequence)
+                cached_embedding(self._model.encoder, self._sequence), self._sequence
             )
         mutants = [variant.apply(self._sequence) for variant in variants]
         for index, embedding in self._model.encoder.embed(mutants):
@@ -128,7 +128,7 @@ class WildTypePredictor:
             yield (
                 index,
                 self._model.predictor.compare(
-                    self._reference, self._model.predictor.encode(embedding), pairs=pairs
+                    self._reference, self._model.predictor.encode(embedding, mutants[index]), pairs=pairs
                 ),
             )
 

@@ -41,7 +41,9 @@ def shipped() -> LoadedModel:
 def predict(first: str, second: str) -> dict[str, object]:
     """Predictions for two sequences; residues correspond by number as far as both go."""
     model = shipped()
-    encoded = [model.predictor.encode(model.encoder.embed_one(sequence)) for sequence in (first, second)]
+    encoded = [
+        model.predictor.encode(model.encoder.embed_one(sequence), sequence) for sequence in (first, second)
+    ]
     n = min(len(first), len(second))
     prediction = model.predictor.compare(encoded[0], encoded[1], pairs=[[i, i] for i in range(n)])
     return {

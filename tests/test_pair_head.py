@@ -1,0 +1,175 @@
+"""The pair head: what it promises of any two chains, whatever its weights are."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mutscan.model.predict import Predictor
+from mutscan.model.sequence_alignment import (
+    LETTERS,
+    align_scores,
+    letter_places,
+    residue_distances,
+    substitution_scores,
+)
+from mutscan.model.siamese import SiameseConfig, SiameseNet
+from mutscan.model.vectors import ChainVectors, PairRows, groups_of_like_size
+
+pytestmark = pytest.mark.timeout(60)
+
+HEADED = SiameseConfig(
+    d_input=12, d_model=16, n_heads=2, n_layers=1, d_feed_forward=24, d_pool=8, dropout=0.0,
+    relu_output=False, length_exponent=0.8, d_match=8, d_pair=10,
+)  # fmt: skip
+RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
+
+
+def net_of(config: SiameseConfig = HEADED, seed: int = 0) -> SiameseNet:
+    torch.manual_seed(seed)
+    return SiameseNet(config).eval()
+
+
+def protein(length: int, seed: int) -> tuple[np.ndarray, str]:
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(length, 12)).astype(np.float32), "".join(rng.choice(list(RESIDUES), length))
+
+
+# The alignment of the sequences
+
+
+@given(st.text(RESIDUES + "XUO", min_size=1, max_size=60))
+@settings(max_examples=50, deadline=None)
+def test_a_sequence_is_no_distance_from_itself(sequence: str) -> None:
+    for ungapped in (False, True):
+        assert align_scores(sequence, sequence, ungapped=ungapped).distances().tolist() == [0.0] * 5
+
+
+def test_scores_are_those_of_blast() -> None:
+    scores = align_scores("MKTAYIAKQR", "MKTAYIKQR")
+    # 8 identities M5 K5 T5 A4 Y7 I4 | K5 Q5 R5 and one gap of length 1: -11
+    assert scores.overall == 5 + 5 + 5 + 4 + 7 + 4 + 5 + 5 + 5 - 11
+    assert scores.own_1 == 5 + 5 + 5 + 4 + 7 + 4 + 4 + 5 + 5 + 5
+    assert scores.local == scores.overall
+    assert scores.swapped() == align_scores("MKTAYIKQR", "MKTAYIAKQR")
+
+
+def test_without_gaps_residue_k_belongs_to_residue_k() -> None:
+    wild_type, mutant = "MKTAYIAKQRWW", "MKTAYDAKQRWG"
+    free, fixed = align_scores(wild_type, mutant), align_scores(wild_type, mutant, ungapped=True)
+    assert fixed.local == free.local, "a substitution is aligned without gaps anyway"
+    matrix = substitution_scores()
+    places = letter_places(wild_type), letter_places(mutant)
+    assert fixed.overall == matrix[places].sum()
+
+
+def test_distances_are_between_nothing_in_common_and_the_same() -> None:
+    far = align_scores("W" * 40, "P" * 40).distances()
+    assert far.tolist() == pytest.approx([1.0] * 5)
+    part = align_scores("ACDEFGHIKL" * 4, "ACDEFGHIKL").distances()
+    assert part[0] == 0.0, "over the shorter"
+    assert part[1] == pytest.approx(0.75)
+
+
+def test_letters_beyond_the_twenty() -> None:
+    assert [LETTERS[place] for place in letter_places("AUOXB-")] == list("ACKXXX")
+    table = residue_distances()
+    assert table.shape == (21, 21)
+    assert (table.diagonal() == 0).all()
+    np.testing.assert_array_equal(table, table.T)
+
+
+# The head
+
+
+@given(st.integers(1, 40), st.integers(0, 5))
+@settings(max_examples=20, deadline=None)
+def test_equal_inputs_give_exactly_one(length: int, seed: int) -> None:
+    predictor = Predictor(net_of(seed=seed))
+    encoded = predictor.encode(*protein(length, seed))
+    prediction = predictor.compare(encoded, encoded)
+    assert prediction.tm_score == pytest.approx(1.0, abs=1e-5)
+    np.testing.assert_allclose(prediction.lddt, 1.0, atol=1e-5)
+
+
+def test_scores_lie_between_zero_and_one_and_depend_on_the_reference() -> None:
+    predictor = Predictor(net_of())
+    long, short = predictor.encode(*protein(50, 1)), predictor.encode(*protein(20, 2))
+    pairs = np.stack([np.arange(20) + 10, np.arange(20)], axis=1)
+    forth, back = predictor.compare(long, short, pairs), predictor.compare(short, long, pairs[:, ::-1])
+    assert 0 < forth.tm_score < 1
+    assert forth.tm_score_2 == pytest.approx(back.tm_score, abs=1e-6)
+    assert forth.tm_score != pytest.approx(forth.tm_score_2, abs=1e-4)
+    aligned = forth.lddt[10:30]
+    assert ((aligned > 0) & (aligned < 1)).all()
+    assert np.isnan(forth.lddt[:10]).all()
+
+
+def together(net: SiameseNet, proteins: list[tuple[np.ndarray, str]], *, padding: int = 0) -> ChainVectors:
+    """Encode all in one padded batch."""
+    lengths = torch.tensor([len(sequence) for _, sequence in proteins])
+    longest = int(lengths.max()) + padding
+    x = torch.full((len(proteins), longest, 12), 7.0)
+    for row, (values, _) in enumerate(proteins):
+        x[row, : len(values)] = torch.from_numpy(values)
+    mask = torch.arange(longest) < lengths[:, None]
+    residues, pooled = net(x, mask)
+    matching = net.matching(residues, mask)
+    assert matching is not None
+    letters = torch.from_numpy(np.concatenate([letter_places(sequence) for _, sequence in proteins]))
+    return ChainVectors(residues[mask], pooled, matching[mask], letters, lengths)
+
+
+def pair_rows(chains: ChainVectors, proteins: list[tuple[np.ndarray, str]], ends: np.ndarray) -> PairRows:
+    """Every pair, each with the residues 0 to 4 aligned."""
+    distances = [align_scores(proteins[a][1], proteins[b][1]).distances() for a, b in ends.tolist()]
+    first, second = torch.from_numpy(ends.T.copy())
+    pair_of = torch.arange(len(ends)).repeat_interleave(5)
+    step = torch.arange(5).repeat(len(ends))
+    return PairRows(
+        first, second, torch.from_numpy(np.stack(distances)),
+        chains.starts[first][pair_of] + step, chains.starts[second][pair_of] + step, pair_of,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("block", [1, 2_000, 10**7])
+def test_many_pairs_at_once_are_the_pairs_one_by_one(block: int) -> None:
+    net = net_of()
+    proteins = [protein(length, seed) for seed, length in enumerate((12, 31, 7, 50, 31))]
+    ends = np.array([[a, b] for a in range(5) for b in range(5) if a != b])
+    with torch.no_grad():
+        chains = together(net, proteins, padding=9)
+        tm, lddt = net.compare(chains, pair_rows(chains, proteins, ends), block_elements=block)
+    predictor = Predictor(net)
+    encoded = [predictor.encode(values, sequence) for values, sequence in proteins]
+    for place, (a, b) in enumerate(ends.tolist()):
+        one = predictor.compare(encoded[a], encoded[b], np.tile(np.arange(5)[:, None], 2))
+        assert one.tm_raw == pytest.approx(float(tm[place]), abs=2e-6)
+        np.testing.assert_allclose(one.lddt[:5], lddt[5 * place : 5 * place + 5].numpy(), atol=2e-6)
+
+
+def test_both_losses_reach_every_weight() -> None:
+    net = net_of().train()
+    proteins = [protein(20, 1), protein(24, 2), protein(9, 3)]
+    chains = together(net, proteins)
+    tm, lddt = net.compare(chains, pair_rows(chains, proteins, np.array([[0, 1], [1, 2], [2, 0]])))
+    (tm.sum() + lddt.sum()).backward()
+    missed = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert missed == []
+
+
+def test_groups_are_all_pairs_once_and_no_larger_than_asked() -> None:
+    sizes = torch.tensor([5, 300, 40, 40, 7, 300])
+    groups = groups_of_like_size(sizes, 40 * 40 * 2)
+    assert sorted(torch.cat(groups).tolist()) == list(range(6))
+    for group in groups:
+        assert len(group) == 1 or len(group) * int(sizes[group].max()) ** 2 <= 40 * 40 * 2
+
+
+def test_the_paper_has_no_head() -> None:
+    net = net_of(dataclasses.replace(HEADED, d_match=0))
+    assert net.pair_head is None
+    assert not any("pair_head" in name for name in net.state_dict())
