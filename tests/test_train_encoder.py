@@ -1,11 +1,13 @@
 """Pretraining an encoder: sequences, packing, the loop, the folder it leaves; it can be killed."""
 
+import contextlib
 import gzip
 import json
 import math
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +22,7 @@ import torch
 from tiny_encoders import quiet_transformers, write_esm, write_t5
 from typer.testing import CliRunner
 
+import mutscan.train.encoder as encoder_module
 from mutscan.cli.app import app
 from mutscan.embed import load_encoder
 from mutscan.embed.tokens import ESM_VOCABULARY, clean
@@ -37,6 +40,7 @@ from mutscan.train.encoder import train_encoder
 from mutscan.train.masked_lm import SHAPES, EncoderShape, new_network, read_network
 from mutscan.train.packing import PackedBatches, Vocabulary, cut, fixed_batches, padding_share, widths_of
 from mutscan.train.pretrain_config import PRETRAIN_PRESETS, PretrainConfig, read_pretrain_config
+from mutscan.train.ranks import Ranks, own_device
 from mutscan.train.splits import assign_splits
 
 VOCABULARY = Vocabulary.standard()
@@ -370,6 +374,7 @@ COMMAND = [
     sys.executable, "-m", "mutscan", "train", "encoder", "--preset", "tiny", "--device", "cpu",
     "--threads", "1", "--quiet",
 ]  # fmt: skip
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(whole: Path, table: Path, tmp_path: Path) -> None:
@@ -384,7 +389,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(whole: Path, table: Path, tmp_pa
     log = tmp_path / "encoder.work" / "log.jsonl"
     process = subprocess.Popen(
         [*COMMAND, "--sequences", str(table), "--out", str(out), "--config", str(config)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env=ENVIRONMENT,
     )
     deadline = time.monotonic() + 120
     while not (log.is_file() and log.read_text(encoding="utf-8").count("\n") >= 2):
@@ -405,6 +410,70 @@ def test_a_killed_run_goes_on_to_the_same_bytes(whole: Path, table: Path, tmp_pa
         for key in ("step", "rate", "train", "validation", "best_step", "padding"):
             if key != "train" or line["step"] != 30:
                 assert line[key] == other[key]
+
+
+def test_two_processes_train_as_one(table: Path, tmp_path: Path) -> None:
+    chains = tmp_path / "chains.parquet"
+    write_chains(chains, 40)
+    config = replace(CONFIG, chunk_tokens=256, steps=20, structure_weight=0.3, structure_crop=40)
+    alone = train_encoder([table], tmp_path / "one", config, structures=chains, device="cpu", threads=1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = tmp_path / "config.toml"
+    settings.write_text(
+        'preset = "tiny"\nsteps = 20\nmax_length = 60\nbatch_tokens = 1024\nchunk_tokens = 256\n'
+        'validate_every = 10\nprecision = "fp32"\nstructure_weight = 0.3\nstructure_crop = 40\n'
+        "[shape]\nlayers = 1\nwidth = 16\nheads = 2\nfeed_forward = 32\n",
+        encoding="utf-8",
+    )
+    ranks = [
+        subprocess.Popen(
+            [
+                *COMMAND, "--sequences", str(table), "--structures", str(chains), "--json",
+                "--out", str(tmp_path / "two"), "--config", str(settings),
+            ],
+            stdout=subprocess.PIPE,
+            # What torchrun sets for each of its processes.
+            env=ENVIRONMENT
+            | {
+                "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
+                "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+            },
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    spoken = [process.communicate(timeout=120)[0] for process in ranks]
+    assert [process.returncode for process in ranks] == [0, 0]
+    assert spoken[1] == b""  # one of them speaks
+    metrics = json.loads(spoken[0])
+    assert metrics["settings"] == alone.metrics["settings"]
+    assert metrics["tokens"] == alone.metrics["tokens"]
+    assert len(log_of(tmp_path / "two")) == 2
+    for line, other in zip(log_of(tmp_path / "two"), log_of(tmp_path / "one"), strict=True):
+        assert line["train"]["loss"] == pytest.approx(other["train"]["loss"], abs=1e-4)
+        for name, value in other["validation"].items():
+            # One in 200 of the surest contacts may change places with its neighbour.
+            tolerance = 0.02 if name == "contact_precision" else 2e-3
+            assert line["validation"][name] == pytest.approx(value, abs=tolerance)
+
+
+def test_more_processes_than_micro_batches_are_refused(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder_module, "joined", lambda device: contextlib.nullcontext(Ranks(0, 3)))
+    with pytest.raises(UsageError, match="3 processes, but a step of --batch-tokens 1024 is only 2"):
+        train_encoder([table], tmp_path / "x", CONFIG, device="cpu")
+
+
+def test_each_process_gets_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert own_device("cuda:1") == "cuda:1"
+    for name, value in (("RANK", "5"), ("LOCAL_RANK", "1"), ("WORLD_SIZE", "8")):
+        monkeypatch.setenv(name, value)
+    assert own_device("cuda") == "cuda:1"
+    assert own_device("cpu") == "cpu"
+    with pytest.raises(UsageError, match="take --device cuda"):
+        own_device("cuda:1")
 
 
 def test_a_state_of_another_training_is_refused(whole: Path, table: Path, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class TrainableEncoder(nn.Module):
         if files.family == "esm":
             network.contact_head = nn.Identity()  # not part of the encoder: it would count as weights
             for layer in network.encoder.layer:
-                layer.intermediate = _FusedIntermediate(layer.intermediate.dense)
+                layer.intermediate = FusedIntermediate(layer.intermediate.dense)
         for module in network.modules():
             for name in ("p", "dropout"):  # of nn.Dropout, and of attention, where it is a plain number
                 if isinstance(getattr(module, name, None), float):
@@ -107,6 +107,22 @@ class TrainableEncoder(nn.Module):
         first, last = len(self._tokens.before), width - len(self._tokens.behind)
         hidden: Tensor = output.last_hidden_state[:, first:last]
         return hidden.float()
+
+    def flops(self, lengths: Sequence[int]) -> float:
+        """Floating-point operations of one training pass over sequences of these lengths.
+
+        Multiply and add count as two, a backward pass as two forward ones; padding does not count.
+        """
+        residues, squares = float(sum(lengths)), float(sum(n * n for n in lengths))
+        total = 0.0
+        below_learns = False
+        for layer in self._layers():
+            learns = any(p.requires_grad for p in layer.parameters())
+            below_learns = below_learns or learns
+            matrices = sum(p.numel() for p in layer.parameters() if p.dim() == 2)
+            passes = 1 + below_learns + learns  # forward, gradient of the input, gradient of the weights
+            total += 2.0 * matrices * residues * passes + 4.0 * self.dim * squares * (1 + 2 * below_learns)
+        return total
 
     def train_top(self, layers: int) -> None:
         """Let only the last `layers` layers (and the norm behind them) learn; 0: everything learns."""
@@ -181,7 +197,7 @@ class TrainableEncoder(nn.Module):
             save_file(weights, temporary, {"format": "pt"})
 
 
-class _FusedIntermediate(nn.Module):
+class FusedIntermediate(nn.Module):
     """ESM's linear and GELU; torch's own GELU is the same function in one pass instead of five."""
 
     def __init__(self, dense: nn.Module) -> None:

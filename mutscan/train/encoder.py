@@ -18,12 +18,15 @@ from mutscan.train.corpus import read_corpus
 from mutscan.train.distances import read_structures
 from mutscan.train.masked_lm import MaskedLM, new_network, read_network, write_network
 from mutscan.train.packing import PackedBatches, check_sizes, fixed_batches
-from mutscan.train.pretrain import Pretrainer
+from mutscan.train.pretrain import Pretrained, Pretrainer
+from mutscan.train.ranks import joined, own_device
 from mutscan.train.state import STATE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from mutscan.pipeline.progress import Progress
     from mutscan.train.corpus import Corpus
@@ -66,7 +69,7 @@ def train_encoder(
 
     Some clusters of the sequences are held out by a seeded hash; the weights with the lowest
     perplexity on them are kept. A run that is killed goes on where its state was last saved, and
-    ends with the same weights.
+    ends with the same weights. Started by ``torchrun``, the processes share each step's micro-batches.
 
     Parameters
     ----------
@@ -92,7 +95,7 @@ def train_encoder(
     compiled : bool
         Compile the network, on CUDA.
     peak_tflops : float, optional
-        Of the device; the log then holds the share of it that is used.
+        Of all devices together; the log then holds the share of it that is used.
     restart : bool
         Forget the state of an earlier run.
     progress : Progress, optional
@@ -107,7 +110,7 @@ def train_encoder(
         Code ``diverged`` when the loss runs away.
     """
     progress = progress if progress is not None else Silent()
-    where = resolve_device(device)
+    where = resolve_device(own_device(device))
     resolve_precision(config.precision, where)
     _check(config, structures, where, compiled)
     if threads is not None:
@@ -163,40 +166,70 @@ def train_encoder(
 
     work = work if work is not None else out.with_name(out.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
-    if restart:
-        (work / STATE_FILE).unlink(missing_ok=True)
-    trainer = Pretrainer(
-        config,
-        model,
-        batches,
-        validation,
-        work,
-        where,
-        digest.hexdigest()[:16],
-        structures=chains,
-        compiled=compiled,
-        peak_tflops=peak_tflops,
-    )
-    progress.start("pretrain", config.steps)
-    result = trainer.run(advance=progress.advance)
-    progress.finish()
+    with joined(where) as ranks:
+        if config.chunks < ranks.size:
+            raise UsageError(
+                f"{ranks.size} processes, but a step of --batch-tokens {config.batch_tokens} is only "
+                f"{config.chunks} micro-batches of --chunk-tokens {config.chunk_tokens}; give smaller ones"
+            )
+        if restart and ranks.leads:
+            (work / STATE_FILE).unlink(missing_ok=True)
+        ranks.wait()
+        trainer = Pretrainer(
+            config,
+            model,
+            batches,
+            validation,
+            work,
+            where,
+            digest.hexdigest()[:16],
+            structures=chains,
+            compiled=compiled,
+            peak_tflops=peak_tflops,
+            ranks=ranks,
+        )
+        progress.start("pretrain", config.steps)
+        result = trainer.run(advance=progress.advance)
+        progress.finish()
+        metrics = _metrics(model, config, corpus, held_out, structures, result)
+        if ranks.leads:
+            _write(model, result, out, dtype, metrics)
+        ranks.wait()  # the folder is there when any process returns
+    return TrainedEncoder(out, metrics)
 
-    write_network(model, result.weights, out, dtype=dtype)
-    metrics = {
+
+def _metrics(
+    model: MaskedLM,
+    config: PretrainConfig,
+    corpus: Corpus,
+    held_out: NDArray[np.bool_],
+    structures: Path | None,
+    result: Pretrained,
+) -> dict[str, Any]:
+    return {
         "validation": result.validation.to_dict(),
         "best_step": result.best_step,
         "tokens": result.tokens,
         "padding": round(result.padding, 4),
         "parameters": sum(p.numel() for p in model.network.parameters() if p.requires_grad),
-        "data": _data(corpus, held_out, structures is not None),
+        "data": {
+            "sequences": len(corpus),
+            "residues": len(corpus.codes),
+            "clusters": corpus.n_clusters,
+            "validation_clusters": int(held_out.sum()),
+            "structures": structures is not None,
+        },
         "data_sha256": corpus.digest,
         "init": None if model.revision is None else {"revision": model.revision, "new_head": model.new_head},
         "settings": asdict(config),
     }
+
+
+def _write(model: MaskedLM, result: Pretrained, out: Path, dtype: str, metrics: dict[str, Any]) -> None:
+    write_network(model, result.weights, out, dtype=dtype)
     write_json(out / "metrics.json", metrics)
     with replacing(out / "README.md") as temporary:
         temporary.write_text(_readme(out.name, model, metrics, dtype), encoding="utf-8")
-    return TrainedEncoder(out, metrics)
 
 
 def _check(config: PretrainConfig, structures: Path | None, device: torch.device, compiled: bool) -> None:
@@ -211,16 +244,6 @@ def _check(config: PretrainConfig, structures: Path | None, device: torch.device
         )
     if compiled and device.type != "cuda":
         raise UsageError(f"--compile is for CUDA, this run is on {device}; leave it out")
-
-
-def _data(corpus: Corpus, held_out: np.ndarray, structures: bool) -> dict[str, Any]:
-    return {
-        "sequences": len(corpus),
-        "residues": len(corpus.codes),
-        "clusters": corpus.n_clusters,
-        "validation_clusters": int(held_out.sum()),
-        "structures": structures,
-    }
 
 
 def _readme(name: str, model: MaskedLM, metrics: dict[str, Any], dtype: str) -> str:

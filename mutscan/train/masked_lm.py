@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from mutscan.embed.network import load_network
 from mutscan.embed.source import find_encoder
 from mutscan.embed.tokens import ESM_VOCABULARY, esm_tokens
+from mutscan.embed.trainable import FusedIntermediate
 from mutscan.errors import CheckpointError, UsageError
 from mutscan.files import replacing, write_json
 from mutscan.train.packing import Vocabulary
@@ -211,6 +212,8 @@ def _network(config: Any, seed: int) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network: Any = EsmForMaskedLM(config)
+    for layer in network.esm.encoder.layer:
+        layer.intermediate = FusedIntermediate(layer.intermediate.dense)
     # Reads attention maps for contacts; nothing here trains it.
     network.esm.contact_head.requires_grad_(False)
     return network

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from mutscan.errors import CheckpointError, MutscanError
 from mutscan.files import replacing
 from mutscan.train.distances import DistanceHead, contact_precision, distance_loss
+from mutscan.train.ranks import Ranks
 from mutscan.train.state import load_state, optimiser_tensors, restore_optimiser, save_state
 
 if TYPE_CHECKING:
@@ -114,7 +115,10 @@ class Pretrainer:
     compiled : bool
         Compile the encoder (``torch.compile``); pays on a GPU.
     peak_tflops : float, optional
-        Of the device, for logging the share of it that is used.
+        Of all devices together, for logging the share of it that is used.
+    ranks : Ranks
+        Processes that share the work: each takes some micro-batches of every step, and gradients are
+        summed. The folder must be the same for all; the first process writes it.
     """
 
     def __init__(
@@ -130,8 +134,10 @@ class Pretrainer:
         structures: StructureBatches | None = None,
         compiled: bool = False,
         peak_tflops: float | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         self.config = config
+        self.ranks = ranks if ranks is not None else Ranks()
         self.shape = model.shape
         self.batches = batches
         self.validation = validation
@@ -168,15 +174,16 @@ class Pretrainer:
         """Train to the last step and return the best weights; `advance` is told of steps done."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._load()
+        self.ranks.wait()  # nobody writes a state before all have read the one there is
         advance(self.step)
-        window = _Window(self.device)
+        window = Window(self.device)
         for items, structure in self._prepared():
             self._train_step(items, structure, window)
             self.step += 1
             advance(1)
             if self.step % self.config.validate_every == 0 or self.step == self.config.steps:
                 self._validate(window)
-                window = _Window(self.device)
+                window = Window(self.device)
         assert self.best_validation is not None
         return Pretrained(
             self.best, self.best_step, self.best_validation, self.tokens, 1 - self.tokens / self.places
@@ -199,7 +206,7 @@ class Pretrainer:
                 yield ready
 
     def _train_step(
-        self, items: Sequence[MicroBatch], structure: StructureBatch | None, window: _Window
+        self, items: Sequence[MicroBatch], structure: StructureBatch | None, window: Window
     ) -> None:
         config = self.config
         for group in self.optimiser.param_groups:
@@ -207,14 +214,15 @@ class Pretrainer:
         self.network.train()
         self.optimiser.zero_grad(set_to_none=True)
         n_targets = sum(len(item.places) for item in items)
-        for item in items:
+        for item in items[self.ranks.rank :: self.ranks.size]:
             torch.manual_seed(config.seed * 1_000_003 + item.number)  # dropout, where an encoder has any
             loss = self._masked_loss(item)
             (loss / max(1, n_targets)).backward()  # type: ignore[no-untyped-call]
             window.loss += loss.detach()
-        if structure is not None:
+        if structure is not None and self.ranks.rank == len(items) % self.ranks.size:
             distance = distance_loss(*self._distances(structure))
             (config.structure_weight * distance).backward()  # type: ignore[no-untyped-call]
+        self._share_gradients()
         nn.utils.clip_grad_norm_(self.parameters, config.clip)
         self.optimiser.step()
         tokens = sum(item.n_tokens for item in items)
@@ -227,6 +235,16 @@ class Pretrainer:
         window.flops += sum(
             self.shape.flops(torch.from_numpy(item.lengths), len(item.places)) for item in items
         )
+
+    def _share_gradients(self) -> None:
+        if self.ranks.size == 1:
+            return
+        gradients = []
+        for parameter in self.parameters:
+            if parameter.grad is None:  # not part of what this process computed
+                parameter.grad = torch.zeros_like(parameter)
+            gradients.append(parameter.grad)
+        self.ranks.add(gradients)
 
     def _masked_loss(self, item: MicroBatch) -> Tensor:
         """Negative log-likelihood of all masked residues of a micro-batch, summed."""
@@ -265,21 +283,23 @@ class Pretrainer:
     def validate(self) -> Held:
         """Losses of the current weights on the held-out clusters."""
         self.network.eval()
-        total, n_targets = 0.0, 0
-        for item in self.validation:
-            total += float(self._masked_loss(item))
-            n_targets += len(item.places)
-        loss = total / max(1, n_targets)
-        if self.structures is None:
-            return Held(loss)
-        losses, precisions = [], []
-        for batch in self.structures.check():
-            logits, intervals = self._distances(batch)
-            losses.append(float(distance_loss(logits, intervals)))
-            precisions += contact_precision(logits, intervals, torch.from_numpy(batch.lengths - 2))
-        return Held(loss, float(np.mean(losses)), float(np.mean(precisions)) if precisions else math.nan)
+        mine = slice(self.ranks.rank, None, self.ranks.size)
+        # Sums of losses and their numbers: residues, distograms, chains.
+        sums = torch.zeros(3, 2, dtype=torch.float64)
+        for item in self.validation[mine]:
+            sums[0] += torch.tensor([float(self._masked_loss(item)), len(item.places)])
+        if self.structures is not None:
+            for batch in self.structures.check()[mine]:
+                logits, intervals = self._distances(batch)
+                precisions = contact_precision(logits, intervals, torch.from_numpy(batch.lengths - 2))
+                sums[1] += torch.tensor([float(distance_loss(logits, intervals)), 1])
+                sums[2] += torch.tensor([sum(precisions), len(precisions)])
+        on_device = sums.to(self.device, torch.float32 if self.device.type == "mps" else torch.float64)
+        self.ranks.add([on_device])
+        return Held(*((total / n if n else math.nan) for total, n in on_device.tolist()))
 
-    def _validate(self, window: _Window) -> None:
+    def _validate(self, window: Window) -> None:
+        self.ranks.add([window.loss])
         train_loss, seconds = window.end()
         self.seconds += seconds
         held = self.validate()
@@ -293,6 +313,8 @@ class Pretrainer:
         if self.best_validation is None or self._score(held) < self._score(self.best_validation):
             self.best_validation, self.best_step = held, self.step
             self.best = self._weights()
+        if not self.ranks.leads:
+            return
         line: dict[str, Any] = {
             "step": self.step,
             "seconds": round(self.seconds, 1),
@@ -348,7 +370,8 @@ class Pretrainer:
         log = self.folder / LOG_FILE
         state = load_state(self.folder, self.identity)
         if state is None:
-            log.unlink(missing_ok=True)
+            if self.ranks.leads:
+                log.unlink(missing_ok=True)
             return
         fit = self.network.load_state_dict(state.part("network"), strict=False)
         if set(fit.missing_keys) - {_SHARED} or fit.unexpected_keys:
@@ -364,6 +387,8 @@ class Pretrainer:
         self.step, self.best_step = found["step"], found["best_step"]
         self.tokens, self.places, self.seconds = found["tokens"], found["places"], found["seconds"]
         self.best_validation = Held(**found["best_validation"])
+        if not self.ranks.leads:
+            return
         kept = "".join(line for line in _lines(log) if json.loads(line)["step"] <= self.step)
         with replacing(log) as temporary:
             temporary.write_text(kept, encoding="utf-8")
@@ -376,7 +401,7 @@ def _lines(log: Path) -> list[str]:
     return [line for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1] == "\n"]
 
 
-class _Window:
+class Window:
     """Sums since the last line of the log."""
 
     def __init__(self, device: torch.device) -> None:

@@ -97,7 +97,9 @@ def encoder(
     compile: Annotated[bool, typer.Option("--compile", help="Compile the network (CUDA).")] = False,
     peak_tflops: Annotated[
         float | None,
-        typer.Option(metavar="X", min=0.001, help="Of the device; the log then holds the share used."),
+        typer.Option(
+            metavar="X", min=0.001, help="Of all devices together; the log then holds the share used."
+        ),
     ] = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew (default: go on where it was stopped).")
@@ -108,13 +110,16 @@ def encoder(
 ) -> None:
     """Pretrain a protein encoder as a masked-language model, in transformers' ESM format.
 
-    Stopped at any time, the same command goes on where the state was last saved.
+    Stopped at any time, the same command goes on where the state was last saved. On several GPUs:
+    torchrun --nproc-per-node N -m mutscan train encoder ...
     """
-    terminal = Terminal(quiet=quiet, verbose=verbose)
-    terminal.start_log()
     from mutscan.errors import UsageError
     from mutscan.train.encoder import train_encoder
     from mutscan.train.pretrain_config import read_pretrain_config
+    from mutscan.train.ranks import is_follower
+
+    terminal = Terminal(quiet=quiet or is_follower(), verbose=verbose)
+    terminal.start_log()
 
     size = {"layers": layers, "width": width, "heads": heads, "feed_forward": feed_forward}
     if init is not None and any(value is not None for value in size.values()):
@@ -152,6 +157,8 @@ def encoder(
         progress=terminal.progress(),
     )
     terminal.say(f"encoder written to {trained.path} (weights of step {trained.metrics['best_step']})")
+    if is_follower():
+        return
     if json:
         print_json_object(trained.metrics)
         return
