@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import warnings
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -69,26 +70,27 @@ def separator(path: Path) -> str:
 
 
 def _read_text(path: Path) -> pd.DataFrame:
-    between = separator(path)
     try:
-        header = pd.read_csv(path, sep=between, nrows=0, encoding="utf-8-sig").columns.tolist()
-        first, second = _ends(path, header)
-        wanted = [first, second, *(name for name in _CARRIED if name in header)]
-        # An id may be NA; and blank lines count, for messages.
-        table = pd.read_csv(
-            path,
-            sep=between,
-            dtype=str,
-            usecols=wanted,
-            na_filter=False,
-            skip_blank_lines=False,
-            encoding="utf-8-sig",
-        )
-    except (ValueError, OSError, EOFError) as error:
+        with warnings.catch_warnings():
+            # Rows longer than the header would else be cut, or shifted by a column, in silence.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # An id may be NA; and blank lines count, for messages.
+            table = pd.read_csv(
+                path,
+                sep=separator(path),
+                dtype=str,
+                index_col=False,
+                na_filter=False,
+                skip_blank_lines=False,
+                encoding="utf-8-sig",
+            )
+    except (ValueError, OSError, EOFError, pd.errors.ParserWarning) as error:
         raise UsageError(f"{path}: cannot be read as a table ({error})") from error
+    first, second = _ends(path, table.columns.tolist())
     table["line"] = np.arange(len(table)) + 2
-    blank = (table[wanted] == "").all(axis=1)
-    return _complete(path, table[~blank].rename(columns={first: "id1", second: "id2"}))
+    named = table[[first, second, *(name for name in _CARRIED if name in table), "line"]]
+    blank = (table.drop(columns="line") == "").all(axis=1)
+    return _complete(path, named[~blank].rename(columns={first: "id1", second: "id2"}))
 
 
 def _read_table(path: Path, keep_alignments: bool) -> pd.DataFrame:

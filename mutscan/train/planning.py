@@ -21,7 +21,7 @@ from mutscan.train.aligners import PairTask
 from mutscan.train.clusters import DEFAULT_COLUMN, MMseqs
 from mutscan.train.dataset import Chains, coordinates
 from mutscan.train.relatives import adopt_clusters
-from mutscan.train.splits import SPLIT_FILE, assign_splits, splits_of_pairs, write_splits
+from mutscan.train.splits import SPLIT_FILE, SPLITS, assign_splits, splits_of_pairs, write_splits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -242,7 +242,7 @@ def _make(
     progress.advance()
     progress.finish()
     if extras.mine:
-        pairs = _mine(pairs, chains, clusters[: len(chains)], extras.mine, settings.seed)
+        pairs = _mine(pairs, chains, clusters[: len(chains)], extras.mine, settings.seed, progress)
     if not len(pairs) + len(mutants):
         reasons = [*failures, *left_out]
         example = f", such as {reasons[0][0]} and {reasons[0][1]}: {reasons[0][2]}" if reasons else ""
@@ -345,27 +345,35 @@ def _build_mutants(
 
 
 def _mine(
-    pairs: pd.DataFrame, chains: pd.DataFrame, clusters: NDArray[np.int64], n: int, seed: int
+    pairs: pd.DataFrame,
+    chains: pd.DataFrame,
+    clusters: NDArray[np.int64],
+    n: int,
+    seed: int,
+    progress: Progress,
 ) -> pd.DataFrame:
-    """`pairs`, and the pairs that are found among the chains."""
+    """`pairs`, and those that are found among the chains of each split: a pair across splits is of no use."""
     from mutscan.train.mining import mine_pairs
 
     if "i1" in pairs:
         raise UsageError("mined pairs have to be aligned; mine without keeping alignments")
-    ids = chains["id"].tolist()
+    known = _as_chains(chains, clusters, "the chains")
+    splits = assign_splits(clusters, seed=seed)
     exclude = set(zip(pairs["id1"], pairs["id2"], strict=True))
-    found = mine_pairs(
-        _as_chains(chains, clusters, "the chains"), n, seed=seed, exclude=exclude, clusters=clusters
-    )
-    mined = pd.DataFrame(
-        {
-            "id1": [ids[first] for first, _ in found],
-            "id2": [ids[second] for _, second in found],
-            "line": 0,
-            "picked_as": "mined",
-            "source": "mined",
-            "aligner": aligner_name(),
-        }
+    rows: list[tuple[str, str]] = []
+    progress.start("mine pairs", len(SPLITS))
+    for split in SPLITS:
+        inside = np.flatnonzero(splits == split)
+        share = round(n * len(inside) / len(chains))
+        part = known.take(inside)
+        found = mine_pairs(part, share, seed=seed, exclude=exclude, clusters=clusters[inside])
+        rows += [(part.ids[first], part.ids[second]) for first, second in found]
+        progress.advance()
+    progress.finish()
+    if len(rows) < n:
+        progress.note(f"{len(rows)} pairs were mined of {n} asked for: there are no more candidates")
+    mined = pd.DataFrame(rows, columns=["id1", "id2"]).assign(
+        line=0, picked_as="mined", source="mined", aligner=aligner_name()
     )
     return pd.concat([pairs, mined], ignore_index=True)
 
