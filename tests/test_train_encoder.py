@@ -1,6 +1,7 @@
 """Pretraining an encoder: sequences, packing, the loop, the folder it leaves; it can be killed."""
 
 import contextlib
+import errno
 import gzip
 import json
 import math
@@ -23,10 +24,11 @@ from tiny_encoders import quiet_transformers, write_esm, write_t5
 from typer.testing import CliRunner
 
 import mutscan.train.encoder as encoder_module
+import mutscan.train.pretrain as pretrain_module
 from mutscan.cli.app import app
 from mutscan.embed import load_encoder
 from mutscan.embed.tokens import ESM_VOCABULARY, clean
-from mutscan.errors import CheckpointError, MutscanError, UsageError
+from mutscan.errors import CheckpointError, MutscanError, RunFolderError, UsageError
 from mutscan.residues import STANDARD
 from mutscan.train.corpus import RESIDUES, Corpus, read_corpus
 from mutscan.train.distances import (
@@ -548,6 +550,8 @@ def test_what_cannot_be_continued_is_refused(table: Path, tmp_path: Path) -> Non
     with pytest.raises(CheckpointError, match="only ESM encoders"):
         read_network(write_t5(tmp_path / "t5"), seed=0)
     start = write_esm(tmp_path / "start", max_positions=48)
+    with pytest.raises(UsageError, match="is the encoder to go on from"):
+        train_encoder([table], start, CONFIG, init=start, device="cpu")
     with pytest.raises(UsageError, match="has positions for 44 residues"):
         train_encoder([table], tmp_path / "x", CONFIG, init=start, device="cpu")
 
@@ -726,6 +730,15 @@ def test_the_rate_rises_and_falls() -> None:
     assert max(rates) == rates[9] == pytest.approx(1.0)
     assert rates[-1] == pytest.approx(0.02, abs=0.001)
     assert config.chunks * config.largest_chunk <= config.batch_tokens
+
+
+def test_a_full_disk_is_told_in_words(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pretrain_module, "save_state", full)
+    with pytest.raises(RunFolderError, match=r"the disk is full; .* run the same command again"):
+        train_encoder([table], tmp_path / "x", CONFIG, device="cpu", threads=1)
 
 
 def test_the_command(table: Path, tmp_path: Path) -> None:

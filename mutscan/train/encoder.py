@@ -12,7 +12,7 @@ import torch
 
 from mutscan.embed import resolve_device, resolve_precision, set_threads
 from mutscan.errors import UsageError
-from mutscan.files import replacing, write_json
+from mutscan.files import replacing, write_errors, write_json
 from mutscan.pipeline.progress import Silent
 from mutscan.train.corpus import read_corpus
 from mutscan.train.distances import read_structures
@@ -113,6 +113,8 @@ def train_encoder(
     where = resolve_device(own_device(device))
     resolve_precision(config.precision, where)
     _check(config, structures, where, compiled)
+    if init is not None and init.resolve() == out.resolve():
+        raise UsageError(f"--out {out}: is the encoder to go on from; give another folder")
     if threads is not None:
         set_threads(threads)
     corpus = read_corpus(sequences)
@@ -165,8 +167,9 @@ def train_encoder(
         digest.update(chains.digest.encode())
 
     work = work if work is not None else out.with_name(out.name + ".work")
-    work.mkdir(parents=True, exist_ok=True)
-    with joined(where) as ranks:
+    with write_errors(work):
+        work.mkdir(parents=True, exist_ok=True)
+    with write_errors(work), joined(where) as ranks:
         if config.chunks < ranks.size:
             raise UsageError(
                 f"{ranks.size} processes, but a step of --batch-tokens {config.batch_tokens} is only "

@@ -258,8 +258,8 @@ def check_sizes(max_length: int, chunk_tokens: int) -> None:
     needed = int(widths_of(np.array([max_length]))[0])
     if chunk_tokens < needed:
         raise UsageError(
-            f"--chunk-tokens {chunk_tokens}: a crop of --max-length {max_length} residues needs {needed} "
-            "tokens; give more tokens or shorter crops"
+            f"micro-batches of {chunk_tokens} tokens: a crop of --max-length {max_length} residues needs "
+            f"{needed} tokens; give more --chunk-tokens and --batch-tokens, or shorter crops"
         )
 
 
