@@ -49,10 +49,11 @@ def made_up_batch(seed: int) -> tuple[torch.Tensor, ...]:
     )
 
 
-@pytest.mark.parametrize("kind", ["absolute", "squared"])
-def test_equals_a_plain_loop_over_pairs(kind: str) -> None:
+@pytest.mark.parametrize(("kind", "lddt_square"), [("absolute", 0.0), ("squared", 0.0), ("squared", 4.0)])
+def test_equals_a_plain_loop_over_pairs(kind: str, lddt_square: float) -> None:
     tm_predicted, tm, predicted, lddt, pair_of = made_up_batch(3)
-    config = LossConfig(tm_kind=kind)
+    config = LossConfig(tm_kind=kind, lddt_square=lddt_square)
+    plain = []
     losses = []
     for k in range(len(tm)):
         T = float(tm[k])
@@ -60,10 +61,14 @@ def test_equals_a_plain_loop_over_pairs(kind: str) -> None:
             continue
         G = abs(float(tm_predicted[k]) - T) ** (2 if kind == "squared" else 1)
         mine = (pair_of == k) & ~lddt.isnan()
-        E = float((predicted[mine] - lddt[mine]).abs().mean()) if mine.any() else 0.0
+        off = (predicted[mine] - lddt[mine]).abs()
+        E = float((off + lddt_square * off * off).mean()) if mine.any() else 0.0
+        if T >= 0.7 and mine.any():
+            plain.append(float(off.mean()))
         losses.append(G if T < 0.7 else 0.7 * E + 0.3 * G)
     result = pair_loss(tm_predicted, tm, predicted, lddt, pair_of, config)
     assert result.loss.item() == pytest.approx(np.mean(losses), abs=1e-12)
+    assert result.lddt_error.item() == pytest.approx(np.mean(plain), abs=1e-12), "logged without the square"
 
 
 def test_order_of_residues_does_not_matter() -> None:

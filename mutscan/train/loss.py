@@ -32,6 +32,9 @@ class LossConfig:
         Pairs from here on count as similar.
     tm_kind : {"absolute", "squared"}
         Whether G is the absolute or the squared error.
+    lddt_square : float
+        Weight of the squared error beside the absolute one in E: large errors of single residues
+        then count for more. 0 is the paper's.
     """
 
     alpha: float = 0.7
@@ -39,6 +42,7 @@ class LossConfig:
     tm_min: float = 0.1
     tm_lddt: float = 0.7
     tm_kind: str = "absolute"
+    lddt_square: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse an unknown kind."""
@@ -57,7 +61,7 @@ class BatchLoss:
     tm_error : Tensor, scalar
         Mean absolute TM error of the kept pairs, for the log; NaN when there is none.
     lddt_error : Tensor, scalar
-        Mean E of the similar pairs, for the log; NaN when there is none.
+        Mean absolute lDDT error of the similar pairs, for the log; NaN when there is none.
     """
 
     loss: Tensor
@@ -93,9 +97,13 @@ def pair_loss(
 
     labelled = ~lddt.isnan()
     error = torch.where(labelled, lddt_predicted - lddt.nan_to_num(), 0.0).abs()  # (R,)
-    E = torch.zeros_like(tm_predicted).index_add(0, pair_of, error)
     counts = torch.zeros_like(tm_predicted).index_add(0, pair_of, labelled.to(error))
-    E = E / counts.clamp(min=1)  # (P,); 0 for a pair without a labelled residue
+
+    def of_pairs(values: Tensor) -> Tensor:
+        """Mean over the labelled residues of each pair, (P,); 0 for a pair without one."""
+        return torch.zeros_like(tm_predicted).index_add(0, pair_of, values) / counts.clamp(min=1)
+
+    E = of_pairs(error + config.lddt_square * error.square())
 
     similar = tm_score >= config.tm_lddt
     each = torch.where(similar, config.alpha * E + config.beta * G, G)
@@ -107,5 +115,5 @@ def pair_loss(
         return BatchLoss(
             loss,
             (distance * kept).sum() / kept.sum(),
-            E[scored].mean() if scored.any() else E.new_tensor(torch.nan),
+            of_pairs(error)[scored].mean() if scored.any() else E.new_tensor(torch.nan),
         )
