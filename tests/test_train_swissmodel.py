@@ -20,6 +20,7 @@ from fake_services import HTML, Reply, Service, pdb_reply, pdb_text, running
 
 from mutscan.errors import FetchError, RunFolderError, UsageError
 from mutscan.fetch.http import Patience
+from mutscan.pipeline.progress import Silent
 from mutscan.structures import read_structure
 from mutscan.train.sampling import sample_rows
 from mutscan.train.swissmodel import FAILURES, MANIFEST, PAIRS, download_swiss_model
@@ -279,10 +280,7 @@ def test_changed_files_are_fetched_again(
     asked = len(service.requests)
     notes: list[str] = []
 
-    class Listener:
-        def start(self, stage: str, total: int) -> None: ...
-        def advance(self, steps: int = 1) -> None: ...
-        def finish(self) -> None: ...
+    class Listener(Silent):
         def note(self, text: str) -> None:
             notes.append(text)
 
@@ -342,11 +340,11 @@ def test_a_damaged_manifest_is_named(fetch: Callable[..., Path], tmp_path: Path)
 SCRIPT = """
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 from mutscan.train.swissmodel import download_swiss_model
 table, folder, url = sys.argv[1:]
-download_swiss_model(
-    Path(table), Path(folder), limit=12, max_length=300, seed=1, url=url, workers=2, delay=0.02
-)
+settings = dict(limit=12, max_length=300, seed=1, url=url, workers=2, delay=0.02)
+download_swiss_model(Path(table), Path(folder), progress=Mock(), **settings)
 """
 
 

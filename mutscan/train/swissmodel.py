@@ -35,7 +35,6 @@ from mutscan.errors import FetchError, RunFolderError, StructureError, UsageErro
 from mutscan.fetch.http import Patience, download
 from mutscan.fetch.uniprot import is_accession
 from mutscan.files import replacing, write_errors
-from mutscan.pipeline.progress import Progress, Silent
 from mutscan.structures.assemble import assemble
 from mutscan.structures.read import read_table
 from mutscan.train.sampling import sample_rows
@@ -43,6 +42,8 @@ from mutscan.train.sampling import sample_rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
     from pathlib import Path
+
+    from mutscan.pipeline.progress import Progress
 
 URL: Final = "https://swissmodel.expasy.org/repository/uniprot/{accession}.pdb?provider=swissmodel"
 """Where a model is; ``provider`` leaves out experimental structures."""
@@ -152,7 +153,11 @@ def download_swiss_model(
     """
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit}: at least 1 pair was expected")
-    progress = progress or Silent()
+    if progress is None:
+        # Its package brings torch along, which takes longer to load than many a download.
+        from mutscan.pipeline.progress import Silent
+
+        progress = Silent()
     sampled = _sample(pairs_csv, limit, seed)
     with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
