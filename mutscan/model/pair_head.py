@@ -79,12 +79,22 @@ class PairHead(nn.Module):
         distance_12, distance_21 : Tensor, shape (P, 2)
             Of the residues of chain 1 in chain 2, and the other way round; 1 - cosine.
         """
-        real = mask_1[:, None, :, None] & mask_2[:, None, None, :]
-        cosine = torch.einsum("pihd,pjhd->phij", first, second).float().masked_fill(~real, -2.0)
+        # Which residue matches best is found without a gradient, how well it does with one: the
+        # gradient of a maximum over whole matrices would cost several times as much as all else.
+        with torch.no_grad():
+            cosine = torch.einsum("pihd,pjhd->phij", first, second)
+            cosine.masked_fill_(~mask_2[:, None, None, :], -2.0)
+            best_in_2 = cosine.argmax(3)  # (P, 2, L1)
+            cosine.masked_fill_(~mask_1[:, None, :, None], -2.0)
+            best_in_1 = cosine.argmax(2)  # (P, 2, L2)
         means = []
-        for axis, mask in ((3, mask_1), (2, mask_2)):
-            best = cosine.amax(axis)  # (P, 2, L)
-            means.append((best * mask[:, None]).sum(-1) / mask.sum(-1)[:, None])
+        for own, other, best, mask in (
+            (first, second, best_in_2, mask_1),
+            (second, first, best_in_1, mask_2),
+        ):
+            chosen = best.transpose(1, 2)[..., None].expand(-1, -1, -1, other.shape[-1])
+            matched = (own * other.gather(1, chosen)).sum(-1)  # (P, L, 2)
+            means.append((matched * mask[..., None]).sum(1) / mask.sum(1)[:, None])
         return 1.0 - means[0], 1.0 - means[1]
 
     def tm_score(
