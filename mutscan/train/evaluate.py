@@ -1,35 +1,56 @@
-"""Evaluate a model on labelled pairs it has not seen: metrics.json and predictions.parquet.
+"""Evaluate a model on labelled pairs it has not seen, beside its baselines.
 
 The path is the one of `mutscan score`: each chain, of any length, goes through
-encoder and net alone and in full.
+encoder and net alone and in full. `PairEvaluation.write` writes metrics.json
+and predictions.parquet; `mutscan.train.evaluation_report` draws them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pandas as pd
 
 from mutscan.errors import CheckpointError, UsageError
-from mutscan.files import replacing, write_json
 from mutscan.pipeline.network import load_model
 from mutscan.pipeline.progress import Silent
-from mutscan.train.dataset import Chains, Pairs, read_tables
-from mutscan.train.labels import lddt_labels, sequence_identity
+from mutscan.train.baselines import (
+    Baseline,
+    baseline_metrics,
+    calibration_pairs,
+    cosine_baselines,
+    fit_line,
+    significance,
+    trivial_baselines,
+)
+from mutscan.train.dataset import pair_files, read_columns, read_tables
+from mutscan.train.evaluation import PairEvaluation, definitions
 from mutscan.train.metrics import SIMILAR, PairPredictions, pair_metrics
+from mutscan.train.mutant_metrics import MUTANT, Drops, lddt_drops, mutant_metrics, substituted_residues
+from mutscan.train.predictions import (
+    Compared,
+    LabelledResidues,
+    compare_by_cosine,
+    compare_by_model,
+    encode_chains,
+    label_residues,
+)
 from mutscan.train.splits import check_disjoint, pairs_inside, read_splits, splits_of
+from mutscan.train.tmvec import PROTT5, tmvec_vectors
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from mutscan.model.predict import Encoded
     from mutscan.pipeline.network import LoadedModel
     from mutscan.pipeline.progress import Progress
+    from mutscan.train.dataset import Chains, Pairs
+    from mutscan.train.splits import SplitEntry
 
 SPLIT_FILE: Final = "splits.csv"
 """A model's own split list, in its folder."""
@@ -38,26 +59,22 @@ _MAX_RESIDUES: Final = 5000
 
 
 @dataclass(frozen=True, eq=False)
-class PairEvaluation:
-    """What an evaluation gives.
+class Rivals:
+    """What else is evaluated on the same pairs.
 
     Parameters
     ----------
-    metrics : dict
-        Contents of metrics.json.
-    predictions : DataFrame
-        Contents of predictions.parquet, one row for each pair.
+    model : str, optional
+        A second model, name or folder.
+    tm_vec : Path, optional
+        Folder with TM-Vec's weights.
+    tm_vec_encoder : str, optional
+        ProtT5, folder or hub name; the public half-precision encoder when not given.
     """
 
-    metrics: dict[str, Any]
-    predictions: pd.DataFrame
-
-    def write(self, folder: Path) -> None:
-        """Write both files into `folder`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / "predictions.parquet") as temporary:
-            self.predictions.to_parquet(temporary, index=False)
-        write_json(folder / "metrics.json", self.metrics)
+    model: str | None = None
+    tm_vec: Path | None = None
+    tm_vec_encoder: str | None = None
 
 
 def evaluate_pairs(
@@ -66,6 +83,7 @@ def evaluate_pairs(
     pairs: Path,
     *,
     split: str | None = None,
+    rivals: Rivals | None = None,
     device: str = "auto",
     precision: str = "auto",
     batch_residues: int | None = None,
@@ -80,14 +98,16 @@ def evaluate_pairs(
     model : str
         Name or folder.
     structures, pairs : Path
-        Tables as `read_tables` takes them.
+        Tables as `read_tables` takes them. Pairs with ``picked_as`` "mutant" are evaluated on their own.
     split : {"train", "validation", "test"}, optional
         Only pairs inside this split of the model's own list. Without it all pairs are evaluated,
         and refused if the model was trained on, or selected by, one of their proteins or clusters.
+    rivals : Rivals, optional
+        A second model and TM-Vec, evaluated on the same pairs.
     device, precision, batch_residues, offline
         As `mutscan.score`.
     seed : int
-        Of the bootstrap.
+        Of the bootstrap and of the pairs that calibrate the encoder's cosines.
     progress : Progress, optional
 
     Raises
@@ -98,22 +118,149 @@ def evaluate_pairs(
         The model does not say what its training labels were.
     """
     progress = progress if progress is not None else Silent()
-    loaded = load_model(
-        model, device=device, precision=precision, batch_residues=batch_residues, offline=offline
-    )
+    rivals = rivals if rivals is not None else Rivals()
+    clock = _Clock()
+    running: dict[str, Any] = {"device": device, "precision": precision, "offline": offline}
+    loaded = load_model(model, batch_residues=batch_residues, **running)
     constants = _constants(loaded)
-    chains, table = read_tables(structures, pairs)
+    chains, everything = read_tables(structures, pairs)
+    picked_as = read_picked_as(pairs)
     entries = read_splits(loaded.path / SPLIT_FILE)
+    splits = splits_of(chains, entries)
+    chosen = np.arange(len(everything))
     if split is not None:
-        table = table.take(pairs_inside(table, splits_of(chains, entries), split))
+        chosen = pairs_inside(everything, splits, split)
+    table, picked_as = everything.take(chosen), picked_as[chosen]
     if not len(table):
         where = f" inside the {split} split of {loaded.config.name}" if split else ""
         raise UsageError(f"{pairs}: holds no pair{where}; nothing can be evaluated")
     used = np.unique(np.concatenate([table.chain_1, table.chain_2]))
-    against = "not compared"
-    if split in (None, "test"):
-        comparable = check_disjoint(chains, used, entries)
-        against = "proteins and clusters" if comparable else "proteins"
+    second = _load_second(loaded, rivals.model, batch_residues, running)
+    against = _check_unseen(chains, used, entries, second, split)
+    _check_lengths(chains, used, structures)
+
+    is_mutant = picked_as == MUTANT
+    settings = {"exponent": loaded.config.lddt_exponent, "radius": loaded.config.lddt_radius}
+    residues = label_residues(chains, table, (table.tm_score >= SIMILAR) | is_mutant, **settings)
+    clock("read and label")
+    training = pairs_inside(everything, splits, "train")
+    calibrating = everything.take(calibration_pairs(everything, training, seed=seed))
+    known = label_residues(chains, calibrating, calibrating.tm_score >= SIMILAR, **settings)
+    encoded = encode_chains(
+        loaded,
+        chains,
+        np.union1d(used, np.concatenate([calibrating.chain_1, calibrating.chain_2])),
+        np.union1d(_labelled_chains(table, residues), _labelled_chains(calibrating, known)),
+        progress,
+    )
+    clock("encode")
+    mine = compare_by_model(loaded, encoded, chains, table, residues, is_mutant)
+    clock("compare")
+    cosine = compare_by_cosine(encoded.raw, calibrating, known)
+    lines = (
+        fit_line(cosine.tm_score, calibrating.tm_score.astype(np.float64)),
+        fit_line(cosine.lddt, known.lddt),
+    )
+    baselines = [
+        *trivial_baselines(
+            chains, table, residues, tm_constant=constants["tm_score"], lddt_constant=constants["lddt"]
+        ),
+        *cosine_baselines(
+            encoded.raw, table, residues, lines, "the tables hold no pair this model was trained on"
+        ),
+        _tm_vec(rivals, chains, table, used, progress, running),
+        *_second_model(second, chains, table, residues, used, is_mutant, progress),
+    ]
+    clock("baselines")
+    predictions = _predictions(chains, table, residues, picked_as, mine)
+    identity = baselines[2].tm_score
+    assert identity is not None, "sequence identity can always be computed"
+    metrics, drops = _metrics(predictions, baselines, chains, table, is_mutant, identity, constants, seed)
+    clock("statistics")
+    metrics |= {
+        "model": _describe(loaded),
+        "data": {
+            "split": split or "all given",
+            "n_chains": len(used),
+            "disjoint_from_training": against,
+            "splits_compared": "not compared"
+            if against == "not compared"
+            else "train and validation of "
+            f"{loaded.config.name}{f' and {second.config.name}' if second else ''}",
+            "n_calibration_pairs": len(calibrating),
+            "structures_sha256": _sha256([structures]),
+            "pairs_sha256": _sha256(pair_files(pairs)),
+        },
+        "definitions": definitions(loaded.config),
+    }
+    if second is not None:
+        metrics["against"] = _describe(second)
+    return PairEvaluation(
+        metrics, chains, table, predictions, tuple(baselines), identity, drops, clock.seconds
+    )
+
+
+class _Clock:
+    """Wall time of each stage, from the last call."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def __call__(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = now - self._last
+        self._last = now
+
+
+def read_picked_as(path: Path) -> NDArray[np.str_]:
+    """Read how each pair of a table (or a folder of them) was picked, shape (n,); empty where not said."""
+    parts = []
+    for file in pair_files(path):
+        table = read_columns(file, ("id1",), ("picked_as",))
+        if "picked_as" in table.column_names:
+            parts.append(np.array([value or "" for value in table["picked_as"].to_pylist()], dtype=np.str_))
+        else:
+            parts.append(np.full(len(table), "", dtype=np.str_))
+    return np.concatenate(parts)
+
+
+def _load_second(
+    loaded: LoadedModel, name: str | None, batch_residues: int | None, running: Mapping[str, Any]
+) -> LoadedModel | None:
+    if name is None:
+        return None
+    second = load_model(name, batch_residues=batch_residues, **running)
+    mine, other = ((model.config.lddt_exponent, model.config.lddt_radius) for model in (loaded, second))
+    if mine != other:
+        raise UsageError(
+            f"--against {name}: was trained on lDDT of exponent {other[0]:g} and radius {other[1]:g}, "
+            f"{loaded.config.name} on {mine[0]:g} and {mine[1]:g}; their errors cannot be compared"
+        )
+    return second
+
+
+def _check_unseen(
+    chains: Chains,
+    used: NDArray[np.int64],
+    entries: Mapping[str, SplitEntry],
+    second: LoadedModel | None,
+    split: str | None,
+) -> str:
+    """Refuse what a model has seen; say what was compared."""
+    if split not in (None, "test"):
+        return "not compared"
+    comparable = check_disjoint(chains, used, entries)
+    if second is not None:
+        try:
+            other = check_disjoint(chains, used, read_splits(second.path / SPLIT_FILE))
+        except UsageError as error:
+            raise UsageError(f"--against {second.config.name}: {error.message}") from error
+        comparable = comparable and other
+    return "proteins and clusters" if comparable else "proteins"
+
+
+def _check_lengths(chains: Chains, used: NDArray[np.int64], structures: Path) -> None:
     too_long = used[chains.lengths[used] > _MAX_RESIDUES]
     if len(too_long):
         raise UsageError(
@@ -121,28 +268,104 @@ def evaluate_pairs(
             f"up to {_MAX_RESIDUES} can be evaluated"
         )
 
-    predictions, lddt_rows = _predict(loaded, chains, table, progress)
-    metrics = {
-        "pairs": pair_metrics(
-            predictions, tm_constant=constants["tm_score"], lddt_constant=constants["lddt"], seed=seed
-        ),
-        "model": {"name": loaded.config.name, "sha256_net": _net_hash(loaded), "encoder": loaded.encoder.key},
-        "data": {
-            "split": split or "all given",
-            "n_chains": len(used),
-            "disjoint_from_training": against,
-        },
-        "definitions": {
-            "tm": "normalised by chain 1; prediction clipped to [0, 1]",
-            "lddt": f"aligned residues of pairs with TM >= {SIMILAR}, exponent "
-            f"{loaded.config.lddt_exponent:g}, radius {loaded.config.lddt_radius:g}, chain 1 as reference",
-            "identity": "identical aligned residues / length of chain 1, as prediction of TM",
-            "constant": "median of the training labels",
-            "mae_per_protein": "mean over reference proteins of the mean over all their residues",
-            "ci": "95 % percentile bootstrap, 1000 resamples of whole clusters of chain 1",
-        },
-    }
-    return PairEvaluation(metrics, _table(chains, table, predictions, lddt_rows))
+
+def _labelled_chains(pairs: Pairs, residues: LabelledResidues) -> NDArray[np.int64]:
+    labelled = np.diff(residues.starts) > 0
+    return np.union1d(pairs.chain_1[labelled], pairs.chain_2[labelled])
+
+
+def _tm_vec(
+    rivals: Rivals,
+    chains: Chains,
+    pairs: Pairs,
+    used: NDArray[np.int64],
+    progress: Progress,
+    running: Mapping[str, Any],
+) -> Baseline:
+    if rivals.tm_vec is None:
+        return Baseline("tm_vec", "TM-Vec", not_run="no weights were given (--tm-vec DIR)")
+    encoder = rivals.tm_vec_encoder or PROTT5
+    vectors = tmvec_vectors(rivals.tm_vec, encoder, chains, used, progress=progress, **running)
+    none = LabelledResidues(np.zeros(len(pairs) + 1, np.int64), np.empty((0, 2), np.int64), np.empty(0))
+    return Baseline("tm_vec", "TM-Vec", compare_by_cosine(vectors, pairs, none).tm_score.clip(0.0, 1.0))
+
+
+def _second_model(
+    second: LoadedModel | None,
+    chains: Chains,
+    pairs: Pairs,
+    residues: LabelledResidues,
+    used: NDArray[np.int64],
+    is_mutant: NDArray[np.bool_],
+    progress: Progress,
+) -> list[Baseline]:
+    if second is None:
+        return []
+    encoded = encode_chains(second, chains, used, used[:0], progress)
+    other = compare_by_model(second, encoded, chains, pairs, residues, is_mutant)
+    return [Baseline("against", f"model {second.config.name}", other.tm_score, other.lddt)]
+
+
+def _predictions(
+    chains: Chains,
+    pairs: Pairs,
+    residues: LabelledResidues,
+    picked_as: NDArray[np.str_],
+    compared: Compared,
+) -> PairPredictions:
+    lengths = chains.lengths
+    return PairPredictions(
+        group=chains.clusters[pairs.chain_1] if chains.clusters is not None else pairs.chain_1,
+        protein=pairs.chain_1,
+        lengths=np.stack([lengths[pairs.chain_1], lengths[pairs.chain_2]], axis=1),
+        picked_as=picked_as,
+        tm_score=pairs.tm_score.astype(np.float64),
+        tm_predicted=compared.tm_score,
+        tm_score_2=pairs.tm_score_2.astype(np.float64),
+        tm_predicted_2=compared.tm_score_2,
+        starts=residues.starts,
+        residue=residues.aligned[:, 0],
+        lddt=residues.lddt,
+        lddt_predicted=compared.lddt,
+    )
+
+
+def _metrics(
+    predictions: PairPredictions,
+    baselines: list[Baseline],
+    chains: Chains,
+    pairs: Pairs,
+    is_mutant: NDArray[np.bool_],
+    identity: NDArray[np.float64],
+    constants: Mapping[str, float],
+    seed: int,
+) -> tuple[dict[str, Any], Drops | None]:
+    """Sections ``pairs`` (all that are no mutants, or mutants if there is nothing else) and ``mutants``."""
+    natural = np.flatnonzero(~is_mutant) if not is_mutant.all() else np.arange(len(predictions))
+    p = predictions.take(natural)
+    there = predictions.residues_of(natural)
+    same_rows = [baseline.take(natural, there) for baseline in baselines]
+    section = pair_metrics(
+        p,
+        tm_constant=constants["tm_score"],
+        lddt_constant=constants["lddt"],
+        identity=identity[natural],
+        seed=seed,
+    )
+    section["baselines"] = baseline_metrics(p, same_rows, seed=seed)
+    section["significance"] = significance(p, same_rows, seed=seed)
+    metrics: dict[str, Any] = {"pairs": section}
+    if not is_mutant.any():
+        return metrics, None
+    mutants = np.flatnonzero(is_mutant)
+    mutated = predictions.take(mutants)
+    drops = lddt_drops(mutated, substituted_residues(chains, pairs.take(mutants)))
+    metrics["mutants"] = mutant_metrics(mutated, drops, seed=seed)
+    there = predictions.residues_of(mutants)
+    metrics["mutants"]["baselines"] = baseline_metrics(
+        mutated.by_protein(), [baseline.take(mutants, there) for baseline in baselines], seed=seed
+    )
+    return metrics, drops
 
 
 def _constants(loaded: LoadedModel) -> dict[str, float]:
@@ -155,79 +378,20 @@ def _constants(loaded: LoadedModel) -> dict[str, float]:
     return {name: float(medians[name]) for name in ("tm_score", "lddt")}
 
 
-def _net_hash(loaded: LoadedModel) -> str:
-    with (loaded.path / "model.safetensors").open("rb") as weights:
-        return hashlib.file_digest(weights, "sha256").hexdigest()
+def _describe(loaded: LoadedModel) -> dict[str, Any]:
+    return {
+        "name": loaded.config.name,
+        "sha256": loaded.sha256,
+        "sha256_net": _sha256([loaded.path / "model.safetensors"]),
+        "encoder": loaded.encoder.key,
+        "trained_on_sha256": loaded.config.data_sha256,
+    }
 
 
-def _predict(
-    loaded: LoadedModel, chains: Chains, pairs: Pairs, progress: Progress
-) -> tuple[PairPredictions, list[NDArray[np.bool_]]]:
-    """Predictions, and for each pair which of its aligned residues carry an lDDT label."""
-    used = np.unique(np.concatenate([pairs.chain_1, pairs.chain_2]))
-    encoded: dict[int, Encoded] = {}
-    progress.start("encode chains", len(used))
-    for place, embedding in loaded.encoder.embed([chains.sequences[c] for c in used.tolist()]):
-        encoded[int(used[place])] = loaded.predictor.encode(embedding)
-        progress.advance()
-    progress.finish()
-
-    similar = np.flatnonzero(pairs.tm_score >= SIMILAR)
-    labels = np.full(len(pairs.aligned), np.nan, dtype=np.float32)
-    labels[pairs.rows(similar)] = lddt_labels(
-        chains, pairs.take(similar), exponent=loaded.config.lddt_exponent, radius=loaded.config.lddt_radius
-    )
-    tm_predicted = np.empty(len(pairs))
-    lddt, lddt_predicted, labelled = [], [], []
-    progress.start("compare pairs", len(pairs))
-    for k, (first, second) in enumerate(zip(pairs.chain_1.tolist(), pairs.chain_2.tolist(), strict=True)):
-        part = slice(pairs.starts[k], pairs.starts[k + 1])
-        known = ~np.isnan(labels[part])
-        aligned = pairs.aligned[part][known]
-        prediction = loaded.predictor.compare(encoded[first], encoded[second], pairs=aligned)
-        tm_predicted[k] = prediction.tm_score
-        lddt.append(labels[part][known].astype(np.float64))
-        lddt_predicted.append(prediction.lddt[aligned[:, 0]].astype(np.float64))
-        labelled.append(known)
-        progress.advance()
-    progress.finish()
-    group = chains.clusters[pairs.chain_1] if chains.clusters is not None else pairs.chain_1
-    return (
-        PairPredictions(
-            group=group,
-            protein=pairs.chain_1,
-            tm_score=pairs.tm_score.astype(np.float64),
-            tm_predicted=tm_predicted,
-            identity=sequence_identity(chains, pairs),
-            lddt=tuple(lddt),
-            lddt_predicted=tuple(lddt_predicted),
-        ),
-        labelled,
-    )
-
-
-def _table(
-    chains: Chains, pairs: Pairs, predictions: PairPredictions, labelled: list[NDArray[np.bool_]]
-) -> pd.DataFrame:
-    lengths = chains.lengths
-    ids = np.array(chains.ids, dtype=object)
-    residues = [
-        (pairs.aligned[pairs.starts[k] : pairs.starts[k + 1], 0][known] + 1).tolist()
-        for k, known in enumerate(labelled)
-    ]
-    return pd.DataFrame(
-        {
-            "id1": ids[pairs.chain_1],
-            "id2": ids[pairs.chain_2],
-            "group": predictions.group,
-            "length_1": lengths[pairs.chain_1],
-            "length_2": lengths[pairs.chain_2],
-            "n_aligned": pairs.n_aligned,
-            "identity": predictions.identity,
-            "tm_score": predictions.tm_score,
-            "tm_predicted": predictions.tm_predicted,
-            "position_1": residues,  # 1-based, of the lDDT values
-            "lddt": [part.astype(np.float32) for part in predictions.lddt],
-            "lddt_predicted": [part.astype(np.float32) for part in predictions.lddt_predicted],
-        }
-    )
+def _sha256(files: list[Path]) -> str:
+    """Hash of a file's content; of several, of their hashes one after the other."""
+    digests = []
+    for path in files:
+        with path.open("rb") as content:
+            digests.append(hashlib.file_digest(content, "sha256").hexdigest())
+    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()

@@ -1,36 +1,44 @@
 """Numbers of an evaluation over pairs, with bootstrap intervals that resample clusters, not pairs.
 
-Pairs of one family are no independent witnesses. An interval is therefore
-drawn over families: whole clusters of reference chains are resampled, with
-all their pairs.
+Tables 2 and 3 of the preprint, the contract's metrics, and what spec section
+11 asks beyond: errors by true TM-score, by length, by how a pair was picked.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from scipy.stats import rankdata
+
+from mutscan.train.bootstrap import Auroc, ClusterBootstrap, Spearman, with_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-N_BOOTSTRAP: Final = 1000
-"""Resamples behind an interval."""
 
 SIMILAR: Final = 0.7
 """lDDT is evaluated on pairs with at least this TM-score."""
 
-_BANDS: Final = 5
+BANDS: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""Edges of the five true-TM bands; the last is closed."""
+
+RATIOS: Final = (0.0, 0.5, 0.7, 0.9, 1.1, 1.43, 2.0, np.inf)
+"""Edges of the ratio of lengths, chain 2 to chain 1."""
+
+LENGTHS: Final = (0.0, 100.0, 200.0, 300.0, 500.0, np.inf)
+"""Edges of the length of chain 1."""
+
+_TENTHS: Final = tuple(np.arange(11) / 10)
 _SAME_FOLD: Final = 0.5
+_COLLAPSED: Final = 0.1  # spread of the predictions, as a share of the truth's
 
 
 @dataclass(frozen=True, eq=False)
 class PairPredictions:
-    """Labels and predictions of n evaluated pairs.
+    """Labels and predictions of n evaluated pairs, with m labelled residues in all.
 
     Parameters
     ----------
@@ -38,173 +46,299 @@ class PairPredictions:
         What is resampled together: the cluster of chain 1, or chain 1 where clusters are not known.
     protein : int array, shape (n,)
         Chain 1.
-    tm_score, tm_predicted, identity : float array, shape (n,)
-        Label and prediction, normalised by chain 1; sequence identity over the same length.
-    lddt, lddt_predicted : tuple of float arrays, length n
-        Aligned residues of each similar pair that have a label; empty for the others.
+    lengths : int array, shape (n, 2)
+        Residues of chain 1 and chain 2.
+    picked_as : str array, shape (n,)
+        How the pair was chosen; empty where the table does not say.
+    tm_score, tm_predicted : float array, shape (n,)
+        Label and prediction, normalised by chain 1.
+    tm_score_2, tm_predicted_2 : float array, shape (n,)
+        Normalised by chain 2.
+    starts : int array, shape (n + 1,)
+        Pair k owns the residues ``starts[k]:starts[k + 1]``.
+    residue : int array, shape (m,)
+        Index in chain 1 of each residue with an lDDT label.
+    lddt, lddt_predicted : float array, shape (m,)
     """
 
     group: NDArray[np.int64]
     protein: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    picked_as: NDArray[np.str_]
     tm_score: NDArray[np.float64]
     tm_predicted: NDArray[np.float64]
-    identity: NDArray[np.float64]
-    lddt: tuple[NDArray[np.float64], ...]
-    lddt_predicted: tuple[NDArray[np.float64], ...]
+    tm_score_2: NDArray[np.float64]
+    tm_predicted_2: NDArray[np.float64]
+    starts: NDArray[np.int64]
+    residue: NDArray[np.int64]
+    lddt: NDArray[np.float64]
+    lddt_predicted: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        """Count pairs."""
+        return len(self.group)
+
+    @cached_property
+    def n_residues(self) -> NDArray[np.int64]:
+        """Labelled residues of each pair, shape (n,)."""
+        counts: NDArray[np.int64] = np.diff(self.starts)
+        return counts
+
+    @cached_property
+    def pair_of(self) -> NDArray[np.int64]:
+        """The pair each labelled residue belongs to, shape (m,)."""
+        return np.repeat(np.arange(len(self)), self.n_residues)
+
+    def residues_of(self, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Labelled residues of the pairs at `pairs` (ascending), as places in `lddt`."""
+        chosen = np.zeros(len(self), dtype=np.bool_)
+        chosen[pairs] = True
+        return np.flatnonzero(chosen[self.pair_of])
+
+    def take(self, pairs: NDArray[np.int64]) -> PairPredictions:
+        """Choose the pairs at `pairs`, ascending."""
+        residues = self.residues_of(pairs)
+        return PairPredictions(
+            group=self.group[pairs],
+            protein=self.protein[pairs],
+            lengths=self.lengths[pairs],
+            picked_as=self.picked_as[pairs],
+            tm_score=self.tm_score[pairs],
+            tm_predicted=self.tm_predicted[pairs],
+            tm_score_2=self.tm_score_2[pairs],
+            tm_predicted_2=self.tm_predicted_2[pairs],
+            starts=np.concatenate([[0], np.cumsum(self.n_residues[pairs])]).astype(np.int64),
+            residue=self.residue[residues],
+            lddt=self.lddt[residues],
+            lddt_predicted=self.lddt_predicted[residues],
+        )
+
+    def by_protein(self) -> PairPredictions:
+        """Resample reference proteins instead of clusters."""
+        return replace(self, group=self.protein)
 
 
 def pair_metrics(
-    predictions: PairPredictions, *, tm_constant: float, lddt_constant: float, seed: int = 0
-) -> dict[str, object]:
-    """All metrics of the ``pairs`` section of metrics.json, each with its 95 % interval (``*_ci``).
+    predictions: PairPredictions,
+    *,
+    tm_constant: float,
+    lddt_constant: float,
+    identity: NDArray[np.float64],
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Compute the ``pairs`` section of metrics.json but for baselines, numbers with intervals (``*_ci``).
 
     Parameters
     ----------
     predictions : PairPredictions
     tm_constant, lddt_constant : float
         Medians of the labels the model was trained on: the constant baselines.
+    identity : float array, shape (n,)
+        Sequence identity over the length of chain 1.
     seed : int
         Of the bootstrap.
 
     Returns
     -------
     dict
-        ``n``, ``n_lddt_pairs``, ``n_lddt_residues``, ``n_groups``, ``tm``, ``lddt``. A number that
-        does not exist (AUROC of one class, correlation of a constant, no similar pair) is None.
+        A number that does not exist (AUROC of one class, correlation of a constant, no similar
+        pair) is None.
     """
-    samples = _resamples(predictions.group, seed)
-    tm_values, tm_names = _tm_statistics(predictions, tm_constant)
-    lddt_values, lddt_names = _lddt_statistics(predictions, lddt_constant)
-    everything = np.arange(len(predictions.group))
+    p = predictions
+    bootstrap = ClusterBootstrap(p.group, seed=seed)
+    rows = np.arange(len(p))
+    table = {
+        "tm": errors(bootstrap, rows, p.tm_score, p.tm_predicted, ranks=True),
+        "tm_norm2": errors(bootstrap, rows, p.tm_score_2, p.tm_predicted_2),
+        "tm_max": errors(
+            bootstrap,
+            rows,
+            np.maximum(p.tm_score, p.tm_score_2),
+            np.maximum(p.tm_predicted, p.tm_predicted_2),
+        ),
+        "lddt": lddt_errors(bootstrap, p, p.lddt_predicted, ranks=True),
+    }
+    auroc = Auroc(p.tm_predicted, p.tm_score >= _SAME_FOLD)
+    bands = binned(bootstrap, rows, p.tm_score, p.tm_predicted, p.tm_score, BANDS)
+    tm = {key: table["tm"][key] for name in ("mae", "pearson", "spearman") for key in (name, f"{name}_ci")}
+    tm |= macro_mae(bootstrap, rows, p.tm_score, p.tm_predicted)
+    tm |= with_interval(f"auroc_{_SAME_FOLD}", auroc(np.ones(len(p))), bootstrap.each(rows, auroc))
+    for name, other in (("constant", np.full(len(p), tm_constant)), ("identity", identity)):
+        tm |= _renamed(errors(bootstrap, rows, p.tm_score, other), name)
+    lddt = {
+        key: table["lddt"][key]
+        for name in ("mae", "mae_per_protein", "pearson")
+        for key in (name, f"{name}_ci")
+    }
+    lddt |= _renamed(lddt_errors(bootstrap, p, np.full(len(p.lddt), lddt_constant)), "constant")
     return {
-        "n": len(everything),
-        "n_groups": len(np.unique(predictions.group)),
-        "n_lddt_pairs": sum(len(part) > 0 for part in predictions.lddt),
-        "n_lddt_residues": sum(len(part) for part in predictions.lddt),
-        "tm": _with_intervals(tm_names, tm_values, everything, samples) | {"constant": tm_constant},
-        "lddt": _with_intervals(lddt_names, lddt_values, everything, samples) | {"constant": lddt_constant},
+        "n": len(p),
+        "n_groups": bootstrap.n_groups,
+        "n_lddt_pairs": int((p.n_residues > 0).sum()),
+        "n_lddt_residues": len(p.lddt),
+        "tm": tm | {"constant": tm_constant},
+        "lddt": lddt | {"constant": lddt_constant},
+        "table": table,
+        "bands": bands,
+        "calibration": binned(bootstrap, rows, p.tm_score, p.tm_predicted, p.tm_predicted, _TENTHS),
+        "length_ratio": binned(
+            bootstrap, rows, p.tm_score, p.tm_predicted, p.lengths[:, 1] / p.lengths[:, 0], RATIOS
+        ),
+        "length": binned(bootstrap, rows, p.tm_score, p.tm_predicted, p.lengths[:, 0], LENGTHS),
+        "picked_as": {str(name): _part(p, str(name), seed) for name in np.unique(p.picked_as) if name},
     }
 
 
-def _resamples(group: NDArray[np.int64], seed: int) -> list[NDArray[np.int64]]:
-    """Rows of each bootstrap sample: as many groups as there are, drawn with replacement."""
-    rng = np.random.default_rng(seed)
-    order = np.argsort(group, kind="stable")
-    members = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
-    if len(members) < 2:
-        return []
-    return [
-        np.concatenate([members[m] for m in rng.integers(len(members), size=len(members)).tolist()])
-        for _ in range(N_BOOTSTRAP)
-    ]
+def _renamed(values: dict[str, Any], name: str) -> dict[str, Any]:
+    return {f"{name}_mae": values["mae"], f"{name}_mae_ci": values["mae_ci"]}
 
 
-def _with_intervals(
-    names: tuple[str, ...],
-    statistics: Callable[[NDArray[np.int64]], NDArray[np.float64]],
-    everything: NDArray[np.int64],
-    samples: list[NDArray[np.int64]],
-) -> dict[str, object]:
-    values = statistics(everything)
-    drawn = np.array([statistics(rows) for rows in samples]).reshape(len(samples), len(names))
-    result: dict[str, object] = {}
-    for column, name in enumerate(names):
-        result[name] = None if np.isnan(values[column]) else float(values[column])
-        defined = drawn[~np.isnan(drawn[:, column]), column]
-        known = result[name] is not None and len(defined) > 0
-        result[f"{name}_ci"] = [float(end) for end in np.percentile(defined, [2.5, 97.5])] if known else None
+def _part(predictions: PairPredictions, name: str, seed: int) -> dict[str, Any]:
+    """Errors of the pairs that were picked in one way."""
+    p = predictions.take(np.flatnonzero(predictions.picked_as == name))
+    bootstrap = ClusterBootstrap(p.group, seed=seed)
+    return {
+        "n": len(p),
+        "n_groups": bootstrap.n_groups,
+        "n_lddt_residues": len(p.lddt),
+        "tm": errors(bootstrap, np.arange(len(p)), p.tm_score, p.tm_predicted),
+        "lddt": lddt_errors(bootstrap, p, p.lddt_predicted),
+    }
+
+
+def errors(
+    bootstrap: ClusterBootstrap,
+    rows: NDArray[np.int64],
+    truth: NDArray[np.float64],
+    predicted: NDArray[np.float64],
+    *,
+    ranks: bool = False,
+) -> dict[str, Any]:
+    """Rows of Tables 2 and 3 for one quantity, errors being predicted - true (spec 4.10).
+
+    Parameters
+    ----------
+    bootstrap : ClusterBootstrap
+    rows : int array, shape (m,)
+        Row of `bootstrap` each value belongs to.
+    truth, predicted : float array, shape (m,)
+    ranks : bool
+        Also Spearman's correlation, which costs more.
+
+    Returns
+    -------
+    dict
+        ``n``; ``mae mse rmse sd_error sd_abs_error bias pearson r2 spearman`` with intervals (SDs are
+        those of the population, ``r2`` is against predicting the mean); ``sd_true sd_predicted
+        collapsed``, the last when the predictions spread less than a tenth of the truth.
+    """
+    error = predicted - truth
+    # Round their own means: sums of squares of numbers near 1 would lose the digits that matter.
+    x = truth - (truth.mean() if len(truth) else 0.0)
+    y = predicted - (predicted.mean() if len(truth) else 0.0)
+    columns = np.stack([np.ones(len(x)), np.abs(error), error, error**2, x, y, x * x, y * y, x * y])
+    result: dict[str, Any] = {"n": len(x)}
+    result |= bootstrap.sums(rows, columns).apply(_moments)
+    if ranks:
+        spearman = Spearman(truth, predicted)
+        result |= with_interval("spearman", spearman(np.ones(len(x))), bootstrap.each(rows, spearman))
+    sd_true, sd_predicted = (float(v.std()) if len(v) else None for v in (x, y))
+    result |= {"sd_true": sd_true, "sd_predicted": sd_predicted, "collapsed": None}
+    if sd_true is not None and sd_predicted is not None and sd_true > 0:
+        result["collapsed"] = sd_predicted < _COLLAPSED * sd_true
     return result
 
 
-def _tm_statistics(
-    predictions: PairPredictions, constant: float
-) -> tuple[Callable[[NDArray[np.int64]], NDArray[np.float64]], tuple[str, ...]]:
-    truth, predicted = predictions.tm_score, predictions.tm_predicted
-    error = np.abs(predicted - truth)
-    constant_error = np.abs(constant - truth)
-    identity_error = np.abs(predictions.identity - truth)
-    band = np.clip((truth * _BANDS).astype(int), 0, _BANDS - 1)
+def _moments(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    n, absolute, error, square, x, y, xx, yy, xy = sums
+    mae, mse, bias = absolute / n, square / n, error / n
+    var_x, var_y, covariance = xx / n - (x / n) ** 2, yy / n - (y / n) ** 2, xy / n - x * y / n**2
+    varied = (var_x > 1e-16) & (var_y > 1e-16)
+    return {
+        "mae": mae,
+        "mse": mse,
+        "rmse": np.sqrt(mse),
+        "sd_error": np.sqrt(np.maximum(mse - bias**2, 0.0)),
+        "sd_abs_error": np.sqrt(np.maximum(mse - mae**2, 0.0)),
+        "bias": bias,
+        "pearson": np.where(varied, covariance / np.sqrt(var_x * var_y), np.nan),
+        "r2": np.where(var_x > 1e-16, 1 - mse / var_x, np.nan),
+    }
 
-    def statistics(rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        totals = np.bincount(band[rows], weights=error[rows], minlength=_BANDS)
-        counts = np.bincount(band[rows], minlength=_BANDS)
-        return np.array(
-            [
-                error[rows].mean(),
-                (totals[counts > 0] / counts[counts > 0]).mean(),
-                _pearson(predicted[rows], truth[rows]),
-                _pearson(rankdata(predicted[rows]), rankdata(truth[rows])),
-                _auroc(predicted[rows], truth[rows] >= _SAME_FOLD),
-                constant_error[rows].mean(),
-                identity_error[rows].mean(),
-            ]
-        )
 
-    return statistics, (
-        "mae",
-        "macro_mae",
-        "pearson",
-        "spearman",
-        f"auroc_{_SAME_FOLD}",
-        "constant_mae",
-        "identity_mae",
+def lddt_errors(
+    bootstrap: ClusterBootstrap,
+    predictions: PairPredictions,
+    predicted: NDArray[np.float64],
+    *,
+    ranks: bool = False,
+) -> dict[str, Any]:
+    """`errors` of the lDDT pooled over residues, and ``mae_per_protein``.
+
+    The latter is the mean over reference proteins of the mean over all their residues.
+    """
+    p = predictions
+    result = errors(bootstrap, p.pair_of, p.lddt, predicted, ranks=ranks)
+    of_pair = np.bincount(p.pair_of, np.abs(predicted - p.lddt), len(p))
+    labelled = np.flatnonzero(p.n_residues)
+    proteins, first, place = np.unique(p.protein[labelled], return_index=True, return_inverse=True)
+    total, count = (
+        np.bincount(place.reshape(-1), values[labelled], len(proteins)) for values in (of_pair, p.n_residues)
     )
+    # All pairs of a protein are in one group: one of its rows stands for it.
+    columns = np.stack([np.ones(len(proteins)), total / count])
+    sums = bootstrap.sums(labelled[first], columns)
+    return result | sums.apply(lambda s: {"mae_per_protein": s[1] / s[0]}) | {"n_proteins": len(proteins)}
 
 
-def _lddt_statistics(
-    predictions: PairPredictions, constant: float
-) -> tuple[Callable[[NDArray[np.int64]], NDArray[np.float64]], tuple[str, ...]]:
-    # Sums over the residues of a pair: a resample of pairs is then a sum of rows.
-    sums = np.zeros((len(predictions.lddt), 8))
-    for row, (truth, predicted) in enumerate(zip(predictions.lddt, predictions.lddt_predicted, strict=True)):
-        sums[row] = (
-            len(truth),
-            np.abs(predicted - truth).sum(),
-            np.abs(constant - truth).sum(),
-            truth.sum(),
-            predicted.sum(),
-            (truth * truth).sum(),
-            (predicted * predicted).sum(),
-            (truth * predicted).sum(),
+def macro_mae(
+    bootstrap: ClusterBootstrap,
+    rows: NDArray[np.int64],
+    truth: NDArray[np.float64],
+    predicted: NDArray[np.float64],
+) -> dict[str, Any]:
+    """Mean of the MAEs in the true-TM bands that have pairs."""
+    inside = one_hot(truth, BANDS)
+    sums = bootstrap.sums(rows, np.concatenate([inside, inside * np.abs(predicted - truth)]))
+
+    def macro(s: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        count, total = np.split(s, 2)
+        return {"macro_mae": np.nansum(total / count, axis=0) / (count > 0).sum(axis=0)}
+
+    return sums.apply(macro)
+
+
+def binned(
+    bootstrap: ClusterBootstrap,
+    rows: NDArray[np.int64],
+    truth: NDArray[np.float64],
+    predicted: NDArray[np.float64],
+    by: NDArray[Any],
+    edges: Sequence[float],
+) -> list[dict[str, Any]]:
+    """Errors and means in bins of a third variable; the last bin is closed.
+
+    Returns
+    -------
+    list of dict
+        For each bin ``from to n``, and with intervals ``mae bias mean_true mean_predicted``.
+    """
+    error = predicted - truth
+    columns = np.stack([np.ones(len(error)), np.abs(error), error, truth, predicted])
+    result = []
+    for low, high, inside in zip(edges, edges[1:], one_hot(by, edges), strict=False):
+        sums = bootstrap.sums(rows, columns * inside)
+        numbers = sums.apply(
+            lambda s: dict(zip(("mae", "bias", "mean_true", "mean_predicted"), s[1:] / s[0], strict=True))
         )
-    # All pairs of a protein are in one group and are drawn together, so that its mean never changes:
-    # one row stands for the protein.
-    similar = np.flatnonzero(sums[:, 0] > 0)
-    _, leaders, place = np.unique(predictions.protein[similar], return_index=True, return_inverse=True)
-    of_protein = np.full(len(sums), np.nan)
-    of_protein[similar[leaders]] = np.bincount(place, weights=sums[similar, 1]) / np.bincount(
-        place, weights=sums[similar, 0]
-    )
-
-    def statistics(rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        rows = rows[sums[rows, 0] > 0]
-        if not len(rows):
-            return np.full(4, np.nan)
-        n, error, constant_error, x, y, xx, yy, xy = sums[rows].sum(axis=0)
-        spread = (n * xx - x * x) * (n * yy - y * y)
-        return np.array(
-            [
-                error / n,
-                float(np.nanmean(of_protein[rows])),
-                (n * xy - x * y) / np.sqrt(spread) if spread > 1e-9 * n**4 else np.nan,
-                constant_error / n,
-            ]
+        result.append(
+            {"from": low, "to": high if np.isfinite(high) else None, "n": int(inside.sum())} | numbers
         )
-
-    return statistics, ("mae", "mae_per_protein", "pearson", "constant_mae")
-
-
-def _pearson(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
-        return float("nan")
-    return float(np.corrcoef(first, second)[0, 1])
+    return result
 
 
-def _auroc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
-    """Probability that a positive has the higher score, ties counted half."""
-    n_positive = int(positive.sum())
-    n_negative = len(positive) - n_positive
-    if not n_positive or not n_negative:
-        return float("nan")
-    rank_sum = rankdata(score)[positive].sum()
-    return float((rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
+def one_hot(values: NDArray[Any], edges: Sequence[float]) -> NDArray[np.float64]:
+    """Which values lie in which bin, shape (bins, n); values outside go to the first or last."""
+    place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+    marks: NDArray[np.float64] = (place == np.arange(len(edges) - 1)[:, None]).astype(np.float64)
+    return marks

@@ -1,0 +1,216 @@
+"""What a model must beat, on the same rows: constants, sequence identity, the encoder alone, TM-Vec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from mutscan.train.bootstrap import ClusterBootstrap
+from mutscan.train.metrics import errors, lddt_errors, macro_mae
+from mutscan.train.predictions import compare_by_cosine, identical_residues
+from mutscan.train.significance import MARGINS, Errors, compare_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from mutscan.train.dataset import Chains, Pairs
+    from mutscan.train.metrics import PairPredictions
+    from mutscan.train.predictions import LabelledResidues, VectorTable
+
+CALIBRATION_CHAINS: Final = 200
+"""Chains of training pairs that are encoded to calibrate the encoder's cosines."""
+
+_SHOWN: Final = ("mae", "rmse", "bias", "pearson")
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """A predictor that a model is judged beside.
+
+    Parameters
+    ----------
+    name : str
+        Key in metrics.json, suffix of its columns in predictions.parquet.
+    label : str
+        For people.
+    tm_score : float array, shape (n,), optional
+        Its predictions for the pairs; None where it has none.
+    lddt : float array, shape (m,), optional
+        Its predictions for the labelled residues.
+    not_run : str
+        Why it has no predictions at all.
+    about : dict, optional
+        Constants or coefficients it was made with.
+    """
+
+    name: str
+    label: str
+    tm_score: NDArray[np.float64] | None = None
+    lddt: NDArray[np.float64] | None = None
+    not_run: str = ""
+    about: dict[str, Any] | None = None
+
+    def take(self, pairs: NDArray[np.int64], residues: NDArray[np.int64]) -> Baseline:
+        """Choose pairs and residues."""
+        return Baseline(
+            self.name,
+            self.label,
+            None if self.tm_score is None else self.tm_score[pairs],
+            None if self.lddt is None else self.lddt[residues],
+            self.not_run,
+            self.about,
+        )
+
+
+def trivial_baselines(
+    chains: Chains, pairs: Pairs, residues: LabelledResidues, *, tm_constant: float, lddt_constant: float
+) -> list[Baseline]:
+    """Constant 1, the constant medians of the training labels, sequence identity.
+
+    Identity stands for TM divided by the length of chain 1, as the TM-score is, and for the lDDT of
+    all residues of a pair divided by the aligned residues.
+    """
+    n, m = len(pairs), len(residues.lddt)
+    same = identical_residues(chains, pairs)
+    counts = np.bincount(np.repeat(np.arange(n), pairs.n_aligned), same, n)
+    over_chain = counts / chains.lengths[pairs.chain_1]
+    over_aligned = counts / np.maximum(pairs.n_aligned, 1)
+    medians = {"tm": tm_constant, "lddt": lddt_constant}
+    return [
+        Baseline("constant_1", "constant 1", np.ones(n), np.ones(m), about={"tm": 1.0, "lddt": 1.0}),
+        Baseline(
+            "constant_median",
+            "constant, training median",
+            np.full(n, tm_constant),
+            np.full(m, lddt_constant),
+            about=medians,
+        ),
+        Baseline("identity", "sequence identity", over_chain, over_aligned[residues.pair_of]),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A linear calibration: ``intercept + slope * cosine``."""
+
+    slope: float
+    intercept: float
+
+    def __call__(self, cosine: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Calibrate, and clip to [0, 1] as the model's own predictions are."""
+        return np.clip(self.intercept + self.slope * cosine, 0.0, 1.0)
+
+
+def fit_line(cosine: NDArray[np.float64], truth: NDArray[np.float64]) -> Line | None:
+    """Least-squares line; None where the cosines do not tell two things apart."""
+    if len(cosine) < 2 or float(np.std(cosine)) < 1e-9:
+        return None
+    slope, intercept = np.polyfit(cosine, truth, 1)
+    return Line(float(slope), float(intercept))
+
+
+def calibration_pairs(pairs: Pairs, training: NDArray[np.int64], *, seed: int = 0) -> NDArray[np.int64]:
+    """Training pairs that share few chains: all among the chains of the first drawn ones.
+
+    Parameters
+    ----------
+    pairs : Pairs
+    training : int array
+        Pairs both chains of which the model was trained on.
+    seed : int
+    """
+    order = np.random.default_rng(seed).permutation(training)
+    ends = np.stack([pairs.chain_1[order], pairs.chain_2[order]], axis=1).reshape(-1)
+    _, first = np.unique(ends, return_index=True)
+    chosen = ends[np.sort(first)][:CALIBRATION_CHAINS]
+    inside = np.isin(pairs.chain_1[training], chosen) & np.isin(pairs.chain_2[training], chosen)
+    return training[inside]
+
+
+def cosine_baselines(
+    vectors: VectorTable,
+    pairs: Pairs,
+    residues: LabelledResidues,
+    lines: tuple[Line | None, Line | None],
+    not_calibrated: str,
+) -> list[Baseline]:
+    """Cosines of the encoder's own embeddings, as they are and calibrated on training pairs.
+
+    Parameters
+    ----------
+    vectors : VectorTable
+        Embeddings and their means.
+    pairs, residues
+        What is evaluated.
+    lines : two Line, optional
+        For TM and lDDT.
+    not_calibrated : str
+        Why there is no line.
+    """
+    cosine = compare_by_cosine(vectors, pairs, residues)
+    raw = Baseline("encoder_cosine", "encoder cosine, as it is", cosine.tm_score, cosine.lddt)
+    label = "encoder cosine, calibrated"
+    for_tm, for_lddt = lines
+    if for_tm is None:
+        return [raw, Baseline("encoder_cosine_calibrated", label, not_run=not_calibrated)]
+    about = {
+        name: {"slope": line.slope, "intercept": line.intercept}
+        for name, line in (("tm", for_tm), ("lddt", for_lddt))
+        if line is not None
+    }
+    local = None if for_lddt is None else for_lddt(cosine.lddt)
+    return [raw, Baseline("encoder_cosine_calibrated", label, for_tm(cosine.tm_score), local, about=about)]
+
+
+def baseline_metrics(
+    predictions: PairPredictions, baselines: Sequence[Baseline], *, seed: int = 0
+) -> dict[str, Any]:
+    """Errors of each baseline: its label, ``tm`` and ``lddt``, or ``not_run`` and why."""
+    p = predictions
+    bootstrap = ClusterBootstrap(p.group, seed=seed)
+    rows = np.arange(len(p))
+    result: dict[str, Any] = {}
+    for baseline in baselines:
+        entry: dict[str, Any] = {"label": baseline.label}
+        if baseline.not_run:
+            entry["not_run"] = baseline.not_run
+        if baseline.about is not None:
+            entry["about"] = baseline.about
+        if baseline.tm_score is not None:
+            entry["tm"] = _shown(errors(bootstrap, rows, p.tm_score, baseline.tm_score))
+            entry["tm"] |= macro_mae(bootstrap, rows, p.tm_score, baseline.tm_score)
+            larger = np.maximum(p.tm_score, p.tm_score_2)
+            entry["tm_max"] = _shown(errors(bootstrap, rows, larger, baseline.tm_score))
+        if baseline.lddt is not None:
+            entry["lddt"] = _shown(lddt_errors(bootstrap, p, baseline.lddt), "mae_per_protein")
+        result[baseline.name] = entry
+    return result
+
+
+def _shown(values: dict[str, Any], *more: str) -> dict[str, Any]:
+    return {key: values[key] for name in (*_SHOWN, *more) for key in (name, f"{name}_ci")}
+
+
+def significance(
+    predictions: PairPredictions, baselines: Sequence[Baseline], *, seed: int = 0
+) -> dict[str, Any]:
+    """Set the model beside each baseline by `compare_errors`: ``tm``, and ``lddt`` by pairs' mean errors."""
+    p = predictions
+    tm = Errors.of_pairs(p.tm_predicted, p.tm_score)
+    lddt = Errors.of_residues(p.lddt_predicted, p.lddt, p.pair_of)
+    similar = p.group[p.n_residues > 0]
+    result: dict[str, Any] = {"tm": {}, "lddt": {}}
+    for baseline in baselines:
+        if baseline.tm_score is not None:
+            other = Errors.of_pairs(baseline.tm_score, p.tm_score)
+            result["tm"][baseline.name] = compare_errors(tm, other, p.group, margin=MARGINS["tm"], seed=seed)
+        if baseline.lddt is not None and len(p.lddt):
+            other = Errors.of_residues(baseline.lddt, p.lddt, p.pair_of)
+            result["lddt"][baseline.name] = compare_errors(
+                lddt, other, similar, margin=MARGINS["lddt"], seed=seed
+            )
+    return result

@@ -1,0 +1,127 @@
+"""`PairEvaluation`: what an evaluation gives, and the files it becomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mutscan.files import replacing, write_json
+from mutscan.train.bootstrap import N_BOOTSTRAP
+from mutscan.train.metrics import SIMILAR
+from mutscan.train.significance import MARGINS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mutscan.model.checkpoint import ModelConfig
+    from mutscan.train.baselines import Baseline
+    from mutscan.train.dataset import Chains, Pairs
+    from mutscan.train.metrics import PairPredictions
+    from mutscan.train.mutant_metrics import Drops
+
+
+@dataclass(frozen=True, eq=False)
+class PairEvaluation:
+    """What an evaluation gives.
+
+    Parameters
+    ----------
+    metrics : dict
+        Contents of metrics.json.
+    chains, pairs : Chains, Pairs
+        What was evaluated.
+    predictions : PairPredictions
+        Of all evaluated pairs, mutants included.
+    baselines : tuple of Baseline
+        On the same rows.
+    identity : float array, shape (n,)
+        Sequence identity over chain 1.
+    drops : Drops, optional
+        Of the mutants, where there are any.
+    seconds : dict
+        Wall time by stage; in no file, since it is not the same twice.
+    """
+
+    metrics: dict[str, Any]
+    chains: Chains
+    pairs: Pairs
+    predictions: PairPredictions
+    baselines: tuple[Baseline, ...]
+    identity: NDArray[np.float64]
+    drops: Drops | None
+    seconds: dict[str, float]
+
+    def table(self) -> pa.Table:
+        """Contents of predictions.parquet: a row for each pair, lists for its labelled residues."""
+        p = self.predictions
+        ids = pa.array(self.chains.ids)
+
+        def ragged(values: NDArray[Any]) -> pa.ListArray:
+            return pa.ListArray.from_arrays(pa.array(p.starts, pa.int32()), pa.array(values))
+
+        columns: dict[str, Any] = {
+            "id1": ids.take(pa.array(self.pairs.chain_1)),
+            "id2": ids.take(pa.array(self.pairs.chain_2)),
+            "picked_as": p.picked_as,
+            "group": p.group,
+            "length_1": p.lengths[:, 0],
+            "length_2": p.lengths[:, 1],
+            "n_aligned": self.pairs.n_aligned,
+            "identity": self.identity,
+            "tm_score": p.tm_score,
+            "tm_predicted": p.tm_predicted,
+            "tm_score_2": p.tm_score_2,
+            "tm_predicted_2": p.tm_predicted_2,
+            "position_1": ragged((p.residue + 1).astype(np.int32)),  # 1-based, of the lDDT values
+            "lddt": ragged(p.lddt.astype(np.float32)),
+            "lddt_predicted": ragged(p.lddt_predicted.astype(np.float32)),
+        }
+        for baseline in self.baselines:
+            if baseline.tm_score is not None:
+                columns[f"tm_{baseline.name}"] = baseline.tm_score
+            if baseline.lddt is not None:
+                columns[f"lddt_{baseline.name}"] = ragged(baseline.lddt.astype(np.float32))
+        return pa.table(columns)
+
+    def write(self, folder: Path) -> None:
+        """Write metrics.json and predictions.parquet into `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / "predictions.parquet") as temporary:
+            pq.write_table(self.table(), temporary)
+        write_json(folder / "metrics.json", self.metrics)
+
+
+def definitions(config: ModelConfig) -> dict[str, str]:
+    """Say in words what the numbers of metrics.json are."""
+    exponent, radius = config.lddt_exponent, config.lddt_radius
+    return {
+        "tm": "normalised by chain 1; prediction clipped to [0, 1]",
+        "tm_norm2": "normalised by chain 2",
+        "tm_max": "the larger of both normalisations, predicted and true",
+        "lddt": f"aligned residues of pairs with TM >= {SIMILAR}, exponent {exponent:g}, radius {radius:g}, "
+        "chain 1 as reference",
+        "rows": "pairs: all but mutants (all, if all are mutants); mutants: picked_as is mutant",
+        "identity": "identical aligned residues / length of chain 1, as prediction of TM; / aligned residues "
+        "of the pair, of lDDT",
+        "encoder_cosine": "cosine of the encoder's own embeddings: their means (TM), aligned residues "
+        "(lDDT); calibrated: a line fitted to training pairs",
+        "constant": "median of the training labels",
+        "macro_mae": "mean of the MAEs in the true-TM bands [0,.2) [.2,.4) [.4,.6) [.6,.8) [.8,1]",
+        "mae_per_protein": "mean over reference proteins of the mean over all their residues",
+        "sd": "population standard deviations of predicted - true and of its absolute value",
+        "r2": "1 - MSE / variance of the truth",
+        "collapsed": "predictions spread less than a tenth of the truth",
+        "significance": "model - other on mean absolute errors (lDDT: of pairs); Welch as in the preprint "
+        "(|error| and error, taken as independent samples); Wilcoxon over pairs and over clusters' means; "
+        "equivalence by two one-sided t-tests with clustered errors, margins fixed in advance: "
+        f"{MARGINS['tm']} TM, {MARGINS['lddt']} lDDT; no correction for the number of comparisons",
+        "mutants": "all residues of wild type and mutant correspond; a drop is 1 - lDDT; intervals resample "
+        "wild types",
+        "ci": f"95 % percentile bootstrap, {N_BOOTSTRAP} resamples of whole clusters of chain 1",
+    }

@@ -1,0 +1,123 @@
+"""Which figures an evaluation gets: what is drawn beside what, and the example pair."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from mutscan.scores import tm_score
+from mutscan.train.figures import (
+    Drawing,
+    Series,
+    box_plots,
+    drop_scatter,
+    error_histogram,
+    scatter,
+    trend,
+)
+from mutscan.train.metrics import SIMILAR
+from mutscan.train.mutant_metrics import MUTANT
+from mutscan.train.structure_figures import ExamplePair, draw_example
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mutscan.train.baselines import Baseline
+    from mutscan.train.evaluation import PairEvaluation
+
+_RIVALS: Final = ("tm_vec", "against", "encoder_cosine_calibrated", "encoder_cosine")
+"""Whose errors are drawn over the model's: the first of these that has any."""
+
+_FEWEST: Final = 3  # aligned residues that can be superposed
+
+
+def draw_evaluation(evaluation: PairEvaluation) -> list[Drawing]:
+    """Draw all figures of an evaluation, in the order of the report."""
+    rows = evaluated_rows(evaluation)
+    there = evaluation.predictions.residues_of(rows)
+    p = evaluation.predictions.take(rows)
+    baselines = [baseline.take(rows, there) for baseline in evaluation.baselines]
+    name = str(evaluation.metrics["model"]["name"])
+    section = evaluation.metrics["pairs"]
+    rival = _rival(baselines, "tm_score")
+    model = Series(name, p.tm_predicted - p.tm_score)
+    other = None
+    if rival is not None and rival.tm_score is not None:
+        other = Series(rival.label, rival.tm_score - p.tm_score)
+    drawings = [
+        error_histogram("errors_tm", "TM-score", "pairs", model, other, bins=30),
+        box_plots("errors_by_band", p.tm_score, model, other),
+        scatter("scatter_tm", "TM-score", p.tm_score, p.tm_predicted, points="pairs"),
+        trend(
+            "calibration",
+            "Calibration",
+            section["calibration"],
+            "mean_true",
+            ("mean predicted TM-score", "mean true TM-score"),
+            "Pairs grouped by tenths of the prediction, with 95 % intervals: where it says 0.4, is the truth "
+            "0.4 on average? Points below the dotted line are overrated.",
+        ),
+        trend(
+            "length_bias",
+            "Bias by ratio of lengths",
+            section["length_ratio"],
+            "bias",
+            ("length of chain 2 / length of chain 1", "mean of predicted − true"),
+            "Mean TM error where chain 2 is shorter or longer than chain 1, with 95 % intervals; at 0 the "
+            "prediction does not lean.",
+        ),
+    ]
+    if len(p.lddt):
+        rival = _rival(baselines, "lddt")
+        local = None
+        if rival is not None and rival.lddt is not None:
+            local = Series(rival.label, rival.lddt - p.lddt)
+        drawings += [
+            error_histogram(
+                "errors_lddt", "lDDT", "residues", Series(name, p.lddt_predicted - p.lddt), local, bins=100
+            ),
+            scatter("scatter_lddt", "lDDT", p.lddt, p.lddt_predicted, points="residues"),
+        ]
+    if evaluation.drops is not None:
+        drawings += [
+            drop_scatter(
+                f"drops_{what}", evaluation.drops.measured[key], evaluation.drops.predicted[key], words
+            )
+            for what, key, words in (
+                ("chain", "chain", "mean over the chain"),
+                ("outside", "outside", "outside the site"),
+            )
+        ]
+    example = choose_example(evaluation, rows)
+    return drawings + (draw_example(example) if example is not None else [])
+
+
+def evaluated_rows(evaluation: PairEvaluation) -> NDArray[np.int64]:
+    """Rows of the ``pairs`` section: all but mutants, or all if all are mutants."""
+    natural = np.flatnonzero(evaluation.predictions.picked_as != MUTANT)
+    return natural if len(natural) else np.arange(len(evaluation.predictions))
+
+
+def _rival(baselines: list[Baseline], what: str) -> Baseline | None:
+    there = {baseline.name: baseline for baseline in baselines if getattr(baseline, what) is not None}
+    return next((there[name] for name in _RIVALS if name in there), None)
+
+
+def choose_example(evaluation: PairEvaluation, rows: NDArray[np.int64]) -> ExamplePair | None:
+    """Find the pair with TM >= 0.7 whose TM error is nearest their median; of equals the first by ids."""
+    p, pairs, chains = evaluation.predictions, evaluation.pairs, evaluation.chains
+    similar = rows[(p.tm_score[rows] >= SIMILAR) & (pairs.n_aligned[rows] >= _FEWEST)]
+    if not len(similar):
+        return None
+    error = np.abs(p.tm_predicted - p.tm_score)[similar]
+    off = np.abs(error - np.median(error))
+    nearest = similar[off <= off.min() + 1e-12].tolist()
+    row = min(nearest, key=lambda k: (chains.ids[pairs.chain_1[k]], chains.ids[pairs.chain_2[k]]))
+    first, second = int(pairs.chain_1[row]), int(pairs.chain_2[row])
+    aligned = pairs.aligned[pairs.starts[row] : pairs.starts[row + 1]].astype(np.int64)
+    ca_1, ca_2 = chains.ca[first].astype(np.float64), chains.ca[second].astype(np.float64)
+    laid = tm_score(ca_1[aligned[:, 0]], ca_2[aligned[:, 1]], normalise_by=len(ca_1), model_length=len(ca_2))
+    return ExamplePair(
+        chains.ids[first], chains.ids[second], ca_1, ca_2, aligned, laid.rotation, laid.translation
+    )

@@ -1,0 +1,193 @@
+"""report.html of an evaluation: one self-contained page, for readers who never heard of a TM-score.
+
+Figures are inlined as SVG with the page's own colours, so that they follow a
+light or dark reader; every text from outside is escaped.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import jinja2
+from markupsafe import Markup, escape
+
+from mutscan import __version__
+from mutscan.files import replacing
+from mutscan.train.evaluation_figures import draw_evaluation
+from mutscan.train.figures import INK, MODEL, RIVAL, Drawing
+from mutscan.train.mutant_metrics import DROPS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from mutscan.train.evaluation import PairEvaluation
+
+TABLE_ROWS: Final = (
+    ("mae", "MAE", "mean absolute error: how far off a prediction is on average"),
+    ("mae_per_protein", "MAE, mean of proteins", "the same, every reference protein counting alike"),
+    ("mse", "MSE", "mean squared error: large errors count more"),
+    ("rmse", "RMSE", "its square root, in units of the score"),
+    ("sd_error", "SD of error", "spread of the signed errors (population)"),
+    ("sd_abs_error", "SD of |error|", "spread of the sizes of the errors (population)"),
+    ("bias", "Mean error", "predicted minus true: above 0 the model overrates"),
+    ("pearson", "Pearson r", "1: predictions lie on a rising line with the truth; 0: no linear relation"),
+    ("spearman", "Spearman ρ", "the same for ranks: is the order right?"),
+    ("r2", "R²", "share of the truth's variance explained; 0 is what always saying the mean gets"),
+)
+"""Rows of Tables 2 and 3: key, name, meaning."""
+
+VERDICTS: Final = {
+    "better": "more accurate",
+    "worse": "less accurate",
+    "slightly better": "more accurate, by less than matters",
+    "slightly worse": "less accurate, by less than matters",
+    "equivalent": "no difference that matters",
+    "undecided": "these pairs cannot tell",
+}
+
+_GROUPS: Final = {
+    "pairs": ("errors_tm", "errors_by_band", "scatter_tm", "calibration", "errors_lddt", "scatter_lddt"),
+    "where": ("length_bias",),
+    "mutants": ("drops_chain", "drops_outside"),
+    "example": ("superposition", "distance_matrix", "difference_matrix"),
+}
+"""Which figures stand in which section."""
+
+
+def write_report(evaluation: PairEvaluation, folder: Path) -> None:
+    """Write ``report.html`` and ``figures/*.svg|png`` into `folder`."""
+    drawings = draw_evaluation(evaluation)
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    for drawing in drawings:
+        drawing.write(folder / "figures")
+    with replacing(folder / "report.html") as temporary:
+        temporary.write_text(render_evaluation(evaluation.metrics, drawings), encoding="utf-8")
+
+
+def render_evaluation(metrics: Mapping[str, Any], drawings: Sequence[Drawing]) -> str:
+    """HTML of an evaluation: a complete page that needs no other file.
+
+    Parameters
+    ----------
+    metrics : mapping
+        Contents of metrics.json.
+    drawings : sequence of Drawing
+    """
+    environment = jinja2.Environment(
+        # The stylesheet of `mutscan report` is shared: one look.
+        loader=jinja2.ChoiceLoader(
+            [jinja2.PackageLoader("mutscan.train"), jinja2.PackageLoader("mutscan.report")]
+        ),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"score": score, "interval": interval, "p_value": p_value, "count": "{:,}".format}
+    by_name = {drawing.name: drawing for drawing in drawings}
+    return environment.get_template("evaluation.html.j2").render(
+        version=__version__,
+        m=metrics,
+        pairs=metrics["pairs"],
+        mutants=metrics.get("mutants"),
+        rows=TABLE_ROWS,
+        drops=DROPS,
+        verdicts=VERDICTS,
+        summary=summary(metrics),
+        figures={
+            group: [(by_name[name], inline_svg(by_name[name])) for name in names if name in by_name]
+            for group, names in _GROUPS.items()
+        },
+    )
+
+
+def score(value: float | None, decimals: int = 4) -> str:
+    """Write a number of the report.
+
+    Examples
+    --------
+    >>> score(0.12345), score(-0.01, 2), score(None)
+    ('0.1235', '−0.01', '—')
+    """
+    return "—" if value is None else f"{value:.{decimals}f}".replace("-", "−")
+
+
+def interval(ends: Sequence[float] | None, decimals: int = 4) -> str:
+    """Write an interval of the report.
+
+    Examples
+    --------
+    >>> interval([0.1, 0.25], 2), interval(None)
+    ('0.10 to 0.25', '')
+    """
+    return "" if ends is None else f"{score(ends[0], decimals)} to {score(ends[1], decimals)}"
+
+
+def p_value(value: float | None) -> str:
+    """Write a probability of the report.
+
+    Examples
+    --------
+    >>> p_value(0.0312), p_value(1e-12), p_value(None)
+    ('0.031', '< 0.0001', '—')
+    """
+    if value is None:
+        return "—"
+    return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
+
+
+def summary(metrics: Mapping[str, Any]) -> list[str]:
+    """Say the main results in sentences."""
+    pairs = metrics["pairs"]
+    tm, lddt = pairs["tm"], pairs["lddt"]
+    lines = [
+        f"TM-score of {pairs['n']:,} pairs: off by {score(tm['mae'], 3)} on average "
+        f"(95 % interval {interval(tm['mae_ci'], 3)}); always saying the training median would be off by "
+        f"{score(tm['constant_mae'], 3)}. Averaged over five bands of the true score: "
+        f"{score(tm['macro_mae'], 3)}."
+    ]
+    if lddt["mae"] is not None:
+        lines.append(
+            f"lDDT of {pairs['n_lddt_residues']:,} residues in {pairs['n_lddt_pairs']:,} similar pairs: off "
+            f"by {score(lddt['mae'])} on average ({interval(lddt['mae_ci'])}); always saying the training "
+            f"median would be off by {score(lddt['constant_mae'])}."
+        )
+    mutants = metrics.get("mutants")
+    if mutants is not None:
+        drop = mutants["drops"]["chain"]
+        lines.append(
+            f"{mutants['n']:,} mutants of {mutants['n_wild_types']:,} wild types: the rank correlation of "
+            f"predicted with measured lDDT drop is {score(drop['spearman'], 3)} "
+            f"({interval(drop['spearman_ci'], 3)})."
+        )
+    return lines
+
+
+_ID = re.compile(r' id="([^"]+)"')
+_REFERENCE = re.compile(r'(url\(#|xlink:href="#)([^)"]+)')
+_ROOT = re.compile(r'<svg\b[^>]*?viewBox="([^"]+)"[^>]*>')
+
+
+def inline_svg(drawing: Drawing) -> Markup:
+    """Turn an SVG file into an element of the page, in the page's colours and with ids of its own."""
+    text = drawing.svg.decode("utf-8")
+    root = _ROOT.search(text)
+    assert root is not None, "matplotlib writes a viewBox"
+    body = re.sub(r"<metadata>.*?</metadata>", "", text[root.end() :], flags=re.DOTALL)
+    body = body.replace("fill: #ffffff", "fill: none")
+    for colour, own in ((INK, "currentColor"), (MODEL, "var(--predicted)"), (RIVAL, "var(--measured)")):
+        body = body.replace(colour, own)
+    used = {hit.group(2) for hit in _REFERENCE.finditer(body)}
+
+    def own_id(hit: re.Match[str]) -> str:
+        # Panels have the same names for their parts; only those that are referred to are kept.
+        return f' id="{drawing.name}-{hit.group(1)}"' if hit.group(1) in used else ""
+
+    body = _REFERENCE.sub(rf"\g<1>{drawing.name}-\g<2>", _ID.sub(own_id, body))
+    label = escape(f"{drawing.title}. {drawing.caption}")
+    return Markup(
+        f'<svg role="img" aria-label="{label}" viewBox="{root.group(1)}" '
+        f'xmlns:xlink="http://www.w3.org/1999/xlink">{body}'
+    )

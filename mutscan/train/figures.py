@@ -1,0 +1,299 @@
+"""Figures of an evaluation: the preprint's 4, 5 and 6, scatter, calibration, length, mutants.
+
+Every figure is one panel, so that a page can lay panels out for its width.
+Same evaluation, same bytes: SVG ids are salted with a constant and no date
+is written. Colours are those of Okabe and Ito, which colour-blind readers
+tell apart; matrices keep the preprint's viridis and Reds.
+"""
+
+from __future__ import annotations
+
+import io
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
+
+from mutscan.files import replacing
+from mutscan.train.metrics import BANDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+INK: Final = "#1d2329"
+"""Text and axes; a page may put its own colour in its place, as for the next two."""
+
+MODEL: Final = "#0072b2"
+RIVAL: Final = "#d55e00"
+
+_SIZE: Final = (4.6, 3.4)  # inches
+_MANY: Final = 600  # points; more are drawn as hexagons
+_STYLE: Final[dict[Any, Any]] = {
+    "svg.hashsalt": "mutscan",
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # ids of chains may hold a dollar sign
+    "font.family": "sans-serif",
+    "font.size": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9.0,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "axes.facecolor": "none",
+    **{key: INK for key in ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")},
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """One panel.
+
+    Parameters
+    ----------
+    name : str
+        Stem of its files.
+    title : str
+        What it shows, for people.
+    caption : str
+        How to read it, with the numbers that belong to it.
+    svg, png : bytes
+        Contents of the files.
+    """
+
+    name: str
+    title: str
+    caption: str
+    svg: bytes
+    png: bytes
+
+    def write(self, folder: Path) -> None:
+        """Write ``NAME.svg`` and ``NAME.png`` into `folder`."""
+        for suffix, content in (("svg", self.svg), ("png", self.png)):
+            with replacing(folder / f"{self.name}.{suffix}") as temporary:
+                temporary.write_bytes(content)
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Errors or predictions of one predictor, with its name for the legend."""
+
+    label: str
+    values: NDArray[np.float64]
+
+
+def error_histogram(
+    name: str, what: str, unit: str, model: Series, rival: Series | None, *, bins: int
+) -> Drawing:
+    """Figures 4 and 6: distribution of predicted - true, the rival's over it.
+
+    The range holds 99.5 % of all errors; how many lie outside is said.
+    """
+    shown = [model] if rival is None else [model, rival]
+    limit = nice_limit(np.concatenate([series.values for series in shown]))
+    edges = np.linspace(-limit, limit, bins + 1)
+    outside = []
+    with panel() as (figure, axes):
+        for series, colour in zip(shown, (MODEL, RIVAL), strict=False):
+            counts, _ = np.histogram(series.values, edges)
+            fill = series is model
+            axes.stairs(
+                counts, edges, fill=fill, color=colour, alpha=0.55 if fill else 1.0, label=series.label
+            )
+            outside.append(f"{series.label} {int((np.abs(series.values) > limit).sum()):,}")
+        axes.axvline(0.0, color=INK, linewidth=0.7, linestyle=":")
+        axes.set(xlabel=f"predicted − true {what}", ylabel=unit, xlim=(-limit, limit))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        _legend(axes)
+        caption = (
+            f"{len(model.values):,} {unit}; a good predictor is a narrow peak at 0. Left of 0 the score is "
+            f"predicted too low, right of it too high. Outside the range shown: {', '.join(outside)}."
+        )
+        return drawing(figure, name, f"Errors of the predicted {what}", caption)
+
+
+def nice_limit(errors: NDArray[np.float64]) -> float:
+    """Half width of a range that holds 99.5 % of the errors: 1, 2 or 5 times a power of ten.
+
+    Examples
+    --------
+    >>> nice_limit(np.array([0.013, -0.002])), nice_limit(np.zeros(3))
+    (0.02, 0.01)
+    """
+    reach = float(np.quantile(np.abs(errors), 0.995)) if len(errors) else 0.0
+    for exponent in range(-4, 1):
+        for factor in (1.0, 2.0, 5.0):
+            limit = float(round(factor * 10.0**exponent, -exponent))
+            if 0 < reach <= limit:
+                return limit
+    return 0.01 if reach == 0 else 1.0
+
+
+def box_plots(name: str, truth: NDArray[np.float64], model: Series, rival: Series | None) -> Drawing:
+    """Figure 5: signed TM errors in five intervals of the true TM-score, the last closed."""
+    place = np.clip(np.searchsorted(BANDS, truth, side="right") - 1, 0, len(BANDS) - 2)
+    shown = [model] if rival is None else [model, rival]
+    width = 0.8 / len(shown)
+    with panel() as (figure, axes):
+        for number, (series, colour) in enumerate(zip(shown, (MODEL, RIVAL), strict=False)):
+            filled = [band for band in range(len(BANDS) - 1) if (place == band).any()]
+            centres = [band + (number - (len(shown) - 1) / 2) * width for band in filled]
+            axes.bxp(
+                [_box(series.values[place == band]) for band in filled],
+                positions=centres,
+                widths=0.85 * width,
+                showfliers=False,
+                patch_artist=True,
+                manage_ticks=False,
+                boxprops={"facecolor": colour, "edgecolor": INK, "alpha": 0.75, "linewidth": 0.8},
+                medianprops={"color": INK, "linewidth": 1.4},
+                whiskerprops={"color": INK, "linewidth": 0.8},
+                capprops={"color": INK, "linewidth": 0.8},
+            )
+            axes.plot([], [], color=colour, linewidth=6, alpha=0.75, label=series.label)
+        axes.axhline(0.0, color=INK, linewidth=0.7, linestyle=":")
+        labels = [
+            f"{low:g}-{high:g}\nn = {int((place == band).sum()):,}"
+            for band, (low, high) in enumerate(pairwise(BANDS))
+        ]
+        axes.set_xticks(range(len(labels)), labels)
+        axes.set(xlabel="true TM-score", ylabel="predicted − true", xlim=(-0.6, len(labels) - 0.4))
+        _legend(axes)
+        caption = (
+            "A box holds the middle half of the errors, its line is the median, whiskers reach 1.5 box "
+            "heights; outliers are not drawn. Boxes at 0 are right on average, boxes above 0 overrate."
+        )
+        return drawing(figure, name, "TM errors by true TM-score", caption)
+
+
+def _box(values: NDArray[np.float64]) -> dict[str, Any]:
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    inside = values[(values >= low - 1.5 * (high - low)) & (values <= high + 1.5 * (high - low))]
+    return {
+        "q1": low,
+        "med": middle,
+        "q3": high,
+        "whislo": min(inside.min(), low),
+        "whishi": max(inside.max(), high),
+        "fliers": [],
+    }
+
+
+def scatter(
+    name: str, what: str, truth: NDArray[np.float64], predicted: NDArray[np.float64], *, points: str
+) -> Drawing:
+    """Predicted against true, as hexagons where there are many."""
+    low = float(min(truth.min(), predicted.min()))
+    low = 0.0 if low < 0.5 else np.floor(low * 20) / 20
+    with panel() as (figure, axes):
+        if len(truth) > _MANY:
+            hexagons = axes.hexbin(
+                truth,
+                predicted,
+                gridsize=32,
+                bins="log",
+                cmap="viridis",
+                extent=(low, 1, low, 1),
+                linewidths=0,
+            )
+            colour_bar(figure, axes, hexagons, points)
+        else:
+            axes.plot(truth, predicted, "o", color=MODEL, markersize=3.5, alpha=0.6, markeredgewidth=0)
+        axes.plot([low, 1], [low, 1], color=INK, linewidth=0.7, linestyle=":")
+        axes.set(xlabel=f"true {what}", ylabel=f"predicted {what}", xlim=(low, 1.01), ylim=(low, 1.01))
+        caption = f"{len(truth):,} {points}; on the dotted line prediction and truth agree."
+        return drawing(figure, name, f"Predicted against true {what}", caption)
+
+
+def trend(
+    name: str, title: str, bins: Sequence[dict[str, Any]], value: str, axis: tuple[str, str], caption: str
+) -> Drawing:
+    """Draw a number by bin with its interval: calibration (``mean_true``) or bias by length."""
+    diagonal = value == "mean_true"
+    shown = [entry for entry in bins if entry["n"] > 0]
+    heights = np.array([entry[value] for entry in shown])
+    ends = np.array([entry[f"{value}_ci"] or [entry[value]] * 2 for entry in shown]).reshape(-1, 2)
+    places = (
+        np.array([entry["mean_predicted"] for entry in shown])
+        if diagonal
+        else np.arange(len(shown), dtype=float)
+    )
+    with panel() as (figure, axes):
+        if diagonal:
+            axes.plot([0, 1], [0, 1], color=INK, linewidth=0.7, linestyle=":")
+            axes.set(xlim=(0, 1.01), ylim=(0, 1.01))
+        else:
+            axes.axhline(0.0, color=INK, linewidth=0.7, linestyle=":")
+            axes.set_xticks(places, [_bin_name(entry) for entry in shown], fontsize=7.5)
+            axes.set_xlim(-0.5, len(shown) - 0.5)
+        spread = np.abs(ends - heights[:, None]).T
+        axes.errorbar(
+            places, heights, yerr=spread, fmt="o", color=MODEL, markersize=5, capsize=2, linewidth=1
+        )
+        axes.set(xlabel=axis[0], ylabel=axis[1])
+        return drawing(figure, name, title, caption)
+
+
+def _bin_name(entry: dict[str, Any]) -> str:
+    span = f"≥ {entry['from']:g}" if entry["to"] is None else f"{entry['from']:g}-{entry['to']:g}"
+    return f"{span}\nn = {entry['n']:,}"
+
+
+def drop_scatter(
+    name: str, measured: NDArray[np.float64], predicted: NDArray[np.float64], what: str
+) -> Drawing:
+    """Predicted against measured drop of the lDDT of mutants."""
+    known = ~np.isnan(measured) & ~np.isnan(predicted)
+    with panel() as (figure, axes):
+        axes.plot(
+            measured[known], predicted[known], "o", color=MODEL, markersize=3.5, alpha=0.5, markeredgewidth=0
+        )
+        axes.set(xlabel=f"measured drop, {what}", ylabel=f"predicted drop, {what}")
+        caption = (
+            f"{int(known.sum()):,} mutants. A model that knows which mutants disturb their protein more "
+            "shows a cloud that rises to the right; the scales need not agree."
+        )
+        return drawing(figure, name, f"lDDT drops of mutants, {what}", caption)
+
+
+@contextmanager
+def panel() -> Iterator[tuple[Figure, Axes]]:
+    """Open a figure of one panel in the house style."""
+    # A figure of its own, not pyplot's: nothing is kept, no window system is asked for.
+    with rc_context(_STYLE):
+        figure = Figure(figsize=_SIZE, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure, figure.subplots()
+
+
+def _legend(axes: Axes) -> None:
+    # Above the axes: never over the data.
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=1, borderaxespad=0.2, fontsize=8)
+
+
+def colour_bar(figure: Figure, axes: Axes, mappable: Any, label: str) -> None:
+    """Say which colour is which value."""
+    counts = isinstance(mappable.norm, LogNorm)
+    bar = figure.colorbar(
+        mappable, ax=axes, shrink=0.85, label=label, format=StrMethodFormatter("{x:,.0f}") if counts else None
+    )
+    bar.outline.set_visible(False)
+
+
+def drawing(figure: Figure, name: str, title: str, caption: str) -> Drawing:
+    """Save a finished figure in both formats."""
+    svg, png = io.BytesIO(), io.BytesIO()
+    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": "mutscan"})
+    figure.savefig(png, format="png", dpi=160, metadata={"Software": None})
+    return Drawing(name, title, caption, svg.getvalue(), png.getvalue())
