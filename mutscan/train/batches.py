@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mutscan.model.sequence_alignment import N_ALIGNMENT, letter_places
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -43,6 +45,10 @@ class PairBatch:
         The pair each of these belongs to.
     lddt : float32 Tensor, shape (R,)
         Label; NaN where a residue has none.
+    alignment : float32 Tensor, shape (P, 5)
+        How far the two sequences are from aligning like one with itself (`AlignmentScores.distances`).
+    letters : int64 Tensor, shape (N,)
+        Residues of all chains of the batch, as places in ``sequence_alignment.LETTERS``.
     """
 
     chains: NDArray[np.int64]
@@ -55,6 +61,8 @@ class PairBatch:
     residue_2: Tensor
     pair_of: Tensor
     lddt: Tensor
+    alignment: Tensor
+    letters: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,18 +89,37 @@ class MemoryPairs:
 
 
 def pair_weights(
-    chains: Chains, pairs: Pairs, *, balance_bands: bool, balance_clusters: bool
+    chains: Chains,
+    pairs: Pairs,
+    *,
+    balance_bands: bool,
+    balance_clusters: bool,
+    mutant: NDArray[np.bool_] | None = None,
+    mutant_weight: float = 1.0,
 ) -> NDArray[np.float32]:
-    """Weight of each pair in the loss, mean 1.
+    """Weight of each pair in the loss; the mean of the natural pairs is 1.
 
     Parameters
     ----------
+    chains, pairs : Chains, Pairs
+    mutant : bool array, shape (n,), optional
+        Pairs of a wild type and its mutant. They take no part in the balance.
+    mutant_weight : float
+        Weight of each of these.
     balance_bands : bool
         Rare tenths of the TM-score count more, by the square root of their rarity.
     balance_clusters : bool
         Pairs of over-represented families count less: by the square root of the number of pairs
         between the same two clusters.
     """
+    if mutant is not None and mutant.any():
+        all_weights = np.full(len(pairs), mutant_weight, dtype=np.float32)
+        natural = np.flatnonzero(~mutant)
+        if len(natural):
+            all_weights[natural] = pair_weights(
+                chains, pairs.take(natural), balance_bands=balance_bands, balance_clusters=balance_clusters
+            )
+        return all_weights
     weights = np.ones(len(pairs))
     if balance_bands:
         band = np.clip((pairs.tm_score * 10).astype(int), 0, 9)
@@ -106,9 +133,17 @@ def pair_weights(
     return scaled
 
 
-def all_pairs(chains: Chains, pairs: Pairs, lddt: NDArray[np.float32], *, lddt_from: float) -> PairBatch:
+def all_pairs(
+    chains: Chains,
+    pairs: Pairs,
+    lddt: NDArray[np.float32],
+    *,
+    lddt_from: float,
+    alignment: NDArray[np.float32] | None = None,
+) -> PairBatch:
     """Put every pair and all their chains into one batch, equally weighted; for validation."""
-    graph = PairGraph(chains, pairs, lddt, np.ones(len(pairs), dtype=np.float32), lddt_from=lddt_from)
+    weights = np.ones(len(pairs), dtype=np.float32)
+    graph = PairGraph(chains, pairs, lddt, weights, lddt_from=lddt_from, alignment=alignment)
     return graph.of_pairs(np.arange(len(pairs)))
 
 
@@ -125,6 +160,8 @@ class PairGraph:
         From `pair_weights`.
     lddt_from : float
         Pairs with a TM-score from here on carry their lDDT labels.
+    alignment : float32 array, shape (n, 5), optional
+        From `pair_alignments`; needed for a net with a pair head.
     """
 
     def __init__(
@@ -135,7 +172,12 @@ class PairGraph:
         weights: NDArray[np.float32],
         *,
         lddt_from: float,
+        alignment: NDArray[np.float32] | None = None,
     ) -> None:
+        self.sequences = chains.sequences
+        self.alignment = (
+            alignment if alignment is not None else np.zeros((len(pairs), N_ALIGNMENT), dtype=np.float32)
+        )
         self.pairs = pairs
         self.lddt = lddt
         self.weights = weights
@@ -191,6 +233,8 @@ class PairGraph:
             residue_2=torch.from_numpy(offset[second[pair_of]] + self.pairs.aligned[rows, 1]),
             pair_of=torch.from_numpy(pair_of),
             lddt=torch.from_numpy(self.lddt[rows]),
+            alignment=torch.from_numpy(self.alignment[edges]),
+            letters=torch.from_numpy(letter_places("".join(self.sequences[c] for c in chosen.tolist()))),
         )
 
     def with_memory(self, chosen: NDArray[np.int64], remembered: NDArray[np.bool_]) -> MemoryPairs:
@@ -218,7 +262,7 @@ class ConnectedBatches(PairGraph):
 
     Parameters
     ----------
-    chains, pairs, lddt, weights, lddt_from
+    chains, pairs, lddt, weights, lddt_from, alignment
         As `PairGraph`.
     residues : int
         Residues a batch holds, about: chains are added until there are so many.
@@ -238,8 +282,9 @@ class ConnectedBatches(PairGraph):
         neighbours: int,
         lddt_from: float,
         seed: int,
+        alignment: NDArray[np.float32] | None = None,
     ) -> None:
-        super().__init__(chains, pairs, lddt, weights, lddt_from=lddt_from)
+        super().__init__(chains, pairs, lddt, weights, lddt_from=lddt_from, alignment=alignment)
         self.residues = residues
         self.neighbours = neighbours
         self.seed = seed
@@ -271,7 +316,7 @@ class PairBatches(PairGraph):
 
     Parameters
     ----------
-    chains, pairs, lddt, weights, lddt_from
+    chains, pairs, lddt, weights, lddt_from, alignment
         As `PairGraph`.
     size : int
         Pairs of a batch; a batch at the end of an epoch is filled from the next one.
@@ -288,8 +333,9 @@ class PairBatches(PairGraph):
         size: int,
         lddt_from: float,
         seed: int,
+        alignment: NDArray[np.float32] | None = None,
     ) -> None:
-        super().__init__(chains, pairs, lddt, weights, lddt_from=lddt_from)
+        super().__init__(chains, pairs, lddt, weights, lddt_from=lddt_from, alignment=alignment)
         self.size = size
         self.seed = seed
         self._orders: dict[int, NDArray[np.int64]] = {}

@@ -43,6 +43,8 @@ class TrainConfig:
         Decay apart from the gradient, or as part of it.
     learning_rate, weight_decay, clip : float
         Rate and decay; largest norm of the gradient.
+    pair_rate : float
+        Learning rate of the small networks of the pair head, which see few numbers a step.
     encoder_rate : float
         Learning rate of the encoder; 0 freezes it, and its embeddings are computed once.
     encoder_layers : int
@@ -64,6 +66,9 @@ class TrainConfig:
         Probability that an input channel is zeroed, for a whole batch.
     geometry : float
         Weight of the auxiliary loss on local geometry.
+    cosine : float
+        Weight of the loss of the TM-score that the global vectors give by themselves, beside the
+        pair head's; for a net without one their score is the only one.
     memory_from : int
         Step from which on encoded chains are also compared with the remembered global vectors of
         all their other partners (cross-batch memory, doi 10.1109/CVPR42600.2020.00642); -1: never.
@@ -72,7 +77,7 @@ class TrainConfig:
     balance_bands, balance_clusters : bool
         See `pair_weights`.
     mutant_weight : float
-        Factor on the weight of pairs of a wild type and its mutant.
+        Weight of a pair of a wild type and its mutant; of natural pairs it is 1 on average.
     validate_every : int
         Steps between validations; the state is saved then.
     patience : int
@@ -92,6 +97,7 @@ class TrainConfig:
     learning_rate: float = 1e-4
     weight_decay: float = 1e-5
     clip: float = 1.0
+    pair_rate: float = 1e-3
     encoder_rate: float = 0.0
     encoder_layers: int = 0
     recompute: bool = False
@@ -103,6 +109,7 @@ class TrainConfig:
     chunk_residues: int = 4096
     channel_dropout: float = 0.0
     geometry: float = 0.0
+    cosine: float = 0.5
     memory_from: int = -1
     average: float = 0.0
     balance_bands: bool = False
@@ -148,10 +155,11 @@ class TrainConfig:
 
 MINI: Final = TrainConfig(
     net=PRESETS["mini"],
-    loss=LossConfig(alpha=1.0, beta=1.0, tm_min=0.0, tm_kind="squared"),
+    loss=LossConfig(alpha=1.0, beta=1.0, tm_min=0.0, tm_kind="squared", lddt_square=4.0),
     steps=1200,
     warmup=60,
     learning_rate=4e-4,
+    pair_rate=3e-3,
     weight_decay=0.01,
     batch_residues=5000,
     neighbours=8,

@@ -8,36 +8,36 @@ the weights of an uninterrupted one.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import time
-from dataclasses import asdict, dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, astuple, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mutscan.errors import CheckpointError
 from mutscan.model.siamese import SiameseNet
+from mutscan.model.vectors import PairRows
+from mutscan.train.encoding import ChainEncoder
 from mutscan.train.geometry import N_TARGETS
+from mutscan.train.log import Speed, TrainingLog, told
 from mutscan.train.loss import pair_loss
+from mutscan.train.ranks import Ranks
+from mutscan.train.sharing import agreed, average_gradients
 from mutscan.train.state import load_state, optimiser_tensors, restore_optimiser, save_state
 from mutscan.train.validation import Validation, measure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from mutscan.model.vectors import ChainVectors
     from mutscan.train.batches import ConnectedBatches, PairBatch, PairBatches
     from mutscan.train.config import TrainConfig
     from mutscan.train.inputs import ChainInputs
-
-_LDDT_ROWS = 65_536  # of validation, compared at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +73,10 @@ class Trainer:
     device : torch.device
     data : str
         Digest of data and encoder; a state made from others is refused.
+    ranks : Ranks, optional
+        Processes that train together; this one alone when not given.
+    peak_tflops : float, optional
+        Of the device; its utilisation is then logged.
     """
 
     def __init__(
@@ -85,7 +89,11 @@ class Trainer:
         folder: Path,
         device: torch.device,
         data: str,
+        *,
+        ranks: Ranks | None = None,
+        peak_tflops: float | None = None,
     ) -> None:
+        self.ranks = ranks if ranks is not None else Ranks()
         self.config = config
         self.inputs = inputs
         self.batches = batches
@@ -97,8 +105,11 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.net = SiameseNet(config.net).to(device)
         self.head = nn.Linear(config.net.d_model, N_TARGETS).to(device)
-        learning = [[*self.net.parameters(), *self.head.parameters()]]
-        self.rates = [config.learning_rate]
+        quick = list(self.net.pair_head.quick_parameters()) if self.net.pair_head is not None else []
+        known = {id(parameter) for parameter in quick}
+        slow = [p for p in (*self.net.parameters(), *self.head.parameters()) if id(p) not in known]
+        learning = [slow, quick] if quick else [slow]
+        self.rates = [config.learning_rate, config.pair_rate][: len(learning)]
         self.encoder = inputs.encoder
         if self.encoder is not None:
             self.encoder.train_top(config.encoder_layers)
@@ -112,6 +123,9 @@ class Trainer:
             betas=(0.9, 0.98),
             weight_decay=config.weight_decay,
         )
+        self.encode = ChainEncoder(self.net, inputs, config, device, self.ranks)
+        self.log = TrainingLog(folder)
+        self.speed = Speed(device, peak_tflops)
         n_chains = len(batches.lengths)
         self.memory = torch.zeros(n_chains, config.net.d_model, device=device)
         self.remembered = torch.zeros(n_chains, dtype=torch.bool)
@@ -130,14 +144,30 @@ class Trainer:
             found |= {f"encoder.{name}": value.detach() for name, value in learning.items()}
         return found
 
-    def run(self, *, advance: Callable[[int], None] = lambda n: None) -> Fit:
-        """Train to the last step and return the best weights; `advance` is told of steps done."""
+    def run(
+        self,
+        *,
+        advance: Callable[[int], None] = lambda n: None,
+        describe: Callable[[str], None] = lambda text: None,
+    ) -> Fit:
+        """Train to the last step and return the best weights.
+
+        Parameters
+        ----------
+        advance : callable
+            Told the number of steps done since it was last called.
+        describe : callable
+            Told of losses, now and then.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._load()
+        if self.ranks.leads:
+            self.log.resume(self.step)
         advance(self.step)
         began = time.monotonic() - self.seconds
         sums = np.zeros(3)
         counts = np.zeros(3)
+        self.speed.report()
         while self.step < self.config.steps and not self._lost_patience():
             values = self._train_step(self.batches(self.step))
             finite = np.isfinite(values)
@@ -148,8 +178,11 @@ class Trainer:
             if self.step % self.config.validate_every == 0 or self.step == self.config.steps:
                 self.seconds = time.monotonic() - began
                 means = np.divide(sums, counts, out=np.full(3, np.nan), where=counts > 0)
-                self._validate(means)
+                train = dict(zip(("loss", "tm_mae", "lddt_mae"), means.tolist(), strict=True))
+                self._validate(train)
+                describe(told(train, self.best_validation))
                 sums[:], counts[:] = 0, 0
+        self.log.close()
         if self.best_validation is None:
             raise CheckpointError(f"{self.folder}: no step was trained; ask for at least one")
         self._use(self.best)
@@ -161,12 +194,11 @@ class Trainer:
 
     def _train_step(self, batch: PairBatch) -> NDArray[np.float64]:
         config = self.config
-        torch.manual_seed(config.seed * 1_000_003 + self.step)
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * config.factor(self.step)
         self._train_mode(True)
-        residues, pooled = self._encode(batch, training=True)
-        tm_predicted, lddt_predicted = self._predict(batch, residues, pooled)
+        vectors = self.encode(batch, seed=config.seed * 1_000_003 + self.step)
+        tm_predicted, lddt_predicted = self._predict(batch, vectors)
         result = pair_loss(
             tm_predicted,
             batch.tm_score.to(self.device),
@@ -177,55 +209,81 @@ class Trainer:
             batch.weight.to(self.device),
         )
         loss = result.loss
+        if self.net.pair_head is not None and config.cosine:
+            loss = loss + config.cosine * self._cosine_loss(
+                vectors.pooled[batch.first.to(self.device)],
+                vectors.pooled[batch.second.to(self.device)],
+                batch.lengths[batch.first],
+                batch.lengths[batch.second],
+                batch.tm_score,
+                batch.weight,
+            )
+        n_memory = 0
         if config.memory_from >= 0:
             if self.step >= config.memory_from:
-                loss = loss + self._memory_loss(batch, pooled)
-            self.memory[batch.chains] = pooled.detach()
+                remembered = self.batches.with_memory(batch.chains, self.remembered.numpy())
+                n_memory = len(remembered.place)
+                loss = loss + self._cosine_loss(
+                    vectors.pooled[remembered.place],
+                    self.memory[remembered.partner],
+                    remembered.length_1,
+                    remembered.length_2,
+                    remembered.tm_score,
+                    remembered.weight,
+                )
+            self.memory[batch.chains] = vectors.pooled.detach()
             self.remembered[batch.chains] = True
         if config.geometry:
             targets = torch.from_numpy(np.concatenate([self.geometry[c] for c in batch.chains.tolist()]))
             targets = targets.to(self.device)
-            error = torch.where(targets.isnan(), 0.0, self.head(residues) - targets.nan_to_num())
+            error = torch.where(targets.isnan(), 0.0, self.head(vectors.residues) - targets.nan_to_num())
             loss = loss + config.geometry * error.square().mean()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        average_gradients(self.ranks, self.parameters)
         nn.utils.clip_grad_norm_(self.parameters, config.clip)
         self.optimiser.step()
         self._update_average()
+        self.speed.count(
+            pairs=len(batch.first),
+            memory_pairs=n_memory,
+            residues=int(batch.lengths.sum()),
+            flops=self.encode.flops(batch),
+        )
         return np.array([result.loss.item(), result.tm_error.item(), result.lddt_error.item()])
 
-    def _predict(self, batch: PairBatch, residues: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
+    def _predict(self, batch: PairBatch, vectors: ChainVectors) -> tuple[Tensor, Tensor]:
         """TM-score of each pair (P,) and lDDT of each row of aligned residues (R,)."""
-        lengths = batch.lengths.to(self.device)
-        tm = self.net.tm_score(
-            pooled[batch.first], pooled[batch.second], lengths[batch.first], lengths[batch.second]
+        pairs = PairRows(
+            first=batch.first.to(self.device),
+            second=batch.second.to(self.device),
+            alignment=batch.alignment.to(self.device),
+            row_1=batch.residue_1.to(self.device),
+            row_2=batch.residue_2.to(self.device),
+            pair_of=batch.pair_of.to(self.device),
         )
-        if torch.is_grad_enabled():
-            return tm, self.net.lddt(residues[batch.residue_1], residues[batch.residue_2])
-        rows = pairwise([*range(0, len(batch.lddt), _LDDT_ROWS), len(batch.lddt)])
-        parts = [
-            self.net.lddt(residues[batch.residue_1[start:end]], residues[batch.residue_2[start:end]])
-            for start, end in rows
-        ]
-        return tm, torch.cat([*parts, tm.new_empty(0)])
+        return self.net.compare(vectors, pairs)
 
-    def _memory_loss(self, batch: PairBatch, pooled: Tensor) -> Tensor:
-        pairs = self.batches.with_memory(batch.chains, self.remembered.numpy())
-        tm_predicted = self.net.tm_score(
-            pooled[pairs.place],
-            self.memory[pairs.partner],
-            pairs.length_1.to(self.device),
-            pairs.length_2.to(self.device),
-        )
-        none = torch.empty(0, device=self.device)  # residue vectors are not remembered
+    def _cosine_loss(
+        self,
+        pooled_1: Tensor,
+        pooled_2: Tensor,
+        length_1: Tensor,
+        length_2: Tensor,
+        tm_score: Tensor,
+        weight: Tensor,
+    ) -> Tensor:
+        """Loss of the TM-scores that global vectors give by themselves, without lDDT."""
+        predicted = self.net.tm_score(pooled_1, pooled_2, length_1.to(self.device), length_2.to(self.device))
+        none = torch.empty(0, device=self.device)
         return pair_loss(
-            tm_predicted,
-            pairs.tm_score.to(self.device),
+            predicted,
+            tm_score.to(self.device),
             none,
             none,
             none.long(),
             self.config.loss,
-            pairs.weight.to(self.device),
+            weight.to(self.device),
         ).loss
 
     @torch.no_grad()
@@ -234,51 +292,6 @@ class Trainer:
         decay = min(self.config.average, (1 + self.step) / (10 + self.step))
         for name, value in self.weights().items():
             self.average[name].lerp_(value, 1 - decay)
-
-    # Encoding
-
-    def _encode(self, batch: PairBatch, *, training: bool) -> tuple[Tensor, Tensor]:
-        """Residue vectors of all chains end to end, (sum of L, d), and pooled vectors, (C, d)."""
-        keep: Tensor | None = None
-        if training and self.config.channel_dropout:
-            # One mask for the whole batch: other channels on the two sides would make equal residues differ.
-            p = self.config.channel_dropout
-            keep = ((torch.rand(self.inputs.dim) >= p) / (1 - p)).to(self.device)
-        residues, pooled = [], []
-        for start, end in self._chunks(batch.lengths.tolist()):
-            chunk = batch.chains[start:end].tolist(), batch.lengths[start:end], keep
-            if training and self.config.recompute:
-                y, z = checkpoint(self._encode_chunk, *chunk, use_reentrant=False)
-            else:
-                y, z = self._encode_chunk(*chunk)
-            residues.append(y)
-            pooled.append(z)
-        return torch.cat(residues), torch.cat(pooled)
-
-    def _chunks(self, lengths: list[int]) -> Iterator[tuple[int, int]]:
-        """Half-open runs of chains, ascending in length, that are padded and encoded together."""
-        start = 0
-        while start < len(lengths):
-            end = start + 1
-            while end < len(lengths) and (end + 1 - start) * lengths[end] <= self.config.chunk_residues:
-                end += 1
-            yield start, end
-            start = end
-
-    def _encode_chunk(self, chains: list[int], lengths: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor]:
-        mask = torch.arange(int(lengths[-1])) < lengths[:, None]
-        mask = mask.to(self.device)
-        with self._autocast():
-            x = self.inputs.padded(chains, self.device)
-            if keep is not None:
-                x = x * keep
-            y, z = self.net(x, mask)
-        return y.float()[mask], z.float()
-
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.config.precision == "bf16":
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return contextlib.nullcontext()
 
     def _train_mode(self, training: bool) -> None:
         self.net.train(training)
@@ -294,8 +307,7 @@ class Trainer:
         current = {name: value.clone() for name, value in self.weights().items()}
         self._use(self.average)
         self._train_mode(False)
-        residues, pooled = self._encode(batch, training=False)
-        tm_predicted, lddt_predicted = self._predict(batch, residues, pooled)
+        tm_predicted, lddt_predicted = self._predict(batch, self.encode(batch))
         self._use(current)
         return measure(
             tm_predicted.cpu().numpy(),
@@ -309,22 +321,17 @@ class Trainer:
         for name, value in self.weights().items():
             value.copy_(weights[name])
 
-    def _validate(self, train: NDArray[np.float64]) -> None:
-        validation = self.validate()
+    def _validate(self, train: Mapping[str, float]) -> None:
+        speed = self.speed.report()
+        validation = Validation(*agreed(self.ranks, astuple(self.validate()), self.device))
         if self.best_validation is None or validation.score < self.best_validation.score:
             self.best_validation, self.best_step = validation, self.step
             self.best = {name: value.clone() for name, value in self.average.items()}
-        line = {
-            "step": self.step,
-            "seconds": round(self.seconds, 1),
-            "rate": self.config.learning_rate * self.config.factor(self.step - 1),
-            "train": dict(zip(("loss", "tm_mae", "lddt_mae"), np.round(train, 5).tolist(), strict=True)),
-            "validation": {name: round(value, 5) for name, value in asdict(validation).items()},
-            "best_step": self.best_step,
-        }
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(line) + "\n")
-        self._save()
+        if self.ranks.leads:
+            rate = self.config.learning_rate * self.config.factor(self.step - 1)
+            self.log.write(self.step, self.seconds, rate, train, validation, self.best_step, speed)
+            self._save()
+        self.speed.report()
 
     # State
 
@@ -348,10 +355,8 @@ class Trainer:
         save_state(self.folder, parts, metadata)
 
     def _load(self) -> None:
-        log = self.folder / "log.jsonl"
         state = load_state(self.folder, self.identity)
         if state is None:
-            log.unlink(missing_ok=True)
             return
         self._use(state.part("weights"))
         self.head.load_state_dict(state.part("head"))
@@ -363,7 +368,3 @@ class Trainer:
         self.step, self.best_step = state.metadata["step"], state.metadata["best_step"]
         self.seconds = state.metadata["seconds"]
         self.best_validation = Validation(**state.metadata["best_validation"])
-        # Lines of steps that were trained but not saved belong to the killed run.
-        lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= self.step]
-        log.write_text("".join(line + "\n" for line in kept), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -90,7 +91,9 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # The first process may embed for hours while the others wait; torchrun ends all when one dies.
+    patience = datetime.timedelta(days=7)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=patience)
     try:
         yield Ranks(distributed.get_rank(), distributed.get_world_size())
     finally:

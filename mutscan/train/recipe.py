@@ -6,7 +6,6 @@ in a work folder; a run that is killed goes on from there.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import shutil
 from dataclasses import asdict, dataclass, replace
@@ -16,36 +15,35 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mutscan.embed import clean, find_encoder, load_encoder, load_trainable, resolve_device, set_threads
-from mutscan.errors import UsageError
 from mutscan.files import write_json
 from mutscan.model.checkpoint import EncoderReference, ModelConfig, save_checkpoint
 from mutscan.pipeline.progress import Silent
-from mutscan.results import read_arrays, write_arrays
+from mutscan.train.alignments import pair_alignments
 from mutscan.train.batches import ConnectedBatches, PairBatches, all_pairs, pair_weights
-from mutscan.train.dataset import read_tables
-from mutscan.train.evaluate import SPLIT_FILE, evaluate_pairs
-from mutscan.train.fit import Trainer
+from mutscan.train.evaluate import evaluate_pairs
+from mutscan.train.fit import Fit, Trainer
 from mutscan.train.geometry import local_geometry
 from mutscan.train.inputs import CachedInputs, EncodedInputs
-from mutscan.train.labels import lddt_labels
 from mutscan.train.metrics import SIMILAR
-from mutscan.train.splits import SPLITS, assign_splits, pairs_inside, write_splits
+from mutscan.train.ranks import joined, own_device
+from mutscan.train.sharing import leader_first
+from mutscan.train.splits import SPLIT_FILE, SPLITS, pairs_inside, write_splits
 from mutscan.train.state import STATE_FILE
 from mutscan.train.store import build_store
+from mutscan.train.tables import read_training_set
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import torch
     from numpy.typing import NDArray
 
     from mutscan.pipeline.progress import Progress
     from mutscan.train.config import TrainConfig
-    from mutscan.train.dataset import Chains, Pairs
+    from mutscan.train.dataset import Chains
     from mutscan.train.inputs import ChainInputs
-
-_EXPONENT = 3.0
-_RADIUS = 15.0
+    from mutscan.train.ranks import Ranks
+    from mutscan.train.tables import TrainingSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +66,8 @@ class TrainedModel:
 
 
 def train_model(
-    structures: Path,
-    pairs: Path,
+    structures: Sequence[Path],
+    pairs: Sequence[Path],
     encoder: str,
     out: Path,
     config: TrainConfig,
@@ -81,17 +79,20 @@ def train_model(
     threads: int | None = None,
     offline: bool = False,
     restart: bool = False,
+    peak_tflops: float | None = None,
     progress: Progress | None = None,
 ) -> TrainedModel:
     """Train a Siamese net, and its encoder if `config` says so, and write the model folder.
 
-    The clusters of the table are split 80 : 10 : 10 by a seeded hash; pairs across splits are left
+    The clusters of the tables are split 80 : 10 : 10 by a seeded hash; pairs across splits are left
     out. The weights with the best validation error are kept, and evaluated once on the test split.
+    Started by ``torchrun``, all processes train one model; the first of them writes, and the work
+    folder must be one that all of them see.
 
     Parameters
     ----------
-    structures, pairs : Path
-        Tables as `read_tables` takes them; the chains need ``cluster25``.
+    structures, pairs : sequence of Path
+        Tables as `read_training_set` takes them.
     encoder : str
         Folder or hub name. A folder, or an encoder that learned, becomes part of the model.
     out : Path
@@ -108,7 +109,14 @@ def train_model(
         CPU threads of the net.
     restart : bool
         Forget the state of an earlier run.
+    peak_tflops : float, optional
+        What all devices together can do; the log then tells the share of it that is used.
     progress : Progress, optional
+
+    Returns
+    -------
+    TrainedModel
+        In a process that follows another one, without metrics.
 
     Raises
     ------
@@ -120,80 +128,184 @@ def train_model(
     progress = progress if progress is not None else Silent()
     work = work if work is not None else out.with_name(out.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
-    if restart:
-        (work / STATE_FILE).unlink(missing_ok=True)
-    chains, table = read_tables(structures, pairs)
-    if chains.clusters is None:
-        raise UsageError(
-            f"{structures}: has no column cluster25; training and test can only be kept apart by clusters "
-            "of sequences (25 % identity)"
-        )
-    splits = assign_splits(chains.clusters, seed=config.seed)
-    write_splits(work / SPLIT_FILE, chains, splits)
-
-    where = resolve_device(device)
-    if config.encoder_rate:
-        source = _learning(chains, encoder, config, where, offline=offline)
-    else:
-        source = _frozen(
-            work, chains, encoder, device=device, precision=precision, offline=offline, progress=progress
-        )
-    config = replace(config, net=replace(config.net, d_input=source.inputs.dim))
-    labels = _labels(work, chains, table, progress)
-
-    if threads is not None:
-        set_threads(threads)
-    training, training_labels = _inside(chains, table, labels, splits, "train", config.max_length)
-    validation, validation_labels = _inside(chains, table, labels, splits, "validation", config.max_length)
-    if config.epochs:
-        config = replace(config, steps=math.ceil(config.epochs * len(training) / config.batch_pairs))
-    batches = _batches(chains, training, training_labels, config)
-    held_out = all_pairs(chains, validation, validation_labels, lddt_from=SIMILAR)
-    used = np.unique(np.concatenate([training.chain_1, training.chain_2]))
-    geometry = {c: local_geometry(chains.ca[c]) for c in used.tolist()} if config.geometry else {}
-    data = _data_hash(chains, table)
-    trainer = Trainer(
-        config,
-        source.inputs,
-        batches,
-        held_out,
-        geometry,
-        work,
-        where,
-        f"{data[:16]}/{source.key}",
-    )
-    progress.start("train", config.steps)
-    fit = trainer.run(advance=progress.advance)
-    progress.finish()
+    where = resolve_device(own_device(device))
+    with joined(where) as ranks:
+        with leader_first(ranks):
+            if restart and ranks.leads:
+                (work / STATE_FILE).unlink(missing_ok=True)
+            data = read_training_set(
+                structures,
+                pairs,
+                seed=config.seed,
+                lddt_from=config.loss.tm_lddt,
+                work=work,
+                progress=progress,
+            )
+            if ranks.leads:
+                write_splits(work / SPLIT_FILE, data.chains, data.splits)
+            source = (
+                _learning(data.chains, encoder, config, where, offline=offline)
+                if config.encoder_rate
+                else _frozen(
+                    work,
+                    data.chains,
+                    encoder,
+                    device=str(where),
+                    precision=precision,
+                    offline=offline,
+                    progress=progress,
+                )
+            )
+        config = replace(config, net=replace(config.net, d_input=source.inputs.dim))
+        if threads is not None:
+            set_threads(threads)
+        config, fit = _fit(data, source, config, work, where, ranks, peak_tflops, progress)
+    if not ranks.leads:
+        return TrainedModel(out, {}, fit.best_step)
 
     reference, folder = source.finish(work)
     model = ModelConfig(
         name=name or out.name,
         siamese=config.net,
         encoder=reference,
-        lddt_exponent=_EXPONENT,
-        lddt_radius=_RADIUS,
-        training={
-            "settings": asdict(config),
-            "steps": fit.steps,
-            "best_step": fit.best_step,
-            "validation": asdict(fit.validation),
-            "pairs": {split: len(pairs_inside(table, splits, split)) for split in SPLITS},
-            "medians": {
-                "tm_score": float(np.median(training.tm_score)),
-                "lddt": float(np.nanmedian(training_labels[training.rows(_similar(training))])),
-            },
-        },
-        data_sha256=data,
+        lddt_exponent=data.exponent,
+        lddt_radius=data.radius,
+        training=_describe(data, config, fit),
+        data_sha256=data.sha256,
     )
     save_checkpoint(out, fit.net, model, encoder=folder)
     shutil.copyfile(work / SPLIT_FILE, out / SPLIT_FILE)
-    evaluation = evaluate_pairs(
-        str(out), structures, pairs, split="test", device=device, precision=precision, progress=progress
+    metrics = _evaluate(out, structures, pairs, data, work, str(where), precision, progress)
+    return TrainedModel(out, metrics, fit.best_step)
+
+
+def _fit(
+    data: TrainingSet,
+    source: _Source,
+    config: TrainConfig,
+    work: Path,
+    device: torch.device,
+    ranks: Ranks,
+    peak_tflops: float | None,
+    progress: Progress,
+) -> tuple[TrainConfig, Fit]:
+    """Train; also gives the settings with the number of steps that the epochs came to."""
+    training = data.inside("train", longest=config.max_length)
+    held_out = data.inside("validation", longest=config.max_length, mutants=False)
+    if config.epochs:
+        config = replace(config, steps=math.ceil(config.epochs * len(training) / config.batch_pairs))
+    pairs, others = data.pairs.take(training), data.pairs.take(held_out)
+    alignment: NDArray[np.float32] | None = None
+    held_out_alignment: NDArray[np.float32] | None = None
+    if config.net.d_match:
+        with leader_first(ranks):
+            alignment = pair_alignments(data.chains, pairs, progress=progress, work=work, name="train")
+            held_out_alignment = pair_alignments(
+                data.chains, others, progress=progress, work=work, name="validation"
+            )
+    used = np.unique(np.concatenate([pairs.chain_1, pairs.chain_2]))
+    geometry = {c: local_geometry(data.chains.ca[c]) for c in used.tolist()} if config.geometry else {}
+    trainer = Trainer(
+        config,
+        source.inputs,
+        _batches(data, training, config, alignment),
+        all_pairs(
+            data.chains,
+            others,
+            data.labels_of(held_out),
+            lddt_from=SIMILAR,
+            alignment=held_out_alignment,
+        ),
+        geometry,
+        work,
+        device,
+        f"{data.sha256[:16]}/{source.key}",
+        ranks=ranks,
+        peak_tflops=peak_tflops,
     )
-    evaluation.write(work / "test")
-    write_json(out / "metrics.json", evaluation.metrics)
-    return TrainedModel(out, evaluation.metrics, fit.best_step)
+    progress.start("train", config.steps)
+    fit = trainer.run(advance=progress.advance, describe=progress.note)
+    progress.finish()
+    return config, fit
+
+
+def _batches(
+    data: TrainingSet,
+    training: NDArray[np.int64],
+    config: TrainConfig,
+    alignment: NDArray[np.float32] | None,
+) -> ConnectedBatches | PairBatches:
+    pairs, labels, mutant = data.pairs.take(training), data.labels_of(training), data.mutant[training]
+    weights = pair_weights(
+        data.chains,
+        pairs,
+        mutant=mutant,
+        mutant_weight=config.mutant_weight,
+        balance_bands=config.balance_bands,
+        balance_clusters=config.balance_clusters,
+    )
+    common: dict[str, Any] = {
+        "lddt_from": config.loss.tm_lddt,
+        "seed": config.seed,
+        "alignment": alignment,
+    }
+    if config.sampler == "pairs":
+        return PairBatches(data.chains, pairs, labels, weights, size=config.batch_pairs, **common)
+    return ConnectedBatches(
+        data.chains,
+        pairs,
+        labels,
+        weights,
+        residues=config.batch_residues,
+        neighbours=config.neighbours,
+        **common,
+    )
+
+
+def _describe(data: TrainingSet, config: TrainConfig, fit: Fit) -> dict[str, Any]:
+    """Tell config.json of the training."""
+    training = data.inside("train", longest=config.max_length, mutants=False)
+    scores = data.pairs.tm_score[training]
+    counts = {split: len(pairs_inside(data.pairs, data.splits, split)) for split in SPLITS}
+    return {
+        "settings": asdict(config),
+        "steps": fit.steps,
+        "best_step": fit.best_step,
+        "validation": asdict(fit.validation),
+        "pairs": counts,
+        "mutant_pairs": int(data.mutant.sum()),
+        # Of natural pairs: the constant baselines that the model is compared with.
+        "medians": {
+            "tm_score": float(np.median(scores)),
+            "lddt": float(np.nanmedian(data.labels_of(training[scores >= SIMILAR]))),
+        },
+    }
+
+
+def _evaluate(
+    out: Path,
+    structures: Sequence[Path],
+    pairs: Sequence[Path],
+    data: TrainingSet,
+    work: Path,
+    device: str,
+    precision: str,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Evaluate on the test pairs of each table, and write those of the first into the model."""
+    tables = list(structures) * (len(pairs) // len(structures))
+    metrics: dict[str, Any] = {}
+    for number, (table, pair) in enumerate(zip(tables, pairs, strict=True), start=1):
+        if number > 1 and not data.holds_test_pairs(number - 1):
+            continue
+        evaluation = evaluate_pairs(
+            str(out), table, pair, split="test", device=device, precision=precision, progress=progress
+        )
+        evaluation.write(work / ("test" if number == 1 else f"test-{number}"))
+        if number == 1:
+            metrics = evaluation.metrics
+            write_json(out / "metrics.json", metrics)
+    return metrics
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,81 +357,3 @@ def _learning(
     known = files.revision if files.revision.startswith("sha256:") else f"{files.name}@{files.revision}"
     inputs = EncodedInputs(encoder, tuple(clean(sequence) for sequence in chains.sequences))
     return _Source(inputs, f"{files.family}/{known}/learning/{device.type}/{encoder.window}", finish)
-
-
-def _batches(
-    chains: Chains, pairs: Pairs, labels: NDArray[np.float32], config: TrainConfig
-) -> ConnectedBatches | PairBatches:
-    weights = pair_weights(
-        chains, pairs, balance_bands=config.balance_bands, balance_clusters=config.balance_clusters
-    )
-    if config.sampler == "pairs":
-        return PairBatches(
-            chains, pairs, labels, weights,
-            size=config.batch_pairs, lddt_from=config.loss.tm_lddt, seed=config.seed,
-        )  # fmt: skip
-    return ConnectedBatches(
-        chains,
-        pairs,
-        labels,
-        weights,
-        residues=config.batch_residues,
-        neighbours=config.neighbours,
-        lddt_from=config.loss.tm_lddt,
-        seed=config.seed,
-    )
-
-
-def _similar(pairs: Pairs) -> NDArray[np.int64]:
-    return np.flatnonzero(pairs.tm_score >= SIMILAR)
-
-
-def _labels(work: Path, chains: Chains, pairs: Pairs, progress: Progress) -> NDArray[np.float32]:
-    """Label the residues of the similar pairs, NaN elsewhere; made once."""
-    path = work / "lddt.npz"
-    key = _data_hash(chains, pairs)
-    kept = read_arrays(path)
-    if kept is None or str(kept["key"]) != key:
-        similar = _similar(pairs)
-        progress.start("label residues", 1)
-        labels = np.full(len(pairs.aligned), np.nan, dtype=np.float32)
-        labels[pairs.rows(similar)] = lddt_labels(
-            chains, pairs.take(similar), exponent=_EXPONENT, radius=_RADIUS
-        )
-        progress.advance()
-        progress.finish()
-        write_arrays(path, key=np.array(key), labels=labels)
-        return labels
-    return kept["labels"]
-
-
-def _inside(
-    chains: Chains,
-    pairs: Pairs,
-    labels: NDArray[np.float32],
-    splits: NDArray[np.str_],
-    split: str,
-    longest: int,
-) -> tuple[Pairs, NDArray[np.float32]]:
-    """Pairs of a split whose chains are no longer than `longest` (0: of any length), and their labels."""
-    chosen = pairs_inside(pairs, splits, split)
-    if longest:
-        fits = chains.lengths <= longest
-        chosen = chosen[fits[pairs.chain_1[chosen]] & fits[pairs.chain_2[chosen]]]
-    if not len(chosen):
-        raise UsageError(
-            f"no pair{f' of chains up to {longest} residues' if longest else ''} lies inside the {split} "
-            "split; give more pairs, of chains of more than a few clusters"
-        )
-    return pairs.take(chosen), labels[pairs.rows(chosen)]
-
-
-def _data_hash(chains: Chains, pairs: Pairs) -> str:
-    """sha256 of all that is trained on: sequences, coordinates, clusters, pairs, alignments."""
-    digest = hashlib.sha256("\n".join(chains.sequences).encode())
-    for ca in chains.ca:
-        digest.update(ca.tobytes())
-    for array in (chains.clusters, pairs.chain_1, pairs.chain_2, pairs.tm_score, pairs.aligned, pairs.starts):
-        if array is not None:
-            digest.update(array.tobytes())
-    return digest.hexdigest()

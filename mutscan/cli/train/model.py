@@ -18,12 +18,12 @@ from mutscan.cli.options import (
     VerboseOption,
 )
 from mutscan.cli.train.metrics import print_metrics
-from mutscan.cli.train.tables import PairsOption, StructuresOption, expand
+from mutscan.cli.train.tables import PairsListOption, StructuresListOption, expand
 
 
 def model(
-    structures: StructuresOption,
-    pairs: PairsOption,
+    structures: StructuresListOption,
+    pairs: PairsListOption,
     encoder: Annotated[
         str,
         typer.Option(
@@ -50,6 +50,20 @@ def model(
         ),
     ] = None,
     steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Steps of the optimiser.")] = None,
+    epochs: Annotated[
+        float | None,
+        typer.Option(metavar="X", min=0.0, help="Passes over the pairs, for batches of independent pairs."),
+    ] = None,
+    encoder_rate: Annotated[
+        float | None,
+        typer.Option(metavar="X", min=0.0, help="Learning rate of the encoder; 0 freezes it."),
+    ] = None,
+    mutant_weight: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X", min=0.0, help="Weight of mutant pairs (picked_as = mutant); natural ones have 1."
+        ),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="For all that is drawn at random.")
     ] = None,
@@ -59,6 +73,12 @@ def model(
     device: DeviceOption = "auto",
     precision: PrecisionOption = Precision.auto,
     offline: OfflineOption = False,
+    peak_tflops: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X", min=0.001, help="Of all devices together; the log then holds the share used."
+        ),
+    ] = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew (default: go on where it was stopped).")
     ] = False,
@@ -68,26 +88,39 @@ def model(
 ) -> None:
     """Train a Siamese net, with its encoder if wanted, and evaluate it once on the test split.
 
-    Stopped at any time, the same command goes on where it was.
+    Stopped at any time, the same command goes on where its state was last saved. With several GPUs:
+    torchrun --nproc-per-node N -m mutscan train model ...
     """
-    terminal = Terminal(quiet=quiet, verbose=verbose)
-    terminal.start_log()
     from mutscan.train.config import read_config
+    from mutscan.train.ranks import is_follower
     from mutscan.train.recipe import train_model
 
+    terminal = Terminal(quiet=quiet or is_follower(), verbose=verbose)
+    terminal.start_log()
+
+    changes = {
+        "steps": steps,
+        "epochs": epochs,
+        "seed": seed,
+        "encoder_rate": encoder_rate,
+        "mutant_weight": mutant_weight,
+    }
     trained = train_model(
         structures,
         pairs,
         encoder,
         out,
-        read_config(config, preset, steps=steps, seed=seed),
+        read_config(config, preset, **changes),
         work=work,
         device=device,
         precision=precision.value,
         threads=threads,
         offline=offline,
         restart=restart,
+        peak_tflops=peak_tflops,
         progress=terminal.progress(),
     )
+    if is_follower():
+        return
     terminal.say(f"model written to {trained.path} (weights of step {trained.best_step})")
     print_metrics(trained.metrics, json)

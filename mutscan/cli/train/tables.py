@@ -12,6 +12,10 @@ def expand(value: Path | None) -> Path | None:
     return value.expanduser() if value is not None else None
 
 
+def expand_all(values: list[Path]) -> list[Path]:
+    return [value.expanduser() for value in values]
+
+
 StructuresOption = Annotated[
     Path,
     typer.Option(
@@ -19,6 +23,26 @@ StructuresOption = Annotated[
         metavar="FILE",
         help="Parquet table of chains: id, sequence, ca, cluster25.",
         callback=expand,
+        show_default=False,
+    ),
+]
+StructuresListOption = Annotated[
+    list[Path],
+    typer.Option(
+        "--structures",
+        metavar="FILE",
+        help="Parquet table of chains: id, sequence, ca, cluster25. May be given several times.",
+        callback=expand_all,
+        show_default=False,
+    ),
+]
+PairsListOption = Annotated[
+    list[Path],
+    typer.Option(
+        "--pairs",
+        metavar="FILE|DIR",
+        help="Parquet table of pairs, or a folder of its shards; one for each --structures, in order.",
+        callback=expand_all,
         show_default=False,
     ),
 ]

@@ -1,0 +1,171 @@
+"""Chains of a batch through inputs and net: chunk by chunk, each padded as little as pays."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from mutscan.model.vectors import ChainVectors
+from mutscan.train.sharing import gather_pieces, shares
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mutscan.model.siamese import SiameseNet
+    from mutscan.train.batches import PairBatch
+    from mutscan.train.config import TrainConfig
+    from mutscan.train.inputs import ChainInputs
+    from mutscan.train.ranks import Ranks
+
+# What a chunk costs besides its residues, in residues: many small operations, each waited for.
+_CHUNK_COST: Final = {"cpu": 200, "mps": 2000, "cuda": 4000}
+
+
+def chunks(lengths: Sequence[int], limit: int, cost: int) -> list[tuple[int, int]]:
+    """Cut chains, ascending in length, into runs that are padded together, with the least to compute.
+
+    Parameters
+    ----------
+    lengths : sequence of int
+        Ascending.
+    limit : int
+        Padded residues of a chunk, at most (one chain alone may be longer).
+    cost : int
+        Of a chunk in itself, in padded residues.
+
+    Returns
+    -------
+    list of (start, end)
+        Half-open.
+
+    Examples
+    --------
+    >>> chunks([50, 50, 300, 310], limit=4000, cost=100)
+    [(0, 2), (2, 4)]
+    """
+    n = len(lengths)
+    least = np.zeros(n + 1)  # cost of the first k chains
+    begin = np.zeros(n + 1, dtype=np.int64)  # of their last chunk
+    for end in range(1, n + 1):
+        longest = lengths[end - 1]
+        first = max(0, end - max(1, limit // longest))
+        costs = least[first:end] + cost + (end - np.arange(first, end)) * longest
+        best = int(np.argmin(costs))
+        least[end], begin[end] = costs[best], first + best
+    cuts = []
+    end = n
+    while end:
+        cuts.append((int(begin[end]), end))
+        end = int(begin[end])
+    return cuts[::-1]
+
+
+class ChainEncoder:
+    """Residue vectors and global vectors of a batch's chains.
+
+    Parameters
+    ----------
+    net : SiameseNet
+    inputs : ChainInputs
+    config : TrainConfig
+    device : torch.device
+    ranks : Ranks
+        Who shares the chunks.
+    """
+
+    def __init__(
+        self, net: SiameseNet, inputs: ChainInputs, config: TrainConfig, device: torch.device, ranks: Ranks
+    ) -> None:
+        self.net = net
+        self.inputs = inputs
+        self.config = config
+        self.device = device
+        self.ranks = ranks
+
+    def __call__(self, batch: PairBatch, *, seed: int | None = None) -> ChainVectors:
+        """Encode all chains of a batch.
+
+        Parameters
+        ----------
+        batch : PairBatch
+        seed : int, optional
+            Of what is dropped, in training; without it nothing is.
+
+        Returns
+        -------
+        ChainVectors
+            On the device.
+        """
+        keep: Tensor | None = None
+        if seed is not None and self.config.channel_dropout:
+            # One mask for the whole batch: other channels on the two sides would make equal residues differ.
+            torch.manual_seed(seed)
+            p = self.config.channel_dropout
+            keep = ((torch.rand(self.inputs.dim) >= p) / (1 - p)).to(self.device)
+        lengths = batch.lengths.tolist()
+        cost = _CHUNK_COST[self.device.type]
+        cuts = chunks(lengths, self.config.chunk_residues, cost)
+        divided = shares(self.ranks, [cost + (end - start) * lengths[end - 1] for start, end in cuts])
+        found: list[tuple[Tensor, Tensor, Tensor | None]] = []
+        for number in divided[self.ranks.rank]:
+            start, end = cuts[number]
+            if seed is not None:  # a chunk drops the same, whoever encodes it
+                torch.manual_seed(1_000 * (seed + 1) + number)
+            chunk = batch.chains[start:end].tolist(), batch.lengths[start:end], keep
+            if seed is not None and self.config.recompute:
+                found.append(checkpoint(self._chunk, *chunk, use_reentrant=False))
+            else:
+                found.append(self._chunk(*chunk))
+        if not found:  # nothing for this process: rows of none, which still take part
+            found.append(self._nothing(learning=seed is not None))
+        rows = [sum(lengths[start:end]) for start, end in cuts]
+        residues, pooled, matching = zip(*found, strict=True)
+        return ChainVectors(
+            residues=gather_pieces(self.ranks, residues, divided, rows),
+            pooled=gather_pieces(self.ranks, pooled, divided, [end - start for start, end in cuts]),
+            matching=(
+                gather_pieces(self.ranks, matching, divided, rows) if self.net.pair_head is not None else None
+            ),
+            letters=batch.letters.to(self.device),
+            lengths=batch.lengths.to(self.device),
+        )
+
+    def _nothing(self, *, learning: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+        config = self.net.config
+        none = torch.zeros(0, config.d_model, device=self.device, requires_grad=learning)
+        matching = torch.zeros(0, 2, config.d_match, device=self.device, requires_grad=learning)
+        return none, none, matching if self.net.pair_head is not None else None
+
+    def flops(self, batch: PairBatch) -> float:
+        """Floating-point operations of a training step, without comparing pairs and without padding."""
+        lengths = batch.lengths.tolist()
+        weights = sum(p.numel() for p in self.net.parameters() if p.dim() == 2)
+        squares = float(sum(n * n for n in lengths))
+        total: float = (
+            6.0 * weights * sum(lengths) + 12.0 * self.net.config.d_model * len(self.net.layers) * squares
+        )
+        if self.inputs.encoder is not None:
+            total += self.inputs.encoder.flops(lengths)
+        return total
+
+    def _chunk(
+        self, chains: list[int], lengths: Tensor, keep: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        mask = (torch.arange(int(lengths[-1])) < lengths[:, None]).to(self.device)
+        with self._autocast():
+            x = self.inputs.padded(chains, self.device)
+            if keep is not None:
+                x = x * keep
+            y, z = self.net(x, mask)
+            matching = self.net.matching(y, mask)
+        return y.float()[mask], z.float(), None if matching is None else matching[mask]
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.config.precision == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return contextlib.nullcontext()

@@ -1,0 +1,287 @@
+"""Several tables of chains and pairs as one training set: clusters, splits, labels, mutants."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from mutscan.errors import UsageError
+from mutscan.results import read_arrays, write_arrays
+from mutscan.train.dataset import Chains, Pairs, pair_files, read_columns, read_tables
+from mutscan.train.labels import lddt_labels
+from mutscan.train.metrics import SIMILAR
+from mutscan.train.relatives import adopt_clusters
+from mutscan.train.splits import assign_splits, pairs_inside
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mutscan.pipeline.progress import Progress
+
+MUTANT: Final = "mutant"
+"""What ``picked_as`` says of a pair of a wild type and its mutant."""
+
+_EXPONENT: Final = 3.0
+_RADIUS: Final = 15.0
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """All that is trained on, validated with and tested on.
+
+    Parameters
+    ----------
+    chains : Chains
+        With a cluster for each.
+    pairs : Pairs
+    mutant : bool array, shape (number of pairs,)
+        Pairs of a wild type and its mutant.
+    lddt : float32 array, shape (aligned residues,)
+        Label of each row of ``pairs.aligned``; NaN where there is none.
+    exponent, radius : float
+        Of these labels; the radius in Å.
+    splits : str array, shape (number of chains,)
+    tables : int array, shape (number of tables + 1,)
+        Table k gave ``pairs[tables[k]:tables[k + 1]]``.
+    sha256 : str
+        Of all of it: sequences, coordinates, clusters, pairs, alignments, stored labels.
+    """
+
+    chains: Chains
+    pairs: Pairs
+    mutant: NDArray[np.bool_]
+    lddt: NDArray[np.float32]
+    exponent: float
+    radius: float
+    splits: NDArray[np.str_]
+    tables: NDArray[np.int64]
+    sha256: str
+
+    def inside(self, split: str, *, longest: int = 0, mutants: bool = True) -> NDArray[np.int64]:
+        """Pairs inside a split, of chains up to `longest` residues (0: any), with or without mutants.
+
+        Raises
+        ------
+        UsageError
+            There is none.
+        """
+        chosen = pairs_inside(self.pairs, self.splits, split)
+        if longest:
+            fits = self.chains.lengths <= longest
+            chosen = chosen[fits[self.pairs.chain_1[chosen]] & fits[self.pairs.chain_2[chosen]]]
+        if not mutants:
+            chosen = chosen[~self.mutant[chosen]]
+        if not len(chosen):
+            raise UsageError(
+                f"no pair{f' of chains up to {longest} residues' if longest else ''} lies inside the {split} "
+                "split; give more pairs, of chains of more than a few clusters"
+            )
+        return chosen
+
+    def holds_test_pairs(self, table: int) -> bool:
+        """Whether table number `table`, from 0, holds a pair inside the test split."""
+        test = pairs_inside(self.pairs, self.splits, "test")
+        return bool(((test >= self.tables[table]) & (test < self.tables[table + 1])).any())
+
+    def labels_of(self, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Labels of the aligned residues of the pairs `chosen`, in their order."""
+        return self.lddt[self.pairs.rows(chosen)]
+
+
+def read_training_set(
+    structures: Sequence[Path],
+    pairs: Sequence[Path],
+    *,
+    seed: int,
+    lddt_from: float,
+    work: Path,
+    progress: Progress,
+) -> TrainingSet:
+    """Read tables, one after the other, and put them together.
+
+    A chain without a cluster (a table without ``cluster25``, or a negative number in it) gets that of
+    its wild type if it is a mutant's, else that of the known chain it is equal or related to
+    (`adopt_clusters`). Where there is none either, it becomes a cluster of its own in the training
+    split. All other clusters are split 80 : 10 : 10 by a seeded hash.
+
+    Parameters
+    ----------
+    structures, pairs : sequence of Path
+        The n-th table of pairs is made of the n-th table of structures; one table of structures may
+        serve all pairs.
+    seed : int
+        Of the splits.
+    lddt_from : float
+        Pairs with a TM-score from here on get labels; as do all that bring them.
+    work : Path
+        Labels that had to be computed are kept there.
+    progress : Progress
+
+    Raises
+    ------
+    UsageError
+        The tables do not fit, or no chain has a cluster.
+    """
+    if len(structures) not in (1, len(pairs)):
+        raise UsageError(
+            f"{len(structures)} tables of structures for {len(pairs)} of pairs; give one for each, in the "
+            "same order, or one for all"
+        )
+    tables = list(structures) * (len(pairs) // len(structures))
+    parts = [read_tables(table, pair) for table, pair in zip(tables, pairs, strict=True)]
+    mutant = np.concatenate([read_picked_as(path) == MUTANT for path in pairs])
+    chains = _join_chains([chains for chains, _ in parts], tables)
+    joined = _join_pairs(parts)
+    exponent, radius = _label_settings([part for _, part in parts], pairs)
+    chains, loose = _complete_clusters(chains, joined, mutant, tables)
+    assert chains.clusters is not None
+    splits = assign_splits(chains.clusters, seed=seed)
+    splits[loose] = "train"
+    sha256 = _hash(chains, joined)
+    lddt = _labels(work, chains, joined, sha256, exponent, radius, lddt_from, progress)
+    ends = np.cumsum([0, *(len(part) for _, part in parts)])
+    return TrainingSet(chains, joined, mutant, lddt, exponent, radius, splits, ends, sha256)
+
+
+def read_picked_as(path: Path) -> NDArray[np.str_]:
+    """Read how each pair of a table (or a folder of them) was picked, shape (n,); empty where not said."""
+    parts = []
+    for file in pair_files(path):
+        table = read_columns(file, ("id1",), ("picked_as",))
+        if "picked_as" in table.column_names:
+            parts.append(np.array([value or "" for value in table["picked_as"].to_pylist()], dtype=np.str_))
+        else:
+            parts.append(np.full(len(table), "", dtype=np.str_))
+    return np.concatenate(parts)
+
+
+def _join_chains(parts: Sequence[Chains], tables: Sequence[Path]) -> Chains:
+    known: dict[str, tuple[str, Path]] = {}
+    for chains, table in zip(parts, tables, strict=True):
+        for name, sequence in zip(chains.ids, chains.sequences, strict=True):
+            earlier, where = known.setdefault(name, (sequence, table))
+            if earlier != sequence:
+                raise UsageError(
+                    f"{table}: chain {name} has another sequence than in {where}; a name must mean one "
+                    "protein"
+                )
+    clusters = [
+        chains.clusters if chains.clusters is not None else np.full(len(chains), -1, dtype=np.int64)
+        for chains in parts
+    ]
+    return Chains(
+        tuple(name for chains in parts for name in chains.ids),
+        tuple(sequence for chains in parts for sequence in chains.sequences),
+        tuple(ca for chains in parts for ca in chains.ca),
+        np.concatenate(clusters),
+    )
+
+
+def _join_pairs(parts: Sequence[tuple[Chains, Pairs]]) -> Pairs:
+    """Lay the pairs end to end; rows without a stored label get NaN."""
+    first = np.cumsum([0, *(len(chains) for chains, _ in parts)])
+    rows = np.cumsum([0, *(len(pairs.aligned) for _, pairs in parts)])
+    each = [pairs for _, pairs in parts]
+    stored = [
+        pairs.lddt if pairs.lddt is not None else np.full(len(pairs.aligned), np.nan, np.float32)
+        for pairs in each
+    ]
+    return Pairs(
+        np.concatenate([pairs.chain_1 + n for pairs, n in zip(each, first, strict=False)]),
+        np.concatenate([pairs.chain_2 + n for pairs, n in zip(each, first, strict=False)]),
+        np.concatenate([pairs.tm_score for pairs in each]),
+        np.concatenate([pairs.tm_score_2 for pairs in each]),
+        np.concatenate([pairs.aligned for pairs in each]),
+        np.concatenate([[0], *(pairs.starts[1:] + n for pairs, n in zip(each, rows, strict=False))]),
+        np.concatenate(stored),
+    )
+
+
+def _label_settings(parts: Sequence[Pairs], paths: Sequence[Path]) -> tuple[float, float]:
+    """Exponent and radius of the stored labels; the paper's where none is stored."""
+    found: dict[tuple[float, float], Path] = {}
+    for pairs, path in zip(parts, paths, strict=True):
+        if pairs.lddt_exponent is not None and pairs.lddt_radius is not None:
+            found.setdefault((pairs.lddt_exponent, pairs.lddt_radius), path)
+    if len(found) > 1:
+        said = " and ".join(f"{e:g} and {r:g} ({path})" for (e, r), path in found.items())
+        raise UsageError(
+            f"the tables hold lDDT labels of exponent and radius {said}; "
+            "make them anew with one, `mutscan train dataset --lddt-exponent`"
+        )
+    return next(iter(found), (_EXPONENT, _RADIUS))
+
+
+def _complete_clusters(
+    chains: Chains, pairs: Pairs, mutant: NDArray[np.bool_], tables: Sequence[Path]
+) -> tuple[Chains, NDArray[np.bool_]]:
+    """Give every chain a cluster; also tells which ones are in none that was known."""
+    assert chains.clusters is not None
+    clusters = chains.clusters.copy()
+    known = clusters >= 0
+    if not known.any():
+        raise UsageError(
+            f"{', '.join(map(str, dict.fromkeys(tables)))}: no chain has a cluster (column cluster25); "
+            "training and test can only be kept apart by clusters of sequences (25 % identity)"
+        )
+    wild_type = np.arange(len(chains))
+    wild_type[pairs.chain_2[mutant]] = pairs.chain_1[mutant]
+    asking = np.unique(wild_type[~known])
+    unknown = asking[~known[asking]]
+    if len(unknown):
+        clusters[unknown] = adopt_clusters(
+            [chains.sequences[c] for c in unknown.tolist()],
+            [chains.sequences[c] for c in np.flatnonzero(known).tolist()],
+            clusters[known],
+        )
+    clusters[~known] = clusters[wild_type[~known]]
+    loose = ~np.isin(clusters, clusters[known])
+    return Chains(chains.ids, chains.sequences, chains.ca, clusters), loose
+
+
+def _labels(
+    work: Path,
+    chains: Chains,
+    pairs: Pairs,
+    key: str,
+    exponent: float,
+    radius: float,
+    lddt_from: float,
+    progress: Progress,
+) -> NDArray[np.float32]:
+    """Labels of all pairs that bring them or are similar enough; those that are computed are kept."""
+    assert pairs.lddt is not None
+    known = np.concatenate([[0], np.cumsum(~np.isnan(pairs.lddt))])
+    unlabelled = known[pairs.starts[1:]] == known[pairs.starts[:-1]]
+    missing = np.flatnonzero(unlabelled & (pairs.tm_score >= min(lddt_from, SIMILAR)))
+    if not len(missing):
+        return pairs.lddt
+    path = work / "lddt.npz"
+    key = f"{key}/{exponent:g}/{radius:g}/{min(lddt_from, SIMILAR):g}"
+    kept = read_arrays(path)
+    if kept is not None and str(kept["key"]) == key:
+        return kept["labels"]
+    progress.start("label residues", 1)
+    labels = pairs.lddt.copy()
+    labels[pairs.rows(missing)] = lddt_labels(chains, pairs.take(missing), exponent=exponent, radius=radius)
+    progress.advance()
+    progress.finish()
+    write_arrays(path, key=np.array(key), labels=labels)
+    return labels
+
+
+def _hash(chains: Chains, pairs: Pairs) -> str:
+    digest = hashlib.sha256("\n".join(chains.sequences).encode())
+    for ca in chains.ca:
+        digest.update(ca.tobytes())
+    arrays = (chains.clusters, pairs.chain_1, pairs.chain_2, pairs.tm_score, pairs.aligned, pairs.starts)
+    for array in (*arrays, pairs.lddt):
+        if array is not None:
+            digest.update(array.tobytes())
+    return digest.hexdigest()
