@@ -14,6 +14,7 @@ import pytest
 from mutscan.errors import MissingDependencyError, UsageError
 from mutscan.residues import STANDARD
 from mutscan.train import clusters as module
+from mutscan.train import relatives
 from mutscan.train.clusters import (
     ClusterColumn,
     ClusterFile,
@@ -22,7 +23,7 @@ from mutscan.train.clusters import (
     read_cluster_file,
     stable_number,
 )
-from mutscan.train.relatives import WordIndex, adopt_clusters
+from mutscan.train.relatives import WordIndex, adopt_clusters, link_clusters, shared_words
 
 STAND_IN = """#!{python}
 import sys
@@ -181,3 +182,37 @@ def test_adopted_clusters() -> None:
     found = adopt_clusters([mutated(known[3], 0.3, 0), stranger, known[1]], known, numbers)
     assert found.tolist() == [13, stable_number(stranger), 11]
     assert adopt_clusters([stranger], [], np.empty(0, np.int64)).tolist() == [stable_number(stranger)]
+
+
+def test_shared_words_are_counted_against_the_shorter() -> None:
+    one, other = random_sequences(2, 104)
+    sequences = [one, other, one[20:70] + other[:1], "ACD"]
+    ((rows, others, share),) = shared_words(sequences)
+    found = {(a, b): c for a, b, c in zip(rows.tolist(), others.tolist(), share.tolist(), strict=True)}
+    assert found[0, 0] == found[2, 2] == 1.0
+    assert found[0, 2] == found[2, 0] == pytest.approx(46 / 47)
+    assert (0, 1) not in found
+    assert 3 not in rows.tolist()
+    ((rows, others, share),) = shared_words([other], sequences)
+    assert (rows.tolist(), others.tolist(), share.tolist()) == ([0], [1], [1.0])
+    assert list(shared_words([])) == []
+
+
+def test_clusters_that_hold_parts_of_one_protein_are_merged(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other, third, fourth = random_sequences(4, 120)
+    sequences = [
+        one,
+        one[:70],
+        one + other,
+        mutated(other, 0.15, 0),
+        third,
+        mutated(third, 0.6, 0),
+        fourth,
+        fourth,
+    ]
+    clusters = np.array([9, 4, 7, 5, 1, 2, 3, 3])
+    expected = [4, 4, 4, 4, 1, 2, 3, 3]
+    assert link_clusters(sequences, clusters).tolist() == expected
+    monkeypatch.setattr(relatives, "_BLOCK", 3)
+    assert link_clusters(sequences, clusters).tolist() == expected
+    assert link_clusters([], np.empty(0, np.int64)).tolist() == []

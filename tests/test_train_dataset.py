@@ -115,6 +115,91 @@ def test_a_table_that_does_not_fit_is_refused(
         read_tables(*change(tables, tmp_path, what))
 
 
+# Shards
+
+
+def write_shard(path: Path, *, exponent: float = 3.0, radius: float = 15.0, **changes: object) -> None:
+    row = {
+        "id1": "f0m0", "id2": "f0m1", "tm_norm1": 0.8, "tm_norm2": 0.7, "len1": 0, "len2": 0,
+        "n_aligned": 3, "i1": [0, 2, 3], "i2": [1, 2, 5], "lddt": [0.5, float("nan"), 1.0],
+        "lddt_exponent": exponent, "radius": radius,
+    } | changes  # fmt: skip
+    path.parent.mkdir(exist_ok=True)
+    pd.DataFrame([row]).to_parquet(path)
+
+
+@pytest.fixture
+def ends(data: tuple[Chains, Pairs]) -> dict[str, int]:
+    lengths = dict(zip(data[0].ids, data[0].lengths.tolist(), strict=True))
+    return {"len1": lengths["f0m0"], "len2": lengths["f0m1"]}
+
+
+def test_shards_are_read_in_the_order_of_their_names(
+    tables: tuple[Path, Path], ends: dict[str, int], tmp_path: Path
+) -> None:
+    write_shard(tmp_path / "pairs" / "part-00001.parquet", **ends, tm_norm1=0.6)
+    write_shard(tmp_path / "pairs" / "part-00000.parquet", **ends)
+    for folder in (tmp_path, tmp_path / "pairs"):
+        chains, pairs = read_tables(tables[0], folder)
+        assert pairs.tm_score.tolist() == pytest.approx([0.8, 0.6])
+        assert pairs.aligned.tolist() == [[0, 1], [2, 2], [3, 5]] * 2
+        assert pairs.stored_labels(3.0, 15.0) == pytest.approx([0.5, np.nan, 1.0] * 2, nan_ok=True)
+    assert len(chains) == 2
+
+
+def test_a_table_without_labels_has_none(data: tuple[Chains, Pairs]) -> None:
+    assert data[1].stored_labels(3.0, 15.0) is None
+    assert data[1].take(np.array([0])).lddt is None
+
+
+@pytest.mark.parametrize(("exponent", "radius"), [(5.0, 15.0), (3.0, 10.0)])
+def test_labels_of_other_settings_are_refused(
+    exponent: float, radius: float, tables: tuple[Path, Path], ends: dict[str, int], tmp_path: Path
+) -> None:
+    write_shard(tmp_path / "pairs" / "a.parquet", **ends)
+    _, pairs = read_tables(tables[0], tmp_path)
+    asked = f"exponent {exponent:g} and radius {radius:g}"
+    with pytest.raises(UsageError, match=f"labels of exponent 3 and radius 15, asked for are {asked}"):
+        pairs.take(np.array([0])).stored_labels(exponent, radius)
+    write_shard(tmp_path / "pairs" / "b.parquet", **ends, exponent=exponent, radius=radius)
+    name, one, other = ("lddt_exponent", 3.0, 5.0) if exponent != 3 else ("radius", 10.0, 15.0)
+    with pytest.raises(UsageError, match=f"mixes lDDT labels of {name} {one} and {other}"):
+        read_tables(tables[0], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"len2": 7}, r"a\.parquet: row 1 has len2 = 7 but .* holds \d+ residues of f0m1"),
+        ({"i2": [1, 2]}, r"a\.parquet: row 1 has 3 values of i1 but 2 of i2"),
+        ({"lddt": [1.0]}, r"row 1 has 3 values of i1 but 1 of lddt"),
+        ({"i1": [0, 2, 90]}, r"a\.parquet: row 1 aligns a residue outside its chains"),
+        ({"tm_norm1": 0.0}, r"a\.parquet: row 1 has tm_norm1 = 0\.0"),
+    ],
+)
+def test_a_shard_that_does_not_fit_is_refused(
+    changes: dict[str, object],
+    message: str,
+    tables: tuple[Path, Path],
+    ends: dict[str, int],
+    tmp_path: Path,
+) -> None:
+    write_shard(tmp_path / "pairs" / "a.parquet", **(ends | changes))
+    with pytest.raises(UsageError, match=message):
+        read_tables(tables[0], tmp_path)
+
+
+def test_a_folder_of_nothing_or_of_two_forms_is_refused(
+    tables: tuple[Path, Path], ends: dict[str, int], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="holds no Parquet file"):
+        read_tables(tables[0], tmp_path)
+    write_shard(tmp_path / "a.parquet", **ends)
+    pd.read_parquet(tables[1]).to_parquet(tmp_path / "b.parquet")
+    with pytest.raises(UsageError, match=r"b\.parquet: has the columns .* must be of one form"):
+        read_tables(tables[0], tmp_path)
+
+
 # Labels
 
 
@@ -235,6 +320,38 @@ def test_a_cluster_on_both_sides_is_refused_where_clusters_can_be_compared(
     check_disjoint(mixed, np.array([0]), entries)
     # Numbers of an unrelated clustering say nothing.
     assert not check_disjoint(relabelled(chains, "'", chains.clusters), np.arange(len(chains)), entries)
+
+
+def test_what_was_compared_is_said(data: tuple[Chains, Pairs], tmp_path: Path) -> None:
+    chains, _ = data
+    assert chains.clusters is not None
+    splits = assign_splits(chains.clusters)
+    write_splits(tmp_path / "splits.csv", chains, splits)
+    entries = read_splits(tmp_path / "splits.csv")
+    seen = int(np.flatnonzero(splits == "train")[0])
+    rng = np.random.default_rng(0)
+    stranger = "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), 60))
+    part = chains.sequences[seen][2:] + "W"
+    foreign = Chains(("x", "y"), (stranger, part), (np.zeros((60, 3)), np.zeros((len(part), 3))), None)  # type: ignore[arg-type]
+    found = check_disjoint(foreign, np.array([0, 1]), entries)
+    assert not found.clusters
+    assert found.copies is not None
+    ((name, other, share),) = found.copies
+    assert name == "y"
+    assert entries[other].split != "test"
+    assert share > 0.8
+    assert "clusters not compared" in found.describe()
+    assert "1 chains are parts or close homologues of training chains: y (" in found.describe()
+    assert "and shared parts of sequences: none" in check_disjoint(foreign, np.array([0]), entries).describe()
+    # Lists of earlier models name no sequences.
+    lines = [line.rsplit(",", 1)[0] for line in (tmp_path / "splits.csv").read_text().splitlines()]
+    (tmp_path / "old.csv").write_text("\n".join(lines) + "\n")
+    old = check_disjoint(foreign, np.array([0, 1]), read_splits(tmp_path / "old.csv"))
+    assert old.copies is None
+    assert "shared parts not compared" in old.describe()
+    same = Chains(("z",), (chains.sequences[seen],), (chains.ca[seen],), None)
+    with pytest.raises(UsageError, match=rf"\(z \(there {chains.ids[seen]}\)\)"):
+        check_disjoint(same, np.array([0]), entries)
 
 
 # Embeddings on disk

@@ -6,11 +6,11 @@ import csv
 import gzip
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from fake_services import Reply, running
 from made_up_pairs import write_tables
 from peptides import helix
 from tmtools.testing import get_pdb_path
@@ -306,7 +306,7 @@ def test_mined_pairs_lie_inside_splits(tables: tuple[Path, Path], tmp_path: Path
     rows = [
         {
             "id": f"c{k}",
-            "sequence": chains["sequence"][0],
+            "sequence": "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), len(trace))),
             "ca": (compact + rng.integers(-120, 120, compact.shape)).astype("<i2").tobytes(),
             "cluster25": k,
         }
@@ -328,27 +328,37 @@ def test_mined_pairs_lie_inside_splits(tables: tuple[Path, Path], tmp_path: Path
 def test_the_swiss_model_list_is_downloaded_and_read(
     globins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = {}
+    accessions = {"P00001": globins / "one.pdb", "P00002": globins / "two.pdb"}
+    write_structure(read_structure(globins / "two.cif"), accessions["P00002"])
+    rows = [("P00001", "P00002"), ("P00002", "P00003")]
+    pairs = write_list(tmp_path / "list.csv", rows)
+    (tmp_path / "clusters.tsv").write_text("g\tP00001\ng\tP00002\n")
+    command = [
+        "--swiss-model", pairs, "--seed", 4, "--max-length", 300, "--clusters", tmp_path / "clusters.tsv",
+        "--jobs", 1, "--out", tmp_path / "out",
+    ]  # fmt: skip
+    with running() as service:
+        for accession, path in accessions.items():
+            service.on(f"/models/{accession}.pdb", Reply(body=path.read_bytes()))
+        monkeypatch.setenv(sources.SWISS_MODEL_URL, service.url + "/models/{accession}.pdb")
+        done = run(*command)
+        assert done.exit_code == 3, done.stderr
+        asked = len(service.requests)
+        # Not even a restart asks again for what has come.
+        assert run(*command, "--restart").exit_code == 3
+        assert [path for path, _ in service.requests[asked:]] in ([], ["/models/P00003.pdb"])
+    made = pd.read_parquet(tmp_path / "out" / "pairs")
+    assert made["tm_norm1"].tolist() == pytest.approx([0.884730], abs=2e-5)
+    assert set(made["source"]) == {"SWISS-MODEL"}
+    with (tmp_path / "out" / "failures.csv").open(newline="") as lines:
+        (failure,) = csv.DictReader(lines)
+    assert (failure["id1"], failure["id2"]) == rows[1]
+    assert "P00003" in failure["reason"]
 
-    def download(pairs_csv: Path, folder: Path, **settings: object) -> Path:
-        asked.update(settings, pairs=pairs_csv)
-        for name in ("one.pdb", "two.cif"):
-            (folder / name).write_bytes((globins / name).read_bytes())
-        return write_list(folder / "chosen.csv", [("one", "two")])
 
-    monkeypatch.setitem(
-        __import__("sys").modules, "mutscan.train.swissmodel", SimpleNamespace(download_swiss_model=download)
-    )
-    (tmp_path / "clusters.tsv").write_text("g\tone\ng\ttwo\n")
-    done = run(
-        "--swiss-model", write_list(tmp_path / "list.csv", [("one", "two"), ("x", "y")]), "--limit", 1,
-        "--seed", 4, "--max-length", 300, "--clusters", tmp_path / "clusters.tsv", "--jobs", 1,
-        "--out", tmp_path / "out",
-    )  # fmt: skip
-    assert done.exit_code == 0, done.stderr
-    assert {name: asked[name] for name in ("pairs", "limit", "max_length", "seed")} == {
-        "pairs": tmp_path / "list.csv", "limit": 1, "max_length": 300, "seed": 4,
-    }  # fmt: skip
-    assert pd.read_parquet(tmp_path / "out" / "pairs")["tm_norm1"].tolist() == pytest.approx(
-        [0.884730], abs=2e-5
-    )
+def test_a_data_set_that_could_not_be_planned_can_be_asked_for_otherwise(
+    tables: tuple[Path, Path], tmp_path: Path
+) -> None:
+    command = ["--structures", tables[0], "--pairs", tables[1], "--jobs", 1, "--out", tmp_path / "out"]
+    assert run(*command, "--min-length", 900).exit_code == 2
+    assert run(*command).exit_code == 0

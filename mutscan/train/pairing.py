@@ -22,11 +22,18 @@ import pyarrow.parquet as pq
 
 import mutscan
 from mutscan.files import replacing, write_errors, write_json
-from mutscan.pipeline.progress import Silent
 from mutscan.results import JobFolder
 from mutscan.train.aligners import CHUNK, AlignedPair, Aligners
 from mutscan.train.dataset import read_columns
-from mutscan.train.planning import STRUCTURES, Extras, PairingSettings, Plan, aligner_name, make_plan
+from mutscan.train.planning import (
+    STRUCTURES,
+    Extras,
+    PairingSettings,
+    Plan,
+    aligner_name,
+    is_planned,
+    make_plan,
+)
 from mutscan.train.splits import ACROSS, SPLIT_FILE, SPLITS
 
 if TYPE_CHECKING:
@@ -100,6 +107,10 @@ class DatasetFolder(JobFolder):
     RESULTS: ClassVar[tuple[str, ...]] = (PAIRS, STRUCTURES, FAILURES, SPLIT_FILE, "dataset.json")
     FOLDERS: ClassVar[tuple[str, ...]] = (PAIRS,)
 
+    def forget(self) -> None:
+        """Let the folder be claimed anew."""
+        (self.state / "job.json").unlink(missing_ok=True)
+
     def shard(self, number: int) -> Path:
         """Path of a shard."""
         return self.path / PAIRS / f"part-{number:05d}.parquet"
@@ -146,7 +157,11 @@ def make_dataset(
     """
     settings = settings or PairingSettings()
     extras = extras or Extras()
-    progress = progress or Silent()
+    if progress is None:
+        # Not at the top: the workflow brings in the network's libraries, which are of no use here.
+        from mutscan.pipeline.progress import Silent
+
+        progress = Silent()
     with write_errors(out), DatasetFolder(out, restart=restart) as folder:
         described = {
             **source.describe(),
@@ -156,6 +171,8 @@ def make_dataset(
             "mutscan": mutscan.__version__,
             "aligner": aligner_name(),
         }
+        if not is_planned(folder):
+            folder.forget()  # nothing is finished that other settings could be mixed with
         folder.claim(described)
         plan = make_plan(folder, source, clustering, settings, extras, jobs=jobs, progress=progress)
         started = time.monotonic()

@@ -20,7 +20,7 @@ from mutscan.scores import EXPONENT, RADIUS
 from mutscan.train.aligners import PairTask
 from mutscan.train.clusters import DEFAULT_COLUMN, MMseqs
 from mutscan.train.dataset import Chains, coordinates
-from mutscan.train.relatives import adopt_clusters
+from mutscan.train.relatives import adopt_clusters, link_clusters
 from mutscan.train.splits import SPLIT_FILE, SPLITS, assign_splits, splits_of_pairs, write_splits
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 STRUCTURES: Final = "structures.parquet"
 """Name of the table of chains in a data set."""
+
+PLAN: Final = "plan.json"
+"""In the state of a data set; written when all of the plan is there."""
 
 _KEPT: Final = ("tm_norm1", "tm_norm2", "i1", "i2")
 _STRUCTURE_ENDINGS: Final = ("*.pdb", "*.ent", "*.cif", "*.pdb.gz", "*.ent.gz", "*.cif.gz")
@@ -57,6 +60,8 @@ class PairingSettings:
         Pairs of chains outside are left out, and listed.
     lddt_exponent, lddt_radius : float
         Of the labels.
+    link_clusters : bool
+        Merge clusters that hold parts of one protein, as `relatives.link_clusters` does.
     """
 
     seed: int = 0
@@ -66,6 +71,7 @@ class PairingSettings:
     max_length: int = 1000
     lddt_exponent: float = EXPONENT
     lddt_radius: float = RADIUS
+    link_clusters: bool = True
 
     def __post_init__(self) -> None:
         if self.shard_size < 1 or not self.time_limit > 0:
@@ -177,6 +183,11 @@ def aligner_name() -> str:
     return f"tmtools {version('tmtools')}"
 
 
+def is_planned(folder: JobFolder) -> bool:
+    """Whether a plan is there."""
+    return (folder.state / PLAN).is_file()
+
+
 def make_plan(
     folder: JobFolder,
     source: Source,
@@ -194,10 +205,9 @@ def make_plan(
     UsageError
         The input does not fit together, or nothing is left of it.
     """
-    stored = folder.state / "plan.json"
-    if not stored.is_file():
+    if not is_planned(folder):
         _make(folder, source, clustering, settings, extras, jobs, progress)
-    known = json.loads(stored.read_text(encoding="utf-8"))
+    known = json.loads((folder.state / PLAN).read_text(encoding="utf-8"))
     pairs = pd.read_parquet(folder.state / "plan.parquet")
     chains = pd.read_parquet(folder.path / STRUCTURES, columns=["id", "sequence", "ca"])
     index = pd.Series(np.arange(len(chains)), index=chains["id"])
@@ -222,7 +232,7 @@ def _make(
     jobs: int,
     progress: Progress,
 ) -> None:
-    listed = source.read(folder.state, jobs=jobs, progress=progress)
+    listed = source.read(folder.path, jobs=jobs, progress=progress)
     failures = listed.failures
     chains, pairs, left_out = _within(listed.chains, listed.pairs, settings)
     n_before = len(pairs)
@@ -239,6 +249,8 @@ def _make(
         chains = chains[chains["id"].isin({*pairs["id1"], *pairs["id2"]})].reset_index(drop=True)
     progress.start("cluster chains", 1)
     clusters = _cluster(clustering, chains, built, mutants, folder, jobs)
+    if settings.link_clusters:
+        clusters = link_clusters([*chains["sequence"], *built["sequence"]], clusters)
     progress.advance()
     progress.finish()
     if extras.mine:
@@ -316,15 +328,16 @@ def _build_mutants(
     progress: Progress,
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[tuple[str, str, str]]]:
     """Chains and pairs of mutants, and what could not be built."""
-    from mutscan.train.mutants import CHAIN_COLUMNS, FAILURES, PAIR_COLUMNS, mutant_dataset
-
     if not extras.mutants:
-        return pd.DataFrame(columns=CHAIN_COLUMNS), pd.DataFrame(columns=PAIR_COLUMNS), []
+        nothing = pd.DataFrame(columns=["id", "id1", "id2", "sequence"], dtype=object)
+        return nothing[["id", "sequence"]], nothing[["id1", "id2"]].copy(), []
     if (settings.lddt_exponent, settings.lddt_radius) != (EXPONENT, RADIUS):
         raise UsageError(
             f"mutant pairs are labelled with exponent {EXPONENT:g} and radius {RADIUS:g}, asked for are "
             f"{settings.lddt_exponent:g} and {settings.lddt_radius:g}; a data set has one of each"
         )
+    from mutscan.train.mutants import FAILURES, mutant_dataset
+
     work = folder.state / "mutants"
     built, pairs = mutant_dataset(
         extras.files(),

@@ -6,6 +6,7 @@ input) and reads chains and a list of pairs. What cannot be used is returned wit
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from mutscan.pipeline.progress import Progress
+
+SWISS_MODEL_URL: Final = "MUTSCAN_SWISS_MODEL_URL"
+"""Environment variable: another address of models, with ``{accession}`` in the place of the accession."""
 
 CHAIN_COLUMNS: Final = ("id", "sequence", "ca")
 """Columns every table of chains has; others are carried along."""
@@ -63,7 +67,7 @@ class Source(Protocol):
         """Columns its chains will have besides id, sequence and ca."""
 
     def read(self, work: Path, *, jobs: int, progress: Progress) -> Listed:
-        """Read it; `work` is a folder for what has to be kept on the way."""
+        """Read it; `work` is a folder where downloads are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,19 +223,26 @@ class SwissModelList:
 
     def read(self, work: Path, *, jobs: int, progress: Progress) -> Listed:
         """Download what is not there yet, and read it."""
-        from mutscan.train.swissmodel import download_swiss_model
+        from mutscan.train import swissmodel
 
         folder = work / "swiss-model"
-        folder.mkdir(parents=True, exist_ok=True)
-        chosen = download_swiss_model(
+        chosen = swissmodel.download_swiss_model(
             self.pairs,
             folder,
             limit=self.limit,
             max_length=self.max_length,
             seed=self.seed,
+            url=os.environ.get(SWISS_MODEL_URL, "").strip() or swissmodel.URL,
             progress=progress,
         )
-        return StructureFiles(folder, chosen).read(work, jobs=jobs, progress=progress)
+        listed = StructureFiles(folder, chosen).read(work, jobs=jobs, progress=progress)
+        with (folder / swissmodel.FAILURES).open(encoding="utf-8", newline="") as lines:
+            missing = [(row["id1"], row["id2"], row["reason"]) for row in csv.DictReader(lines)]
+        return Listed(
+            listed.chains.assign(source="SWISS-MODEL", kind="predicted"),
+            listed.pairs.assign(source="SWISS-MODEL"),
+            missing + listed.failures,
+        )
 
 
 # Structure files -----------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import numpy as np
 
 from mutscan.errors import UsageError
 from mutscan.files import replacing
+from mutscan.train.relatives import LINKED, shared_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +32,8 @@ SPLIT_FILE: Final = "splits.csv"
 """Name of a split list, in the folder of a model or of a data set."""
 
 _COLUMNS: Final = ("id", "sequence_sha256_16", "cluster25", "split")
+_SEQUENCE: Final = "sequence"  # lists of earlier models lack it
+_NAMED: Final = 5  # so many proteins or clusters are named in a message
 
 
 def assign_splits(
@@ -69,20 +72,64 @@ def splits_of_pairs(first: ArrayLike, second: ArrayLike) -> NDArray[np.str_]:
 
 @dataclass(frozen=True, slots=True)
 class SplitEntry:
-    """One chain of a split list: which protein it is, its cluster, and which split it is in."""
+    """One chain of a split list: which protein it is, its cluster, and which split it is in.
+
+    The sequence is None in lists that do not give it.
+    """
 
     digest: str
     cluster: int
     split: str
+    sequence: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Disjoint:
+    """What the check of evaluated proteins against a model's training compared; false without clusters.
+
+    Parameters
+    ----------
+    clusters : bool
+        Whether clusters could be compared, beside the sequences themselves.
+    copies : tuple of (id, id, share), or None
+        Evaluated chains that share at least `LINKED` of their words of five residues (or of the other's,
+        when it is shorter) with a chain of training or validation, that chain and the share: fragments and
+        close homologues that neither comparison saw. None when the split list gives no sequences.
+    """
+
+    clusters: bool
+    copies: tuple[tuple[str, str, float], ...] | None
+
+    def __bool__(self) -> bool:
+        return self.clusters
+
+    def describe(self) -> str:
+        """Say in words what was compared, what was not, and what was found."""
+        compared = "proteins by sequence" + (" and clusters by number" if self.clusters else "")
+        without = (
+            ""
+            if self.clusters
+            else "; clusters not compared (the tables and the model's split list share no chain and cluster)"
+        )
+        if self.copies is None:
+            return f"{compared}: none shared{without}; shared parts not compared (the list has no sequences)"
+        if not self.copies:
+            return f"{compared}, and shared parts of sequences: none{without}"
+        some = ", ".join(f"{one} ({share:.0%} of {other})" for one, other, share in self.copies[:_NAMED])
+        return (
+            f"{compared}: none shared{without}; but {len(self.copies)} chains are parts or close homologues "
+            f"of training chains: {some}{' ...' if len(self.copies) > _NAMED else ''}"
+        )
 
 
 def write_splits(path: Path, chains: Chains, splits: NDArray[np.str_]) -> None:
-    """Write the split list as text: id, sequence digest, cluster25, split; one row for each chain."""
+    """Write the split list as text: id, sequence digest, cluster25, split, sequence; a row for each chain."""
     clusters = chains.clusters if chains.clusters is not None else np.full(len(chains), -1)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    writer.writerows(sorted(zip(chains.ids, chains.digests, clusters.tolist(), splits.tolist(), strict=True)))
+    writer.writerow((*_COLUMNS, _SEQUENCE))
+    columns = (chains.ids, chains.digests, clusters.tolist(), splits.tolist(), chains.sequences)
+    writer.writerows(sorted(zip(*columns, strict=True)))
     with replacing(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
 
@@ -101,12 +148,14 @@ def read_splits(path: Path) -> dict[str, SplitEntry]:
     with path.open(encoding="utf-8", newline="") as lines:
         reader = csv.DictReader(lines)
         for row in reader:
-            if set(row) != set(_COLUMNS) or row["split"] not in SPLITS:
+            if set(row) - {_SEQUENCE} != set(_COLUMNS) or row["split"] not in SPLITS:
                 raise UsageError(
                     f"{path}: line {reader.line_num} is no row of a split list "
                     f"({', '.join(_COLUMNS)}); write it anew with `mutscan train model`"
                 )
-            entries[row["id"]] = SplitEntry(row["sequence_sha256_16"], int(row["cluster25"]), row["split"])
+            entries[row["id"]] = SplitEntry(
+                row["sequence_sha256_16"], int(row["cluster25"]), row["split"], row.get(_SEQUENCE) or None
+            )
     return entries
 
 
@@ -116,12 +165,14 @@ def splits_of(chains: Chains, entries: Mapping[str, SplitEntry]) -> NDArray[np.s
     return np.array([by_digest.get(digest, "") for digest in chains.digests], dtype=np.str_)
 
 
-def check_disjoint(chains: Chains, used: NDArray[np.int64], entries: Mapping[str, SplitEntry]) -> bool:
+def check_disjoint(chains: Chains, used: NDArray[np.int64], entries: Mapping[str, SplitEntry]) -> Disjoint:
     """Refuse to evaluate on what a model was trained on, or selected by.
 
     A protein is recognised by its sequence. Clusters are compared when the
     table shows that it numbers them as the split list does, by sharing a chain
-    and its cluster; numbers of two unrelated clusterings say nothing.
+    and its cluster; numbers of two unrelated clusterings say nothing. Parts and
+    close homologues of training chains, which clusters can miss, are looked for by
+    shared words of five residues and reported, not refused: they are no matter of the split's rule.
 
     Parameters
     ----------
@@ -133,8 +184,8 @@ def check_disjoint(chains: Chains, used: NDArray[np.int64], entries: Mapping[str
 
     Returns
     -------
-    bool
-        Whether clusters could be compared, too.
+    Disjoint
+        What was compared; true when clusters were.
 
     Raises
     ------
@@ -143,25 +194,62 @@ def check_disjoint(chains: Chains, used: NDArray[np.int64], entries: Mapping[str
     """
     seen = {entry.digest: (name, entry) for name, entry in entries.items() if entry.split != "test"}
     digests = chains.digests
-    shared = [chains.ids[i] for i in used.tolist() if digests[i] in seen]
+    shared = [
+        f"{chains.ids[i]}{_known_as(chains.ids[i], seen[digests[i]][0])}"
+        for i in used.tolist()
+        if digests[i] in seen
+    ]
     if shared:
         raise UsageError(
             f"{len(shared)} of the {len(used)} chains to evaluate were in the model's training or validation "
-            f"({', '.join(shared[:5])}{' ...' if len(shared) > 5 else ''}); "
-            "evaluate on the held-out ones with --split test, or on other proteins"
+            f"({_some(shared)}); evaluate on the held-out ones with --split test, or on other proteins"
         )
+    comparable = _same_numbering(chains, digests, entries)
+    if comparable and chains.clusters is not None:
+        clusters = chains.clusters.tolist()
+        seen_clusters = {entry.cluster for _, entry in seen.values()}
+        shared = sorted({str(clusters[i]) for i in used.tolist() if clusters[i] in seen_clusters})
+        if shared:
+            raise UsageError(
+                f"{len(shared)} clusters (cluster25) of the chains to evaluate were in the model's training "
+                f"or validation ({_some(shared)}); "
+                "evaluate on the held-out ones with --split test, or on other clusters"
+            )
+    return Disjoint(comparable, _copies(chains, used, dict(seen.values())))
+
+
+def _same_numbering(chains: Chains, digests: tuple[str, ...], entries: Mapping[str, SplitEntry]) -> bool:
+    """Whether a chain of the table is in the list with the same cluster."""
     if chains.clusters is None:
         return False
     known = {entry.digest: entry.cluster for entry in entries.values()}
-    clusters = chains.clusters.tolist()
-    if not any(known.get(digest, -1) == cluster for digest, cluster in zip(digests, clusters, strict=True)):
-        return False
-    seen_clusters = {entry.cluster for _, entry in seen.values()}
-    shared = sorted({str(clusters[i]) for i in used.tolist() if clusters[i] in seen_clusters})
-    if shared:
-        raise UsageError(
-            f"{len(shared)} clusters (cluster25) of the chains to evaluate were in the model's training or "
-            f"validation ({', '.join(shared[:5])}{' ...' if len(shared) > 5 else ''}); "
-            "evaluate on the held-out ones with --split test, or on other clusters"
-        )
-    return True
+    return any(
+        known.get(digest, -1) == cluster
+        for digest, cluster in zip(digests, chains.clusters.tolist(), strict=True)
+    )
+
+
+def _copies(
+    chains: Chains, used: NDArray[np.int64], seen: Mapping[str, SplitEntry]
+) -> tuple[tuple[str, str, float], ...] | None:
+    """Find the closest chain of training for each evaluated chain that has a close one."""
+    names = list(seen)
+    sequences = [sequence for entry in seen.values() if (sequence := entry.sequence)]
+    if len(sequences) < len(names):
+        return None
+    best: dict[int, tuple[float, int]] = {}
+    for rows, others, share in shared_words([chains.sequences[i] for i in used.tolist()], sequences):
+        for k in np.flatnonzero(share >= LINKED).tolist():
+            best[int(rows[k])] = max(best.get(int(rows[k]), (0.0, 0)), (float(share[k]), int(others[k])))
+    return tuple(
+        (chains.ids[used[row]], names[other], share)
+        for row, (share, other) in sorted(best.items(), key=lambda item: (-item[1][0], item[0]))
+    )
+
+
+def _known_as(name: str, other: str) -> str:
+    return "" if name == other else f" (there {other})"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (" ..." if len(names) > _NAMED else "")

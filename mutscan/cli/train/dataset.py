@@ -157,6 +157,13 @@ def dataset(
             metavar="X", min=0.0, max=1.0, help="Identity of MMseqs2's clusters.", rich_help_panel=SPLIT
         ),
     ] = 0.25,
+    link: Annotated[
+        bool,
+        typer.Option(
+            help="Merge clusters that hold parts of one protein (a domain and its chain; copies).",
+            rich_help_panel=SPLIT,
+        ),
+    ] = True,
     shard_size: Annotated[
         int, typer.Option(metavar="N", min=1, help="Pairs a shard.", rich_help_panel=RUNNING)
     ] = 2000,
@@ -186,7 +193,8 @@ def dataset(
     """
     terminal = Terminal(quiet=quiet, verbose=verbose)
     terminal.start_log()
-    from mutscan.builders.choose import default_jobs
+    from loky import cpu_count
+
     from mutscan.train.clusters import choose_clustering
     from mutscan.train.pairing import make_dataset
     from mutscan.train.planning import Extras, PairingSettings
@@ -199,6 +207,7 @@ def dataset(
         max_length=max_length,
         lddt_exponent=lddt_exponent,
         lddt_radius=lddt_radius,
+        link_clusters=link,
     )
     source = _source(structures, pairs, swiss_model, limit, keep_alignments, settings.max_length, seed)
     clustering: Clustering = choose_clustering(
@@ -212,7 +221,7 @@ def dataset(
             clustering,
             settings,
             extras=Extras(mine=mine, mutants=mutants, wild_types=wild_types, builder=builder),
-            jobs=jobs or default_jobs(),
+            jobs=jobs or cpu_count(),
             restart=restart,
             progress=progress,
         )
