@@ -24,6 +24,8 @@ from torch.nn import functional
 from mutscan.model.sequence_alignment import N_ALIGNMENT, residue_distances
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mutscan.model.siamese import SiameseConfig
 
 _WINDOW: Final = 9  # residues a matching vector looks at
@@ -56,6 +58,11 @@ class PairHead(nn.Module):
         self.lddt_weights = _small_net(2 * _D_RESIDUE + n_lddt, [-3.0] * n_lddt, config)
         self.letter_distance: Tensor
         self.register_buffer("letter_distance", torch.from_numpy(residue_distances()), persistent=False)
+
+    def quick_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters of the two small networks that weigh distances; they bear a higher learning rate."""
+        yield from self.tm_weights.parameters()
+        yield from self.lddt_weights.parameters()
 
     def matching(self, residues: Tensor, mask: Tensor) -> Tensor:
         """Vectors to be matched, of length 1 each: (B, L, d) -> (B, L, 2, d_match), 0 at padding."""

@@ -17,6 +17,8 @@ from torch.nn import functional
 from mutscan.model.pair_head import PairHead
 from mutscan.model.vectors import ChainVectors, PairRows, groups_of_like_size
 
+_ROWS: Final = 65_536  # aligned residues looked at together
+
 
 @dataclass(frozen=True, slots=True)
 class SiameseConfig:
@@ -194,23 +196,23 @@ class SiameseNet(nn.Module):
         pooled = (1.0 - functional.cosine_similarity(pooled_1, pooled_2, dim=-1, eps=1e-8)).clamp(min=0.0)
         matches = self._matches(head, chains, pairs, block_elements)
         tm_score = head.tm_score(pooled, matches, pairs.alignment, length_1, length_2)
-        if not len(pairs.row_1):
-            return tm_score, tm_score.new_empty(0)
         whole = head.pair_distances(pooled, matches, pairs.alignment)
         starts = chains.starts
-        bounds = [
-            bound
-            for end in (first, second)
-            for bound in (starts[end][pairs.pair_of], (starts + chains.lengths)[end][pairs.pair_of])
-        ]
-        lddt = head.lddt(
-            chains.residues,
-            chains.letters,
-            (pairs.row_1, pairs.row_2),
-            (bounds[0], bounds[1], bounds[2], bounds[3]),
-            whole[pairs.pair_of],
-        )
-        return tm_score, lddt
+        ends = starts + chains.lengths
+        parts = []
+        for begin in range(0, len(pairs.row_1), _ROWS):
+            block = slice(begin, begin + _ROWS)
+            of = pairs.pair_of[block]
+            parts.append(
+                head.lddt(
+                    chains.residues,
+                    chains.letters,
+                    (pairs.row_1[block], pairs.row_2[block]),
+                    (starts[first[of]], ends[first[of]], starts[second[of]], ends[second[of]]),
+                    whole[of],
+                )
+            )
+        return tm_score, torch.cat([*parts, tm_score.new_empty(0)])
 
     @staticmethod
     def _matches(
