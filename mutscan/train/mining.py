@@ -15,13 +15,14 @@ normalised by chain 1; 25 % identity clusters):
 ==============================  ==========  ==========
 pairs                           0.5 to 0.8  0.5 and up
 ==============================  ==========  ==========
-3,000 mined                     0.62        0.75
-20,000 mined                    0.54        0.57
+300 mined                       0.62        0.84
+3,000 mined                     0.62        0.76
+20,000 mined                    0.61        0.68
 of the older miner ("struct")   0.25        0.33
 random, two clusters            0.02        0.02
 ==============================  ==========  ==========
 
-Searching for 20,000 takes 50 s of one core.
+Searching for 20,000 takes half a minute of one core.
 """
 
 from __future__ import annotations
