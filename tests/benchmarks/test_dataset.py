@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.benchmark
 
-N_PAIRS = 200
-TURNS = 3
+N_PAIRS = 500
+TURNS = 2
 
 
 def used() -> float:
