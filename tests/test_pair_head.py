@@ -45,7 +45,7 @@ def protein(length: int, seed: int) -> tuple[np.ndarray, str]:
 @settings(max_examples=50, deadline=None)
 def test_a_sequence_is_no_distance_from_itself(sequence: str) -> None:
     for ungapped in (False, True):
-        assert align_scores(sequence, sequence, ungapped=ungapped).distances().tolist() == [0.0] * 5
+        assert align_scores(sequence, sequence, ungapped=ungapped).distances().tolist() == [0.0] * 8
 
 
 def test_scores_are_those_of_blast() -> None:
@@ -54,6 +54,7 @@ def test_scores_are_those_of_blast() -> None:
     assert scores.overall == 5 + 5 + 5 + 4 + 7 + 4 + 5 + 5 + 5 - 11
     assert scores.own_1 == 5 + 5 + 5 + 4 + 7 + 4 + 4 + 5 + 5 + 5
     assert scores.local == scores.overall
+    assert (scores.aligned, scores.identical) == (9, 9)
     assert scores.swapped() == align_scores("MKTAYIKQR", "MKTAYIAKQR")
 
 
@@ -61,6 +62,7 @@ def test_without_gaps_residue_k_belongs_to_residue_k() -> None:
     wild_type, mutant = "MKTAYIAKQRWW", "MKTAYDAKQRWG"
     free, fixed = align_scores(wild_type, mutant), align_scores(wild_type, mutant, ungapped=True)
     assert fixed.local == free.local, "a substitution is aligned without gaps anyway"
+    assert (fixed.aligned, fixed.identical) == (free.aligned, free.identical) == (11, 10)
     matrix = substitution_scores()
     places = letter_places(wild_type), letter_places(mutant)
     assert fixed.overall == matrix[places].sum()
@@ -68,10 +70,13 @@ def test_without_gaps_residue_k_belongs_to_residue_k() -> None:
 
 def test_distances_are_between_nothing_in_common_and_the_same() -> None:
     far = align_scores("W" * 40, "P" * 40).distances()
-    assert far.tolist() == pytest.approx([1.0] * 5)
+    assert far.tolist() == pytest.approx([1.0] * 8), "nothing aligns at all"
     part = align_scores("ACDEFGHIKL" * 4, "ACDEFGHIKL").distances()
     assert part[0] == 0.0, "over the shorter"
     assert part[1] == pytest.approx(0.75)
+    assert part[5:].tolist() == pytest.approx([0.75, 0.0, 0.0]), (
+        "a quarter covered, all of the other, identical"
+    )
 
 
 def test_letters_beyond_the_twenty() -> None:

@@ -120,7 +120,7 @@ class PairHead(nn.Module):
             1 - cosine of the global vectors.
         matches : two Tensors, shape (P, 2)
             From `best_matches`.
-        alignment : Tensor, shape (P, 5)
+        alignment : Tensor, shape (P, 8)
             `AlignmentScores.distances` of the two sequences.
         length_1, length_2 : Tensor, shape (P,)
         """
@@ -156,7 +156,7 @@ class PairHead(nn.Module):
             The aligned residues of chain 1 and chain 2.
         bounds : four int64 Tensors, shape (R,)
             First and one past the last row of chain 1, the same of chain 2.
-        pair : Tensor, shape (R, 1 + 4 + 5)
+        pair : Tensor, shape (R, 1 + 4 + 8)
             Distances between the two chains as a whole, see `pair_distances`.
         """
         near, alike = self._along_diagonals(residues, letters, rows, bounds)
@@ -167,7 +167,7 @@ class PairHead(nn.Module):
 
     @staticmethod
     def pair_distances(pooled: Tensor, matches: tuple[Tensor, Tensor], alignment: Tensor) -> Tensor:
-        """Join what `lddt` is told of each pair as a whole: (P,), 2 x (P, 2), (P, 5) -> (P, 10)."""
+        """Join what `lddt` is told of each pair as a whole: (P,), 2 x (P, 2), (P, 8) -> (P, 13)."""
         return torch.cat([pooled[:, None], *matches, alignment], dim=1)
 
     def _along_diagonals(

@@ -1,13 +1,14 @@
 """How well two sequences align: what BLOSUM62 knows of a pair, next to what the network learnt.
 
-Two scores of affine-gap alignments (Smith-Waterman, and global with free end
-gaps), divided by the scores of the sequences with themselves. They cost less
-than a millisecond and carry most of what tells relatives apart from strangers.
+Two affine-gap alignments (Smith-Waterman, and global with free end gaps): their
+scores, divided by those of the sequences with themselves, and how much of each
+chain the local one covers. A millisecond for 200 residues, and it carries most of
+what tells relatives apart from strangers.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 LETTERS: Final = "ACDEFGHIKLMNPQRSTVWYX"
 """Rows of `substitution_scores`; everything that is no standard residue counts as X."""
 
-N_ALIGNMENT: Final = 5
+N_ALIGNMENT: Final = 8
 """Length of `AlignmentScores.distances`."""
 
 _UNKNOWN_SELF: Final = 4.0  # X with X: about the mean of the standard residues, so that equal is equal
@@ -66,25 +67,36 @@ class AlignmentScores:
         Smith-Waterman score; score of the global alignment with free end gaps.
     own_1, own_2 : float
         Self-scores, both positive.
+    length_1, length_2 : int
+    aligned, identical : int
+        Residue pairs of the local alignment, and those of equal residues.
     """
 
     local: float
     overall: float
     own_1: float
     own_2: float
+    length_1: int
+    length_2: int
+    aligned: int
+    identical: int
 
     def swapped(self) -> AlignmentScores:
         """See the same from the second sequence."""
-        return AlignmentScores(self.local, self.overall, self.own_2, self.own_1)
+        return replace(
+            self, own_1=self.own_2, own_2=self.own_1, length_1=self.length_2, length_2=self.length_1
+        )
 
     def distances(self) -> NDArray[np.float32]:
         """How far the two are from aligning as well as each does with itself.
 
         Returns
         -------
-        float32 array, shape (5,)
-            1 - score / self-score, in [0, 1], 0 for equal sequences: the local score over the lower
-            self-score, over the first's, over the second's; the global one over the lower, over the first's.
+        float32 array, shape (8,)
+            1 - share, in [0, 1], 0 for equal sequences. The shares: the local score over the lower
+            self-score, over the first's, over the second's; the global one over the lower, over the
+            first's; residues in the local alignment of those of the first, of the second; identical
+            residues of these.
         """
         lower = min(self.own_1, self.own_2)
         shares = (
@@ -93,6 +105,9 @@ class AlignmentScores:
             self.local / self.own_2,
             self.overall / lower,
             self.overall / self.own_1,
+            self.aligned / self.length_1,
+            self.aligned / self.length_2,
+            self.identical / max(self.aligned, 1),
         )
         return np.clip(1.0 - np.array(shares), 0.0, 1.0).astype(np.float32)
 
@@ -112,12 +127,37 @@ def align_scores(first: str, second: str, *, ungapped: bool = False) -> Alignmen
     own_1, own_2 = (float(scores[place, place].sum()) for place in (place_1, place_2))
     if ungapped:
         sums = np.concatenate([[0.0], np.cumsum(scores[place_1, place_2])])
-        local = float((sums - np.minimum.accumulate(sums)).max())  # best stretch
-        return AlignmentScores(local, float(sums[-1]), own_1, own_2)
-    one, two = _written(first), _written(second)
+        gains = sums - np.minimum.accumulate(sums)  # of the best stretch that ends here
+        end = int(np.argmax(gains))
+        start = int(np.argmin(sums[: end + 1]))
+        blocks = [(start, start, end - start)]
+        local, overall = float(gains[end]), float(sums[-1])
+    else:
+        one, two = _written(first), _written(second)
+        overall = float(_aligner("global").score(one, two))
+        local, blocks = _local(one, two)
     return AlignmentScores(
-        float(_aligner("local").score(one, two)), float(_aligner("global").score(one, two)), own_1, own_2
+        local,
+        overall,
+        own_1,
+        own_2,
+        len(first),
+        len(second),
+        sum(size for _, _, size in blocks),
+        sum(int((place_1[a : a + n] == place_2[b : b + n]).sum()) for a, b, n in blocks),
     )
+
+
+def _local(one: str, two: str) -> tuple[float, list[tuple[int, int, int]]]:
+    """Smith-Waterman score, and the runs without gaps: start in one, start in two, length."""
+    alignments = _aligner("local").align(one, two)
+    if not alignments.score > 0:
+        return 0.0, []
+    path = alignments[0].coordinates  # (2, corners)
+    steps = np.diff(path, axis=1)
+    return float(alignments.score), [
+        (int(path[0, k]), int(path[1, k]), int(steps[0, k])) for k in np.flatnonzero((steps > 0).all(axis=0))
+    ]
 
 
 def _written(sequence: str) -> str:

@@ -45,7 +45,7 @@ class PairRows:
     ----------
     first, second : int64 Tensor, shape (P,)
         Chain 1 and chain 2, as places among the chains.
-    alignment : Tensor, shape (P, 5)
+    alignment : Tensor, shape (P, 8)
         `AlignmentScores.distances` of the two sequences; used by a pair head only.
     row_1, row_2 : int64 Tensor, shape (R,)
         Aligned residues, as rows of all residues.

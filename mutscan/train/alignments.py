@@ -35,7 +35,7 @@ def pair_alignments(
 
     Returns
     -------
-    float32 array, shape (n, 5)
+    float32 array, shape (n, 8)
         `AlignmentScores.distances` of each pair.
     """
     key = _key(chains, pairs)
@@ -56,7 +56,7 @@ def pair_alignments(
 
 
 def _key(chains: Chains, pairs: Pairs) -> str:
-    digest = hashlib.sha256("\n".join(chains.sequences).encode())
+    digest = hashlib.sha256("\n".join((str(N_ALIGNMENT), *chains.sequences)).encode())
     digest.update(pairs.chain_1.tobytes())
     digest.update(pairs.chain_2.tobytes())
     return digest.hexdigest()

@@ -45,7 +45,7 @@ class PairBatch:
         The pair each of these belongs to.
     lddt : float32 Tensor, shape (R,)
         Label; NaN where a residue has none.
-    alignment : float32 Tensor, shape (P, 5)
+    alignment : float32 Tensor, shape (P, 8)
         How far the two sequences are from aligning like one with itself (`AlignmentScores.distances`).
     letters : int64 Tensor, shape (N,)
         Residues of all chains of the batch, as places in ``sequence_alignment.LETTERS``.
@@ -160,7 +160,7 @@ class PairGraph:
         From `pair_weights`.
     lddt_from : float
         Pairs with a TM-score from here on carry their lDDT labels.
-    alignment : float32 array, shape (n, 5), optional
+    alignment : float32 array, shape (n, 8), optional
         From `pair_alignments`; needed for a net with a pair head.
     """
 

@@ -271,7 +271,7 @@ def compare_by_model(
 def _alignment_distances(
     chains: Chains, ends: NDArray[np.int64], is_mutant: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Of each pair in both directions, shape (2, P, 5)."""
+    """Of each pair in both directions, shape (2, P, 8)."""
     found = [
         align_scores(chains.sequences[a], chains.sequences[b], ungapped=same)
         for a, b, same in zip(*ends.tolist(), is_mutant.tolist(), strict=True)
