@@ -10,9 +10,11 @@ import numpy as np
 
 from mutscan.errors import UsageError
 from mutscan.results import read_arrays, write_arrays
-from mutscan.train.dataset import Chains, Pairs, pair_files, read_columns, read_tables
+from mutscan.train.dataset import Chains, Pairs, read_tables
+from mutscan.train.evaluate import read_picked_as
 from mutscan.train.labels import lddt_labels
 from mutscan.train.metrics import SIMILAR
+from mutscan.train.mutant_metrics import MUTANT
 from mutscan.train.relatives import adopt_clusters
 from mutscan.train.splits import assign_splits, pairs_inside
 
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.pipeline.progress import Progress
-
-MUTANT: Final = "mutant"
-"""What ``picked_as`` says of a pair of a wild type and its mutant."""
 
 _EXPONENT: Final = 3.0
 _RADIUS: Final = 15.0
@@ -147,18 +146,6 @@ def read_training_set(
     lddt = _labels(work, chains, joined, sha256, exponent, radius, lddt_from, progress)
     ends = np.cumsum([0, *(len(part) for _, part in parts)])
     return TrainingSet(chains, joined, mutant, lddt, exponent, radius, splits, ends, sha256)
-
-
-def read_picked_as(path: Path) -> NDArray[np.str_]:
-    """Read how each pair of a table (or a folder of them) was picked, shape (n,); empty where not said."""
-    parts = []
-    for file in pair_files(path):
-        table = read_columns(file, ("id1",), ("picked_as",))
-        if "picked_as" in table.column_names:
-            parts.append(np.array([value or "" for value in table["picked_as"].to_pylist()], dtype=np.str_))
-        else:
-            parts.append(np.full(len(table), "", dtype=np.str_))
-    return np.concatenate(parts)
 
 
 def _join_chains(parts: Sequence[Chains], tables: Sequence[Path]) -> Chains:
