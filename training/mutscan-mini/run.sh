@@ -1,14 +1,51 @@
 #!/usr/bin/env bash
-# Make models/mutscan-mini anew. From the root of the checkout:
-#     bash training/mutscan-mini/run.sh DATA ENCODER
-# DATA holds structures.parquet and pairs.parquet, ENCODER is the folder of the frozen encoder.
-# Stopped at any time, the same command goes on where it was.
+# Make models/mutscan-mini anew.
+#
+#     bash training/mutscan-mini/run.sh DATA ENCODER [WORK]
+#     bash training/mutscan-mini/run.sh --smoke [WORK]     the same steps in a minute, on made-up proteins
+#
+# DATA holds structures.parquet and pairs.parquet, and may hold wild_types/ to build mutants of. ENCODER is the
+# folder of the encoder; where there is none, one is pretrained on DATA/sequences.parquet. WORK (build/mutscan-mini)
+# takes all that is not shipped. Stopped at any time, the same command goes on where it was.
 set -euo pipefail
-data=${1:?folder of structures.parquet and pairs.parquet}
-encoder=${2:?folder of the encoder}
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
-mutscan train model --structures "$data/structures.parquet" --pairs "$data/pairs.parquet" \
-    --encoder "$encoder" --config training/mutscan-mini/config.toml --device cpu --threads 1 --offline \
-    --work build/mutscan-mini --out models/mutscan-mini
-mutscan train evaluate --model models/mutscan-mini --split test --device cpu --offline \
-    --structures "$data/structures.parquet" --pairs "$data/pairs.parquet" --out build/mutscan-mini/evaluation
+if [ "${1:-}" = --smoke ]; then
+    work=${2:-$(mktemp -d)}
+    data=$work/input
+    encoder=$work/encoder
+    model=$work/mutscan-smoke
+    config=$data/config.toml
+    pretraining=(--preset tiny --steps 6 --validate-every 3)
+    mutants=(--mutants 2 --builder template --jobs 1)
+    export OMP_NUM_THREADS=1
+    python3 "$here/../smoke_data.py" "$data" --settings "$here/config.toml"
+else
+    data=${1:?folder of structures.parquet and pairs.parquet, or --smoke}
+    encoder=${2:?folder of the encoder}
+    root=$(cd "$here/../.." && pwd)
+    work=${3:-$root/build/mutscan-mini}
+    model=$root/models/mutscan-mini
+    config=$here/config.toml
+    pretraining=(--preset 8m)
+    mutants=(--mutants 40 --builder openmm)
+fi
+
+if [ ! -d "$encoder" ]; then
+    mutscan train encoder --sequences "$data/sequences.parquet" "${pretraining[@]}" --device cpu --threads 1 \
+        --work "$work/encoder.work" --out "$encoder"
+fi
+structures=$data/structures.parquet
+pairs=$data/pairs.parquet
+if [ -d "$data/wild_types" ]; then
+    # Exit code 3: some mutants could not be built; failures.csv says which.
+    mutscan train dataset --structures "$structures" --pairs "$pairs" --keep-alignments --cluster-column cluster25 \
+        --wild-types "$data/wild_types" "${mutants[@]}" --out "$work/dataset" || [ $? -eq 3 ]
+    structures=$work/dataset/structures.parquet
+    pairs=$work/dataset/pairs
+fi
+mutscan train model --structures "$structures" --pairs "$pairs" --encoder "$encoder" --config "$config" \
+    --device cpu --threads 1 --offline --work "$work/model.work" --out "$model"
+mutscan train evaluate --model "$model" --split test --device cpu --offline \
+    --structures "$structures" --pairs "$pairs" --out "$work/evaluation"
+echo "model: $model; report: $work/evaluation/report.html"
