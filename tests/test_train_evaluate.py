@@ -1,5 +1,6 @@
 """`mutscan train model` and `evaluate` end to end on made-up chains and a tiny encoder in the real format."""
 
+import io
 import json
 import re
 import shutil
@@ -307,7 +308,7 @@ def test_pairs_compared_together_are_those_compared_alone(head: int, tmp_path: P
     )
     assert is_mutant.any()
     encoded = encode_chains(loaded, chains, used, used[:0], Silent())
-    together = compare_by_model(loaded, encoded, chains, pairs, residues, is_mutant)
+    together = compare_by_model(loaded, encoded, chains, pairs, residues, is_mutant, Silent())
     alone = {
         c: loaded.predictor.encode(loaded.encoder.embed_one(chains.sequences[c]), chains.sequences[c])
         for c in used
@@ -401,7 +402,7 @@ def test_what_a_second_model_has_seen_is_refused_too(trained, tmp_path: Path) ->
 # Mutants
 
 
-def test_mutants_are_evaluated_on_their_own(trained, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_mutants_are_evaluated_on_their_own(trained, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     folder, _, _, _ = trained
     chains, shards = write_mutants(tmp_path)
     result = run(
@@ -423,7 +424,9 @@ def test_mutants_are_evaluated_on_their_own(trained, tmp_path: Path) -> None:  #
     assert mutants["drops"]["chain"]["spearman"] == pytest.approx(rho, abs=0.02)  # float32 makes ties
     page = (tmp_path / "out" / "report.html").read_text()
     assert f"<strong>{mutants['lddt']['constant_1']['mae']:.4f}</strong>" in page
+    assert any(line.startswith("chain ") for line in on_a_terminal(metrics, monkeypatch))
     assert "mutant lDDT\tconstant 1\t" in result.stdout
+    assert not any(line.startswith("lDDT\t") for line in result.stdout.splitlines()), "not said twice"
     assert "chain\t36\t" in result.stdout
 
 
@@ -500,29 +503,34 @@ def test_a_model_that_does_not_know_its_training_labels_is_refused(trained, tmp_
 # On the terminal
 
 
-def test_the_table_fits_80_columns(evaluated, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    import io
-
+def on_a_terminal(metrics, monkeypatch: pytest.MonkeyPatch) -> list[str]:  # type: ignore[no-untyped-def]
+    """What is printed on a terminal of 80 columns."""
     from mutscan.cli.train.metrics import print_metrics
 
     class TerminalScreen(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("NO_COLOR", "1")
-    screen = TerminalScreen()
-    monkeypatch.setattr("sys.stdout", screen)
-    _, metrics, _ = evaluated
-    print_metrics(metrics, json=False)
+    with monkeypatch.context() as patch:
+        patch.setenv("COLUMNS", "80")
+        patch.setenv("NO_COLOR", "1")
+        screen = TerminalScreen()
+        patch.setattr("sys.stdout", screen)
+        print_metrics(metrics, json=False)
     lines = screen.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
+    for section in ("pairs", "mutants"):
+        for baseline in metrics.get(section, {}).get("baselines", {}).values():
+            assert any(baseline["label"] in line for line in lines), "no label is folded"
+    return lines
+
+
+def test_the_table_fits_80_columns(evaluated, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    _, metrics, _ = evaluated
+    lines = on_a_terminal(metrics, monkeypatch)
     ours = next(k for k, line in enumerate(lines) if line.startswith("TM ") and " tiny " in line)
-    mae = metrics["pairs"]["tm"]["mae"]
-    assert f"{mae:.4f}" in lines[ours]
+    assert f"{metrics['pairs']['tm']['mae']:.4f}" in lines[ours]
     assert "constant 1" in lines[ours + 1], "the baselines stand beneath the model"
-    for baseline in metrics["pairs"]["baselines"].values():
-        assert any(baseline["label"] in line for line in lines), "no label is cut"
 
 
 def test_commands_load_neither_torch_nor_matplotlib() -> None:

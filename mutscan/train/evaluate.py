@@ -136,7 +136,7 @@ def evaluate_pairs(
         raise UsageError(f"{pairs}: holds no pair{where}; nothing can be evaluated")
     used = np.unique(np.concatenate([table.chain_1, table.chain_2]))
     second = _load_second(loaded, rivals.model, batch_residues, running)
-    against = _check_unseen(chains, used, entries, second, split)
+    apart = _check_unseen(chains, used, loaded, entries, second, split)
     _check_lengths(chains, used, structures)
 
     is_mutant = picked_as == MUTANT
@@ -154,7 +154,7 @@ def evaluate_pairs(
         progress,
     )
     clock("encode")
-    mine = compare_by_model(loaded, encoded, chains, table, residues, is_mutant)
+    mine = compare_by_model(loaded, encoded, chains, table, residues, is_mutant, progress)
     clock("compare")
     cosine = compare_by_cosine(encoded.raw, calibrating, known)
     lines = (
@@ -182,11 +182,7 @@ def evaluate_pairs(
         "data": {
             "split": split or "all given",
             "n_chains": len(used),
-            "disjoint_from_training": against,
-            "splits_compared": "not compared"
-            if against == "not compared"
-            else "train and validation of "
-            f"{loaded.config.name}{f' and {second.config.name}' if second else ''}",
+            **apart,
             "n_calibration_pairs": len(calibrating),
             "structures_sha256": _sha256([structures]),
             "pairs_sha256": _sha256(pair_files(pairs)),
@@ -243,21 +239,24 @@ def _load_second(
 def _check_unseen(
     chains: Chains,
     used: NDArray[np.int64],
+    loaded: LoadedModel,
     entries: Mapping[str, SplitEntry],
     second: LoadedModel | None,
     split: str | None,
-) -> str:
-    """Refuse what a model has seen; say what was compared."""
+) -> dict[str, str]:
+    """Refuse what a model has seen; say what was compared, in a word and for each model in a sentence."""
     if split not in (None, "test"):
-        return "not compared"
-    comparable = check_disjoint(chains, used, entries)
+        return {"disjoint_from_training": "not compared"}
+    found = {loaded.config.name: check_disjoint(chains, used, entries)}
     if second is not None:
         try:
-            other = check_disjoint(chains, used, read_splits(second.path / SPLIT_FILE))
+            found[second.config.name] = check_disjoint(chains, used, read_splits(second.path / SPLIT_FILE))
         except UsageError as error:
             raise UsageError(f"--against {second.config.name}: {error.message}") from error
-        comparable = comparable and other
-    return "proteins and clusters" if comparable else "proteins"
+    return {
+        "disjoint_from_training": "proteins and clusters" if all(found.values()) else "proteins",
+        **{f"compared_with_training_of_{name}": check.describe() for name, check in found.items()},
+    }
 
 
 def _check_lengths(chains: Chains, used: NDArray[np.int64], structures: Path) -> None:
@@ -302,7 +301,7 @@ def _second_model(
     if second is None:
         return []
     encoded = encode_chains(second, chains, used, used[:0], progress)
-    other = compare_by_model(second, encoded, chains, pairs, residues, is_mutant)
+    other = compare_by_model(second, encoded, chains, pairs, residues, is_mutant, progress)
     return [Baseline("against", f"model {second.config.name}", other.tm_score, other.lddt)]
 
 

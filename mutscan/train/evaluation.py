@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from mutscan.files import replacing, write_json
 from mutscan.train.bootstrap import N_BOOTSTRAP
 from mutscan.train.metrics import SIMILAR
-from mutscan.train.significance import MARGINS
+from mutscan.train.significance import MARGINS, MUTANT_MARGINS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +120,8 @@ def definitions(config: ModelConfig) -> dict[str, str]:
         "significance": "model - other on mean absolute errors (lDDT: of pairs); Welch as in the preprint "
         "(|error| and error, taken as independent samples); Wilcoxon over pairs and over clusters' means; "
         "equivalence by two one-sided t-tests with clustered errors, margins fixed in advance: "
-        f"{MARGINS['tm']} TM, {MARGINS['lddt']} lDDT; no correction for the number of comparisons",
+        f"{MARGINS['tm']} TM, {MARGINS['lddt']} lDDT (mutants: {MUTANT_MARGINS['tm']}, "
+        f"{MUTANT_MARGINS['lddt']}); no correction for the number of comparisons",
         "mutants": "all residues of wild type and mutant correspond; a drop is 1 - lDDT; intervals resample "
         "wild types",
         "ci": f"95 % percentile bootstrap, {N_BOOTSTRAP} resamples of whole clusters of chain 1",

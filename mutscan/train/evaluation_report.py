@@ -14,9 +14,11 @@ from markupsafe import Markup, escape
 
 from mutscan import __version__
 from mutscan.files import replacing
+from mutscan.train.bootstrap import N_BOOTSTRAP
 from mutscan.train.evaluation_figures import draw_evaluation
 from mutscan.train.figures import INK, MODEL, RIVAL, Drawing
 from mutscan.train.mutant_metrics import DROPS
+from mutscan.train.significance import MARGINS, MUTANT_MARGINS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,6 +97,9 @@ def render_evaluation(metrics: Mapping[str, Any], drawings: Sequence[Drawing]) -
         rows=TABLE_ROWS,
         drops=DROPS,
         verdicts=VERDICTS,
+        margins=MARGINS,
+        mutant_margins=MUTANT_MARGINS,
+        n_resamples=N_BOOTSTRAP,
         summary=summary(metrics),
         figures={
             group: [(by_name[name], inline_svg(by_name[name])) for name in names if name in by_name]
@@ -104,14 +109,17 @@ def render_evaluation(metrics: Mapping[str, Any], drawings: Sequence[Drawing]) -
 
 
 def score(value: float | None, decimals: int = 4) -> str:
-    """Write a number of the report.
+    """Write a number of the report; what would be 0 or endless in `decimals` gets an exponent.
 
     Examples
     --------
-    >>> score(0.12345), score(-0.01, 2), score(None)
-    ('0.1235', '−0.01', '—')
+    >>> score(0.12345), score(-0.01, 2), score(None), score(0.0), score(0.000012), score(-68793.1)
+    ('0.1235', '−0.01', '—', '0.0000', '1.2e−05', '−6.9e+04')
     """
-    return "—" if value is None else f"{value:.{decimals}f}".replace("-", "−")
+    if value is None:
+        return "—"
+    odd = 0 < abs(value) < 0.5 * 10.0**-decimals or abs(value) >= 1000
+    return (f"{value:.1e}" if odd else f"{value:.{decimals}f}").replace("-", "−")
 
 
 def interval(ends: Sequence[float] | None, decimals: int = 4) -> str:
@@ -157,6 +165,11 @@ def summary(metrics: Mapping[str, Any]) -> list[str]:
     mutants = metrics.get("mutants")
     if mutants is not None:
         drop = mutants["drops"]["chain"]
+        lines.append(
+            f"Mutants: lDDT off by {score(mutants['lddt']['mae'])} on average, always saying 1 by "
+            f"{score(mutants['lddt']['constant_1']['mae'])}; TM {score(mutants['tm']['mae'])} and "
+            f"{score(mutants['tm']['constant_1']['mae'])}."
+        )
         lines.append(
             f"{mutants['n']:,} mutants of {mutants['n_wild_types']:,} wild types: the rank correlation of "
             f"predicted with measured lDDT drop is {score(drop['spearman'], 3)} "

@@ -115,6 +115,7 @@ def error_histogram(
         axes.axvline(0.0, color=INK, linewidth=0.7, linestyle=":")
         axes.set(xlabel=f"predicted − true {what}", ylabel=unit, xlim=(-limit, limit))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.locator_params(axis="x", nbins=5)
         _legend(axes)
         caption = (
             f"{len(model.values):,} {unit}; a good predictor is a narrow peak at 0. Left of 0 the score is "
@@ -260,6 +261,7 @@ def drop_scatter(
             measured[known], predicted[known], "o", color=MODEL, markersize=3.5, alpha=0.5, markeredgewidth=0
         )
         axes.set(xlabel=f"measured drop, {what}", ylabel=f"predicted drop, {what}")
+        axes.locator_params(axis="x", nbins=5)
         caption = (
             f"{int(known.sum()):,} mutants. A model that knows which mutants disturb their protein more "
             "shows a cloud that rises to the right; the scales need not agree."
@@ -295,5 +297,6 @@ def drawing(figure: Figure, name: str, title: str, caption: str) -> Drawing:
     """Save a finished figure in both formats."""
     svg, png = io.BytesIO(), io.BytesIO()
     figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": "mutscan"})
+    figure.set_layout_engine("none")  # it is laid out now, and need not be again
     figure.savefig(png, format="png", dpi=160, metadata={"Software": None})
     return Drawing(name, title, caption, svg.getvalue(), png.getvalue())

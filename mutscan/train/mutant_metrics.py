@@ -16,7 +16,7 @@ import numpy as np
 from mutscan.train.bootstrap import ClusterBootstrap, Ranks, Spearman, with_interval
 from mutscan.train.metrics import errors, lddt_errors
 from mutscan.train.predictions import identical_residues
-from mutscan.train.significance import MARGINS, Errors, compare_errors
+from mutscan.train.significance import MUTANT_MARGINS, Errors, compare_errors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -133,7 +133,7 @@ def mutant_metrics(predictions: PairPredictions, drops: Drops, *, seed: int = 0)
         Errors.of_pairs(p.tm_predicted, p.tm_score),
         Errors.of_pairs(np.ones(len(p)), p.tm_score),
         p.group,
-        margin=MARGINS["tm"],
+        margin=MUTANT_MARGINS["tm"],
         seed=seed,
     )
     result["lddt"]["against_constant_1"] = (
@@ -141,7 +141,7 @@ def mutant_metrics(predictions: PairPredictions, drops: Drops, *, seed: int = 0)
             Errors.of_residues(p.lddt_predicted, p.lddt, p.pair_of),
             Errors.of_residues(ones, p.lddt, p.pair_of),
             p.group[labelled],
-            margin=MARGINS["lddt"],
+            margin=MUTANT_MARGINS["lddt"],
             seed=seed,
         )
         if labelled.any()

@@ -221,6 +221,7 @@ def compare_by_model(
     pairs: Pairs,
     residues: LabelledResidues,
     is_mutant: NDArray[np.bool_],
+    progress: Progress,
 ) -> Compared:
     """Predict as `Predictor.compare` does, clipped to [0, 1], but for many pairs at a time.
 
@@ -232,6 +233,7 @@ def compare_by_model(
     scores = np.empty((2, len(pairs)))
     local = np.empty(len(residues.lddt))
     order = np.argsort(pairs.chain_1, kind="stable")
+    progress.start("compare pairs", len(pairs))
     for block in blocks_by_size((lengths[pairs.chain_1] + lengths[pairs.chain_2])[order], _BLOCK_RESIDUES):
         rows = order[block]
         ends = np.stack([pairs.chain_1[rows], pairs.chain_2[rows]])
@@ -264,6 +266,8 @@ def compare_by_model(
         found, lddt = net.compare(vectors, PairRows(first, second, both_ways, row_1, row_2, pair_of))
         scores[:, rows] = found.cpu().numpy().reshape(2, -1)
         local[wanted] = lddt.cpu().numpy()
+        progress.advance(len(rows))
+    progress.finish()
     scores.clip(0.0, 1.0, out=scores)
     return Compared(scores[0], scores[1], local.clip(0.0, 1.0))
 

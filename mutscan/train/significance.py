@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MARGINS: Final = {"tm": 0.01, "lddt": 0.005}
 """Differences of mean absolute errors that count as none, fixed before any model was compared."""
 
+MUTANT_MARGINS: Final = {"tm": 0.001, "lddt": 0.0005}
+"""The same for mutants, whose structures hardly differ."""
+
 _LEVEL: Final = 0.05
 
 

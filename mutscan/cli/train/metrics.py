@@ -15,7 +15,8 @@ def print_metrics(metrics: dict[str, Any], json: bool) -> None:
         return
     pairs, mutants = metrics["pairs"], metrics.get("mutants")
     name = metrics["model"]["name"]
-    rows = [*_rows(pairs, pairs, name, "")]
+    only_mutants = mutants is not None and mutants["n"] == pairs["n"]
+    rows = [] if only_mutants else _rows(pairs, pairs, name, "")
     if mutants is not None:
         rows += _rows(mutants, mutants, name, "mutant ")
     title = f"n = {pairs['n']:,}"
@@ -62,8 +63,10 @@ def _numbers(part: dict[str, Any]) -> tuple[str, str, str, str]:
 
 
 def _number(value: float | None, decimals: int) -> str:
-    return "" if value is None else f"{value:.{decimals}f}"
+    if value is None:
+        return ""
+    return f"{value:.1e}" if 0 < abs(value) < 0.5 * 10.0**-decimals else f"{value:.{decimals}f}"
 
 
 def _interval(ends: list[float] | None, decimals: int) -> str:
-    return "" if ends is None else f"{ends[0]:.{decimals}f}..{ends[1]:.{decimals}f}"
+    return "" if ends is None else f"{_number(ends[0], decimals)}..{_number(ends[1], decimals)}"
