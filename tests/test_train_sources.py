@@ -238,7 +238,8 @@ def test_kept_alignments_must_fit(tables: tuple[Path, Path], tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--structures", "S"], "expected --structures and --pairs, or --swiss-model"),
+        (["--structures", "S"], "expected --structures and --pairs, --mine or --mutants; or --swiss-model"),
+        (["--structures", ".", "--mine", "5"], "without --pairs, --structures has to be a table"),
         (["--structures", "S", "--pairs", "P", "--limit", "3"], "--limit is for --swiss-model"),
         (["--swiss-model", "P", "--pairs", "P"], "--swiss-model stands alone"),
         (["--structures", ".", "--pairs", "P", "--keep-alignments"], "--keep-alignments needs a table"),
@@ -297,7 +298,8 @@ def test_mutants_come_as_further_shards(tables: tuple[Path, Path], tmp_path: Pat
     assert "exponent 3 and radius 15, asked for are 5 and 15" in refused.stderr
 
 
-def test_mined_pairs_lie_inside_splits(tables: tuple[Path, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("listed", [True, False])
+def test_mined_pairs_lie_inside_splits(listed: bool, tables: tuple[Path, Path], tmp_path: Path) -> None:
     chains = pd.read_parquet(tables[0])
     rng = np.random.default_rng(0)
     # Forty copies of one trace, each a little different and of another cluster: all pairs are candidates.
@@ -313,10 +315,11 @@ def test_mined_pairs_lie_inside_splits(tables: tuple[Path, Path], tmp_path: Path
         for k in range(40)
     ]
     pd.DataFrame(rows).to_parquet(tmp_path / "s.parquet")
-    pairs = write_list(tmp_path / "p.csv", [("c0", "c1")])
+    pairs = write_list(tmp_path / "p.csv", [("c0", "c1")]) if listed else None
     made = make_dataset(
         tmp_path / "out", Tables(tmp_path / "s.parquet", pairs), BY_COLUMN, extras=Extras(mine=20)
     )
+    assert (made.contents["picked_as"].keys() == {"mined"}) is not listed
     table = pd.read_parquet(tmp_path / "out" / "pairs")
     mined = table[table["picked_as"] == "mined"]
     assert 5 <= len(mined) <= 21

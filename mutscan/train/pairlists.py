@@ -50,6 +50,14 @@ def read_pair_list(path: Path, *, keep_alignments: bool = False) -> pd.DataFrame
     return _read_text(present(path))
 
 
+def no_pairs() -> pd.DataFrame:
+    """Make an empty list of pairs."""
+    names = ("id1", "id2", "picked_as", "source")
+    return pd.DataFrame({name: pd.Series(dtype=object) for name in names}).assign(
+        line=pd.Series(dtype=np.int64)
+    )
+
+
 def present(path: Path) -> Path:
     """Return `path`; UsageError when there is no such file."""
     if not path.is_file():

@@ -21,7 +21,7 @@ from mutscan.errors import StructureError, UsageError
 from mutscan.structures import read_structure
 from mutscan.structures.read import SUFFIXES, stem
 from mutscan.train.dataset import pair_files, read_columns
-from mutscan.train.pairlists import present, read_pair_list
+from mutscan.train.pairlists import no_pairs, present, read_pair_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -78,23 +78,27 @@ class Tables:
     ----------
     structures : Path
         Columns as `read_tables` takes them; others are carried along.
-    pairs : Path
-        Parquet (or a folder of shards), CSV or TSV with id1 and id2, or chain_1 and chain_2.
+    pairs : Path, optional
+        Parquet (or a folder of shards), CSV or TSV with id1 and id2, or chain_1 and chain_2. None
+        where all pairs are mined or built.
     keep_alignments : bool
         Take TM-scores and alignments from `pairs` instead of aligning again.
     """
 
     structures: Path
-    pairs: Path
+    pairs: Path | None = None
     keep_alignments: bool = False
 
     def describe(self) -> Mapping[str, Any]:
         """Give the sha256 of the files."""
         present(self.structures)
-        digests = [_sha256(present(path)) for path in pair_files(self.pairs)]
+        pairs: dict[str, Any] | None = None
+        if self.pairs is not None:
+            digests = [_sha256(present(path)) for path in pair_files(self.pairs)]
+            pairs = {"name": self.pairs.name, "sha256": digests[0] if len(digests) == 1 else digests}
         return {
             "structures": {"name": self.structures.name, "sha256": _sha256(self.structures)},
-            "pairs": {"name": self.pairs.name, "sha256": digests[0] if len(digests) == 1 else digests},
+            "pairs": pairs,
             "keep_alignments": self.keep_alignments,
         }
 
@@ -121,6 +125,8 @@ class Tables:
                 f"{len(row['ca'])} bytes of coordinates; {6 * len(row['sequence'])} were expected "
                 "(int16, L x 3)"
             )
+        if self.pairs is None:
+            return Listed(chains, no_pairs())
         pairs = read_pair_list(self.pairs, keep_alignments=self.keep_alignments)
         for name in ("id1", "id2"):
             unknown = np.flatnonzero(~pairs[name].isin(chains["id"]))

@@ -15,7 +15,7 @@ from mutscan.train.evaluate import read_picked_as
 from mutscan.train.labels import lddt_labels
 from mutscan.train.metrics import SIMILAR
 from mutscan.train.mutant_metrics import MUTANT
-from mutscan.train.relatives import adopt_clusters
+from mutscan.train.relatives import adopt_clusters, link_clusters
 from mutscan.train.splits import assign_splits, pairs_inside
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ def read_training_set(
     A chain without a cluster (a table without ``cluster25``, or a negative number in it) gets that of
     its wild type if it is a mutant's, else that of the known chain it is equal or related to
     (`adopt_clusters`). Where there is none either, it becomes a cluster of its own in the training
-    split. All other clusters are split 80 : 10 : 10 by a seeded hash.
+    split. All other clusters are split 80 : 10 : 10 by a seeded hash, after those that hold parts of
+    one protein (`link_clusters`) were joined.
 
     Parameters
     ----------
@@ -140,7 +141,7 @@ def read_training_set(
     exponent, radius = _label_settings([part for _, part in parts], pairs)
     chains, loose = _complete_clusters(chains, joined, mutant, tables)
     assert chains.clusters is not None
-    splits = assign_splits(chains.clusters, seed=seed)
+    splits = assign_splits(link_clusters(chains.sequences, chains.clusters), seed=seed)
     splits[loose] = "train"
     sha256 = _hash(chains, joined)
     lddt = _labels(work, chains, joined, sha256, exponent, radius, lddt_from, progress)

@@ -50,7 +50,8 @@ def dataset(
         typer.Option(
             "--pairs",
             metavar="FILE",
-            help="Parquet, CSV or TSV with the columns id1, id2 or chain_1, chain_2.",
+            help="Parquet, CSV or TSV with the columns id1, id2 or chain_1, chain_2; without it, only "
+            "--mine and --mutants make pairs.",
             callback=expand,
             rich_help_panel=INPUT,
         ),
@@ -209,7 +210,16 @@ def dataset(
         lddt_radius=lddt_radius,
         link_clusters=link,
     )
-    source = _source(structures, pairs, swiss_model, limit, keep_alignments, settings.max_length, seed)
+    source = _source(
+        structures,
+        pairs,
+        swiss_model,
+        limit,
+        keep_alignments,
+        settings.max_length,
+        seed,
+        more=mine > 0 or mutants > 0,
+    )
     clustering: Clustering = choose_clustering(
         source.columns(), column=cluster_column, file=clusters, min_identity=min_identity
     )
@@ -245,6 +255,8 @@ def _source(
     keep_alignments: bool,
     max_length: int,
     seed: int,
+    *,
+    more: bool,
 ) -> Source:
     from mutscan.errors import UsageError
     from mutscan.train.sources import StructureFiles, SwissModelList, Tables
@@ -253,14 +265,17 @@ def _source(
         if structures is not None or pairs is not None or keep_alignments:
             raise UsageError("--swiss-model stands alone: it brings its own pairs, and fetches structures")
         return SwissModelList(swiss_model, limit, max_length, seed)
-    if structures is None or pairs is None:
-        raise UsageError("expected --structures and --pairs, or --swiss-model")
+    if structures is None or (pairs is None and not more):
+        raise UsageError("expected --structures and --pairs, --mine or --mutants; or --swiss-model")
     if limit is not None:
         raise UsageError("--limit is for --swiss-model; give a shorter list as --pairs")
+    if pairs is None and (keep_alignments or structures.is_dir()):
+        raise UsageError("without --pairs, --structures has to be a table of chains, and nothing is kept")
     if not structures.is_dir():
         return Tables(structures, pairs, keep_alignments)
     if keep_alignments:
         raise UsageError("--keep-alignments needs a table of chains, to which the residue numbers belong")
+    assert pairs is not None
     return StructureFiles(structures, pairs)
 
 
