@@ -7,7 +7,6 @@ in a work folder; a run that is killed goes on from there.
 from __future__ import annotations
 
 import math
-import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,7 +173,7 @@ def train_model(
         data_sha256=data.sha256,
     )
     save_checkpoint(out, fit.net, model, encoder=folder)
-    shutil.copyfile(work / SPLIT_FILE, out / SPLIT_FILE)
+    write_splits(out / SPLIT_FILE, data.chains, data.splits, sequences=False)
     metrics = _evaluate(out, structures, pairs, data, work, str(where), precision, progress)
     return TrainedModel(out, metrics, fit.best_step)
 

@@ -122,14 +122,26 @@ class Disjoint:
         )
 
 
-def write_splits(path: Path, chains: Chains, splits: NDArray[np.str_]) -> None:
-    """Write the split list as text: id, sequence digest, cluster25, split, sequence; a row for each chain."""
+def write_splits(path: Path, chains: Chains, splits: NDArray[np.str_], *, sequences: bool = True) -> None:
+    """Write the split list as text: id, sequence digest, cluster25, split; a row for each chain.
+
+    Parameters
+    ----------
+    path : Path
+    chains : Chains
+    splits : str array, shape (n,)
+    sequences : bool
+        Whether to add the sequences, by which parts that chains share can be found. A model that is
+        passed on need not carry its training data along.
+    """
     clusters = chains.clusters if chains.clusters is not None else np.full(len(chains), -1)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*_COLUMNS, _SEQUENCE))
-    columns = (chains.ids, chains.digests, clusters.tolist(), splits.tolist(), chains.sequences)
-    writer.writerows(sorted(zip(*columns, strict=True)))
+    writer.writerow((*_COLUMNS, _SEQUENCE) if sequences else _COLUMNS)
+    columns = [chains.ids, chains.digests, clusters.tolist(), splits.tolist()]
+    if sequences:
+        columns.append(chains.sequences)
+    writer.writerows(sorted(set(zip(*columns, strict=True))))
     with replacing(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
 
