@@ -51,7 +51,7 @@ def mutscan_commands() -> list[list[str]]:
 
 
 def test_there_are_commands_to_test():
-    assert {words[0] for words in mutscan_commands()} == {"score", "check", "compare"}
+    assert {words[0] for words in mutscan_commands()} == {"score", "check", "compare", "train"}
 
 
 @pytest.mark.parametrize("words", mutscan_commands(), ids=" ".join)
@@ -64,6 +64,8 @@ def test_each_command_is_understood(words):
     root = get_command(app)
     with root.make_context("mutscan", list(words)) as context:
         _, command, rest = root.resolve_command(context, list(words))
+        if words[0] == "train":
+            _, command, rest = command.resolve_command(context, rest)
         with command.make_context(words[0], rest, parent=context) as inner:
             assert inner.params
 
@@ -82,15 +84,15 @@ def test_options_named_in_passing_exist():
 
     from mutscan.cli.app import app
 
+    commands = get_command(app).commands
     known = {
         option
-        for name, command in get_command(app).commands.items()
-        if name != "train"
+        for command in (*commands.values(), *commands["train"].commands.values())
         for parameter in command.params
         for option in parameter.opts
     }
-    # pip's, in the hint about the CPU build
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--index-url"}
+    # pip's, in the hint about the CPU build, and that of the recipes' scripts
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--index-url", "--smoke"}
     assert named
     assert named <= known
 
@@ -176,7 +178,7 @@ def test_columns_explained_exist():
 
 
 def test_the_tree_is_the_tree():
-    (block,) = [block for block in blocks("") if block.startswith("mutscan/")]
+    (block,) = [block for block in blocks("text") if block.startswith("mutscan/")]
     folder = ROOT
     listed = set()
     for line in block.splitlines():
