@@ -84,10 +84,12 @@ def test_options_named_in_passing_exist():
 
     from mutscan.cli.app import app
 
-    commands = get_command(app).commands
+    root = get_command(app)
+    with root.make_context("mutscan", ["doctor"]) as context:
+        training = root.get_command(context, "train")
     known = {
         option
-        for command in (*commands.values(), *commands["train"].commands.values())
+        for command in (*root.commands.values(), *training.commands.values())
         for parameter in command.params
         for option in parameter.opts
     }
