@@ -86,7 +86,7 @@ def test_options_named_in_passing_exist():
 
     root = get_command(app)
     with root.make_context("mutscan", ["doctor"]) as context:
-        training = root.get_command(context, "train")
+        _, training, _ = root.resolve_command(context, ["train", "model"])
     known = {
         option
         for command in (*root.commands.values(), *training.commands.values())
