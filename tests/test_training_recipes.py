@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -170,21 +171,27 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
 
 
-def checkout() -> dict[str, tuple[int, int]]:
-    """Everything a recipe might touch in the checkout."""
-    folders = [TRAINING, ROOT / "models", ROOT / "build"]
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout of its own, in which nothing else happens meanwhile."""
+    root = tmp_path_factory.mktemp("clone")
+    shutil.copytree(TRAINING, root / "training", ignore=shutil.ignore_patterns("__pycache__"))
+    return root
+
+
+def contents(folder: Path) -> dict[str, tuple[int, int]]:
     return {
         str(path): (path.stat().st_mtime_ns, path.stat().st_size)
-        for folder in folders
         for path in folder.rglob("*")
         if path.is_file()
     }
 
 
-def smoke(script: Path, elsewhere: Path, environment: dict[str, str], *words: str) -> str:
-    before = checkout()
+def smoke(clone: Path, script: str, elsewhere: Path, environment: dict[str, str], *words: str) -> str:
+    """Run a recipe from another folder: nothing appears there, and nothing in the checkout."""
+    before = contents(clone)
     finished = subprocess.run(
-        ["bash", str(script), "--smoke", *words],
+        ["bash", str(clone / "training" / script), "--smoke", *words],
         cwd=elsewhere,
         env=environment,
         capture_output=True,
@@ -193,7 +200,7 @@ def smoke(script: Path, elsewhere: Path, environment: dict[str, str], *words: st
         timeout=1500,
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    assert checkout() == before
+    assert contents(clone) == before
     assert not list(elsewhere.iterdir())
     return finished.stdout
 
@@ -214,8 +221,8 @@ def check_model(model: Path, report: Path) -> dict:
 
 
 @pytest.mark.slow
-def test_mini_smoke(tmp_path: Path, environment: dict[str, str]) -> None:
-    said = smoke(TRAINING / "mutscan-mini" / "run.sh", tmp_path, environment)
+def test_mini_smoke(clone: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+    said = smoke(clone, "mutscan-mini/run.sh", tmp_path, environment)
     model, report = (Path(path) for path in re.findall(r"^model: (.*); report: (.*)$", said, re.MULTILINE)[0])
     assert str(model).startswith(environment["TMPDIR"])
     metrics = check_model(model, report)
@@ -230,24 +237,24 @@ def test_mini_smoke(tmp_path: Path, environment: dict[str, str]) -> None:
 
 
 @pytest.mark.slow
-def test_prott5_smoke(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_prott5_smoke(clone: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     work, elsewhere = tmp_path / "work", tmp_path / "elsewhere"
     elsewhere.mkdir()
-    smoke(PROTT5 / "run.sh", elsewhere, environment, str(work))
+    smoke(clone, "prott5/run.sh", elsewhere, environment, str(work))
     model = work / "prott5-paper-seed0"
     metrics = check_model(model, work / "evaluation-paper-seed0" / "report.html")
     assert metrics["model"]["encoder"].startswith("t5/")
-    contents = json.loads((work / "dataset" / "dataset.json").read_text())
-    assert contents["counts"]["failed"] == 0
-    assert contents["settings"]["lddt_exponent"] == 3.0
-    assert min(contents["splits"][split] for split in SPLITS) > 20
+    made = json.loads((work / "dataset" / "dataset.json").read_text())
+    assert made["counts"]["failed"] == 0
+    assert made["settings"]["lddt_exponent"] == 3.0
+    assert min(made["splits"][split] for split in SPLITS) > 20
     settings = json.loads((model / "config.json").read_text())["training"]["settings"]
     assert settings["sampler"] == "pairs"
     assert settings["loss"]["alpha"] == 0.7
 
     # Two processes, on the data set that is there.
     shards = (work / "dataset" / "dataset.json").stat().st_mtime_ns
-    smoke(PROTT5 / "torchrun.sh", elsewhere, environment, str(work))
+    smoke(clone, "prott5/torchrun.sh", elsewhere, environment, str(work))
     assert (work / "dataset" / "dataset.json").stat().st_mtime_ns == shards
     model = work / "prott5-improved-seed0"
     metrics = check_model(model, work / "evaluation-improved-seed0" / "report.html")
