@@ -51,7 +51,7 @@ def commands(script: Path) -> list[list[str]]:
     found = []
     for line in text.splitlines():
         if re.match(r"\s*(mutscan|torchrun\b.* -m mutscan) train ", line):
-            for name, words in arrays.items():
+            for name, words in [*arrays.items()] * 2:  # an array may hold another
                 line = line.replace(f'"${{{name}[@]}}"', words)
             line = re.sub(r"\$\{\w+:\+(.*?)\}(?= )", r"\1", line)  # options that are there when a variable is
             found.append(shlex.split(line.split("||")[0]))
@@ -229,7 +229,7 @@ def test_mini_smoke(clone: Path, tmp_path: Path, environment: dict[str, str]) ->
     assert metrics["pairs"]["n"] > 20
     work = model.parent
     assert json.loads((work / "encoder" / "config.json").read_text())["model_type"] == "esm"
-    assert json.loads((work / "dataset" / "dataset.json").read_text())["picked_as"]["mutant"] == 4
+    assert json.loads((work / "more" / "dataset.json").read_text())["picked_as"]["mutant"] == 4
     settings = json.loads((model / "config.json").read_text())["training"]["settings"]
     recipe = read_config(TRAINING / "mutscan-mini" / "config.toml")
     assert settings["sampler"] == recipe.sampler

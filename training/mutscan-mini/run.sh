@@ -17,7 +17,7 @@ if [ "${1:-}" = --smoke ]; then
     model=$work/mutscan-smoke
     config=$data/config.toml
     pretraining=(--preset tiny --steps 6 --validate-every 3)
-    mutants=(--mutants 2 --builder template --jobs 1)
+    more=(--mine 4 --mutants 2 --builder template --jobs 1)
     export OMP_NUM_THREADS=1
     python3 "$here/../smoke_data.py" "$data" --settings "$here/config.toml"
 else
@@ -28,24 +28,22 @@ else
     model=$root/models/mutscan-mini
     config=$here/config.toml
     pretraining=(--preset 8m)
-    mutants=(--mutants 40 --builder openmm)
+    more=(--mine 6000 --mutants 6 --builder openmm --max-length 400)
 fi
 
 if [ ! -d "$encoder" ]; then
     mutscan train encoder --sequences "$data/sequences.parquet" "${pretraining[@]}" --device cpu --threads 1 \
         --work "$work/encoder.work" --out "$encoder"
 fi
-structures=$data/structures.parquet
-pairs=$data/pairs.parquet
+tables=(--structures "$data/structures.parquet" --pairs "$data/pairs.parquet")
+training=("${tables[@]}")
 if [ -d "$data/wild_types" ]; then
-    # Exit code 3: some mutants could not be built; failures.csv says which.
-    mutscan train dataset --structures "$structures" --pairs "$pairs" --keep-alignments --cluster-column cluster25 \
-        --wild-types "$data/wild_types" "${mutants[@]}" --out "$work/dataset" || [ $? -eq 3 ]
-    structures=$work/dataset/structures.parquet
-    pairs=$work/dataset/pairs
+    # Pairs of one fold across families, and mutants. Exit code 3: some could not be made; failures.csv says which.
+    mutscan train dataset --structures "$data/structures.parquet" --cluster-column cluster25 \
+        --wild-types "$data/wild_types" "${more[@]}" --out "$work/more" || [ $? -eq 3 ]
+    training+=(--structures "$work/more/structures.parquet" --pairs "$work/more/pairs")
 fi
-mutscan train model --structures "$structures" --pairs "$pairs" --encoder "$encoder" --config "$config" \
+mutscan train model "${training[@]}" --encoder "$encoder" --config "$config" \
     --device cpu --threads 1 --offline --work "$work/model.work" --out "$model"
-mutscan train evaluate --model "$model" --split test --device cpu --offline \
-    --structures "$structures" --pairs "$pairs" --out "$work/evaluation"
+mutscan train evaluate "${tables[@]}" --model "$model" --split test --device cpu --offline --out "$work/evaluation"
 echo "model: $model; report: $work/evaluation/report.html"
