@@ -1,4 +1,4 @@
-"""From scores to calls: a protein's own background, percentiles, robust z, affected regions.
+"""A protein's own background: what other substitutions do to it, percentiles, robust z.
 
 A single substitution leaves every global score near 1 whatever it does, so
 a score means something only against what other substitutions do to the same
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mutscan.structures import Feature
-
 NULL_SIZE: Final = 64
 """Substitutions in a protein's null."""
 
@@ -33,21 +31,6 @@ MAD_TO_SD: Final = 1.4826
 SITE_MARGIN: Final = 1
 """Residues to each side of a substitution left out of predicted profiles: the input changes there
 by construction, so a dip proves nothing about the structure (spec section 12)."""
-
-DROP_Z: Final = 3.0
-"""Robust z of the smoothed drop from which a residue counts as affected."""
-
-MIN_DROP: Final = 0.001
-"""Smallest smoothed drop of predicted lDDT that counts: in a quiet protein less can have a high z."""
-
-MERGE_GAP: Final = 2
-"""Affected runs separated by at most so many residues are one region."""
-
-MIN_REGION: Final = 3
-"""Shortest affected region, residues."""
-
-LOW_PLDDT: Final = 70.0
-"""Confidence below which a model's residues move arbitrarily (AlphaFold DB's own boundary)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,24 +60,6 @@ class Null:
     residue_scale: NDArray[np.float64]
     separation_median: NDArray[np.float64]
     separation_scale: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A stretch of affected residues, `start` to `end` (1-based, inclusive)."""
-
-    start: int
-    end: int
-    mean_drop: float
-    name: str
-    source: str
-    low_confidence: bool
-
-    def __str__(self) -> str:
-        stretch = f"{self.start}-{self.end}"
-        named = f"{self.name}, {self.source}; " if self.name else ""
-        doubt = "; low pLDDT" if self.low_confidence else ""
-        return f"{stretch} ({named}mean lDDT drop {self.mean_drop:.2g}{doubt})"
 
 
 def sample_null(sequence: str, *, size: int = NULL_SIZE, seed: int = 0) -> tuple[Variant, ...]:
@@ -257,95 +222,3 @@ def drop_z(lddt: NDArray[np.floating], null: Null, positions: Sequence[int]) -> 
     scale = np.maximum(null.residue_scale, null.separation_scale[separation])
     z: NDArray[np.float64] = (null.residue_median - lddt - expected) / scale
     return z
-
-
-def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over a window of 3, NaN ignored; NaN stays NaN."""
-    padded = np.pad(values, 1, constant_values=np.nan)
-    windows = np.stack([padded[:-2], padded[1:-1], padded[2:]])
-    known = np.isfinite(windows)
-    mean: NDArray[np.float64] = np.where(known, windows, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    return np.where(np.isfinite(values), mean, np.nan)
-
-
-def affected_residues(
-    z: NDArray[np.float64], drop: NDArray[np.float64], positions: Sequence[int]
-) -> NDArray[np.bool_]:
-    """Residues in an affected region, shape (L,) (spec section 12).
-
-    z and drop are smoothed over 3 residues; residues from a robust z of 3 and a drop of 0.001 on
-    are kept, runs separated by at most 2 residues merged, and what is shorter than 3 residues is let
-    go. Site ± 1 never counts, and parts runs.
-
-    Parameters
-    ----------
-    z : float array, shape (L,)
-        From `drop_z`.
-    drop : float array, shape (L,)
-        Null median minus predicted lDDT.
-    positions : sequence of int
-        The variant's positions, 1-based.
-    """
-    away = away_from_site(len(z), positions)
-    hit = np.ones(len(z), dtype=bool)
-    for values, least in ((z, DROP_Z), (drop, MIN_DROP)):
-        hit &= np.nan_to_num(_smooth(np.where(away, values, np.nan)), nan=-np.inf) >= least
-    indices = np.flatnonzero(hit)
-    affected = np.zeros(len(z), dtype=bool)
-    if not indices.size:
-        return affected
-    runs = [[int(indices[0]), int(indices[0])]]  # first and last residue of each
-    for index in map(int, indices[1:]):
-        between = away[runs[-1][1] + 1 : index]
-        if between.all() and len(between) <= MERGE_GAP:
-            runs[-1][1] = index
-        else:
-            runs.append([index, index])
-    for first, last in runs:
-        if last - first + 1 >= MIN_REGION:
-            affected[first : last + 1] = True
-    return affected
-
-
-def affected_regions(
-    affected: NDArray[np.bool_],
-    drop: NDArray[np.float64],
-    features: Sequence[Feature] = (),
-    plddt: NDArray[np.float64] | None = None,
-) -> tuple[Region, ...]:
-    """Name the stretches of affected residues.
-
-    A stretch takes the name of the smallest feature that covers at least half of it.
-
-    Parameters
-    ----------
-    affected : bool array, shape (L,)
-    drop : float array, shape (L,)
-        Null median minus predicted lDDT.
-    features : sequence of Feature
-    plddt : float array, shape (L,), optional
-    """
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], affected, [False]]).astype(np.int8)))
-    regions = []
-    for first, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-        start, end = first + 1, stop
-        covering = [
-            feature
-            for feature in features
-            if 2 * (min(feature.end, end) - max(feature.start, start) + 1) >= end - start + 1
-        ]
-        best = min(covering, key=lambda f: (f.end - f.start, f.start, f.kind), default=None)
-        doubt = False
-        if plddt is not None and np.isfinite(plddt[first:stop]).any():
-            doubt = bool(np.nanmean(plddt[first:stop]) < LOW_PLDDT)
-        regions.append(
-            Region(
-                start=start,
-                end=end,
-                mean_drop=float(np.nanmean(drop[first:stop])),
-                name=(best.description or best.kind) if best else "",
-                source=best.source if best else "",
-                low_confidence=doubt,
-            )
-        )
-    return tuple(regions)

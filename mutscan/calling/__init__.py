@@ -1,0 +1,57 @@
+"""From scores to calls: a protein's own background, percentiles, robust z, affected subdomains."""
+
+from __future__ import annotations
+
+from mutscan.calling.naming import Namer
+from mutscan.calling.null import (
+    MAD_TO_SD,
+    NULL_SIZE,
+    SITE_MARGIN,
+    Null,
+    away_from_site,
+    build_null,
+    drop_z,
+    mean_away_from_site,
+    percentile,
+    robust_z,
+    sample_null,
+)
+from mutscan.calling.regions import (
+    DROP_Z,
+    LOW_PLDDT,
+    MEASURED_NOISE,
+    MERGE_GAP,
+    MIN_DROP,
+    MIN_REGION,
+    Region,
+    affected_regions,
+    affected_residues,
+    measured_drop,
+)
+from mutscan.calling.sites import FunctionalSites
+
+__all__ = [
+    "DROP_Z",
+    "LOW_PLDDT",
+    "MAD_TO_SD",
+    "MEASURED_NOISE",
+    "MERGE_GAP",
+    "MIN_DROP",
+    "MIN_REGION",
+    "NULL_SIZE",
+    "SITE_MARGIN",
+    "FunctionalSites",
+    "Namer",
+    "Null",
+    "Region",
+    "affected_regions",
+    "affected_residues",
+    "away_from_site",
+    "build_null",
+    "drop_z",
+    "mean_away_from_site",
+    "measured_drop",
+    "percentile",
+    "robust_z",
+    "sample_null",
+]

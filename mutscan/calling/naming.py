@@ -1,0 +1,247 @@
+"""Names for places in a protein: UniProt's, TED's, InterPro's, else what the structure itself shows.
+
+Every name carries its source. UniProt comes first, then TED, then InterPro;
+where none of them has a word for a place, it is named after the helices,
+strands and compact domains found in the structure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from mutscan.structures.segments import compact_domains, describe_stretches, runs, secondary_structure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from mutscan.structures import Feature
+    from mutscan.structures.segments import Element
+
+STRUCTURE: Final = "structure"
+"""Source of names made from the structure's own shape."""
+
+SOURCES: Final = ("UniProt", "TED", "InterPro")
+"""Databases in the order in which they are asked; others come after them."""
+
+POINTS: Final = frozenset({"Active site", "Binding site", "Disulfide bond"})
+"""Kinds of residues that do the work; they name a place that has them and lies in nothing larger."""
+
+NAMELESS: Final = frozenset({"Site", "Modified residue", "Glycosylation", "Lipidation", "Cross-link"})
+"""Kinds of single residues that give no name: being modified says little about a place."""
+
+LISTED: Final = 3
+"""Helices and strands named one by one; of more, the first and the last are."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Place:
+    name: str
+    source: str
+    stretches: tuple[tuple[int, int], ...]
+    mask: NDArray[np.bool_]
+    size: int
+
+
+class Namer:
+    """Finds names for places in one wild type.
+
+    Parameters
+    ----------
+    length : int
+        Residues L of the wild-type sequence.
+    features : sequence of Feature
+        On the wild-type sequence. Features of one database other than UniProt that share kind and
+        description are the stretches of one place.
+    ca : float array, shape (L, 3), Å, optional
+        C-alpha coordinates laid out on the sequence, NaN where unresolved.
+    plddt : float array, shape (L,), optional
+    """
+
+    def __init__(
+        self,
+        length: int,
+        features: Sequence[Feature] = (),
+        *,
+        ca: NDArray[np.float64] | None = None,
+        plddt: NDArray[np.float64] | None = None,
+    ) -> None:
+        self._length = length
+        self._ca = ca
+        self._plddt = plddt
+        whole = [feature for feature in features if feature.kind not in NAMELESS]
+        self._points = [feature for feature in whole if feature.kind in POINTS]
+        self._places = _places([feature for feature in whole if feature.kind not in POINTS], length)
+        self._used: dict[tuple[str, str], str] = {}
+
+    @property
+    def used(self) -> list[dict[str, str]]:
+        """Every name given so far: name, source, and the positions that carry it."""
+        return [
+            {"name": name, "source": source, "positions": positions}
+            for (name, source), positions in sorted(self._used.items())
+        ]
+
+    def name(self, indices: NDArray[np.int64]) -> tuple[str, str]:
+        """Name and source of a place; both empty where nothing is known of it.
+
+        The smallest place that holds at least half of the residues, of the first database that has
+        one; else, of UniProt's single residues, those within; else helices, strands and domain of the
+        structure.
+
+        Parameters
+        ----------
+        indices : int array
+            0-based, ascending.
+        """
+        found = self._from_databases(indices) or self._from_structure(indices)
+        if found is None:
+            return "", ""
+        name, source, positions = found
+        self._used[name, source] = positions
+        return name, source
+
+    def _from_databases(self, indices: NDArray[np.int64]) -> tuple[str, str, str] | None:
+        for source in dict.fromkeys((*SOURCES, *(place.source for place in self._places))):
+            covering = [
+                place
+                for place in self._places
+                if place.source == source and 2 * int(place.mask[indices].sum()) >= len(indices)
+            ]
+            if covering:
+                best = min(covering, key=lambda p: (p.size, p.stretches, p.name))
+                return best.name, source, describe_stretches(best.stretches)
+            inside = [
+                feature
+                for feature in self._points
+                if feature.source == source
+                and np.isin(np.arange(feature.start - 1, feature.end), indices).any()
+            ]
+            if inside:
+                told = list(dict.fromkeys(point_name(feature) for feature in inside))
+                more = f" and {len(told) - LISTED} more" if len(told) > LISTED else ""
+                spans = [(feature.start, feature.end) for feature in inside]
+                return f"around {', '.join(told[:LISTED])}{more}", source, describe_stretches(spans)
+        return None
+
+    # From the structure
+
+    @cached_property
+    def elements(self) -> tuple[Element, ...]:
+        """Helices and strands, indices on the sequence."""
+        return () if self._ca is None else secondary_structure(self._ca)
+
+    @cached_property
+    def domains(self) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """Stretches (1-based) of each compact domain; empty where none was found."""
+        if self._ca is None:
+            return ()
+        return tuple(
+            tuple((first + 1, last + 1) for first, last in domain.stretches)
+            for domain in compact_domains(self._ca, self._plddt)
+        )
+
+    def _from_structure(self, indices: NDArray[np.int64]) -> tuple[str, str, str] | None:
+        if self._ca is None or not np.isfinite(self._ca[indices]).all(axis=1).any():
+            return None
+        inside = set(indices.tolist())
+        touched = [
+            element
+            for element in self.elements
+            # Two residues at an element's end are no reason to name it.
+            if len(inside.intersection(range(element.first, element.last + 1))) >= 3
+        ]
+        if touched:
+            words = [_element(element) for element in touched]
+            name = " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+            if len(touched) > LISTED:
+                name = f"{len(touched)} helices and strands from {words[0]} to {words[-1]}"
+                if len({element.kind for element in touched}) == 1:
+                    plural = "helices" if touched[0].kind == "helix" else "strands"
+                    name = f"{len(touched)} {plural} from {words[0]} to {words[-1]}"
+            spans = [(element.first + 1, element.last + 1) for element in touched]
+        else:
+            name = self._loop(int(indices[0]), int(indices[-1]))
+            held = np.zeros(self._length, dtype=bool)
+            held[indices] = True
+            spans = [(first + 1, last + 1) for first, last in runs(held)]
+        home = self._home(inside)
+        return f"{name}{home}", STRUCTURE, describe_stretches(spans)
+
+    def _loop(self, first: int, last: int) -> str:
+        before = [element for element in self.elements if (element.first + element.last) / 2 < first]
+        after = [element for element in self.elements if (element.first + element.last) / 2 > last]
+        if before and after:
+            return f"loop from {_element(before[-1])} to {_element(after[0])}"
+        if before:
+            return f"loop after {_element(before[-1])}"
+        return f"loop before {_element(after[0])}" if after else "coil"
+
+    def _home(self, inside: set[int]) -> str:
+        """Name the compact domain that holds most of it, where there are several."""
+        if len(self.domains) < 2:
+            return ""
+        shares = [
+            sum(len(inside.intersection(range(first - 1, last))) for first, last in stretches)
+            for stretches in self.domains
+        ]
+        most = int(np.argmax(shares))
+        if 2 * shares[most] < len(inside):
+            return ""
+        return f" of domain {most + 1} [{describe_stretches(self.domains[most])}]"
+
+
+def point_name(feature: Feature) -> str:
+    """Call a site by kind, position and what UniProt says of it.
+
+    Examples
+    --------
+    >>> from mutscan.structures import Feature
+    >>> point_name(Feature("Binding site", "Zn(2+); catalytic", 94, 94, "UniProt"))
+    'binding site 94 (Zn(2+), catalytic)'
+    """
+    where = describe_stretches([(feature.start, feature.end)])
+    said = _clean(feature.description)
+    return f"{feature.kind.lower()} {where}" + (f" ({said})" if said else "")
+
+
+def _clean(text: str) -> str:
+    """Text without the semicolons that part a region from the next."""
+    return ", ".join(part.strip() for part in text.split(";") if part.strip())
+
+
+def _element(element: Element) -> str:
+    return f"{element.kind} {element.number} ({element.first + 1}-{element.last + 1})"
+
+
+def _places(features: Sequence[Feature], length: int) -> list[_Place]:
+    parts: dict[tuple[object, ...], list[Feature]] = {}
+    for number, feature in enumerate(features):
+        alone = number if feature.source == "UniProt" else -1
+        parts.setdefault((feature.source, feature.kind, feature.description, alone), []).append(feature)
+    places = []
+    for group in parts.values():
+        mask = np.zeros(length, dtype=bool)
+        for feature in group:
+            mask[feature.start - 1 : feature.end] = True
+        stretches = tuple(sorted((feature.start, feature.end) for feature in group))
+        first = group[0]
+        places.append(_Place(_place_name(first), first.source, stretches, mask, int(mask.sum())))
+    return places
+
+
+def _place_name(feature: Feature) -> str:
+    """Join description and kind: ``SH3 domain``, ``Helical transmembrane``."""
+    said = _clean(feature.description)
+    kind = feature.kind
+    if not said:
+        return kind
+    # A word such as "SH3" or "WD 1" says little without its kind.
+    if kind == "Region" or kind.lower() in said.lower():
+        return said
+    return f"{said} {kind[0].lower() if kind[1].islower() else kind[0]}{kind[1:]}"
