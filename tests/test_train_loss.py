@@ -49,10 +49,13 @@ def made_up_batch(seed: int) -> tuple[torch.Tensor, ...]:
     )
 
 
-@pytest.mark.parametrize(("kind", "lddt_square"), [("absolute", 0.0), ("squared", 0.0), ("squared", 4.0)])
-def test_equals_a_plain_loop_over_pairs(kind: str, lddt_square: float) -> None:
+@pytest.mark.parametrize(
+    ("kind", "lddt_square", "smooth"),
+    [("absolute", 0.0, 0.0), ("squared", 0.0, 0.0), ("squared", 4.0, 0.0), ("squared", 4.0, 0.3)],
+)
+def test_equals_a_plain_loop_over_pairs(kind: str, lddt_square: float, smooth: float) -> None:
     tm_predicted, tm, predicted, lddt, pair_of = made_up_batch(3)
-    config = LossConfig(tm_kind=kind, lddt_square=lddt_square)
+    config = LossConfig(tm_kind=kind, lddt_square=lddt_square, lddt_smooth=smooth)
     plain = []
     losses = []
     for k in range(len(tm)):
@@ -62,7 +65,10 @@ def test_equals_a_plain_loop_over_pairs(kind: str, lddt_square: float) -> None:
         G = abs(float(tm_predicted[k]) - T) ** (2 if kind == "squared" else 1)
         mine = (pair_of == k) & ~lddt.isnan()
         off = (predicted[mine] - lddt[mine]).abs()
-        E = float((off + lddt_square * off * off).mean()) if mine.any() else 0.0
+        counted = torch.tensor(
+            [e * e / (2 * smooth) if e < smooth else e - smooth / 2 for e in off.tolist()], dtype=off.dtype
+        )
+        E = float((counted + lddt_square * off * off).mean()) if mine.any() else 0.0
         if T >= 0.7 and mine.any():
             plain.append(float(off.mean()))
         losses.append(G if T < 0.7 else 0.7 * E + 0.3 * G)

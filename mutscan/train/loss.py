@@ -35,6 +35,10 @@ class LossConfig:
     lddt_square : float
         Weight of the squared error beside the absolute one in E: large errors of single residues
         then count for more. 0 is the paper's.
+    lddt_smooth : float
+        Absolute lDDT errors below this are counted quadratically (Huber). The absolute error asks for
+        the median, which among the residues of a mutant is no change at all, wherever it sits; the
+        quadratic one asks for the mean. 0 is the paper's.
     """
 
     alpha: float = 0.7
@@ -43,6 +47,7 @@ class LossConfig:
     tm_lddt: float = 0.7
     tm_kind: str = "absolute"
     lddt_square: float = 0.0
+    lddt_smooth: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse an unknown kind."""
@@ -103,7 +108,11 @@ def pair_loss(
         """Mean over the labelled residues of each pair, (P,); 0 for a pair without one."""
         return torch.zeros_like(tm_predicted).index_add(0, pair_of, values) / counts.clamp(min=1)
 
-    E = of_pairs(error + config.lddt_square * error.square())
+    counted = error
+    if config.lddt_smooth:
+        near = error < config.lddt_smooth
+        counted = torch.where(near, error.square() / (2 * config.lddt_smooth), error - config.lddt_smooth / 2)
+    E = of_pairs(counted + config.lddt_square * error.square())
 
     similar = tm_score >= config.tm_lddt
     each = torch.where(similar, config.alpha * E + config.beta * G, G)

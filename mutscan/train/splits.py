@@ -141,7 +141,9 @@ def write_splits(path: Path, chains: Chains, splits: NDArray[np.str_], *, sequen
     columns = [chains.ids, chains.digests, clusters.tolist(), splits.tolist()]
     if sequences:
         columns.append(chains.sequences)
-    writer.writerows(sorted(set(zip(*columns, strict=True))))
+    # A chain that several tables hold is listed as the first of them has it.
+    rows = {row[0]: row for row in reversed(list(zip(*columns, strict=True)))}
+    writer.writerows(sorted(rows.values()))
     with replacing(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
 
