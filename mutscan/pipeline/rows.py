@@ -36,6 +36,7 @@ class VariantResult:
     affected: NDArray[np.bool_]
     regions: tuple[Region, ...]
     measured: Measured | None
+    notes: tuple[str, ...] = ()
 
 
 def unscored_row(planned: PlannedRow, wild_type: WildType) -> dict[str, object]:
@@ -105,6 +106,7 @@ class Assembler:
         if variant.exchanges_start:
             confidence = "low"
             notes.append("exchanges the start: the protein may not be made at all, which no score here sees")
+        notes.extend(result.notes)
         notes.append(NO_FLAG)
         scores: dict[str, object] = {
             "tm_predicted": result.tm,
@@ -143,11 +145,14 @@ class Assembler:
         if wild_type.structure is not None and wild_type.structure_index is not None:
             named = wild_type.structure.numbers
             numbers = [named[i] if i >= 0 else None for i in wild_type.structure_index.tolist()]
-        regions: list[str | None] = [None] * length
+        labels: dict[int, list[str]] = {}
         for region in result.regions:
-            for index in range(region.start - 1, region.end):
-                if result.affected[index]:
-                    regions[index] = str(region)
+            for first, last in region.stretches:
+                for index in range(first - 1, last):
+                    labels.setdefault(index, []).append(region.label)
+        regions: list[str | None] = [
+            "; ".join(dict.fromkeys(labels[i])) if i in labels else None for i in range(length)
+        ]
         unknown = np.full(length, np.nan)
         measured = result.measured
         return {

@@ -21,14 +21,14 @@ import numpy as np
 from mutscan import __version__
 from mutscan.builders.choose import choose_builders, default_jobs, describe_builders
 from mutscan.builders.pool import BuildTask, MutantFactory, exchanges_of, read_measured
-from mutscan.calling import affected_regions, affected_residues, drop_z
 from mutscan.errors import BuildError, RunFolderError, UsageError
 from mutscan.files import write_errors, write_json
 from mutscan.pipeline.network import WildTypePredictor, load_model, protein_null
 from mutscan.pipeline.plan import make_plan, read_inputs, resolve_wild_type
 from mutscan.pipeline.progress import Silent
-from mutscan.pipeline.rows import Assembler, VariantResult, plddt_by_position, unscored_row
+from mutscan.pipeline.rows import Assembler, VariantResult, unscored_row
 from mutscan.pipeline.run import Run
+from mutscan.pipeline.subdomains import SubdomainCaller
 from mutscan.report.views import write_views
 from mutscan.results import (
     RunFolder,
@@ -193,6 +193,7 @@ def score(
                 "precision": loaded.encoder.precision,
                 "builder": settings["builders"],
                 "build_seconds": job.build_seconds,
+                "region_names": job.region_names,
                 "null": [] if job.null is None else list(job.null.variants),
                 "seed": seed,
                 "counts": dict(sorted(job.counts.items())),
@@ -234,7 +235,7 @@ class _Job:
         self.counts: Counter[str] = Counter()
         self._predictor = WildTypePredictor(model, self.wild_type.sequence)
         self._seed = seed
-        self._plddt = plddt_by_position(self.wild_type)
+        self._subdomains: SubdomainCaller | None = None
         self.build_seconds: dict[str, float] = {}
         self.null: Null | None = None
 
@@ -313,6 +314,11 @@ class _Job:
         blocks = (assembler.residues(results[v]) for v in self.variants) if assembler is not None else ()
         write_residues(self.folder.residues_parquet, blocks)
 
+    @property
+    def region_names(self) -> list[dict[str, str]]:
+        """Names given to affected regions: name, source, positions."""
+        return [] if self._subdomains is None else self._subdomains.namer.used
+
     def _result(self, variant: Variant) -> VariantResult:
         assert self.null is not None
         arrays = read_arrays(self.folder.part("predicted", self.keys[variant]))
@@ -323,17 +329,19 @@ class _Job:
         task = self.tasks.get(variant)
         measured = read_measured(task, self.wild_type) if task is not None else None
         lddt = arrays["lddt"].astype(np.float64)
-        z = drop_z(lddt, self.null, variant.positions)
-        drop = self.null.residue_median - lddt
-        affected = affected_residues(z, drop, variant.positions)
-        regions = affected_regions(
-            affected,
-            drop,
-            self.wild_type.features,
-            self._plddt,
-        )
+        if self._subdomains is None or self._subdomains.null is not self.null:
+            self._subdomains = SubdomainCaller(self.wild_type, self.null)
+        affected = self._subdomains.call(variant, lddt, measured)
         return VariantResult(
-            variant, float(arrays["tm"][0]), float(arrays["tm"][1]), lddt, z, affected, regions, measured
+            variant=variant,
+            tm=float(arrays["tm"][0]),
+            tm_raw=float(arrays["tm"][1]),
+            lddt=lddt,
+            z=affected.z,
+            affected=affected.residues,
+            regions=affected.regions,
+            measured=measured,
+            notes=affected.notes,
         )
 
 
