@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from mutscan import scores
     from mutscan.errors import MutscanError
-    from mutscan.pipeline import Comparison, Run, compare, open_run, score
+    from mutscan.pipeline import Comparison, Run, compare, open_run, scan, score
 
 __all__ = [
     "Comparison",
@@ -24,6 +24,7 @@ __all__ = [
     "__version__",
     "compare",
     "open_run",
+    "scan",
     "score",
     "scores",
 ]
@@ -35,6 +36,7 @@ _HOMES = {
     "Run": "mutscan.pipeline",
     "compare": "mutscan.pipeline",
     "open_run": "mutscan.pipeline",
+    "scan": "mutscan.pipeline",
     "score": "mutscan.pipeline",
 }
 

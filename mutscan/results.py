@@ -10,6 +10,7 @@ import re
 import shutil
 import socket
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
@@ -22,7 +23,7 @@ from mutscan.errors import RunFolderError
 from mutscan.files import replacing, write_errors, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -55,6 +56,9 @@ RESIDUE_SCHEMA: Final = pa.schema(
     ]
 )
 """Schema of residues.parquet; unknown values are null."""
+
+ROW_GROUP: Final = 65_536
+"""Rows of a row group where many variants share one."""
 
 RESIDUE_COLUMNS: Final = tuple(RESIDUE_SCHEMA.names)
 
@@ -156,15 +160,52 @@ def write_variants(path: Path, rows: Iterable[Mapping[str, object]], carried: Se
 
 def write_residues(path: Path, blocks: Iterable[Mapping[str, Sequence[object] | NDArray[Any]]]) -> None:
     """Write residues.parquet, one block (row group) a variant, atomically; NaN becomes null."""
+    with residue_writer(path, row_group=1) as add:
+        for block in blocks:
+            add(block)
+
+
+@contextmanager
+def residue_writer(
+    path: Path, *, row_group: int = ROW_GROUP
+) -> Iterator[Callable[[Mapping[str, Sequence[object] | NDArray[Any]]], None]]:
+    """Open residues.parquet for writing block by block; it appears when all went well.
+
+    Parameters
+    ----------
+    path : Path
+    row_group : int
+        Blocks are collected into row groups of at most so many rows, and never split: a block is
+        the rows of one variant.
+
+    Yields
+    ------
+    callable
+        Takes one block: column to values, NaN for what is not known.
+    """
+    waiting: list[pa.Table] = []
     with (
         replacing(path) as temporary,
         pq.ParquetWriter(temporary, RESIDUE_SCHEMA, compression="zstd") as writer,
     ):
-        for block in blocks:
+
+        def flush() -> None:
+            if waiting:
+                table = pa.concat_tables(waiting)
+                writer.write_table(table, row_group_size=max(1, len(table)))
+                waiting.clear()
+
+        def add(block: Mapping[str, Sequence[object] | NDArray[Any]]) -> None:
             arrays = [
                 pa.array(block[field.name], type=field.type, from_pandas=True) for field in RESIDUE_SCHEMA
             ]
-            writer.write_table(pa.Table.from_arrays(arrays, schema=RESIDUE_SCHEMA))
+            table = pa.Table.from_arrays(arrays, schema=RESIDUE_SCHEMA)
+            if sum(map(len, waiting)) + len(table) > row_group:
+                flush()
+            waiting.append(table)
+
+        yield add
+        flush()
 
 
 class JobFolder:
@@ -274,11 +315,12 @@ class JobFolder:
 
 
 class RunFolder(JobFolder):
-    """The folder of a run of ``mutscan score``."""
+    """The folder of a run of ``mutscan score`` or ``mutscan scan``."""
 
     PROOF: ClassVar[str] = "run.json"
     RESULTS: ClassVar[tuple[str, ...]] = (
         "variants.csv", "residues.parquet", "run.json", "report.html", "log.txt", "structures",
+        "positions.csv", "scan.parquet",
     )  # fmt: skip
     FOLDERS: ClassVar[tuple[str, ...]] = ("structures",)
 
@@ -296,6 +338,16 @@ class RunFolder(JobFolder):
     def residues_parquet(self) -> Path:
         """The per-residue rows."""
         return self.path / "residues.parquet"
+
+    @property
+    def positions_csv(self) -> Path:
+        """The summary of each position of a scan."""
+        return self.path / "positions.csv"
+
+    @property
+    def scan_parquet(self) -> Path:
+        """The heat map of a scan: 20 rows for each position."""
+        return self.path / "scan.parquet"
 
     @property
     def run_json(self) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mutscan.cli import cache, compare, doctor, models, report, score
+from mutscan.cli import cache, compare, doctor, models, report, scan, score
 from mutscan.cli.errors import MutscanGroup
 from mutscan.cli.options import VersionOption
 
@@ -26,6 +26,7 @@ def root(version: VersionOption = False) -> None:
 
 
 app.command("score")(score.score)
+app.command("scan")(scan.scan)
 app.command("check")(score.check)
 app.command("compare")(compare.compare)
 app.command("report")(report.report)

@@ -30,7 +30,7 @@ BROKEN_PIPE: Final = 141
 VERBOSE: Final = "mutscan.verbose"
 """Key in a context's meta: was ``--verbose`` given."""
 
-CONTINUABLE: Final = frozenset({"score"})
+CONTINUABLE: Final = frozenset({"scan", "score"})
 """Commands that go on where they were stopped."""
 
 # Newer versions of typer carry a click of their own and export only the children of this class.

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from mutscan.model.siamese import SiameseConfig
 
 _WINDOW: Final = 9  # residues a matching vector looks at
-_NEAR: Final = 4  # reach of the diagonal window over residue vectors, and of the narrow one over letters
-_FAR: Final = 12  # reach of the wide window over letters
+NEAR: Final = 4  # reach of the diagonal window over residue vectors, and of the narrow one over letters
+FAR: Final = 12  # reach of the wide window over letters
 _D_RESIDUE: Final = 16
 _SCALE: Final = 150.0  # residues; lengths are seen relative to this
 
@@ -180,13 +180,13 @@ class PairHead(nn.Module):
         """Distances of the residues themselves and around them: vectors (R, 2), letters (R, 3)."""
         unit = functional.normalize(residues, dim=-1)
         vector = letter = narrow = wide = n_near = n_far = unit.new_zeros(len(rows[0]))
-        for step in range(-_FAR, _FAR + 1):
+        for step in range(-FAR, FAR + 1):
             one, two = rows[0] + step, rows[1] + step
             inside = (one >= bounds[0]) & (one < bounds[1]) & (two >= bounds[2]) & (two < bounds[3])
             one, two = torch.where(inside, one, rows[0]), torch.where(inside, two, rows[1])
             unlike = self.letter_distance[letters[one], letters[two]] * inside
             wide, n_far = wide + unlike, n_far + inside
-            if abs(step) <= _NEAR:
+            if abs(step) <= NEAR:
                 apart = (1.0 - (unit[one] * unit[two]).sum(-1)).clamp(min=0) * inside
                 vector, narrow, n_near = vector + apart, narrow + unlike, n_near + inside
                 if step == 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -117,7 +117,7 @@ class Predictor:
             )
         x = torch.from_numpy(np.array(embedding, dtype=np.float32))[None].to(self.device)  # (1, L, d)
         mask = torch.ones(x.shape[:2], dtype=torch.bool, device=self.device)
-        with _one_thread() if self.device.type == "cpu" else nullcontext():
+        with one_thread_on_cpu(self.device):
             residues, pooled = self._net(x, mask)
             matching = self._net.matching(residues, mask)
         return Encoded(residues[0], pooled[0], None if matching is None else matching[0], sequence)
@@ -144,7 +144,7 @@ class Predictor:
             rows = np.array(pairs, dtype=np.int64).reshape(-1, 2)  # a copy torch may have
             if len(rows) and (rows.min() < 0 or rows[:, 0].max() >= n_1 or rows[:, 1].max() >= n_2):
                 raise ValueError(f"`pairs` holds a residue outside proteins of {n_1} and {n_2} residues")
-        with _one_thread() if self.device.type == "cpu" else nullcontext():
+        with one_thread_on_cpu(self.device):
             tm_score, similarity = self._net.compare(
                 _together(encoded_1, encoded_2),
                 self._both_ways(encoded_1, encoded_2, rows, ungapped=pairs is None),
@@ -188,8 +188,11 @@ def _together(encoded_1: Encoded, encoded_2: Encoded) -> ChainVectors:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread_on_cpu(device: torch.device) -> Iterator[None]:
     """Keep the net to one thread: it is small, and its numbers must not depend on the machine's cores."""
+    if device.type != "cpu":
+        yield
+        return
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

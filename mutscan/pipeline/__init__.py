@@ -4,6 +4,7 @@ from mutscan.pipeline.comparison import Comparison, compare
 from mutscan.pipeline.plan import Plan, PlannedRow, check
 from mutscan.pipeline.progress import Progress, Silent
 from mutscan.pipeline.run import Run, open_run
+from mutscan.pipeline.scanning import scan
 from mutscan.pipeline.scoring import score
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "check",
     "compare",
     "open_run",
+    "scan",
     "score",
 ]

@@ -42,8 +42,10 @@ from mutscan.structures import write_structure
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import TextIO
+
+    from numpy.typing import NDArray
 
     from mutscan.calling import Null
     from mutscan.pipeline.network import LoadedModel
@@ -131,35 +133,24 @@ def score(
     loaded = load_model(
         model, device=device, precision=precision, batch_residues=batch_residues, offline=offline
     )
-    directory = Path(out) if out is not None else Path(f"mutscan-{_file_name(resolved.name)}")
+    directory = Path(out) if out is not None else Path(f"mutscan-{file_name(resolved.name)}")
     with (
         RunFolder(directory, restart=restart) as folder,
         write_errors(directory),
-        _logging_to(folder.log_txt),
+        logging_to(folder.log_txt),
     ):
         _log.info("mutscan %s: %s, %d input lines", __version__, resolved.name, len(plan.rows))
-        settings = {
-            "mutscan": __version__,
-            "sequence_sha256": hashlib.sha256(resolved.sequence.encode()).hexdigest(),
-            "structure_sha256": None if resolved.structure is None else structure_sha256(resolved.structure),
-            "model_sha256": loaded.sha256,
-            "encoder": loaded.encoder.key,
-            "device": loaded.encoder.device.type,
-            "builders": describe_builders(builders),
-            "seed": seed,
-        }
+        settings = fingerprint(resolved, loaded, describe_builders(builders), seed)
         folder.claim(settings)
-        job = _Job(plan, loaded, folder, reporter, seed)
+        job = Job(plan, loaded, folder, reporter, seed)
         job.predict()
         if builders:
             job.build(builders, jobs or default_jobs())
         job.write_tables()
         write_json(
             folder.run_json,
-            {
-                "schema": 1,
-                "mutscan": __version__,
-                "command": sys.argv,
+            provenance(job, settings, started)
+            | {
                 "arguments": {
                     "wild_type": wild_type,
                     "variants": list(variants),
@@ -175,37 +166,75 @@ def score(
                     "offline": offline,
                     "seed": seed,
                 },
-                "wild_type": {
-                    "name": resolved.name,
-                    "sequence": resolved.sequence,
-                    "length": len(resolved.sequence),
-                    "sequence_sha256": settings["sequence_sha256"],
-                    "structure": None if resolved.structure is None else resolved.structure.name,
-                    "chain": None if resolved.structure is None else resolved.structure.chain_id,
-                    "residues_with_coordinates": 0 if resolved.structure is None else len(resolved.structure),
-                    "structure_sha256": settings["structure_sha256"],
-                    "features": [asdict(feature) for feature in resolved.features],
-                    "notes": [*resolved.notes, *(resolved.structure.notes if resolved.structure else ())],
-                },
-                "records": [dict(record) for record in resolved.records],
-                "model": loaded.describe(),
-                "device": str(loaded.encoder.device),
-                "precision": loaded.encoder.precision,
-                "builder": settings["builders"],
-                "build_seconds": job.build_seconds,
-                "region_names": job.region_names,
                 "null": [] if job.null is None else list(job.null.variants),
-                "seed": seed,
-                "counts": dict(sorted(job.counts.items())),
-                "versions": _versions(),
-                "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-                "wall_seconds": round(time.monotonic() - started, 2),
             },
         )
         run = Run(directory)
         run.to_html(folder.report_html)
         _log.info("done: %s", dict(job.counts))
     return run
+
+
+def fingerprint(
+    wild_type: WildType, model: LoadedModel, builders: list[dict[str, object]], seed: int
+) -> dict[str, object]:
+    """Everything that a run's numbers depend on, variants aside (`JobFolder.claim`)."""
+    return {
+        "mutscan": __version__,
+        "sequence_sha256": hashlib.sha256(wild_type.sequence.encode()).hexdigest(),
+        "structure_sha256": None if wild_type.structure is None else structure_sha256(wild_type.structure),
+        "model_sha256": model.sha256,
+        "encoder": model.encoder.key,
+        "device": model.encoder.device.type,
+        "builders": builders,
+        "seed": seed,
+    }
+
+
+def provenance(job: Job, settings: Mapping[str, object], started: float) -> dict[str, object]:
+    """Tell what run.json says of every run; its arguments and its null are for the caller to add.
+
+    Parameters
+    ----------
+    job : Job
+        Finished.
+    settings : mapping
+        `fingerprint`.
+    started : float
+        ``time.monotonic()`` at the start.
+    """
+    protein = job.wild_type
+    return {
+        "schema": 1,
+        "mutscan": __version__,
+        "command": sys.argv,
+        "arguments": {},
+        "wild_type": {
+            "name": protein.name,
+            "sequence": protein.sequence,
+            "length": len(protein.sequence),
+            "sequence_sha256": settings["sequence_sha256"],
+            "structure": None if protein.structure is None else protein.structure.name,
+            "chain": None if protein.structure is None else protein.structure.chain_id,
+            "residues_with_coordinates": 0 if protein.structure is None else len(protein.structure),
+            "structure_sha256": settings["structure_sha256"],
+            "features": [asdict(feature) for feature in protein.features],
+            "notes": [*protein.notes, *(protein.structure.notes if protein.structure else ())],
+        },
+        "records": [dict(record) for record in protein.records],
+        "model": job.model.describe(),
+        "device": str(job.model.encoder.device),
+        "precision": job.model.encoder.precision,
+        "builder": settings["builders"],
+        "build_seconds": job.build_seconds,
+        "region_names": job.region_names,
+        "null": [],
+        "seed": settings["seed"],
+        "counts": dict(sorted(job.counts.items())),
+        "versions": _versions(),
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "wall_seconds": round(time.monotonic() - started, 2),
+    }
 
 
 def structure_sha256(structure: Structure) -> str:
@@ -217,7 +246,7 @@ def structure_sha256(structure: Structure) -> str:
     return digest.hexdigest()
 
 
-class _Job:
+class Job:
     """One run's work on one wild type: finished parts are found, the rest is done."""
 
     def __init__(
@@ -229,11 +258,11 @@ class _Job:
         self.folder = folder
         self.progress = progress
         self.variants = plan.variants
-        self.keys = {variant: _file_name(variant.file_stem) for variant in self.variants}
+        self.keys = {variant: file_name(variant.file_stem) for variant in self.variants}
         self.tasks: dict[Variant, BuildTask] = {}
         self.build_errors: dict[Variant, BuildError] = {}
         self.counts: Counter[str] = Counter()
-        self._predictor = WildTypePredictor(model, self.wild_type.sequence)
+        self.predictor = WildTypePredictor(model, self.wild_type.sequence)
         self._seed = seed
         self._subdomains: SubdomainCaller | None = None
         self.build_seconds: dict[str, float] = {}
@@ -244,11 +273,11 @@ class _Job:
         if not self.variants:
             return
         self.null = protein_null(
-            self._predictor, self.model, self.wild_type.sequence, seed=self._seed, progress=self.progress
+            self.predictor, self.model, self.wild_type.sequence, seed=self._seed, progress=self.progress
         )
         todo = [v for v in self.variants if read_arrays(self.folder.part("predicted", self.keys[v])) is None]
         self.progress.start("predicting", len(todo))
-        for index, prediction in self._predictor.predict(todo):
+        for index, prediction in self.predictor.predict(todo):
             write_arrays(
                 self.folder.part("predicted", self.keys[todo[index]]),
                 tm=np.array([prediction.tm_score, prediction.tm_raw]),
@@ -320,22 +349,28 @@ class _Job:
         return [] if self._subdomains is None else self._subdomains.namer.used
 
     def _result(self, variant: Variant) -> VariantResult:
-        assert self.null is not None
         arrays = read_arrays(self.folder.part("predicted", self.keys[variant]))
         if arrays is None:
             raise RunFolderError(
                 f"{self.folder.path}: the prediction of {variant} vanished; run the command again"
             )
+        return self.result_of(variant, float(arrays["tm"][0]), float(arrays["tm"][1]), arrays["lddt"])
+
+    def result_of(
+        self, variant: Variant, tm: float, tm_raw: float, profile: NDArray[np.float32]
+    ) -> VariantResult:
+        """Join a prediction, what the null makes of it, and the measurement where there is one."""
+        assert self.null is not None
         task = self.tasks.get(variant)
         measured = read_measured(task, self.wild_type) if task is not None else None
-        lddt = arrays["lddt"].astype(np.float64)
+        lddt = profile.astype(np.float64)
         if self._subdomains is None or self._subdomains.null is not self.null:
             self._subdomains = SubdomainCaller(self.wild_type, self.null)
         affected = self._subdomains.call(variant, lddt, measured)
         return VariantResult(
             variant=variant,
-            tm=float(arrays["tm"][0]),
-            tm_raw=float(arrays["tm"][1]),
+            tm=tm,
+            tm_raw=tm_raw,
             lddt=lddt,
             z=affected.z,
             affected=affected.residues,
@@ -345,7 +380,7 @@ class _Job:
         )
 
 
-def _file_name(text: str) -> str:
+def file_name(text: str) -> str:
     """`text` as a file name: safe characters, and a hash in place of what does not fit."""
     safe = re.sub(r"[^A-Za-z0-9_.+-]+", "_", text).strip(".") or "protein"
     if safe == text and len(safe) <= 80:
@@ -363,7 +398,7 @@ def _versions() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _logging_to(path: Path) -> Iterator[None]:
+def logging_to(path: Path) -> Iterator[None]:
     """Append everything mutscan logs to the run's log.txt."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -85,7 +85,7 @@ def digest(run: SavedRun) -> Digest:
     rows = run.variants
     return Digest(
         protein=run.name,
-        facts=tuple((name, value) for name, value in _facts(run) if value),
+        facts=facts_of(run),
         counts=run.counts,
         predicted=_standouts(run.scored, "z_score", "lddt_predicted_mean", 0.0, _predicted_values),
         measured=_standouts(
@@ -95,6 +95,11 @@ def digest(run: SavedRun) -> Digest:
         warnings=_texts(_mapping(run.provenance, "wild_type").get("notes")),
         calibrated=bool((rows["flag"] != "").any()),
     )
+
+
+def facts_of(run: SavedRun) -> tuple[tuple[str, str], ...]:
+    """Name and value of what is known of a run as a whole: protein, structure, model, builder ..."""
+    return tuple((name, value) for name, value in _facts(run) if value)
 
 
 def _facts(run: SavedRun) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ import jinja2
 from mutscan import __version__
 from mutscan.report.digest import UNCALIBRATED, digest, number
 from mutscan.report.saved import SCORED, read_run, site_positions
+from mutscan.report.scan import is_scan, render_scan
 from mutscan.report.tracks import Scale, Track, common_scale, draw_track
 
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ def render_report(run_dir: Path) -> str:
     UsageError
         It is no run folder, or a damaged one.
     """
+    if is_scan(run_dir):
+        return render_scan(run_dir)
     run = read_run(run_dir)
     scored = run.scored
     anchors = {variant: index + 1 for variant, index in zip(scored["variant"], scored.index, strict=True)}

@@ -127,8 +127,32 @@ class SavedRun:
             raise UsageError(f"{path}: cannot be read ({error}); run mutscan score again") from error
 
 
-def read_run(directory: Path) -> SavedRun:
+BLOCK_ROWS: Final = 5000
+"""Rows of variants.csv in memory at a time, where all of them are not needed."""
+
+
+def row_blocks(directory: Path) -> Iterator[SavedRun]:
+    """Read a finished run some rows at a time; raises as `read_run`."""
+    head = read_run(directory, rows=0)
+    with pd.read_csv(
+        RunFolder(directory).variants_csv,
+        dtype=str,
+        keep_default_na=False,
+        encoding="utf-8",
+        chunksize=BLOCK_ROWS,
+    ) as blocks:
+        for block in blocks:
+            yield SavedRun(directory, _with_numbers(block), head.provenance)
+
+
+def read_run(directory: Path, *, rows: int | None = None) -> SavedRun:
     """Read variants.csv and run.json of a run folder.
+
+    Parameters
+    ----------
+    directory : Path
+    rows : int, optional
+        The first rows only; all when not given.
 
     Raises
     ------
@@ -145,7 +169,9 @@ def read_run(directory: Path) -> SavedRun:
                 " (give that command again to finish an interrupted one)"
             )
     try:
-        table = pd.read_csv(folder.variants_csv, dtype=str, keep_default_na=False, encoding="utf-8")
+        table = pd.read_csv(
+            folder.variants_csv, dtype=str, keep_default_na=False, encoding="utf-8", nrows=rows
+        )
         provenance = json.loads(folder.run_json.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise UsageError(f"{directory}: a damaged run folder ({error}); run mutscan score again") from error
@@ -156,10 +182,14 @@ def read_run(directory: Path) -> SavedRun:
             if missing
             else f"{folder.run_json}: expected a JSON object"
         )
+    return SavedRun(directory, _with_numbers(table), provenance)
+
+
+def _with_numbers(table: pd.DataFrame) -> pd.DataFrame:
     for column in VARIANT_COLUMNS:
         if column not in TEXT_COLUMNS:
             table[column] = pd.to_numeric(table[column], errors="coerce").astype(float)
-    return SavedRun(directory, table, provenance)
+    return table
 
 
 def site_positions(positions: str) -> list[int]:
