@@ -242,6 +242,7 @@ def _place_name(feature: Feature) -> str:
     if not said:
         return kind
     # A word such as "SH3" or "WD 1" says little without its kind.
-    if kind == "Region" or kind.lower() in said.lower():
+    # Other databases name their domains in full.
+    if feature.source != "UniProt" or kind == "Region" or kind.lower() in said.lower():
         return said
     return f"{said} {kind[0].lower() if kind[1].islower() else kind[0]}{kind[1:]}"

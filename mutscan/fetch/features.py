@@ -1,4 +1,4 @@
-"""UniProt's features on the sequence that is scored.
+"""Features of UniProt and other databases on the sequence that is scored.
 
 They are numbered on the displayed (canonical) sequence whatever isoform is asked for, so an
 isoform gets them through a residue map: the entry's own list of spliced segments where that
@@ -135,7 +135,7 @@ def place_features(
         else:
             found = _whole(annotation, index)
         placed += found
-        if not found:
+        if not found and annotation.source == SOURCE:
             told = f" ({annotation.description})" if annotation.description else ""
             dropped.append(f"{annotation.kind} {_span(annotation)}{told}")
     return tuple(sorted(placed, key=lambda f: (f.start, f.end, f.kind, f.description))), tuple(dropped)
@@ -156,9 +156,9 @@ def _as_is(annotation: Annotation) -> list[Feature]:
 def _features(annotation: Annotation, start: int, end: int) -> list[Feature]:
     kind, text = annotation.kind, annotation.description
     if kind not in BONDS or start == end:
-        return [Feature(kind, text, start, end, SOURCE)]
+        return [Feature(kind, text, start, end, annotation.source)]
     return [
-        Feature(kind, "; ".join(filter(None, [text, f"to {partner}"])), site, site, SOURCE)
+        Feature(kind, "; ".join(filter(None, [text, f"to {partner}"])), site, site, annotation.source)
         for site, partner in ((start, end), (end, start))
     ]
 
@@ -180,4 +180,4 @@ def _stretch(annotation: Annotation, index: NDArray[np.int64], accession: str) -
     text = annotation.description
     if kept.size < inside.size:
         text = f"{text}; part of {_span(annotation)} in {accession}".removeprefix("; ")
-    return [Feature(annotation.kind, text, int(kept[0]) + 1, int(kept[-1]) + 1, SOURCE)]
+    return [Feature(annotation.kind, text, int(kept[0]) + 1, int(kept[-1]) + 1, annotation.source)]

@@ -15,7 +15,7 @@ import numpy as np
 
 from mutscan import files
 from mutscan.errors import FetchError, MutscanError, UsageError
-from mutscan.fetch import afdb, cache, uniprot
+from mutscan.fetch import afdb, cache, domains, uniprot
 from mutscan.fetch.features import isoform_map, place_features
 from mutscan.fetch.http import Answer, Patience, download
 from mutscan.structures import Feature, Structure, WildType, read_bytes, with_structure
@@ -32,6 +32,14 @@ log = logging.getLogger(__name__)
 
 UNIPROT_URL: Final = "https://rest.uniprot.org"
 AFDB_URL: Final = "https://alphafold.ebi.ac.uk"
+INTERPRO_URL: Final = "https://www.ebi.ac.uk/interpro"
+TED_URL: Final = "https://ted.cathdb.info"
+BRIEFLY: Final = {"timeout": 10.0, "retries": 1, "total": 25.0}
+"""Bounds on the patience with services that give names only."""
+
+MAX_PAGES: Final = 10
+"""Pages of InterPro entries read (200 each)."""
+
 NAMED: Final = 5
 """Dropped features named in a note; the rest are counted."""
 
@@ -49,6 +57,10 @@ class Fetcher:
         The services, or mirrors of them. Default: ``MUTSCAN_UNIPROT_URL`` and ``MUTSCAN_AFDB_URL``,
         else the public ones. Model files that AlphaFold DB's answer places on its own public
         address are then fetched from the mirror as well.
+    interpro_url, ted_url : str, optional
+        Where names of domains come from; default ``MUTSCAN_INTERPRO_URL`` and ``MUTSCAN_TED_URL``,
+        else the public ones, and none where UniProt itself comes from a mirror. They are asked
+        briefly, and done without where they do not answer.
     timeout : float, s
         Longest silence of a server.
     retries : int
@@ -64,6 +76,8 @@ class Fetcher:
         offline: bool = False,
         uniprot_url: str | None = None,
         afdb_url: str | None = None,
+        interpro_url: str | None = None,
+        ted_url: str | None = None,
         timeout: float = 30.0,
         retries: int = 4,
         patience: Patience | None = None,
@@ -72,6 +86,10 @@ class Fetcher:
         self.offline = offline
         self.uniprot_url = _address(uniprot_url, "MUTSCAN_UNIPROT_URL", UNIPROT_URL)
         self.afdb_url = _address(afdb_url, "MUTSCAN_AFDB_URL", AFDB_URL)
+        # Who points us at a mirror of UniProt may have no way to the public services.
+        public = self.uniprot_url == UNIPROT_URL
+        self.interpro_url = _address(interpro_url, "MUTSCAN_INTERPRO_URL", INTERPRO_URL if public else "")
+        self.ted_url = _address(ted_url, "MUTSCAN_TED_URL", TED_URL if public else "")
         self.patience = patience if patience is not None else Patience(timeout=timeout, retries=retries)
         self._fresh: set[str] = set()
 
@@ -108,6 +126,11 @@ class Fetcher:
         notes: list[str] = []
         if entry.fragment:
             notes.append(f"UniProt marks {base} as a fragment: its sequence is not the whole protein")
+
+        named, named_records, named_notes = self._domains(entry)
+        entry = replace(entry, annotations=entry.annotations + named)
+        records += named_records
+        notes += named_notes
 
         if number is None or self._is_displayed(entry, name):
             sequence, names = entry.sequence, [base, *_displayed(entry)]
@@ -168,6 +191,58 @@ class Fetcher:
                 code="inactive_entry",
             )
         return entry, record
+
+    def _domains(
+        self, entry: uniprot.Entry
+    ) -> tuple[tuple[uniprot.Annotation, ...], list[dict[str, object]], list[str]]:
+        """Names from InterPro and TED, the records of their files, and notes where they cannot be had."""
+        named: tuple[uniprot.Annotation, ...] = ()
+        records: list[dict[str, object]] = []
+        notes: list[str] = []
+        for source, base, ask in (
+            (domains.INTERPRO, self.interpro_url, self._interpro),
+            (domains.TED, self.ted_url, self._ted),
+        ):
+            if not base:
+                continue
+            try:
+                annotations, found = ask(entry)
+            except FetchError as error:
+                if error.code == "cache_not_writable":
+                    raise
+                notes.append(f"without names of domains from {source}: {error.message}")
+            else:
+                named += annotations
+                records += [record.to_dict() for record in found]
+        return named, records, notes
+
+    def _interpro(self, entry: uniprot.Entry) -> tuple[tuple[uniprot.Annotation, ...], list[Record]]:
+        base = f"{self.interpro_url}/api/entry/interpro/protein/uniprot/{entry.accession}"
+        named: tuple[uniprot.Annotation, ...] = ()
+        records: list[Record] = []
+        query = "page_size=200"
+        while query and len(records) < MAX_PAGES:
+            record, page = self._get(
+                f"{base}?{query}",
+                "interpro",
+                lambda data: domains.read_interpro(data, entry.accession, len(entry.sequence)),
+                absent_ok=True,
+                briefly=True,
+            )
+            records.append(record)
+            annotations, query = page if page is not None else ((), "")
+            named += annotations
+        return named, records
+
+    def _ted(self, entry: uniprot.Entry) -> tuple[tuple[uniprot.Annotation, ...], list[Record]]:
+        record, named = self._get(
+            f"{self.ted_url}/api/v1/uniprot/summary/{entry.accession}?skip=0&limit=100",
+            "ted",
+            lambda data: domains.read_ted(data, len(entry.sequence)),
+            absent_ok=True,
+            briefly=True,
+        )
+        return named or (), [record]
 
     @staticmethod
     def _is_displayed(entry: uniprot.Entry, name: str) -> bool:
@@ -301,6 +376,7 @@ class Fetcher:
         version: str | None = None,
         absent_ok: bool = False,
         refresh: bool = False,
+        briefly: bool = False,
     ) -> tuple[Record, T | None]:
         """Record and what `parse` makes of the bytes; None for a remembered or fresh "there is none"."""
         damage = ""
@@ -317,7 +393,15 @@ class Fetcher:
             raise self._missing(url, kind, damage)
         if damage:
             log.warning("%s; downloading it again", damage)
-        answer = download(url, parse, patience=self.patience, absent_ok=absent_ok)
+        patience = self.patience
+        if briefly:
+            patience = replace(
+                patience,
+                timeout=min(patience.timeout, BRIEFLY["timeout"]),
+                retries=min(patience.retries, int(BRIEFLY["retries"])),
+                total=min(patience.total, BRIEFLY["total"]),
+            )
+        answer = download(url, parse, patience=patience, absent_ok=absent_ok)
         record = self._store(url, kind, answer, version)
         self._fresh.add(url)
         log.info("%s: %d bytes, kept as %s", url, record.size, record.path)

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 USER_AGENT: Final = f"mutscan/{__version__} (python-httpx/{httpx.__version__})"
 RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-ABSENT: Final = frozenset({404, 410})
+ABSENT: Final = frozenset({204, 404, 410})
 MAX_BYTES: Final = 256 * 2**20
 CONNECT_RETRIES: Final = 2
 CONTENT_RETRIES: Final = 1
@@ -129,12 +129,12 @@ def download(
         not what was expected.
     patience : Patience
     absent_ok : bool
-        Take 404 and 410 for an answer (its `value` is None) instead of an error.
+        Take 204, 404 and 410 for an answer (its `value` is None) instead of an error.
 
     Raises
     ------
     FetchError
-        Code ``not_found`` for 404 and 410, else ``fetch_failed``.
+        Code ``not_found`` for 204, 404 and 410, else ``fetch_failed``.
     """
     deadline = time.monotonic() + patience.total
     headers = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "gzip"}

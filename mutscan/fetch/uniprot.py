@@ -107,6 +107,7 @@ class Annotation:
     start: int
     end: int
     on: str | None = None
+    source: str = "UniProt"
 
 
 @dataclass(frozen=True, slots=True)
