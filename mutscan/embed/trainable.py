@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mutscan.embed.device import even_width
 from mutscan.embed.encoder import default_window, fades, tokens_of, windows
 from mutscan.embed.network import NOT_NEEDED, load_network
 from mutscan.embed.source import find_encoder
@@ -93,7 +94,8 @@ class TrainableEncoder(nn.Module):
     def _hidden(self, texts: Sequence[str]) -> Tensor:
         """Last hidden states of the residues, (B, longest, d); rubbish behind each sequence."""
         coded = [self._tokens.encode(text) for text in texts]
-        width = max(len(row) for row in coded)
+        longest = max(len(row) for row in coded)
+        width = even_width(len(coded), longest) if len(coded) > 1 else longest
         ids = np.full((len(coded), width), self._tokens.pad, dtype=np.int64)
         for row, tokens in enumerate(coded):
             ids[row, : len(tokens)] = tokens
@@ -104,7 +106,7 @@ class TrainableEncoder(nn.Module):
         if (lengths < width).any():
             mask = torch.from_numpy(np.arange(width) < lengths[:, None]).long().to(device)  # (B, T)
         output = self.network(input_ids=torch.from_numpy(ids).to(device), attention_mask=mask)
-        first, last = len(self._tokens.before), width - len(self._tokens.behind)
+        first, last = len(self._tokens.before), longest - len(self._tokens.behind)
         hidden: Tensor = output.last_hidden_state[:, first:last]
         return hidden.float()
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from mutscan.embed.device import even_width
 from mutscan.model.vectors import ChainVectors
 from mutscan.train.sharing import gather_pieces, shares
 
@@ -34,7 +35,7 @@ def chunks(lengths: Sequence[int], limit: int, cost: int) -> list[tuple[int, int
     lengths : sequence of int
         Ascending.
     limit : int
-        Padded residues of a chunk, at most (one chain alone may be longer).
+        Residues of a chunk padded to its longest chain, at most (one chain alone may be longer).
     cost : int
         Of a chunk in itself, in padded residues.
 
@@ -54,7 +55,8 @@ def chunks(lengths: Sequence[int], limit: int, cost: int) -> list[tuple[int, int
     for end in range(1, n + 1):
         longest = lengths[end - 1]
         first = max(0, end - max(1, limit // longest))
-        costs = least[first:end] + cost + (end - np.arange(first, end)) * longest
+        sizes = range(end - first, 0, -1)
+        costs = least[first:end] + cost + np.array([size * even_width(size, longest) for size in sizes])
         best = int(np.argmin(costs))
         least[end], begin[end] = costs[best], first + best
     cuts = []
@@ -110,13 +112,15 @@ class ChainEncoder:
         lengths = batch.lengths.tolist()
         cost = _CHUNK_COST[self.device.type]
         cuts = chunks(lengths, self.config.chunk_residues, cost)
-        divided = shares(self.ranks, [cost + (end - start) * lengths[end - 1] for start, end in cuts])
+        widths = [even_width(end - start, lengths[end - 1]) for start, end in cuts]
+        costs = [cost + (end - start) * width for (start, end), width in zip(cuts, widths, strict=True)]
+        divided = shares(self.ranks, costs)
         found: list[tuple[Tensor, Tensor, Tensor | None]] = []
         for number in divided[self.ranks.rank]:
             start, end = cuts[number]
             if seed is not None:  # a chunk drops the same, whoever encodes it
                 torch.manual_seed(1_000 * (seed + 1) + number)
-            chunk = batch.chains[start:end].tolist(), batch.lengths[start:end], keep
+            chunk = batch.chains[start:end].tolist(), batch.lengths[start:end], widths[number], keep
             if seed is not None and self.config.recompute:
                 found.append(checkpoint(self._chunk, *chunk, use_reentrant=False))
             else:
@@ -154,11 +158,11 @@ class ChainEncoder:
         return total
 
     def _chunk(
-        self, chains: list[int], lengths: Tensor, keep: Tensor | None
+        self, chains: list[int], lengths: Tensor, width: int, keep: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        mask = (torch.arange(int(lengths[-1])) < lengths[:, None]).to(self.device)
+        mask = (torch.arange(width) < lengths[:, None]).to(self.device)
         with self._autocast():
-            x = self.inputs.padded(chains, self.device)
+            x = self.inputs.padded(chains, width, self.device)
             if keep is not None:
                 x = x * keep
             y, z = self.net(x, mask)

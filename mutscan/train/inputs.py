@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +28,8 @@ class ChainInputs(Protocol):
     def encoder(self) -> TrainableEncoder | None:
         """The encoder, where it learns."""
 
-    def padded(self, chains: Sequence[int], device: torch.device) -> Tensor:
-        """Embeddings of some chains, shape (B, longest, d), zero behind each."""
+    def padded(self, chains: Sequence[int], width: int, device: torch.device) -> Tensor:
+        """Embeddings of some chains, shape (B, width, d), zero behind each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +43,9 @@ class CachedInputs:
     def dim(self) -> int:
         return self.store.dim
 
-    def padded(self, chains: Sequence[int], device: torch.device) -> Tensor:
+    def padded(self, chains: Sequence[int], width: int, device: torch.device) -> Tensor:
         rows = [self.store[chain] for chain in chains]
-        padded = np.zeros((len(rows), max(len(row) for row in rows), self.dim), dtype=np.float32)
+        padded = np.zeros((len(rows), width, self.dim), dtype=np.float32)
         for place, row in enumerate(rows):
             padded[place, : len(row)] = row
         return torch.from_numpy(padded).to(device)
@@ -68,6 +69,6 @@ class EncodedInputs:
     def dim(self) -> int:
         return self.encoder.dim
 
-    def padded(self, chains: Sequence[int], device: torch.device) -> Tensor:
-        embedded: Tensor = self.encoder([self.sequences[chain] for chain in chains])
-        return embedded.to(device)
+    def padded(self, chains: Sequence[int], width: int, device: torch.device) -> Tensor:
+        embedded: Tensor = self.encoder([self.sequences[chain] for chain in chains]).to(device)
+        return functional.pad(embedded, (0, 0, 0, width - embedded.shape[1]))
