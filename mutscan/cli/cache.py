@@ -26,6 +26,8 @@ class Kind(StrEnum):
     all = "all"
     uniprot = "uniprot"
     afdb = "afdb"
+    interpro = "interpro"
+    ted = "ted"
     embeddings = "embeddings"
     nulls = "nulls"
 
