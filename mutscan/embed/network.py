@@ -49,7 +49,7 @@ def load_network(files: EncoderFiles, dtype: torch.dtype, device: torch.device) 
     """
     from transformers import EsmConfig, EsmModel, T5Config, T5EncoderModel
 
-    state = _read_weights(files.weights)
+    state = read_weights(files.weights)
     frequencies = next((state[key] for key in sorted(state) if key.endswith("inv_freq")), None)
     state = {name: tensor for name, tensor in _renamed(state).items() if not NOT_NEEDED.search(name)}
     # The state is handed over instead of the folder: transformers 5.0 to 5.23 differ in the
@@ -96,7 +96,8 @@ def load_network(files: EncoderFiles, dtype: torch.dtype, device: torch.device) 
     return model.to(device), dim
 
 
-def _read_weights(paths: tuple[Path, ...]) -> dict[str, Tensor]:
+def read_weights(paths: tuple[Path, ...]) -> dict[str, Tensor]:
+    """Tensors of one weight file, or of all shards, under the names they are stored by."""
     state: dict[str, Tensor] = {}
     for path in paths:
         try:

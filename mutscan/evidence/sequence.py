@@ -1,0 +1,212 @@
+"""Evidence a sequence gives: the exchange, its neighbours, and how a protein language model takes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from mutscan.evidence.residue_properties import (
+    BLOSUM62,
+    CHARGE,
+    CODE,
+    GRANTHAM,
+    HELIX,
+    HYDROPHOBICITY,
+    VOLUME,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+WINDOW: Final = 7
+"""Neighbours to each side that count as surroundings."""
+
+EVIDENCE: Final[dict[str, str]] = {
+    "wild_type_residue": "residue that is replaced",
+    "mutant_residue": "residue that replaces it",
+    "blosum62": "BLOSUM62 of the exchange, half-bits",
+    "grantham": "Grantham's chemical distance",
+    "hydrophobicity_change": "Kyte-Doolittle, mutant - wild type",
+    "volume_change": "Å³, mutant - wild type",
+    "charge_change": "charge at pH 7, mutant - wild type",
+    "helix_change": "cost in a helix, kcal/mol, mutant - wild type",
+    "hydrophobicity_near": f"mean Kyte-Doolittle of ± {WINDOW} neighbours",
+    "charged_near": f"share of D, E, K, R among ± {WINDOW} neighbours",
+    "loop_near": f"share of G, P, S, N among ± {WINDOW} neighbours",
+    "aromatic_near": f"share of F, W, Y, H among ± {WINDOW} neighbours",
+    "cysteine_near": f"share of C among ± {WINDOW} neighbours",
+    "complexity_near": f"entropy of the composition of ± {WINDOW} neighbours, bits",
+    "end_distance": "residues to the nearer end of the chain, at most 100",
+    "log_odds": "language model at the site, wild type read: ln p(mutant) - ln p(wild type)",
+    "log_p_mutant": "ln p(mutant) there",
+    "log_p_wild_type": "ln p(wild type) there",
+    "entropy": "entropy of the language model's 20 probabilities at the site, nats",
+    "entropy_near": f"mean of that entropy over ± {WINDOW} neighbours and the site",
+    "entropy_protein": "mean of that entropy over the protein",
+    "log_odds_rank": "share of all 19 × L substitutions of the protein with lower log-odds",
+}
+"""Evidence of a sequence and what it means; two residues (by their place in STANDARD), else numbers."""
+
+LETTERS: Final = frozenset({"wild_type_residue", "mutant_residue"})
+"""Evidence that is a residue's place in STANDARD, not a number."""
+
+
+@dataclass(frozen=True, eq=False)
+class ProteinView:
+    """A wild type as the encoder sees it, read once.
+
+    Parameters
+    ----------
+    sequence : str
+        L residues.
+    log_probabilities : float array, shape (L, 20), optional
+        Natural logarithms of the language model, in the order of `STANDARD`, renormalised to the 20;
+        none for an encoder without such a head.
+    embedding : float array, shape (L, d), optional
+        The encoder's own.
+    """
+
+    sequence: str
+    log_probabilities: NDArray[np.floating] | None = None
+    embedding: NDArray[np.floating] | None = None
+
+    @property
+    def codes(self) -> NDArray[np.int64]:
+        """Place of each residue in `STANDARD`, -1 where it is none of them."""
+        return CODE[np.frombuffer(self.sequence.encode(), dtype=np.uint8)]
+
+
+def sequence_evidence(
+    protein: ProteinView, index: NDArray[np.int64], mutant: NDArray[np.int64]
+) -> dict[str, NDArray[np.float64]]:
+    """Evidence `EVIDENCE` of n substitutions of one protein.
+
+    Parameters
+    ----------
+    protein : ProteinView
+    index : int array, shape (n,)
+        Replaced residues, 0-based.
+    mutant : int array, shape (n,)
+        What replaces them, places in `STANDARD`.
+
+    Returns
+    -------
+    dict of name -> float array, shape (n,)
+        NaN where not known: a wild-type residue that is none of the 20, no language model.
+    """
+    codes = protein.codes
+    wild_type = codes[index]
+    known = wild_type >= 0
+    found = _exchange(np.maximum(wild_type, 0), mutant)
+    for values in found.values():
+        values[~known] = np.nan
+    found["mutant_residue"] = mutant.astype(np.float64)
+    found |= {name: values[index] for name, values in _surroundings(codes).items()}
+    language = _language(protein.log_probabilities, codes, index, mutant)
+    return {name: {**found, **language}[name] for name in EVIDENCE}
+
+
+def _exchange(wild_type: NDArray[np.int64], mutant: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    change = {
+        f"{name}_change": scale[mutant] - scale[wild_type]
+        for name, scale in (
+            ("hydrophobicity", HYDROPHOBICITY),
+            ("volume", VOLUME),
+            ("charge", CHARGE),
+            ("helix", HELIX),
+        )
+    }
+    return {
+        "wild_type_residue": wild_type.astype(np.float64),
+        "blosum62": BLOSUM62[wild_type, mutant],
+        "grantham": GRANTHAM[wild_type, mutant],
+        **change,
+    }
+
+
+def _surroundings(codes: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """Of every residue, from its neighbours without itself, shape (L,) each."""
+    length = len(codes)
+    one_hot = np.zeros((length, 20))
+    there = np.flatnonzero(codes >= 0)
+    one_hot[there, codes[there]] = 1.0
+    counts = window_sum(one_hot) - one_hot  # (L, 20)
+    total = np.maximum(counts.sum(axis=1), 1.0)
+    share = counts / total[:, None]
+
+    def among(letters: str) -> NDArray[np.float64]:
+        summed: NDArray[np.float64] = share[:, CODE[np.frombuffer(letters.encode(), np.uint8)]].sum(axis=1)
+        return summed
+
+    place = np.arange(length)
+    return {
+        "hydrophobicity_near": share @ HYDROPHOBICITY,
+        "charged_near": among("DEKR"),
+        "loop_near": among("GPSN"),
+        "aromatic_near": among("FWYH"),
+        "cysteine_near": among("C"),
+        "complexity_near": -(share * np.log2(np.where(share > 0, share, 1.0))).sum(axis=1),
+        "end_distance": np.minimum(np.minimum(place, length - 1 - place), 100).astype(np.float64),
+    }
+
+
+def _language(
+    log_p: NDArray[np.floating] | None,
+    codes: NDArray[np.int64],
+    index: NDArray[np.int64],
+    mutant: NDArray[np.int64],
+) -> dict[str, NDArray[np.float64]]:
+    names = [name for name in EVIDENCE if name.startswith(("log_", "entropy"))]
+    if log_p is None:
+        return {name: np.full(len(index), np.nan) for name in names}
+    log_p = log_p.astype(np.float64)
+    there = codes >= 0
+    own = np.where(there, log_p[np.arange(len(codes)), np.maximum(codes, 0)], np.nan)  # (L,)
+    odds = log_p - own[:, None]  # (L, 20)
+    entropy = -(np.exp(log_p) * log_p).sum(axis=1)
+    size = window_sum(np.ones((len(codes), 1)))[:, 0]
+    near = window_sum(entropy[:, None])[:, 0] / size
+    wild_type = np.zeros(odds.shape, dtype=np.bool_)
+    wild_type[there, codes[there]] = True
+    everything = np.sort(odds[~wild_type & there[:, None]])
+    asked = odds[index, mutant]
+    rank = np.searchsorted(everything, asked) / max(len(everything), 1)
+    return {
+        "log_odds": asked,
+        "log_p_mutant": log_p[index, mutant],
+        "log_p_wild_type": own[index],
+        "entropy": entropy[index],
+        "entropy_near": near[index],
+        "entropy_protein": np.full(len(index), entropy.mean()),
+        "log_odds_rank": np.where(np.isfinite(asked), rank, np.nan),
+    }
+
+
+def window_sum(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum over each residue and its ± `WINDOW` neighbours, as far as there are, shape (L, k) to (L, k)."""
+    running = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0)])
+    place = np.arange(len(values))
+    summed: NDArray[np.float64] = (
+        running[np.minimum(place + WINDOW + 1, len(values))] - running[np.maximum(place - WINDOW, 0)]
+    )
+    return summed
+
+
+def encoder_views(protein: ProteinView, index: NDArray[np.int64]) -> Mapping[str, NDArray[np.float64]]:
+    """Embedding vectors that fixed linear maps read, shape (n, d) each.
+
+    ``site``: of the replaced residue; ``near``: mean over ± `WINDOW` around it; ``protein``: mean over all.
+    """
+    if protein.embedding is None:
+        return {}
+    embedding = protein.embedding.astype(np.float64)
+    size = window_sum(np.ones((len(embedding), 1)))
+    return {
+        "site": embedding[index],
+        "near": (window_sum(embedding) / size)[index],
+        "protein": np.broadcast_to(embedding.mean(axis=0), (len(index), embedding.shape[1])),
+    }
