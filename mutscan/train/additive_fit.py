@@ -41,7 +41,7 @@ class FitSettings:
 
     bend: float = 20.0
     size: float = 2.0
-    ridge: float = 0.3
+    ridge: float = 1.0
 
 
 def folds_of(group: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[np.int64]:

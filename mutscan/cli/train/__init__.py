@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from mutscan.cli.train.calibrate import calibrate
 from mutscan.cli.train.dataset import dataset
 from mutscan.cli.train.encoder import encoder
 from mutscan.cli.train.evaluate import evaluate
@@ -11,10 +12,11 @@ from mutscan.cli.train.model import model
 
 app = typer.Typer(
     help="Train and evaluate models. The order: dataset (aligned pairs), encoder (or take one), "
-    "model (a Siamese net on it), evaluate.",
+    "model (a Siamese net on it), evaluate, calibrate (flags, from labelled variants).",
     no_args_is_help=True,
 )
 app.command("dataset")(dataset)
 app.command("encoder")(encoder)
 app.command("model")(model)
 app.command("evaluate")(evaluate)
+app.command("calibrate")(calibrate)

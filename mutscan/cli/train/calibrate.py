@@ -1,0 +1,112 @@
+"""``mutscan train calibrate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mutscan.cli.console import Terminal
+from mutscan.cli.options import (
+    DeviceOption,
+    ModelOption,
+    OfflineOption,
+    Precision,
+    PrecisionOption,
+    QuietOption,
+    VerboseOption,
+)
+from mutscan.cli.train.tables import expand
+
+
+def calibrate(
+    proteins: Annotated[
+        Path,
+        typer.Option(
+            "--proteins",
+            metavar="FILE",
+            help="CSV of proteins: protein, sequence, and perhaps group and structure.",
+            callback=expand,
+            show_default=False,
+        ),
+    ],
+    variants: Annotated[
+        Path,
+        typer.Option(
+            "--variants",
+            metavar="FILE",
+            help="CSV of single substitutions: protein, variant, label (deleterious or neutral).",
+            callback=expand,
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="calibration.json; it belongs into the model's folder.",
+            callback=expand,
+            show_default=False,
+        ),
+    ],
+    model: ModelOption = "mutscan-mini",
+    structures_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--structures-dir",
+            metavar="DIR",
+            help="Where structures are (default: the proteins table's folder and those below).",
+            callback=expand,
+        ),
+    ] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keeps what is known of finished proteins; a broken run continues (default: the cache).",
+            callback=expand,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the split and the folds.")] = 0,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = Precision.auto,
+    offline: OfflineOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Fit a probability of harm to labelled variants, for sequence and for structure evidence.
+
+    An additive model: what each piece of evidence adds can be read from calibration.json. A fifth of
+    the protein groups is kept for testing; the file says which, and how the model does there.
+    """
+    terminal = Terminal(quiet=quiet, verbose=verbose)
+    terminal.start_log()
+    from mutscan.files import write_errors, write_json
+    from mutscan.train.calibrate import calibrate as fit
+
+    document = fit(
+        model,
+        proteins,
+        variants,
+        structures_dir=structures_dir,
+        work=work,
+        device=device,
+        precision=precision.value,
+        offline=offline,
+        seed=seed,
+        progress=terminal.progress(),
+    )
+    with write_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(out, document)
+    for name, tier in document["tiers"].items():
+        test, line = tier["test"], tier["thresholds"]["deleterious"]
+        terminal.say(
+            f"{name}: {tier['n']:,} variants of {tier['n_groups']:,} groups; cross-fitted AUROC "
+            f"{tier['cross_fitted']['auroc']}, ECE {tier['cross_fitted']['ece']}; test AUROC "
+            f"{test.get('auroc', 'not measured')}; deleterious from p = {line['p']} "
+            f"(specificity {line['specificity']}, precision {line['precision']})"
+        )
+    terminal.say(f"written to {out}")
