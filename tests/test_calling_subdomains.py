@@ -111,6 +111,16 @@ def test_smallest_feature_then_working_residues_then_structure(globin: WildType)
     assert Namer(length).name(np.arange(27, 34)) == ("", "")
 
 
+def test_loops_are_named_one_by_one(globin: WildType) -> None:
+    namer = Namer(len(globin.sequence), ca=ca_by_position(globin))
+    first, last = namer.elements[1], namer.elements[-1]
+    after = np.r_[first.last + 1 : first.last + 4, last.last + 1 : last.last + 4]
+    name, source = namer.name(after)
+    assert source == "structure"
+    assert name.startswith(f"loop from helix 2 ({first.first + 1}-{first.last + 1}) to helix 3 (")
+    assert name.endswith(f") and loop after helix {last.number} ({last.first + 1}-{last.last + 1})")
+
+
 def test_a_domain_of_two_stretches_is_one_name() -> None:
     parts = [Feature("Domain", "TED01 domain", a, b, "TED") for a, b in ((1, 20), (60, 80))]
     namer = Namer(100, parts)

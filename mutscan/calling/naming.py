@@ -166,9 +166,11 @@ class Namer:
                     name = f"{len(touched)} {plural} from {words[0]} to {words[-1]}"
             spans = [(element.first + 1, element.last + 1) for element in touched]
         else:
-            name = self._loop(int(indices[0]), int(indices[-1]))
             held = np.zeros(self._length, dtype=bool)
             held[indices] = True
+            loops = list(dict.fromkeys(self._loop(first, last) for first, last in runs(held)))
+            more = f" and {len(loops) - LISTED} more" if len(loops) > LISTED else ""
+            name = " and ".join(loops[:LISTED]) + more
             spans = [(first + 1, last + 1) for first, last in runs(held)]
         home = self._home(inside)
         return f"{name}{home}", STRUCTURE, describe_stretches(spans)
