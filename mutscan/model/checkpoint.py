@@ -125,8 +125,7 @@ class ModelConfig:
         siamese = _section(document, "siamese", where)
         encoder = _section(document, "encoder", where)
         lddt = _section(document, "lddt", where)
-        shape = {f.name for f in fields(SiameseConfig)}
-        _check_keys(siamese, shape, required=shape - {"d_match", "d_pair"}, where=f"{where}, siamese")
+        _check_keys(siamese, {f.name for f in fields(SiameseConfig)}, where=f"{where}, siamese", exact=True)
         _check_keys(encoder, {"name", "revision", "precision"}, required={"name"}, where=f"{where}, encoder")
         _check_keys(lddt, {"exponent", "radius"}, where=f"{where}, lddt", exact=True)
         defaults = SiameseConfig()
