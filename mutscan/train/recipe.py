@@ -298,7 +298,13 @@ def _evaluate(
         if number > 1 and not data.holds_test_pairs(number - 1):
             continue
         evaluation = evaluate_pairs(
-            str(out.resolve()), table, pair, split="test", device=device, precision=precision, progress=progress
+            str(out.resolve()),
+            table,
+            pair,
+            split="test",
+            device=device,
+            precision=precision,
+            progress=progress,
         )
         evaluation.write(work / ("test" if number == 1 else f"test-{number}"))
         if number == 1:
