@@ -14,6 +14,7 @@ from mutscan.train.config import read_config
 from mutscan.train.dataset import read_tables
 from mutscan.train.evaluate import SPLIT_FILE
 from mutscan.train.labels import lddt_labels
+from mutscan.train.relatives import link_clusters
 from mutscan.train.splits import SPLITS, assign_splits, read_splits
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -94,10 +95,16 @@ def test_splits_are_those_of_the_data(shared: Path) -> None:
     chains, _ = read_tables(shared / "data" / "structures.parquet", shared / "data" / "pairs.parquet")
     assert chains.clusters is not None
     entries = read_splits(MODEL / SPLIT_FILE)
-    assigned = assign_splits(chains.clusters, seed=0)
-    assert {name: entry.split for name, entry in entries.items()} == dict(
-        zip(chains.ids, assigned.tolist(), strict=True)
-    )
+    # Mined pairs and mutants bring chains that are not in this table.
+    assigned = assign_splits(link_clusters(chains.sequences, chains.clusters), seed=0)
+    assert [entries[name].cluster for name in chains.ids] == chains.clusters.tolist()
+    differing = [
+        name
+        for name, split in zip(chains.ids, assigned.tolist(), strict=True)
+        if entries[name].split != split
+    ]
+    # What the mutants' wild types link together is not linked here: whole clusters, few of them.
+    assert len(differing) <= 0.05 * len(chains)
 
 
 @pytest.mark.slow
