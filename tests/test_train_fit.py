@@ -184,6 +184,17 @@ def test_bf16_learns_too(make: Make, tmp_path: Path) -> None:
     assert lines[-1]["train"]["loss"] < lines[0]["train"]["loss"]
 
 
+def test_precision_hardly_changes_a_validation(whole, make: Make, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    _, fit = whole
+    found = []
+    for precision in ("fp32", "bf16"):
+        trainer = make(tmp_path, replace(CONFIG, precision=precision))
+        trainer.average = {f"net.{name}": value for name, value in fit.net.state_dict().items()}
+        found.append(astuple(trainer.validate()))
+    assert found[0] != found[1]
+    assert found[1] == pytest.approx(found[0], abs=0.01)
+
+
 def test_the_papers_settings_train(make: Make, tmp_path: Path) -> None:
     paper = TRAIN_PRESETS["paper"]
     assert (paper.loss, paper.net, paper.learning_rate) == (LossConfig(), PRESETS["paper"], 1e-4)
