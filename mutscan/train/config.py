@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import tomllib
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mutscan.errors import UsageError
 from mutscan.model.siamese import PRESETS, SiameseConfig
 from mutscan.train.loss import LossConfig
+from mutscan.train.settings import read_toml, updated
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -203,33 +203,15 @@ def read_config(path: Path | None, preset: str = "mini", **overrides: Any) -> Tr
     UsageError
         The preset, a field or its type is unknown.
     """
-    settings: dict[str, Any] = {}
-    if path is not None:
-        try:
-            settings = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{path}: cannot be read as TOML ({error})") from error
+    settings = read_toml(path)
     name = str(settings.pop("preset", preset))
     if name not in TRAIN_PRESETS:
         raise UsageError(f"no training preset is called {name}; there are {', '.join(TRAIN_PRESETS)}")
     base = TRAIN_PRESETS[name]
     where = str(path) if path is not None else "settings"
-    net: SiameseConfig = _updated(base.net, settings.pop("net", {}), f"{where}, [net]")
-    loss: LossConfig = _updated(base.loss, settings.pop("loss", {}), f"{where}, [loss]")
+    net = updated(base.net, settings.pop("net", {}), f"{where}, [net]")
+    loss = updated(base.loss, settings.pop("loss", {}), f"{where}, [loss]")
     given = settings | {key: value for key, value in overrides.items() if value is not None}
     if "steps" in given and "epochs" not in given:
         given["epochs"] = 0.0  # steps that are asked for are not overruled by a preset's epochs
-    changed: TrainConfig = _updated(base, given | {"net": net, "loss": loss}, where)
-    return changed
-
-
-def _updated(base: Any, changes: dict[str, Any], where: str) -> Any:
-    known = {field.name: type(getattr(base, field.name)) for field in fields(base)}
-    for key, value in changes.items():
-        if key not in known:
-            raise UsageError(f"{where}: unknown setting {key}; there are {', '.join(known)}")
-        fits = type(value) is known[key] or (known[key] is float and type(value) is int)
-        if not fits:
-            raise UsageError(f"{where}: {key} is {value!r}; expected a {known[key].__name__}")
-    numbers = {key: float(value) if known[key] is float else value for key, value in changes.items()}
-    return replace(base, **numbers)
+    return updated(base, given | {"net": net, "loss": loss}, where)
