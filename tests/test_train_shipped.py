@@ -12,10 +12,9 @@ import pytest
 from mutscan.model.checkpoint import load_checkpoint, verify_model
 from mutscan.train.config import read_config
 from mutscan.train.dataset import read_tables
-from mutscan.train.evaluate import SPLIT_FILE
 from mutscan.train.labels import lddt_labels
 from mutscan.train.relatives import link_clusters
-from mutscan.train.splits import SPLITS, assign_splits, read_splits
+from mutscan.train.splits import SPLIT_FILE, SPLITS, assign_splits, read_splits
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "models" / "mutscan-mini"

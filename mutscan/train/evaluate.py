@@ -38,7 +38,7 @@ from mutscan.train.predictions import (
     encode_chains,
     label_residues,
 )
-from mutscan.train.splits import check_disjoint, pairs_inside, read_splits, splits_of
+from mutscan.train.splits import SPLIT_FILE, check_disjoint, pairs_inside, read_splits, splits_of
 from mutscan.train.tmvec import PROTT5, tmvec_vectors
 
 if TYPE_CHECKING:
@@ -51,9 +51,6 @@ if TYPE_CHECKING:
     from mutscan.pipeline.progress import Progress
     from mutscan.train.dataset import Chains, Pairs
     from mutscan.train.splits import SplitEntry
-
-SPLIT_FILE: Final = "splits.csv"
-"""A model's own split list, in its folder."""
 
 _MAX_RESIDUES: Final = 5000
 

@@ -53,10 +53,6 @@ class Speed:
         self.residues += residues
         self.flops += flops
 
-    def skip(self, seconds: float) -> None:
-        """Leave out time spent on something else: validation, saving."""
-        self.began += seconds
-
     def report(self) -> dict[str, float]:
         """Tell the speed of the steps since the last report, and begin anew."""
         seconds = max(time.perf_counter() - self.began, 1e-9)
