@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mutscan.report.affected import in_words, join_stretches, read_regions
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -38,11 +40,38 @@ class Standout:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """One variant that matters, in one plain sentence.
+
+    Parameters
+    ----------
+    number : int
+        Its row in the table, 1-based.
+    variant : str
+    flag : str
+        ``deleterious``, ``tolerated``, ``uncertain``, or empty.
+    sentence : str
+        What follows the variant's name and a colon.
+    """
+
+    number: int
+    variant: str
+    flag: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class Digest:
     """The short account of a run.
 
     Parameters
     ----------
+    headline : str
+        What a biologist wants to know first, one sentence.
+    remainder : str
+        What became of the other rows; empty where there are none.
+    findings : tuple of Finding
+        The variants that matter most, the worst first.
     facts : tuple of (str, str)
         Name and value: protein, structure, model, builder ...
     counts : mapping
@@ -58,6 +87,9 @@ class Digest:
     """
 
     protein: str
+    headline: str
+    remainder: str
+    findings: tuple[Finding, ...]
     facts: tuple[tuple[str, str], ...]
     counts: Mapping[str, int]
     predicted: tuple[Standout, ...]
@@ -85,6 +117,9 @@ def digest(run: SavedRun) -> Digest:
     rows = run.variants
     return Digest(
         protein=run.name,
+        headline=headline(run),
+        remainder=remainder(run),
+        findings=findings(run),
         facts=facts_of(run),
         counts=run.counts,
         predicted=_standouts(run.scored, "z_score", "lddt_predicted_mean", 0.0, _predicted_values),
@@ -95,6 +130,123 @@ def digest(run: SavedRun) -> Digest:
         warnings=_texts(_mapping(run.provenance, "wild_type").get("notes")),
         calibrated=bool((rows["flag"] != "").any()),
     )
+
+
+STANDS_OUT: Final = -2.0
+"""z from which, without a calibrated verdict, a variant is said to stand out."""
+
+VERDICTS: Final = {
+    "deleterious": "likely deleterious",
+    "tolerated": "likely tolerated",
+    "uncertain": "uncertain",
+}
+"""Flag of a row to the words for it."""
+
+NAMED_REGIONS: Final = 2
+"""Regions named in a sentence."""
+
+
+def matter_most(run: SavedRun) -> pd.DataFrame:
+    """Return the scored rows that matter, the worst first.
+
+    With a calibrated verdict those flagged deleterious, by probability; without any, those that
+    stand out from other substitutions of the protein (z at most `STANDS_OUT`).
+    """
+    scored = run.scored
+    if (scored["flag"] != "").any():
+        flagged = scored[scored["flag"] == "deleterious"]
+        return flagged.sort_values(["p_deleterious", "variant"], ascending=[False, True], kind="stable")
+    low = scored[scored["z_score"] <= STANDS_OUT]
+    return low.sort_values(["z_score", "variant"], kind="stable")
+
+
+def headline(run: SavedRun) -> str:
+    """Say in one sentence which variants matter and where they act.
+
+    ``3 of 10 variants are likely to disturb P04637: residues 170-178 and 241-245.``
+    """
+    scored = run.scored
+    if not len(scored):
+        return "No row could be scored."
+    bad = matter_most(run)
+    calibrated = bool((scored["flag"] != "").any())
+    many = f"{len(bad) or 'None'} of {len(scored)} variants" if len(scored) > 1 else "The variant"
+    if calibrated and len(scored) == 1:
+        said = f"is likely to disturb {run.name}" if len(bad) else _alone(scored.iloc[0])
+    elif calibrated:
+        said = f"{'is' if len(bad) < 2 else 'are'} likely to disturb {run.name}"
+    else:
+        verb = "stands" if len(bad) < 2 else "stand"
+        verb = verb if len(bad) or len(scored) > 1 else "does not stand"
+        said = f"{verb} out from other substitutions of {run.name}"
+    stretches = join_stretches(
+        stretch
+        for cell in bad["affected_regions"]
+        for region in read_regions(str(cell))
+        for stretch in region.stretches
+    )
+    where = f": {in_words(stretches)}" if stretches else ""
+    return f"{many} {said}{where}."
+
+
+def _alone(row: pd.Series[Any]) -> str:
+    return "looks tolerated" if row["flag"] == "tolerated" else "could not be decided"
+
+
+def remainder(run: SavedRun) -> str:
+    """Say what became of the variants that the headline leaves out."""
+    scored, counts = run.scored, run.counts
+    said = []
+    if (scored["flag"] != "").any() and len(scored) > 1:
+        for flag, words in (("tolerated", "likely tolerated"), ("uncertain", "uncertain")):
+            count = int((scored["flag"] == flag).sum())
+            if count:
+                said.append(f"{count} {words}")
+    unflagged = int((scored["flag"] == "").sum())
+    if unflagged and unflagged < len(scored):
+        said.append(f"{unflagged} without a verdict")
+    lost = counts.get("failed", 0) + counts.get("skipped", 0)
+    if lost:
+        said.append(f"{lost} {'line' if lost == 1 else 'lines'} not scored")
+    return f"{', '.join(said)}." if said else ""
+
+
+def findings(run: SavedRun) -> tuple[Finding, ...]:
+    """Return the variants that matter most, each with its sentence; at most `TOP`."""
+    bad = matter_most(run).head(TOP)
+    return tuple(
+        Finding(index + 1, str(row["variant"]), str(row["flag"]), sentence(row))
+        for index, (_, row) in zip(bad.index.tolist(), bad.iterrows(), strict=True)
+    )
+
+
+def sentence(row: pd.Series[Any]) -> str:
+    """Say of one scored variant what it does, in words.
+
+    ``likely deleterious (0.93); disturbs the zinc-binding loop, residues 170-178``
+    """
+    flag, p = str(row["flag"]), row["p_deleterious"]
+    if flag:
+        verdict = VERDICTS.get(flag, flag) + (f" ({number(p, 2)})" if p == p else "")
+    else:
+        verdict = _standing(row["lddt_percentile"])
+    regions = read_regions(str(row["affected_regions"]))
+    if not regions:
+        return f"{verdict}; no stretch of residues stands out"
+    told = [
+        f"{region.name}, {in_words(region.stretches)}" if region.name else in_words(region.stretches)
+        for region in regions[:NAMED_REGIONS]
+    ]
+    more = f", and {len(regions) - NAMED_REGIONS} more" if len(regions) > NAMED_REGIONS else ""
+    return f"{verdict}; disturbs {' and '.join(told)}{more}"
+
+
+def _standing(percentile: float) -> str:
+    if percentile != percentile:
+        return "not compared with other substitutions"
+    if percentile <= 50:
+        return f"more disruptive than {100 - percentile:.0f} % of substitutions of this protein"
+    return f"milder than {percentile:.0f} % of substitutions of this protein"
 
 
 def facts_of(run: SavedRun) -> tuple[tuple[str, str], ...]:
