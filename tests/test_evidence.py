@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -16,8 +17,10 @@ from mutscan.evidence import (
     load_calibration,
     sequence_evidence,
     structure_evidence,
+    warnings_for,
 )
 from mutscan.evidence.residue_properties import BLOSUM62, CODE, GRANTHAM
+from mutscan.evidence.sequence import encoder_views, sequence_hash
 from mutscan.residues import STANDARD
 from mutscan.train.additive_fit import fit_additive, folds_of
 
@@ -65,7 +68,7 @@ def test_structure_evidence_knows_a_helix_and_its_core():
     ca = np.stack([2.3 * np.cos(turn), 2.3 * np.sin(turn), 1.5 * np.arange(30)], axis=1)
     ca[20] = np.nan
     index = np.array([0, 12, 20])
-    found = structure_evidence(ca, None, index, code("LLL"), code("DDD"))
+    found = structure_evidence(ProteinView("L" * 30, ca=ca), index, code("DDD"))
     assert set(found) == set(STRUCTURE_EVIDENCE)
     assert found["helix"][1] == 1
     assert found["strand"][1] == 0
@@ -110,46 +113,123 @@ def test_the_fit_finds_what_is_there_and_is_calibrated(fitted):
     np.testing.assert_allclose(logit, found.model.logit(complete))
 
 
-def test_calibration_json_gives_the_same_numbers_and_explains_them(fitted, tmp_path):
-    evidence, views, _, found = fitted
-    line = {"p": 0.8, "specificity": 0.92, "sensitivity": 0.5, "precision": 0.9, "npv": 0.5}
+@pytest.fixture(scope="module")
+def calibration(tmp_path_factory):
+    """Two tiers fitted to made-up truth: exchanges matter, and more so where it is buried."""
+    rng = np.random.default_rng(2)
+    sequence = "".join(rng.choice(list(STANDARD), 400))
+    protein = ProteinView(sequence, embedding=rng.normal(size=(400, 8)), ca=_globule(400))
+    index, mutant = np.repeat(np.arange(400), 19), np.tile(np.arange(19), 400)
+    evidence = sequence_evidence(protein, index, mutant)
+    views = {"site": encoder_views(protein, index)["site"]}
+    burial = structure_evidence(protein, index, mutant)
+    logit = -0.5 * evidence["blosum62"] + views["site"][:, 0] + 4 * burial["burial_rank"] - 2
+    label = (rng.random(len(index)) < 1 / (1 + np.exp(-logit))).astype(float)
+    tiers = {}
+    for name, pieces in (("sequence", evidence), ("structure", evidence | burial)):
+        model = fit_additive(pieces, views, label, np.ones(len(index)), index // 20).model
+        line = {"p": 0.8, "specificity": 0.92, "sensitivity": 0.5, "precision": 0.9, "npv": 0.5}
+        tiers[name] = {
+            "n": len(index), "n_groups": 20, "model": model.to_dict(),
+            "thresholds": {"deleterious": line, "tolerated": {**line, "p": 0.2}},
+        }  # fmt: skip
     document = {
-        "format": 1,
-        "model": {"encoder_revision": "sha256:0"},
-        "tiers": {
-            "sequence": {
-                "n": 3000,
-                "n_groups": 60,
-                "thresholds": {"deleterious": line, "tolerated": {**line, "p": 0.2}},
-                "model": found.model.to_dict(),
-            }
-        },
-        "proteins": {"P1": ["abc", 1, "fit"]},
-    }
-    assert load_calibration(tmp_path) is None
-    (tmp_path / "calibration.json").write_text(json.dumps(document), encoding="utf-8")
-    calibration = load_calibration(tmp_path)
-    assert calibration is not None
-    given = {"site": views["site"].astype(float)}
-    tier = calibration.best_tier(structure=True)
-    assert tier.name == "sequence"
-    assessed = calibration.assess(tier, evidence, given)
-    expected = found.model.logit(found.model.complete(evidence, given))
-    logit = np.log(assessed.p_deleterious / (1 - assessed.p_deleterious))
-    np.testing.assert_allclose(logit, expected, atol=1e-3)
-    parts = assessed.explain(5)
-    assert tier.model.intercept + sum(part.logit for part in parts) == pytest.approx(logit[5])
-    assert abs(parts[0].logit) >= abs(parts[-1].logit)
-    assert [tier.flag(p) for p in (0.9, 0.5, 0.1, float("nan"))] == [
-        "deleterious",
-        "uncertain",
-        "tolerated",
-        "",
-    ]
-    assert "specificity 0.92" in tier.rule(0.9)
+        "format": 1, "model": {"encoder_revision": "sha256:0"}, "data": {"longest": 450}, "tiers": tiers,
+        "proteins": {"P1": [sequence_hash(sequence), 1, "fit"]},
+    }  # fmt: skip
+    folder = tmp_path_factory.mktemp("calibration")
+    (folder / "calibration.json").write_text(json.dumps(document), encoding="utf-8")
+    found = load_calibration(folder)
+    assert found is not None
+    return found, protein, index, mutant
+
+
+def _globule(length: int) -> np.ndarray:
+    """C-alphas on a grid walked in snake lines: a core, a surface, no breaks."""
+    side = int(np.ceil(length ** (1 / 3)))
+    path = []
+    for z in range(side):
+        for y in range(side) if z % 2 == 0 else range(side - 1, -1, -1):
+            xs = range(side) if (y + z) % 2 == 0 else range(side - 1, -1, -1)
+            path += [(x, y, z) for x in xs]
+    return 3.8 * np.array(path[:length], dtype=float) + 0.1 * np.random.default_rng(0).normal(
+        size=(length, 3)
+    )
+
+
+def test_contributions_add_up_and_are_said_in_words(calibration):
+    found, protein, index, mutant = calibration
+    assessed = found.assess(protein, index, mutant)
+    assert set(assessed.tier_of) == {"structure"}
+    row = int(np.nanargmax(assessed.p_deleterious))
+    parts = assessed.explain(row)
+    total = found.tiers["structure"].model.intercept + sum(part.log_odds for part in parts)
+    assert total == pytest.approx(-np.log(1 / assessed.p_deleterious[row] - 1), abs=1e-6)
+    assert abs(parts[0].log_odds) >= abs(parts[-1].log_odds)
+    said = {part.evidence: part.value for part in parts}
+    assert said["exchange"].startswith(f"{protein.sequence[index[row]]} to {STANDARD[mutant[row]]}: BLOSUM62")
+    assert "residues within 10 Å" in said["burial"]
+    assert all(said.values())
+    deep = structure_evidence(protein, index, mutant)["burial_rank"] > 0.9
+    burial = assessed.contributions[:, assessed.groups.index("burial")]
+    assert burial[deep].mean() > 0.5 > 0 > burial[~deep].mean()
+
+
+def test_a_site_without_coordinates_is_judged_on_sequence(calibration):
+    found, protein, index, mutant = calibration
+    ca = protein.ca.copy()
+    ca[7] = np.nan
+    mixed = found.assess(dataclasses.replace(protein, ca=ca), index, mutant)
+    alone = found.assess(dataclasses.replace(protein, ca=None), index, mutant)
+    assert set(alone.tier_of) == {"sequence"}
+    np.testing.assert_array_equal(mixed.tier_of == "sequence", index == 7)
+    np.testing.assert_allclose(mixed.p_deleterious[index == 7], alone.p_deleterious[index == 7])
+    assert "burial" not in {part.evidence for part in mixed.explain(7 * 19)}
+    assert "burial" in {part.evidence for part in mixed.explain(0)}
+    with pytest.raises(ValueError, match="without coordinates"):
+        structure_evidence(ProteinView("MKT"), np.array([0]), np.array([1]))
+
+
+def test_flags_follow_the_thresholds_and_say_their_rule(calibration):
+    found, protein, index, mutant = calibration
+    assessed = found.assess(protein, index, mutant)
+    flags = assessed.flags()
+    assert set(flags) == {"deleterious", "uncertain", "tolerated"}
+    assert [assessed.flag(row) for row in range(50)] == flags[:50].tolist()
+    assert (assessed.p_deleterious[flags == "deleterious"] >= 0.8).all()
+    assert (assessed.p_deleterious[flags == "tolerated"] <= 0.2).all()
+    assert "specificity 0.92" in assessed.rule(int(np.argmax(flags == "deleterious")))
+    unknown = dataclasses.replace(protein, sequence="X" + protein.sequence[1:])
+    blank = found.assess(unknown, np.array([0, 1]), np.array([3, 3]))
+    assert blank.flag(0) == "" == blank.flags()[0]
+    assert np.isfinite(blank.p_deleterious[1])
+    rows = [3, 40, 200]
+    assert assessed.p_deleterious[assessed.worst(rows)] == max(assessed.p_deleterious[rows])
+
+
+def test_warnings_name_what_was_not_calibrated(calibration):
+    found, protein, *_ = calibration
+    fresh = dataclasses.replace(protein, sequence=protein.sequence[::-1])
+    assert warnings_for(found, fresh, [200]) == []
+    assert "among those" in warnings_for(found, protein, [200])[0]
+    assert "joint mutant" in warnings_for(found, fresh, [200, 210])[0]
+    assert "insertions" in warnings_for(found, fresh, [200], indel=True)[0]
+    assert "position 2 " in warnings_for(found, fresh, [1])[0]
+    plddt = np.full(400, 90.0)
+    plddt[200] = 40.0
+    assert "pLDDT 40" in warnings_for(found, dataclasses.replace(fresh, plddt=plddt), [200])[0]
+    ca = protein.ca.copy()
+    ca[200] = np.nan
+    assert "no coordinates" in warnings_for(found, dataclasses.replace(fresh, ca=ca), [200])[0]
+    assert "450" in warnings_for(found, ProteinView("A" * 451), [200])[0]
+
+
+def test_a_calibration_for_another_encoder_or_a_newer_mutscan_is_refused(calibration, tmp_path):
+    found, protein, index, mutant = calibration
     with pytest.raises(CheckpointError, match="embeddings of 8 numbers"):
-        calibration.assess(tier, evidence, {"site": np.zeros((3000, 9))})
-    document["format"] = 2
+        found.assess(dataclasses.replace(protein, embedding=np.zeros((400, 9))), index, mutant)
+    assert load_calibration(tmp_path) is None
+    document = {**found.document, "format": 2}
     (tmp_path / "calibration.json").write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(CheckpointError, match="update mutscan"):
         load_calibration(tmp_path)

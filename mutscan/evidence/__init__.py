@@ -1,19 +1,21 @@
 """Evidence that a substitution harms, and the additive model that weighs it.
 
-`substitution`, `surroundings`, `language` and `structure` turn one protein and its
-substitutions into named numbers; `Calibration` (calibration.json of a model) turns these into a
-probability whose logit is a sum over the pieces of evidence. Nothing here knows a network: what a
-network said comes in as arrays.
+One way in: `load_calibration(folder of a model)`, then `assess(ProteinView, index, mutant)` gives an
+`Assessment`: probability, flag, rule, and `explain(row)` what each group of evidence adds. `warnings_for`
+says what lies outside of what was calibrated. Nothing here knows a network: what one said comes in as
+arrays.
 """
 
-from mutscan.evidence.additive import AdditiveModel, Contribution
+from mutscan.evidence.additive import AdditiveModel
 from mutscan.evidence.calibration import (
     CALIBRATION_FILE,
     Assessment,
     Calibration,
+    Contribution,
     Tier,
     load_calibration,
 )
+from mutscan.evidence.limits import warnings_for
 from mutscan.evidence.sequence import EVIDENCE, ProteinView, sequence_evidence
 from mutscan.evidence.structure import STRUCTURE_EVIDENCE, structure_evidence
 
@@ -30,4 +32,5 @@ __all__ = [
     "load_calibration",
     "sequence_evidence",
     "structure_evidence",
+    "warnings_for",
 ]

@@ -15,15 +15,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True)
-class Contribution:
-    """What one piece of evidence adds to the logit of one variant."""
-
-    evidence: str
-    value: float
-    logit: float
-
-
 @dataclass(frozen=True, eq=False)
 class Curve:
     """Piecewise linear, flat beyond its ends.

@@ -10,19 +10,24 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mutscan.errors import CheckpointError
-from mutscan.evidence.additive import AdditiveModel, Contribution
+from mutscan.evidence.additive import AdditiveModel
+from mutscan.evidence.sequence import encoder_views, sequence_evidence, sequence_hash
+from mutscan.evidence.structure import structure_evidence
+from mutscan.evidence.wording import describe, group_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from mutscan.evidence.sequence import ProteinView
 
 CALIBRATION_FILE: Final = "calibration.json"
 FORMAT: Final = 1
 """Version of the layout; a reader refuses a newer one."""
 
-TIERS: Final = ("sequence", "structure", "mutant")
+TIERS: Final = ("sequence", "structure", "built")
 """From the least evidence to the most; each is calibrated on its own."""
 
 
@@ -32,7 +37,7 @@ class Tier:
 
     Parameters
     ----------
-    name : {"sequence", "structure", "mutant"}
+    name : {"sequence", "structure", "built"}
     model : AdditiveModel
     deleterious, tolerated : float
         Probabilities from which up, and up to which, there is a flag; between them is ``uncertain``.
@@ -75,40 +80,91 @@ class Tier:
         return f"{self.tolerated:.3f} < p < {self.deleterious:.3f} ({where})"
 
 
-@dataclass(frozen=True, eq=False)
-class Assessment:
-    """What the evidence says of n substitutions.
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one group of evidence says of one substitution.
 
     Parameters
     ----------
-    tier : Tier
-    evidence : mapping of name -> float array, shape (n,)
-    contributions : float array, shape (n, evidence)
-        To the logit; with the intercept they add up to it.
-    p_deleterious : float array, shape (n,)
+    evidence : str
+        Name of the group, such as ``burial``.
+    value : str
+        What was seen, in words.
+    log_odds : float
+        What it adds to the log-odds of harm, in comparison with an average labelled variant; positive
+        is more harmful.
     """
 
-    tier: Tier
-    evidence: Mapping[str, NDArray[np.float64]]
-    contributions: NDArray[np.float64]
+    evidence: str
+    value: str
+    log_odds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """What the evidence says of n substitutions of one protein.
+
+    Parameters
+    ----------
+    tiers : mapping of name -> Tier
+        Those in use.
+    tier_of : str array, shape (n,)
+        By which tier each was judged.
+    p_deleterious : float array, shape (n,)
+        NaN where the wild-type residue is none of the 20.
+    evidence : mapping of name -> float array, shape (n,)
+    groups : list of str
+    contributions : float array, shape (n, groups)
+        To the log-odds; with the tier's intercept they add up to it. NaN: not weighed in that tier.
+    """
+
+    tiers: Mapping[str, Tier]
+    tier_of: NDArray[np.str_]
     p_deleterious: NDArray[np.float64]
+    evidence: Mapping[str, NDArray[np.float64]]
+    groups: list[str]
+    contributions: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        """Count substitutions."""
+        return len(self.p_deleterious)
 
     def flag(self, row: int) -> str:
-        """Flag of one substitution."""
-        return self.tier.flag(float(self.p_deleterious[row]))
+        """``deleterious``, ``tolerated`` or ``uncertain``; empty where there is no probability."""
+        return self._tier(row).flag(float(self.p_deleterious[row]))
+
+    def flags(self) -> NDArray[np.str_]:
+        """All flags, shape (n,)."""
+        flags = np.full(len(self), "", dtype="<U11")
+        for name, tier in self.tiers.items():
+            rows = (self.tier_of == name) & np.isfinite(self.p_deleterious)
+            p = self.p_deleterious[rows]
+            flags[rows] = np.select(
+                [p >= tier.deleterious, p <= tier.tolerated], ["deleterious", "tolerated"], "uncertain"
+            )
+        return flags
 
     def rule(self, row: int) -> str:
-        """Rule behind it."""
-        return self.tier.rule(float(self.p_deleterious[row]))
+        """By which rule and threshold, and on what that was calibrated."""
+        return self._tier(row).rule(float(self.p_deleterious[row]))
 
     def explain(self, row: int) -> list[Contribution]:
-        """Contributions of one substitution, the largest first."""
-        names = list(self.evidence)
-        order = np.argsort(-np.abs(self.contributions[row]), kind="stable").tolist()
+        """Evidence of one substitution in groups, the strongest first."""
+        seen = {name: float(values[row]) for name, values in self.evidence.items()}
+        here = self.contributions[row]
+        order = np.argsort(-np.abs(here), kind="stable").tolist()
         return [
-            Contribution(names[i], float(self.evidence[names[i]][row]), float(self.contributions[row, i]))
+            Contribution(self.groups[i], describe(self.groups[i], seen), float(here[i]))
             for i in order
+            if math.isfinite(here[i])
         ]
+
+    def worst(self, rows: Sequence[int]) -> int:
+        """Row with the highest probability: what a joint mutant is at least judged by."""
+        return max(rows, key=lambda row: (np.nan_to_num(self.p_deleterious[row], nan=-1.0), -row))
+
+    def _tier(self, row: int) -> Tier:
+        return self.tiers[str(self.tier_of[row])]
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,32 +176,81 @@ class Calibration:
     tiers : mapping of name -> Tier
     encoder : str
         Revision of the encoder whose embeddings are read.
-    proteins : mapping of id -> (sequence hash, group, split)
-        What was fitted on, and what was kept for testing.
+    longest : int
+        Residues of the longest protein it was calibrated on.
+    splits : mapping of sequence hash -> split
+        ``fit`` for proteins whose variants were fitted, ``test`` for those kept out.
     document : mapping
         calibration.json as it is.
     """
 
     tiers: Mapping[str, Tier]
     encoder: str
-    proteins: Mapping[str, tuple[str, int, str]]
+    longest: int
+    splits: Mapping[str, str]
     document: Mapping[str, Any]
 
-    def best_tier(self, *, structure: bool) -> Tier:
-        """Tier for the evidence at hand."""
-        return self.tiers["structure" if structure and "structure" in self.tiers else "sequence"]
+    def split_of(self, sequence: str) -> str:
+        """``fit``, ``test`` or, for a protein the calibration never met, an empty string."""
+        return self.splits.get(sequence_hash(sequence), "")
 
-    def assess(
-        self,
-        tier: Tier,
-        evidence: Mapping[str, NDArray[np.float64]],
-        views: Mapping[str, NDArray[np.float64]],
-    ) -> Assessment:
-        """Weigh the evidence of n substitutions."""
-        complete = tier.model.complete(evidence, views)
-        contributions = tier.model.contributions(complete)
-        logit = tier.model.intercept + contributions.sum(axis=1)
-        return Assessment(tier, complete, contributions, 1.0 / (1.0 + np.exp(-logit)))
+    def structural(self) -> Mapping[str, Any]:
+        """Facts of the structural flag: ``threshold`` is a robust z of the lDDT drop, or None for no rule."""
+        facts: Mapping[str, Any] = self.document.get("structural", {"threshold": None})
+        return facts
+
+    def assess(self, protein: ProteinView, index: NDArray[np.int64], mutant: NDArray[np.int64]) -> Assessment:
+        """Weigh the evidence of n single substitutions of one protein.
+
+        A site with coordinates is judged by the ``structure`` tier where there is one, any other by
+        ``sequence``.
+
+        Parameters
+        ----------
+        protein : ProteinView
+        index : int array, shape (n,)
+            Replaced residues, 0-based.
+        mutant : int array, shape (n,)
+            What replaces them, places in `mutscan.residues.STANDARD`.
+        """
+        evidence = sequence_evidence(protein, index, mutant)
+        tier_of = np.full(len(index), "sequence", dtype="<U9")
+        if protein.ca is not None and "structure" in self.tiers:
+            evidence |= structure_evidence(protein, index, mutant)
+            tier_of[np.isfinite(evidence["contact_number"])] = "structure"
+        views = encoder_views(protein, index)
+        groups: list[str] = []
+        parts: list[tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]] = []
+        logit = np.full(len(index), np.nan)
+        for name in np.unique(tier_of).tolist():
+            rows = np.flatnonzero(tier_of == name)
+            model = self.tiers[name].model
+            seen = model.complete(
+                {n: v[rows] for n, v in evidence.items()}, {n: v[rows] for n, v in views.items()}
+            )
+            for n, values in seen.items():
+                evidence.setdefault(n, np.full(len(index), np.nan))[rows] = values
+            added = grouped(model.contributions(seen), list(model.curves))
+            groups += [group for group in added if group not in groups]
+            parts.append((rows, added))
+            logit[rows] = model.intercept + sum(added.values())
+        contributions = np.full((len(index), len(groups)), np.nan)
+        for rows, added in parts:
+            for group, values in added.items():
+                contributions[rows, groups.index(group)] = values
+        p = 1.0 / (1.0 + np.exp(-logit))
+        p[protein.codes[index] < 0] = np.nan
+        used = {name: self.tiers[name] for name in np.unique(tier_of).tolist()}
+        return Assessment(used, tier_of, p, evidence, groups, contributions)
+
+
+def grouped(contributions: NDArray[np.float64], names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """Contributions of single pieces, shape (n, pieces), summed by group, shape (n,) each."""
+    summed: dict[str, NDArray[np.float64]] = {}
+    for column, name in enumerate(names):
+        group = group_of(name)
+        summed[group] = summed.get(group, 0.0) + contributions[:, column]
+    return summed
 
 
 def load_calibration(folder: Path) -> Calibration | None:
@@ -178,13 +283,16 @@ def load_calibration(folder: Path) -> Calibration | None:
             )
             for name, part in document["tiers"].items()
         }
-        proteins = {
-            name: (str(entry[0]), int(entry[1]), str(entry[2]))
-            for name, entry in document["proteins"].items()
-        }
+        splits = {str(entry[0]): str(entry[2]) for entry in document["proteins"].values()}
         if "sequence" not in tiers or not set(tiers) <= set(TIERS):
-            raise ValueError(f"tiers are {sorted(tiers)}, expected sequence and perhaps structure, mutant")
-        return Calibration(tiers, str(document["model"]["encoder_revision"]), proteins, document)
+            raise ValueError(f"tiers are {sorted(tiers)}, expected sequence and perhaps others of {TIERS}")
+        return Calibration(
+            tiers,
+            str(document["model"]["encoder_revision"]),
+            int(document["data"]["longest"]),
+            splits,
+            document,
+        )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise CheckpointError(
             f"{path}: is no calibration of mutscan ({type(error).__name__}: {error}); "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -57,7 +58,7 @@ LETTERS: Final = frozenset({"wild_type_residue", "mutant_residue"})
 
 @dataclass(frozen=True, eq=False)
 class ProteinView:
-    """A wild type as the encoder sees it, read once.
+    """A wild type, with what the encoder and a structure say of it.
 
     Parameters
     ----------
@@ -68,11 +69,17 @@ class ProteinView:
         none for an encoder without such a head.
     embedding : float array, shape (L, d), optional
         The encoder's own.
+    ca : float array, shape (L, 3), Å, optional
+        C-alpha atoms of its structure laid out on `sequence`, NaN where unresolved.
+    plddt : float array, shape (L,), optional
+        Confidence of a structure model, 0-100, NaN where unresolved.
     """
 
     sequence: str
     log_probabilities: NDArray[np.floating] | None = None
     embedding: NDArray[np.floating] | None = None
+    ca: NDArray[np.floating] | None = None
+    plddt: NDArray[np.floating] | None = None
 
     @property
     def codes(self) -> NDArray[np.int64]:
@@ -210,3 +217,8 @@ def encoder_views(protein: ProteinView, index: NDArray[np.int64]) -> Mapping[str
         "near": (window_sum(embedding) / size)[index],
         "protein": np.broadcast_to(embedding.mean(axis=0), (len(index), embedding.shape[1])),
     }
+
+
+def sequence_hash(sequence: str) -> str:
+    """First 16 digits of the sha256 of a sequence."""
+    return hashlib.sha256(sequence.encode()).hexdigest()[:16]

@@ -11,6 +11,8 @@ from mutscan.evidence.residue_properties import HYDROPHOBICITY, VOLUME
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mutscan.evidence.sequence import ProteinView
+
 STRUCTURE_EVIDENCE: Final[dict[str, str]] = {
     "neighbours": "residues with C-alpha within 10 Å of the site's",
     "contact_number": "sum of 1 / squared C-alpha distance to all residues but ± 2, 1 / Å²",
@@ -26,30 +28,32 @@ STRUCTURE_EVIDENCE: Final[dict[str, str]] = {
 
 
 def structure_evidence(
-    ca: NDArray[np.floating],
-    plddt: NDArray[np.floating] | None,
-    index: NDArray[np.int64],
-    wild_type: NDArray[np.int64],
-    mutant: NDArray[np.int64],
+    protein: ProteinView, index: NDArray[np.int64], mutant: NDArray[np.int64]
 ) -> dict[str, NDArray[np.float64]]:
-    """Evidence `STRUCTURE_EVIDENCE` of n substitutions.
+    """Evidence `STRUCTURE_EVIDENCE` of n substitutions of a protein with a structure.
 
     Parameters
     ----------
-    ca : float array, shape (L, 3), Å
-        C-alpha atoms laid out on the wild-type sequence, NaN where unresolved.
-    plddt : float array, shape (L,), optional
+    protein : ProteinView
+        With `ca`.
     index : int array, shape (n,)
         Replaced residues, 0-based.
-    wild_type, mutant : int array, shape (n,)
-        Places in `STANDARD`.
+    mutant : int array, shape (n,)
+        What replaces them, places in `STANDARD`.
 
     Returns
     -------
     dict of name -> float array, shape (n,)
         NaN at residues without coordinates.
+
+    Raises
+    ------
+    ValueError
+        The protein has no coordinates.
     """
-    atoms: NDArray[np.float64] = ca.astype(np.float64)
+    if protein.ca is None:
+        raise ValueError("a protein without coordinates has no structure evidence")
+    atoms: NDArray[np.float64] = protein.ca.astype(np.float64)
     length = len(atoms)
     there = np.asarray(np.isfinite(atoms).all(axis=1))
     found = {name: np.full(length, np.nan) for name in STRUCTURE_EVIDENCE}
@@ -73,11 +77,13 @@ def structure_evidence(
     found["burial_rank"] = burial
     found["side_chain_neighbours"][~np.isfinite(toward).all(axis=1)] = np.nan
     found["helix"], found["strand"] = _secondary_structure(atoms)
-    if plddt is not None:
-        found["plddt"] = plddt.astype(np.float64)
+    if protein.plddt is not None:
+        found["plddt"] = protein.plddt.astype(np.float64)
     for values in found.values():
         values[~there] = np.nan
     here = {name: values[index] for name, values in found.items()}
+    wild_type = protein.codes[index]
+    there &= protein.codes >= 0
     here["buried_volume_change"] = burial[index] * np.abs(VOLUME[mutant] - VOLUME[wild_type])
     here["buried_hydrophobicity_loss"] = burial[index] * (HYDROPHOBICITY[wild_type] - HYDROPHOBICITY[mutant])
     for name in ("buried_volume_change", "buried_hydrophobicity_loss"):

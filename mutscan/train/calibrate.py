@@ -11,13 +11,14 @@ from mutscan import __version__
 from mutscan.errors import UsageError
 from mutscan.evidence import EVIDENCE, STRUCTURE_EVIDENCE
 from mutscan.evidence.calibration import FORMAT
+from mutscan.evidence.sequence import sequence_hash
 from mutscan.pipeline.network import load_model
 from mutscan.pipeline.progress import Silent
 from mutscan.train.additive_fit import FitSettings, fit_additive, folds_of
 from mutscan.train.bootstrap import Auroc
 from mutscan.train.variant_evidence import gather, head_of
 from mutscan.train.variant_metrics import calibration_error, threshold_facts
-from mutscan.train.variant_tables import read_variants, sequence_hash, structure_files
+from mutscan.train.variant_tables import read_variants, structure_files
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,11 +11,11 @@ import numpy as np
 from mutscan.embed.head import load_head
 from mutscan.errors import StructureError
 from mutscan.evidence import ProteinView, sequence_evidence, structure_evidence
-from mutscan.evidence.sequence import encoder_views
+from mutscan.evidence.sequence import encoder_views, sequence_hash
 from mutscan.files import cache_dir
 from mutscan.results import read_arrays, write_arrays
 from mutscan.structures.read import stem
-from mutscan.train.variant_tables import sequence_hash, structure_on_sequence
+from mutscan.train.variant_tables import structure_on_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,12 +100,12 @@ def gather(
     structured = np.zeros(len(table), dtype=np.bool_)
     for p, rows in rows_of.items():
         arrays = stored[p]
-        view = ProteinView(sequences[p], arrays.get("log_probabilities"))
+        ca, plddt = _structure(table, p, structures, sequences[p], progress)
+        view = ProteinView(sequences[p], arrays.get("log_probabilities"), ca=ca, plddt=plddt)
         index, mutant = table.index[rows], table.mutant[rows]
         found = sequence_evidence(view, index, mutant)
-        shape = _structure(table, p, structures, sequences[p], progress)
-        if shape is not None:
-            found |= structure_evidence(*shape, index, view.codes[index], mutant)
+        if ca is not None:
+            found |= structure_evidence(view, index, mutant)
             structured[rows] = np.isfinite(found["contact_number"])
         for name, values in found.items():
             parts.setdefault(name, np.full(len(table), np.nan))[rows] = values
@@ -142,17 +142,17 @@ def _key(encoder: Encoder, sequence: str, index: NDArray[np.int64]) -> str:
 
 def _structure(
     table: VariantTable, p: int, structures: Mapping[str, Path], sequence: str, progress: Progress
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None] | None:
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
     if "structure" not in table.proteins:
-        return None
+        return None, None
     cell = table.proteins["structure"].iloc[p]
     if not isinstance(cell, str) or not cell:
-        return None
+        return None, None
     path = structures.get(stem(cell.rpartition("/")[2]))
     if path is None:
-        return None
+        return None, None
     try:
         return structure_on_sequence(path, sequence)
     except StructureError as error:
         progress.note(f"{table.proteins['protein'].iloc[p]}: scored without structure ({error.message})")
-        return None
+        return None, None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -147,11 +146,6 @@ def _substitutions(
             raise UsageError(f"{path}, row {row + 2}: {text} is no single substitution") from error
         index[row], mutant[row] = one.position - 1, CODE[ord(one.mutant)]
     return index, mutant
-
-
-def sequence_hash(sequence: str) -> str:
-    """First 16 digits of the sha256 of a sequence."""
-    return hashlib.sha256(sequence.encode()).hexdigest()[:16]
 
 
 def structure_files(table: Path, folder: Path | None) -> dict[str, Path]:

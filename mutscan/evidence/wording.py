@@ -1,0 +1,179 @@
+"""Pieces of evidence in groups a biologist knows, and in words: what was seen at this substitution."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from mutscan.residues import STANDARD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+GROUP_OF: Final[dict[str, str]] = {
+    **dict.fromkeys(
+        (
+            "wild_type_residue", "mutant_residue", "blosum62", "grantham", "hydrophobicity_change",
+            "volume_change", "charge_change", "helix_change",
+        ),
+        "exchange",
+    ),
+    **dict.fromkeys(
+        (
+            "hydrophobicity_near", "charged_near", "loop_near", "aromatic_near", "cysteine_near",
+            "complexity_near",
+        ),
+        "neighbourhood",
+    ),
+    "end_distance": "place in chain",
+    **dict.fromkeys(
+        (
+            "log_odds", "log_p_mutant", "log_p_wild_type", "entropy", "entropy_near", "entropy_protein",
+            "log_odds_rank",
+        ),
+        "language model",
+    ),
+    **dict.fromkeys(("neighbours", "contact_number", "burial_rank", "side_chain_neighbours"), "burial"),
+    **dict.fromkeys(("buried_volume_change", "buried_hydrophobicity_loss"), "exchange where it is buried"),
+    **dict.fromkeys(("helix", "strand"), "secondary structure"),
+    "plddt": "confidence of the structure",
+}  # fmt: skip
+"""Group of each piece of evidence; what an embedding is read for is ``sequence context``."""
+
+CONTEXT: Final = "sequence context"
+
+
+def group_of(evidence: str) -> str:
+    """Group that a piece of evidence is shown in."""
+    return GROUP_OF.get(evidence, CONTEXT)
+
+
+def describe(group: str, seen: Mapping[str, float]) -> str:
+    """Put into words what was seen of one group at one substitution.
+
+    Parameters
+    ----------
+    group : str
+    seen : mapping of evidence -> float
+        All evidence of the substitution, NaN where not known.
+    """
+    words = _WORDS.get(group)
+    text = words(seen) if words is not None else ""
+    return text or "not known"
+
+
+def _value(seen: Mapping[str, float], name: str) -> float:
+    return seen.get(name, math.nan)
+
+
+def _exchange(seen: Mapping[str, float]) -> str:
+    letters = [_value(seen, name) for name in ("wild_type_residue", "mutant_residue")]
+    if not all(math.isfinite(x) for x in letters):
+        return ""
+    wild_type, mutant = (STANDARD[int(x)] for x in letters)
+    parts = [f"{wild_type} to {mutant}: BLOSUM62 {_value(seen, 'blosum62'):+.0f}"]
+    volume = _value(seen, "volume_change")
+    if abs(volume) >= 10:
+        parts.append(f"{abs(volume):.0f} Å³ {'larger' if volume > 0 else 'smaller'}")
+    hydrophobicity = _value(seen, "hydrophobicity_change")
+    if abs(hydrophobicity) >= 2:
+        parts.append("more hydrophobic" if hydrophobicity > 0 else "less hydrophobic")
+    charge = _value(seen, "charge_change")
+    if abs(charge) >= 0.5:
+        parts.append(f"charge {charge:+.0f}")
+    if mutant == "P":
+        parts.append("brings in proline")
+    elif wild_type in "PG":
+        parts.append(f"loses {'proline' if wild_type == 'P' else 'glycine'}")
+    return ", ".join(parts)
+
+
+def _neighbourhood(seen: Mapping[str, float]) -> str:
+    shares = [
+        (_value(seen, name), word)
+        for name, word in (
+            ("charged_near", "charged"),
+            ("loop_near", "G, P, S or N"),
+            ("aromatic_near", "aromatic"),
+            ("cysteine_near", "cysteine"),
+        )
+    ]
+    told = [f"{share:.0%} {word}" for share, word in shares if share > 0]
+    if not math.isfinite(shares[0][0]):
+        return ""
+    mean = _value(seen, "hydrophobicity_near")
+    return f"7 residues to each side: {', '.join(told) or 'none charged or aromatic'}, hydropathy {mean:+.1f}"
+
+
+def _place(seen: Mapping[str, float]) -> str:
+    distance = _value(seen, "end_distance")
+    if not math.isfinite(distance):
+        return ""
+    return f"{distance:.0f} residues from an end" if distance < 100 else "far from both ends"
+
+
+def _language(seen: Mapping[str, float]) -> str:
+    odds, rank = _value(seen, "log_odds"), _value(seen, "log_odds_rank")
+    if not math.isfinite(odds):
+        return ""
+    times = math.exp(abs(odds))
+    than = "less" if odds < 0 else "more"
+    return f"mutant {times:.1f} times {than} likely than wild type there; {rank:.0%} of exchanges less likely"
+
+
+def _burial(seen: Mapping[str, float]) -> str:
+    neighbours = _value(seen, "neighbours")
+    if not math.isfinite(neighbours):
+        return ""
+    rank, toward = _value(seen, "burial_rank"), _value(seen, "side_chain_neighbours")
+    how = "buried" if rank >= 0.7 else "exposed" if rank < 0.35 else "half buried"
+    text = f"{how}: more tightly packed than {rank:.0%} of the protein, {neighbours:.0f} residues within 10 Å"
+    return f"{text}, {toward:.0f} on the side chain's side" if math.isfinite(toward) else text
+
+
+def _buried_exchange(seen: Mapping[str, float]) -> str:
+    loss, volume = _value(seen, "buried_hydrophobicity_loss"), _value(seen, "volume_change")
+    if not math.isfinite(loss):
+        return ""
+    rank = _value(seen, "burial_rank")
+    change = f"{abs(volume):.0f} Å³ {'larger' if volume > 0 else 'smaller'} side chain"
+    water = "less" if loss > 0 else "more"
+    return f"{change}, {water} hydrophobic, at a site packed more tightly than {rank:.0%} of the protein"
+
+
+def _secondary(seen: Mapping[str, float]) -> str:
+    helix, strand = _value(seen, "helix"), _value(seen, "strand")
+    if not math.isfinite(helix):
+        return ""
+    where = "helix" if helix > 0 else "strand" if strand > 0 else "loop"
+    proline = _value(seen, "mutant_residue")
+    if where != "loop" and math.isfinite(proline) and STANDARD[int(proline)] == "P":
+        return f"in a {where}, which proline breaks"
+    return f"in a {where}"
+
+
+def _confidence(seen: Mapping[str, float]) -> str:
+    plddt = _value(seen, "plddt")
+    return f"pLDDT {plddt:.0f} at the site" if math.isfinite(plddt) else "no pLDDT: an experimental structure"
+
+
+def _context(seen: Mapping[str, float]) -> str:
+    values = [value for name, value in seen.items() if group_of(name) == CONTEXT and math.isfinite(value)]
+    if not values:
+        return ""
+    level = sum(values)
+    how = "sensitive" if level > 0.4 else "tolerant" if level < -0.4 else "average"
+    return f"the encoder sees {'an' if how == 'average' else 'a'} {how} stretch of sequence"
+
+
+_WORDS: Final[dict[str, Callable[[Mapping[str, float]], str]]] = {
+    "exchange": _exchange,
+    "neighbourhood": _neighbourhood,
+    "place in chain": _place,
+    "language model": _language,
+    "burial": _burial,
+    "exchange where it is buried": _buried_exchange,
+    "secondary structure": _secondary,
+    "confidence of the structure": _confidence,
+    CONTEXT: _context,
+}
