@@ -156,6 +156,78 @@ def test_many_pairs_at_once_are_the_pairs_one_by_one(block: int) -> None:
         np.testing.assert_allclose(one.lddt[:5], lddt[5 * place : 5 * place + 5].numpy(), atol=2e-6)
 
 
+def written_out(
+    net: SiameseNet, chains: ChainVectors, pairs: PairRows
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """What `SiameseNet.compare` says, pair by pair and residue by residue, with autograd's own gradients."""
+    head = net.pair_head
+    assert head is not None
+    assert chains.matching is not None
+    tm_scores, lddts = [], []
+    spans = [slice(int(s), int(s + n)) for s, n in zip(chains.starts, chains.lengths, strict=True)]
+    table = torch.from_numpy(residue_distances())
+    for place, (a, b) in enumerate(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)):
+        one, two = chains.matching[spans[a]], chains.matching[spans[b]]
+        cosine = torch.einsum("ihd,jhd->hij", one, two)
+        matches = 1 - cosine.max(2).values.mean(1), 1 - cosine.max(1).values.mean(1)
+        pooled = 1 - torch.cosine_similarity(chains.pooled[a], chains.pooled[b], dim=0)
+        alignment = pairs.alignment[place]
+        tm_scores.append(
+            head.tm_score(
+                pooled[None], (matches[0][None], matches[1][None]), alignment[None],
+                chains.lengths[a : a + 1], chains.lengths[b : b + 1],
+            )[0]
+        )  # fmt: skip
+        for row in torch.nonzero(pairs.pair_of == place).flatten().tolist():
+            i, j = int(pairs.row_1[row]), int(pairs.row_2[row])
+            vector, letter = {}, {}
+            for step in range(-12, 13):
+                if spans[a].start <= i + step < spans[a].stop and spans[b].start <= j + step < spans[b].stop:
+                    ends = chains.residues[i + step], chains.residues[j + step]
+                    vector[step] = 1 - torch.cosine_similarity(*ends, dim=0)
+                    letter[step] = table[chains.letters[i + step], chains.letters[j + step]]
+            near = [step for step in vector if abs(step) <= 4]
+            distances = torch.stack(
+                [
+                    vector[0],
+                    sum(vector[step] for step in near) / len(near),
+                    letter[0],
+                    sum(letter[step] for step in near) / len(near),
+                    sum(letter.values()) / len(letter),
+                    pooled,
+                    *matches[0],
+                    *matches[1],
+                    *alignment,
+                ]
+            )
+            seen = [head.residue(chains.residues[end]) for end in (i, j)]
+            weights = head.lddt_weights(torch.cat([sum(seen), (seen[0] - seen[1]).abs(), distances]))
+            lddts.append(torch.exp(-(torch.nn.functional.softplus(weights) * distances).sum()))
+    return tm_scores, lddts
+
+
+def test_scores_and_gradients_are_those_of_the_formulas_written_out() -> None:
+    proteins = [protein(length, seed) for seed, length in enumerate((12, 31, 7, 50, 31))]
+    ends = np.array([[a, b] for a in range(5) for b in range(5) if a != b])
+    gradients = []
+    scores = []
+    for way in (SiameseNet.compare, written_out):
+        net = net_of()
+        chains = together(net, proteins)
+        rows = pair_rows(chains, proteins, ends)
+        tm, lddt = (torch.stack(list(part)) for part in way(net, chains, rows))
+        weight = torch.linspace(-1, 1, len(lddt))  # residues pull in different directions
+        ((tm * torch.linspace(1, 2, len(tm))).sum() + (lddt * weight).sum()).backward()
+        scores.append(torch.cat([tm, lddt]).detach())
+        gradients.append({name: p.grad for name, p in net.named_parameters()})
+    torch.testing.assert_close(*scores, rtol=0, atol=2e-6)
+    for name, gradient in gradients[1].items():
+        scale = float(gradient.abs().max())
+        torch.testing.assert_close(
+            gradients[0][name], gradient, rtol=0, atol=1e-5 * max(1.0, scale), msg=name
+        )
+
+
 def test_both_losses_reach_every_weight() -> None:
     net = net_of().train()
     proteins = [protein(20, 1), protein(24, 2), protein(9, 3)]

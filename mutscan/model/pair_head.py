@@ -15,12 +15,14 @@ inputs give exactly 1, and everything that differs can only lower a score.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from mutscan.model.row_products import row_products, sum_of_products
 from mutscan.model.sequence_alignment import N_ALIGNMENT, residue_distances
 
 if TYPE_CHECKING:
@@ -72,36 +74,27 @@ class PairHead(nn.Module):
         return functional.normalize(both, dim=-1) * mask[:, :, None, None]
 
     @staticmethod
-    def best_matches(first: Tensor, second: Tensor, mask_1: Tensor, mask_2: Tensor) -> tuple[Tensor, Tensor]:
+    def best_matches(
+        matching: Tensor, ends: tuple[Tensor, Tensor], starts: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Distance of residues to their best match in the other chain, mean over the chain.
 
         Parameters
         ----------
-        first, second : Tensor, shape (P, L1, 2, d_match), (P, L2, 2, d_match)
-            From `matching`.
-        mask_1, mask_2 : bool Tensor, shape (P, L1), (P, L2)
+        matching : Tensor, shape (N, 2, d_match)
+            From `matching`, all chains end to end.
+        ends : two int64 Tensors, shape (P,)
+            Chain 1 and chain 2 of each pair.
+        starts, lengths : int64 Tensor, shape (C,)
+            First row and number of residues of each chain.
 
         Returns
         -------
         distance_12, distance_21 : Tensor, shape (P, 2)
             Of the residues of chain 1 in chain 2, and the other way round; 1 - cosine.
         """
-        # Which residue matches best is found without a gradient, how well it does with one: the
-        # gradient of a maximum over whole matrices would cost several times as much as all else.
-        with torch.no_grad():
-            cosine = torch.einsum("pihd,pjhd->phij", first, second)
-            cosine.masked_fill_(~mask_2[:, None, None, :], -2.0)
-            best_in_2 = cosine.argmax(3)  # (P, 2, L1)
-            cosine.masked_fill_(~mask_1[:, None, :, None], -2.0)
-            best_in_1 = cosine.argmax(2)  # (P, 2, L2)
-        means = []
-        for own, other, best, mask in (
-            (first, second, best_in_2, mask_1),
-            (second, first, best_in_1, mask_2),
-        ):
-            chosen = best.transpose(1, 2)[..., None].expand(-1, -1, -1, other.shape[-1])
-            matched = (own * other.gather(1, chosen)).sum(-1)  # (P, L, 2)
-            means.append((matched * mask[..., None]).sum(1) / mask.sum(1)[:, None])
+        sides = [(starts[end], lengths[end]) for end in ends]
+        means: Tensor = _BestMatches.apply(matching, *sides[0], *sides[1])  # type: ignore[no-untyped-call]
         return 1.0 - means[0], 1.0 - means[1]
 
     def tm_score(
@@ -161,7 +154,8 @@ class PairHead(nn.Module):
         """
         near, alike = self._along_diagonals(residues, letters, rows, bounds)
         distances = torch.cat([near, alike, pair], dim=1)
-        one, two = (self.residue(residues[row]) for row in rows)
+        seen = self.residue(residues)
+        one, two = (seen.index_select(0, row) for row in rows)
         weights = self.lddt_weights(torch.cat([one + two, (one - two).abs(), distances], dim=1))
         return torch.exp(-(functional.softplus(weights) * distances).sum(1))
 
@@ -178,26 +172,86 @@ class PairHead(nn.Module):
         bounds: tuple[Tensor, Tensor, Tensor, Tensor],
     ) -> tuple[Tensor, Tensor]:
         """Distances of the residues themselves and around them: vectors (R, 2), letters (R, 3)."""
+        with torch.no_grad():
+            steps = torch.arange(-FAR, FAR + 1, device=residues.device)
+            one, two = (row[:, None] + steps for row in rows)  # (R, 2 FAR + 1)
+            inside = (one >= bounds[0][:, None]) & (one < bounds[1][:, None])
+            inside &= (two >= bounds[2][:, None]) & (two < bounds[3][:, None])
+            one, two = (
+                torch.where(inside, place, row[:, None]) for place, row in zip((one, two), rows, strict=True)
+            )
+            table = self.letter_distance
+            unlike = table.flatten()[letters[one] * len(table) + letters[two]] * inside
+            narrow = slice(FAR - NEAR, FAR + NEAR + 1)
+            n_near, n_far = inside[:, narrow].sum(1), inside.sum(1)
+            alike = torch.stack(
+                [unlike[:, FAR], unlike[:, narrow].sum(1) / n_near, unlike.sum(1) / n_far], dim=1
+            )
+            # Windows of neighbours overlap: each two residues are compared once.
+            points = one[:, narrow] * len(residues) + two[:, narrow]
+            different, place = torch.unique(points, return_inverse=True)
         unit = functional.normalize(residues, dim=-1)
-        vector = letter = narrow = wide = n_near = n_far = unit.new_zeros(len(rows[0]))
-        for step in range(-FAR, FAR + 1):
-            one, two = rows[0] + step, rows[1] + step
-            inside = (one >= bounds[0]) & (one < bounds[1]) & (two >= bounds[2]) & (two < bounds[3])
-            one, two = torch.where(inside, one, rows[0]), torch.where(inside, two, rows[1])
-            unlike = self.letter_distance[letters[one], letters[two]] * inside
-            wide, n_far = wide + unlike, n_far + inside
-            if abs(step) <= NEAR:
-                apart = (1.0 - (unit[one] * unit[two]).sum(-1)).clamp(min=0) * inside
-                vector, narrow, n_near = vector + apart, narrow + unlike, n_near + inside
-                if step == 0:
-                    here, letter = apart, unlike
-        return (
-            torch.stack([here, vector / n_near], dim=1),
-            torch.stack([letter, narrow / n_near, wide / n_far], dim=1),
-        )
+        apart = (1.0 - row_products(unit, different // len(unit), different % len(unit))).clamp(min=0)
+        window = apart.index_select(0, place.flatten()).view_as(place)
+        return torch.stack([window[:, NEAR], (window * inside[:, narrow]).sum(1) / n_near], dim=1), alike
 
 
 def _small_net(d_in: int, start: list[float], config: SiameseConfig) -> nn.Sequential:
     last = nn.Linear(config.d_pair, len(start))
     last.register_parameter("bias", nn.Parameter(torch.tensor(start)))
     return nn.Sequential(nn.Linear(d_in, config.d_pair), nn.GELU(), last)
+
+
+class _BestMatches(torch.autograd.Function):
+    """Mean over a chain's residues of the cosine with their best match: (2 directions, P, 2 kinds).
+
+    Which residue matches best has no gradient, how well it does has one; autograd's own would
+    go through whole matrices and cost several times as much as all else.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, matching: Tensor, start_1: Tensor, length_1: Tensor, start_2: Tensor, length_2: Tensor
+    ) -> Tensor:
+        flat = matching.flatten(0, 1)  # residue n's vector of kind h is row 2 n + h
+        (one, share_1), (two, share_2) = _rows(start_1, length_1), _rows(start_2, length_2)
+        n_pairs = len(one)
+        vectors = [
+            flat.index_select(0, rows.flatten()).view(2 * n_pairs, -1, flat.shape[1]) for rows in (one, two)
+        ]
+        cosine = torch.bmm(vectors[0], vectors[1].transpose(1, 2)).view(
+            n_pairs, 2, one.shape[2], two.shape[2]
+        )
+        in_2, in_1 = cosine.max(3), cosine.max(2)
+        ctx.save_for_backward(
+            flat, one, two.gather(2, in_2.indices), share_1, two, one.gather(2, in_1.indices), share_2
+        )
+        return torch.stack([(in_2.values * share_1[:, None]).sum(2), (in_1.values * share_2[:, None]).sum(2)])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        flat, one, best_in_2, share_1, two, best_in_1, share_2 = ctx.saved_tensors
+        weight_1, weight_2 = (
+            (gradient[..., None] * share[:, None]).flatten()
+            for gradient, share in zip(gradients[0], (share_1, share_2), strict=True)
+        )
+        summed = sum_of_products(
+            flat,
+            torch.cat([one.flatten(), two.flatten()]),
+            torch.cat([best_in_2.flatten(), best_in_1.flatten()]),
+            torch.cat([weight_1, weight_2]),
+        )
+        return summed.view(-1, 2, flat.shape[1]), None, None, None, None
+
+
+def _rows(start: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of padded chains (P, 2, W) and each residue's share in its chain (P, W).
+
+    Behind its end a chain repeats its last residue, which changes no maximum, with a share of 0.
+    """
+    place = torch.arange(int(length.max()), device=length.device)
+    residue = start[:, None] + torch.minimum(place, length[:, None] - 1)
+    kinds = torch.arange(2, device=length.device)
+    share = (place < length[:, None]) / length[:, None]
+    return 2 * residue[:, None] + kinds[:, None], share

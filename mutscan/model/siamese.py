@@ -220,17 +220,15 @@ class SiameseNet(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Best-match distances of all pairs, block by block of like size."""
         assert chains.matching is not None, "a net with a pair head has matching vectors"
-        vectors = torch.split(chains.matching, chains.lengths.tolist())
         sizes = torch.maximum(chains.lengths[pairs.first], chains.lengths[pairs.second])
         groups = groups_of_like_size(sizes, block_elements)
-        found = []
-        for group in groups:
-            sides = []
-            for end in (pairs.first[group], pairs.second[group]):
-                padded = nn.utils.rnn.pad_sequence([vectors[c] for c in end.tolist()], batch_first=True)
-                places = torch.arange(padded.shape[1], device=padded.device)
-                sides.append((padded, places < chains.lengths[end, None]))
-            found.append(head.best_matches(sides[0][0], sides[1][0], sides[0][1], sides[1][1]))
+        starts = chains.starts
+        found = [
+            head.best_matches(
+                chains.matching, (pairs.first[group], pairs.second[group]), starts, chains.lengths
+            )
+            for group in groups
+        ]
         back = torch.argsort(torch.cat(groups))
         distance_12, distance_21 = (torch.cat([pair[side] for pair in found])[back] for side in (0, 1))
         return distance_12, distance_21
