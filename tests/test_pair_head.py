@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mutscan.model.predict import Predictor
 from mutscan.model.sequence_alignment import (
     LETTERS,
+    AlignmentPaths,
     align_scores,
     letter_places,
     residue_distances,
@@ -130,13 +131,19 @@ def together(net: SiameseNet, proteins: list[tuple[np.ndarray, str]], *, padding
 
 def pair_rows(chains: ChainVectors, proteins: list[tuple[np.ndarray, str]], ends: np.ndarray) -> PairRows:
     """Every pair, each with the residues 0 to 4 aligned."""
-    distances = [align_scores(proteins[a][1], proteins[b][1]).distances() for a, b in ends.tolist()]
+    aligned = [align_scores(proteins[a][1], proteins[b][1]) for a, b in ends.tolist()]
+    distances = [one.distances() for one in aligned]
     first, second = torch.from_numpy(ends.T.copy())
     pair_of = torch.arange(len(ends)).repeat_interleave(5)
     step = torch.arange(5).repeat(len(ends))
+    lengths = tuple(chains.lengths[end][pair_of].numpy() for end in (first, second))
+    departures = AlignmentPaths.of(aligned).departures(
+        (step.numpy(), step.numpy()), pair_of.numpy(), (lengths[0], lengths[1])
+    )
     return PairRows(
         first, second, torch.from_numpy(np.stack(distances)),
         chains.starts[first][pair_of] + step, chains.starts[second][pair_of] + step, pair_of,
+        torch.from_numpy(departures),
     )  # fmt: skip
 
 
@@ -186,14 +193,17 @@ def written_out(
                     ends = chains.residues[i + step], chains.residues[j + step]
                     vector[step] = 1 - torch.cosine_similarity(*ends, dim=0)
                     letter[step] = table[chains.letters[i + step], chains.letters[j + step]]
-            near = [step for step in vector if abs(step) <= 4]
+            close, near = ([step for step in vector if abs(step) <= reach] for reach in (2, 4))
+            room = torch.tensor([len(near) / 9, len(vector) / 25])
             distances = torch.stack(
                 [
                     vector[0],
                     sum(vector[step] for step in near) / len(near),
                     letter[0],
+                    sum(letter[step] for step in close) / len(close),
                     sum(letter[step] for step in near) / len(near),
                     sum(letter.values()) / len(letter),
+                    *pairs.departures[row],
                     pooled,
                     *matches[0],
                     *matches[1],
@@ -201,9 +211,40 @@ def written_out(
                 ]
             )
             seen = [head.residue(chains.residues[end]) for end in (i, j)]
-            weights = head.lddt_weights(torch.cat([sum(seen), (seen[0] - seen[1]).abs(), distances]))
+            weights = head.lddt_weights(torch.cat([sum(seen), (seen[0] - seen[1]).abs(), distances, room]))
             lddts.append(torch.exp(-(torch.nn.functional.softplus(weights) * distances).sum()))
     return tm_scores, lddts
+
+
+def test_departures_are_counted_along_the_path() -> None:
+    proteins = [protein(length, seed)[1] for seed, length in enumerate((40, 34))]
+    one = proteins[0]
+    others = [one, one[:15] + one[18:], one[:20] + "WW" + one[20:], proteins[1]]
+    scores = [align_scores(one, other) for other in others]
+    pair_of, first, second = (
+        np.array(column)
+        for column in zip(
+            *[(k, i, j) for k, other in enumerate(others) for i in range(40) for j in range(len(other))],
+            strict=True,
+        )
+    )
+    lengths = np.array([len(other) for other in others])[pair_of]
+    found = AlignmentPaths.of(scores).departures((first, second), pair_of, (np.full(len(first), 40), lengths))
+    for k, other in enumerate(others):
+        path = {(a + n, b + n) for a, b, size in scores[k].blocks for n in range(size)}
+        for row in np.flatnonzero(pair_of == k)[::7].tolist():
+            i, j = int(first[row]), int(second[row])
+            for column, reach in enumerate((0, 4, 12)):
+                inside = [
+                    (i + step, j + step)
+                    for step in range(-reach, reach + 1)
+                    if 0 <= i + step < 40 and 0 <= j + step < len(other)
+                ]
+                share = sum(place not in path for place in inside) / len(inside)
+                assert found[row, column] == pytest.approx(share, abs=1e-6)
+    assert not found[(pair_of == 0) & (first == second)].any(), "a chain lies on itself"
+    taken = AlignmentPaths.of(scores).take(np.array([2, 0]))
+    assert taken.blocks.tolist() == [list(block) for k in (2, 0) for block in scores[k].blocks]
 
 
 def test_scores_and_gradients_are_those_of_the_formulas_written_out() -> None:

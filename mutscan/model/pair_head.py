@@ -6,7 +6,9 @@ is known what it will be compared with. The pair head compares residues:
 - every residue of one chain with its best match in the other ("late
   interaction", doi 10.1145/3397271.3401075), asymmetric as the TM-score is;
 - the residues around an aligned pair, along the diagonal of both chains;
-- the alignment of the two sequences (`mutscan.model.sequence_alignment`).
+- the alignment of the two sequences (`mutscan.model.sequence_alignment`): its
+  scores, and where its path departs from laying the pair's residues on each
+  other. Only sequences are aligned: gaps between structures stay unknown.
 
 All of these are distances that are 0 between equal chains, and both scores are
 exp(-sum_k w_k d_k) with positive weights w_k that depend on the pair: equal
@@ -23,7 +25,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from mutscan.model.row_products import row_products, sum_of_products
-from mutscan.model.sequence_alignment import N_ALIGNMENT, residue_distances
+from mutscan.model.sequence_alignment import FAR, N_ALIGNMENT, NEAR, REACHES, residue_distances
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +33,7 @@ if TYPE_CHECKING:
     from mutscan.model.siamese import SiameseConfig
 
 _WINDOW: Final = 9  # residues a matching vector looks at
-NEAR: Final = 4  # reach of the diagonal window over residue vectors, and of the narrow one over letters
-FAR: Final = 12  # reach of the wide window over letters
+CLOSE: Final = 2  # reach of the closest window over letters; the others are NEAR (vectors, too) and FAR
 _D_RESIDUE: Final = 16
 _SCALE: Final = 150.0  # residues; lengths are seen relative to this
 
@@ -52,12 +53,12 @@ class PairHead(nn.Module):
         self.match_one = nn.Linear(d, config.d_match)
         self.match_window = nn.Conv1d(d, config.d_match, _WINDOW, padding=_WINDOW // 2)
         self.residue = nn.Linear(d, _D_RESIDUE)
-        n_lddt = 5 + 1 + 4 + N_ALIGNMENT
+        n_lddt = 2 + 4 + len(REACHES) + 1 + 4 + N_ALIGNMENT
         # Softplus of these is what each distance weighs at first: most for those the net can shape.
         self.tm_weights = _small_net(
             9 + N_ALIGNMENT, [-1.0] * 5 + [-4.0] * N_ALIGNMENT + [-1.0, -4.0], config
         )
-        self.lddt_weights = _small_net(2 * _D_RESIDUE + n_lddt, [-3.0] * n_lddt, config)
+        self.lddt_weights = _small_net(2 * _D_RESIDUE + n_lddt + 2, [-3.0] * n_lddt, config)
         self.letter_distance: Tensor
         self.register_buffer("letter_distance", torch.from_numpy(residue_distances()), persistent=False)
 
@@ -135,6 +136,7 @@ class PairHead(nn.Module):
         letters: Tensor,
         rows: tuple[Tensor, Tensor],
         bounds: tuple[Tensor, Tensor, Tensor, Tensor],
+        departures: Tensor,
         pair: Tensor,
     ) -> Tensor:
         """LDDT of aligned residues, in (0, 1].
@@ -149,14 +151,16 @@ class PairHead(nn.Module):
             The aligned residues of chain 1 and chain 2.
         bounds : four int64 Tensors, shape (R,)
             First and one past the last row of chain 1, the same of chain 2.
+        departures : Tensor, shape (R, 3)
+            `AlignmentPaths.departures`.
         pair : Tensor, shape (R, 1 + 4 + 8)
             Distances between the two chains as a whole, see `pair_distances`.
         """
-        near, alike = self._along_diagonals(residues, letters, rows, bounds)
-        distances = torch.cat([near, alike, pair], dim=1)
+        near, alike, room = self._along_diagonals(residues, letters, rows, bounds)
+        distances = torch.cat([near, alike, departures, pair], dim=1)
         seen = self.residue(residues)
         one, two = (seen.index_select(0, row) for row in rows)
-        weights = self.lddt_weights(torch.cat([one + two, (one - two).abs(), distances], dim=1))
+        weights = self.lddt_weights(torch.cat([one + two, (one - two).abs(), distances, room], dim=1))
         return torch.exp(-(functional.softplus(weights) * distances).sum(1))
 
     @staticmethod
@@ -170,8 +174,11 @@ class PairHead(nn.Module):
         letters: Tensor,
         rows: tuple[Tensor, Tensor],
         bounds: tuple[Tensor, Tensor, Tensor, Tensor],
-    ) -> tuple[Tensor, Tensor]:
-        """Distances of the residues themselves and around them: vectors (R, 2), letters (R, 3)."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Distances of the residues themselves and around them: vectors (R, 2), letters (R, 4).
+
+        And the share of the windows that lies inside both chains, (R, 2).
+        """
         with torch.no_grad():
             steps = torch.arange(-FAR, FAR + 1, device=residues.device)
             one, two = (row[:, None] + steps for row in rows)  # (R, 2 FAR + 1)
@@ -184,16 +191,25 @@ class PairHead(nn.Module):
             unlike = table.flatten()[letters[one] * len(table) + letters[two]] * inside
             narrow = slice(FAR - NEAR, FAR + NEAR + 1)
             n_near, n_far = inside[:, narrow].sum(1), inside.sum(1)
+            closest = slice(FAR - CLOSE, FAR + CLOSE + 1)
             alike = torch.stack(
-                [unlike[:, FAR], unlike[:, narrow].sum(1) / n_near, unlike.sum(1) / n_far], dim=1
+                [
+                    unlike[:, FAR],
+                    unlike[:, closest].sum(1) / inside[:, closest].sum(1),
+                    unlike[:, narrow].sum(1) / n_near,
+                    unlike.sum(1) / n_far,
+                ],
+                dim=1,
             )
+            room = torch.stack([n_near / (2 * NEAR + 1), n_far / (2 * FAR + 1)], dim=1)
             # Windows of neighbours overlap: each two residues are compared once.
             points = one[:, narrow] * len(residues) + two[:, narrow]
             different, place = torch.unique(points, return_inverse=True)
         unit = functional.normalize(residues, dim=-1)
         apart = (1.0 - row_products(unit, different // len(unit), different % len(unit))).clamp(min=0)
         window = apart.index_select(0, place.flatten()).view_as(place)
-        return torch.stack([window[:, NEAR], (window * inside[:, narrow]).sum(1) / n_near], dim=1), alike
+        near = torch.stack([window[:, NEAR], (window * inside[:, narrow]).sum(1) / n_near], dim=1)
+        return near, alike, room
 
 
 def _small_net(d_in: int, start: list[float], config: SiameseConfig) -> nn.Sequential:

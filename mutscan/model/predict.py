@@ -10,7 +10,13 @@ import numpy as np
 import torch
 
 from mutscan.errors import CheckpointError
-from mutscan.model.sequence_alignment import N_ALIGNMENT, align_scores, letter_places
+from mutscan.model.sequence_alignment import (
+    N_ALIGNMENT,
+    REACHES,
+    AlignmentPaths,
+    align_scores,
+    letter_places,
+)
 from mutscan.model.vectors import ChainVectors, PairRows
 
 if TYPE_CHECKING:
@@ -159,9 +165,15 @@ class Predictor:
     ) -> PairRows:
         """Protein 1 against protein 2 with its residues, and protein 2 against protein 1 without."""
         distances = np.zeros((2, N_ALIGNMENT), dtype=np.float32)
+        departures = np.zeros((len(rows), len(REACHES)), dtype=np.float32)
+        pair_of = np.zeros(len(rows), dtype=np.int64)
         if self._net.pair_head is not None:
             scores = align_scores(encoded_1.sequence, encoded_2.sequence, ungapped=ungapped)
             distances = np.stack([scores.distances(), scores.swapped().distances()])
+            lengths = tuple(np.full(len(rows), len(one)) for one in (encoded_1, encoded_2))
+            departures = AlignmentPaths.of([scores]).departures(
+                (rows[:, 0], rows[:, 1]), pair_of, (lengths[0], lengths[1])
+            )
         chosen = torch.from_numpy(rows).to(self.device)
         ends = torch.tensor([0, 1], device=self.device)
         return PairRows(
@@ -170,7 +182,8 @@ class Predictor:
             alignment=torch.from_numpy(distances).to(self.device),
             row_1=chosen[:, 0],
             row_2=chosen[:, 1] + len(encoded_1),
-            pair_of=torch.zeros(len(rows), dtype=torch.int64, device=self.device),
+            pair_of=torch.from_numpy(pair_of).to(self.device),
+            departures=torch.from_numpy(departures).to(self.device),
         )
 
 

@@ -3,7 +3,9 @@
 Two affine-gap alignments (Smith-Waterman, and global with free end gaps): their
 scores, divided by those of the sequences with themselves, and how much of each
 chain the local one covers. A millisecond for 200 residues, and it carries most of
-what tells relatives apart from strangers.
+what tells relatives apart from strangers. Where the local alignment breaks,
+structures differ: `AlignmentPaths` tells the lDDT of a residue how far off the
+alignment's path its surroundings are.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from Bio.Align import PairwiseAligner
     from numpy.typing import NDArray
 
@@ -23,6 +27,13 @@ LETTERS: Final = "ACDEFGHIKLMNPQRSTVWYX"
 
 N_ALIGNMENT: Final = 8
 """Length of `AlignmentScores.distances`."""
+
+NEAR: Final = 4
+FAR: Final = 12
+"""Reach, in residues to each side, of the windows in which pairs are looked at around an aligned residue."""
+
+REACHES: Final = (0, NEAR, FAR)
+"""Windows of `AlignmentPaths.departures`."""
 
 _UNKNOWN_SELF: Final = 4.0  # X with X: about the mean of the standard residues, so that equal is equal
 _GAP_OPEN: Final = -11.0  # BLASTP's costs
@@ -70,6 +81,9 @@ class AlignmentScores:
     length_1, length_2 : int
     aligned, identical : int
         Residue pairs of the local alignment, and those of equal residues.
+    blocks : tuple of (int, int, int)
+        Runs of the local alignment without a gap: first residue in one, in two (0-based), length. For
+        sequences compared residue by residue, the one run of all residues.
     """
 
     local: float
@@ -80,11 +94,17 @@ class AlignmentScores:
     length_2: int
     aligned: int
     identical: int
+    blocks: tuple[tuple[int, int, int], ...]
 
     def swapped(self) -> AlignmentScores:
         """See the same from the second sequence."""
         return replace(
-            self, own_1=self.own_2, own_2=self.own_1, length_1=self.length_2, length_2=self.length_1
+            self,
+            own_1=self.own_2,
+            own_2=self.own_1,
+            length_1=self.length_2,
+            length_2=self.length_1,
+            blocks=tuple((two, one, size) for one, two, size in self.blocks),
         )
 
     def distances(self) -> NDArray[np.float32]:
@@ -112,6 +132,91 @@ class AlignmentScores:
         return np.clip(1.0 - np.array(shares), 0.0, 1.0).astype(np.float32)
 
 
+@dataclass(frozen=True, eq=False)
+class AlignmentPaths:
+    """Local alignments of P pairs: where each runs without a gap.
+
+    Parameters
+    ----------
+    blocks : int array, shape (B, 3)
+        First residue in chain 1 and chain 2 (0-based) and length of each run, pair after pair.
+    starts : int array, shape (P + 1,)
+        Runs of pair k: ``blocks[starts[k]:starts[k + 1]]``.
+    """
+
+    blocks: NDArray[np.int64]
+    starts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, alignments: Sequence[AlignmentScores]) -> AlignmentPaths:
+        """Paths of some alignments, in their order."""
+        blocks = [block for one in alignments for block in one.blocks]
+        counts = [len(one.blocks) for one in alignments]
+        return cls(
+            np.array(blocks, dtype=np.int64).reshape(-1, 3),
+            np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]),
+        )
+
+    def take(self, chosen: NDArray[np.int64]) -> AlignmentPaths:
+        """Paths of the pairs `chosen`, in their order."""
+        counts = np.diff(self.starts)[chosen]
+        return AlignmentPaths(
+            self.blocks[ragged_rows(self.starts, chosen)], np.concatenate([[0], np.cumsum(counts)])
+        )
+
+    def departures(
+        self,
+        residues: tuple[NDArray[np.int64], NDArray[np.int64]],
+        pair_of: NDArray[np.int64],
+        lengths: tuple[NDArray[np.int64], NDArray[np.int64]],
+    ) -> NDArray[np.float32]:
+        """How far the alignment departs from laying residue i on residue j, around them.
+
+        Parameters
+        ----------
+        residues : two int arrays, shape (R,)
+            i in chain 1 and j in chain 2, 0-based; any residues, whether the alignment pairs them or not.
+        pair_of : int array, shape (R,)
+        lengths : two int arrays, shape (R,)
+            Of chain 1 and of chain 2.
+
+        Returns
+        -------
+        float32 array, shape (R, 3)
+            Share of the residues i + k (-n <= k <= n, both i + k and j + k inside their chains; one
+            column for each n of `REACHES`) that the alignment does not lay on j + k: 0 where both
+            run side by side, 1 where the alignment is elsewhere.
+        """
+        one, two = residues
+        shift = two - one
+        which = np.repeat(np.arange(len(one)), np.diff(self.starts)[pair_of])
+        blocks = self.blocks[ragged_rows(self.starts, pair_of)]
+        beside = blocks[:, 1] - blocks[:, 0] == shift[which]
+        which, begin, size = which[beside], blocks[beside, 0], blocks[beside, 2]
+        shares = np.empty((len(one), len(REACHES)), dtype=np.float32)
+        for column, reach in enumerate(REACHES):
+            low = np.maximum(one - np.minimum(np.minimum(one, two), reach), 0)
+            high = one + np.minimum(np.minimum(lengths[0] - one, lengths[1] - two) - 1, reach) + 1
+            shared = np.minimum(high[which], begin + size) - np.maximum(low[which], begin)
+            on_path = np.bincount(which, np.maximum(shared, 0), minlength=len(one))
+            shares[:, column] = 1.0 - on_path / (high - low)
+        return shares
+
+
+def ragged_rows(starts: NDArray[np.int64], chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows of the parts `chosen`, in their order; part k is ``starts[k]:starts[k + 1]``.
+
+    Examples
+    --------
+    >>> ragged_rows(np.array([0, 2, 2, 5]), np.array([2, 0])).tolist()
+    [2, 3, 4, 0, 1]
+    """
+    counts = np.diff(starts)[chosen]
+    skipped = starts[chosen] - (np.cumsum(counts) - counts)
+    rows: NDArray[np.int64] = np.arange(int(counts.sum())) + np.repeat(skipped, counts)
+    return rows
+
+
 def align_scores(first: str, second: str, *, ungapped: bool = False) -> AlignmentScores:
     """Score two sequences against each other.
 
@@ -131,11 +236,13 @@ def align_scores(first: str, second: str, *, ungapped: bool = False) -> Alignmen
         end = int(np.argmax(gains))
         start = int(np.argmin(sums[: end + 1]))
         blocks = [(start, start, end - start)]
+        path = [(0, 0, len(first))]
         local, overall = float(gains[end]), float(sums[-1])
     else:
         one, two = _written(first), _written(second)
         overall = float(_aligner("global").score(one, two))
         local, blocks = _local(one, two)
+        path = blocks
     return AlignmentScores(
         local,
         overall,
@@ -145,6 +252,7 @@ def align_scores(first: str, second: str, *, ungapped: bool = False) -> Alignmen
         len(second),
         sum(size for _, _, size in blocks),
         sum(int((place_1[a : a + n] == place_2[b : b + n]).sum()) for a, b, n in blocks),
+        tuple(path),
     )
 
 

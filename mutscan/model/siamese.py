@@ -209,6 +209,7 @@ class SiameseNet(nn.Module):
                     chains.letters,
                     (pairs.row_1[block], pairs.row_2[block]),
                     (starts[first[of]], ends[first[of]], starts[second[of]], ends[second[of]]),
+                    pairs.departures[block],
                     whole[of],
                 )
             )

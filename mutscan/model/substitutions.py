@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from mutscan.model.pair_head import FAR, NEAR
+from mutscan.model.pair_head import CLOSE
 from mutscan.model.predict import one_thread_on_cpu
-from mutscan.model.sequence_alignment import align_scores, letter_places
+from mutscan.model.sequence_alignment import FAR, NEAR, REACHES, align_scores, letter_places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,11 +55,14 @@ class SubstitutionPredictor:
                 self._seen = head.residue(reference.residues)  # (L, 16)
             place = torch.arange(length, device=device)
             # Residues inside the chain that a window of either reach holds, (L,).
-            self._n_near, self._n_far = (
+            self._n_close, self._n_near, self._n_far = (
                 (torch.minimum(place, place.new_tensor(reach)) + 1)
                 + torch.minimum(length - 1 - place, place.new_tensor(reach))
-                for reach in (NEAR, FAR)
+                for reach in (CLOSE, NEAR, FAR)
             )
+            self._room = torch.stack(
+                [self._n_near / (2 * NEAR + 1), self._n_far / (2 * FAR + 1)], dim=1
+            )  # (L, 2)
 
     @torch.inference_mode()
     def predict(
@@ -121,17 +124,20 @@ class SubstitutionPredictor:
                         here,
                         _window_sum(here, NEAR) / self._n_near,
                         unlike,
+                        _window_sum(unlike, CLOSE) / self._n_close,
                         _window_sum(unlike, NEAR) / self._n_near,
                         _window_sum(unlike, FAR) / self._n_far,
                     ],
                     dim=2,
                 ),
+                unlike.new_zeros((*unlike.shape, len(REACHES))),  # the sequences lie side by side
                 whole[:, None].expand(-1, residues.shape[1], -1),
             ],
             dim=2,
-        )  # (B, L, 18)
+        )  # (B, L, 22)
         one, two = self._seen, head.residue(residues)
-        weights = head.lddt_weights(torch.cat([one + two, (one - two).abs(), distances], dim=2))
+        room = self._room.expand(len(mutants), -1, -1)
+        weights = head.lddt_weights(torch.cat([one + two, (one - two).abs(), distances, room], dim=2))
         return tm, torch.exp(-(functional.softplus(weights) * distances).sum(2))
 
 

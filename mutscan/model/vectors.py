@@ -51,6 +51,8 @@ class PairRows:
         Aligned residues, as rows of all residues.
     pair_of : int64 Tensor, shape (R,)
         The pair each of these belongs to.
+    departures : Tensor, shape (R, 3)
+        `AlignmentPaths.departures` of these residues; used by a pair head only.
     """
 
     first: Tensor
@@ -59,6 +61,7 @@ class PairRows:
     row_1: Tensor
     row_2: Tensor
     pair_of: Tensor
+    departures: Tensor
 
 
 def groups_of_like_size(sizes: Tensor, elements: int) -> list[Tensor]:

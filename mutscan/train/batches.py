@@ -11,18 +11,23 @@ step alone, so a run can be continued anywhere.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mutscan.model.sequence_alignment import N_ALIGNMENT, letter_places
+from mutscan.model.sequence_alignment import letter_places
+from mutscan.train.alignments import PairAlignments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.train.dataset import Chains, Pairs
+
+
+MUTANTS_OF_ONE: Final = 4
+"""Mutants of one wild type in a batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +50,12 @@ class PairBatch:
         The pair each of these belongs to.
     lddt : float32 Tensor, shape (R,)
         Label; NaN where a residue has none.
+    response : float32 Tensor, shape (R,)
+        Drop of a fine lDDT at the residues of mutants (`response_labels`); NaN everywhere else.
     alignment : float32 Tensor, shape (P, 8)
         How far the two sequences are from aligning like one with itself (`AlignmentScores.distances`).
+    departures : float32 Tensor, shape (R, 3)
+        `AlignmentPaths.departures` of the aligned residues.
     letters : int64 Tensor, shape (N,)
         Residues of all chains of the batch, as places in ``sequence_alignment.LETTERS``.
     """
@@ -61,7 +70,9 @@ class PairBatch:
     residue_2: Tensor
     pair_of: Tensor
     lddt: Tensor
+    response: Tensor
     alignment: Tensor
+    departures: Tensor
     letters: Tensor
 
 
@@ -139,11 +150,11 @@ def all_pairs(
     lddt: NDArray[np.float32],
     *,
     lddt_from: float,
-    alignment: NDArray[np.float32] | None = None,
+    alignments: PairAlignments | None = None,
 ) -> PairBatch:
     """Put every pair and all their chains into one batch, equally weighted; for validation."""
     weights = np.ones(len(pairs), dtype=np.float32)
-    graph = PairGraph(chains, pairs, lddt, weights, lddt_from=lddt_from, alignment=alignment)
+    graph = PairGraph(chains, pairs, lddt, weights, lddt_from=lddt_from, alignments=alignments)
     return graph.of_pairs(np.arange(len(pairs)))
 
 
@@ -160,8 +171,12 @@ class PairGraph:
         From `pair_weights`.
     lddt_from : float
         Pairs with a TM-score from here on carry their lDDT labels.
-    alignment : float32 array, shape (n, 8), optional
-        From `pair_alignments`; needed for a net with a pair head.
+    alignments : PairAlignments, optional
+        Needed for a net with a pair head.
+    mutant : bool array, shape (n,), optional
+        Pairs of a wild type and its mutant.
+    response : float32 array, shape (m,), optional
+        From `response_labels`.
     """
 
     def __init__(
@@ -172,12 +187,14 @@ class PairGraph:
         weights: NDArray[np.float32],
         *,
         lddt_from: float,
-        alignment: NDArray[np.float32] | None = None,
+        alignments: PairAlignments | None = None,
+        mutant: NDArray[np.bool_] | None = None,
+        response: NDArray[np.float32] | None = None,
     ) -> None:
         self.sequences = chains.sequences
-        self.alignment = (
-            alignment if alignment is not None else np.zeros((len(pairs), N_ALIGNMENT), dtype=np.float32)
-        )
+        self.alignments = alignments if alignments is not None else PairAlignments.unknown(len(pairs))
+        self.mutant = mutant if mutant is not None else np.zeros(len(pairs), dtype=np.bool_)
+        self.response = response if response is not None else np.full(len(lddt), np.nan, dtype=np.float32)
         self.pairs = pairs
         self.lddt = lddt
         self.weights = weights
@@ -222,6 +239,10 @@ class PairGraph:
         pair_of = np.repeat(labelled, self.pairs.n_aligned[edges[labelled]])
         lengths = self.lengths[chosen]
         offset = np.cumsum(lengths) - lengths
+        residue_1, residue_2 = self.pairs.aligned[rows].T.astype(np.int64)
+        departures = self.alignments.paths.take(edges).departures(
+            (residue_1, residue_2), pair_of, (lengths[first[pair_of]], lengths[second[pair_of]])
+        )
         return PairBatch(
             chains=chosen,
             lengths=torch.from_numpy(lengths),
@@ -229,11 +250,13 @@ class PairGraph:
             second=torch.from_numpy(second),
             tm_score=torch.from_numpy(self.pairs.tm_score[edges]),
             weight=torch.from_numpy(self.weights[edges]),
-            residue_1=torch.from_numpy(offset[first[pair_of]] + self.pairs.aligned[rows, 0]),
-            residue_2=torch.from_numpy(offset[second[pair_of]] + self.pairs.aligned[rows, 1]),
+            residue_1=torch.from_numpy(offset[first[pair_of]] + residue_1),
+            residue_2=torch.from_numpy(offset[second[pair_of]] + residue_2),
             pair_of=torch.from_numpy(pair_of),
             lddt=torch.from_numpy(self.lddt[rows]),
-            alignment=torch.from_numpy(self.alignment[edges]),
+            response=torch.from_numpy(self.response[rows]),
+            alignment=torch.from_numpy(self.alignments.distances[edges]),
+            departures=torch.from_numpy(departures),
             letters=torch.from_numpy(letter_places("".join(self.sequences[c] for c in chosen.tolist()))),
         )
 
@@ -262,12 +285,15 @@ class ConnectedBatches(PairGraph):
 
     Parameters
     ----------
-    chains, pairs, lddt, weights, lddt_from, alignment
+    chains, pairs, lddt, weights, lddt_from, alignments, mutant, response
         As `PairGraph`.
     residues : int
         Residues a batch holds, about: chains are added until there are so many.
     neighbours : int
         Partners drawn for each hub.
+    mutants : int
+        Mutants a batch holds besides, `MUTANTS_OF_ONE` of a wild type; pairs of mutants are drawn in no
+        other way.
     seed : int
     """
 
@@ -280,15 +306,31 @@ class ConnectedBatches(PairGraph):
         *,
         residues: int,
         neighbours: int,
+        mutants: int = 0,
         lddt_from: float,
         seed: int,
-        alignment: NDArray[np.float32] | None = None,
+        alignments: PairAlignments | None = None,
+        mutant: NDArray[np.bool_] | None = None,
+        response: NDArray[np.float32] | None = None,
     ) -> None:
-        super().__init__(chains, pairs, lddt, weights, lddt_from=lddt_from, alignment=alignment)
+        super().__init__(
+            chains,
+            pairs,
+            lddt,
+            weights,
+            lddt_from=lddt_from,
+            alignments=alignments,
+            mutant=mutant,
+            response=response,
+        )
+        self.mutants = mutants
+        self.wild_types = np.unique(pairs.chain_1[self.mutant])
         self.residues = residues
         self.neighbours = neighbours
         self.seed = seed
-        self._hubs = np.flatnonzero(np.diff(self._begin))
+        natural = ~self.mutant
+        self._natural = natural[self._edge]
+        self._hubs = np.unique(np.concatenate([pairs.chain_1[natural], pairs.chain_2[natural]]))
         if chains.clusters is None:
             share = np.ones(len(self._hubs))
         else:  # a large family is drawn more often than a small one, but not in proportion
@@ -301,14 +343,24 @@ class ConnectedBatches(PairGraph):
         rng = np.random.default_rng([self.seed, step])
         chosen: set[int] = set()
         total = 0
-        while total < self.residues:
+        while total < self.residues and len(self._hubs):
             hub = self._hubs[np.searchsorted(self._hub_share, rng.random(), side="right")]
-            partners = self._partner[self._begin[hub] : self._begin[hub + 1]]
+            slots = slice(self._begin[hub], self._begin[hub + 1])
+            partners = self._partner[slots][self._natural[slots]]
             drawn = rng.choice(partners, min(self.neighbours, len(partners)), replace=False)
             added = {int(hub), *drawn.tolist()} - chosen
             chosen |= added
             total += int(self.lengths[list(added)].sum()) if added else self.residues // 8
+        for wild_type in self._some_wild_types(rng):
+            slots = slice(self._begin[wild_type], self._begin[wild_type + 1])
+            of_it = self._partner[slots][~self._natural[slots]]
+            drawn = rng.choice(of_it, min(MUTANTS_OF_ONE, len(of_it)), replace=False)
+            chosen |= {wild_type, *drawn.tolist()}
         return self.among(np.array(sorted(chosen), dtype=np.int64))
+
+    def _some_wild_types(self, rng: np.random.Generator) -> list[int]:
+        wanted = min(-(-self.mutants // MUTANTS_OF_ONE), len(self.wild_types))
+        return rng.choice(self.wild_types, wanted, replace=False).tolist() if wanted else []
 
 
 class PairBatches(PairGraph):
@@ -316,7 +368,7 @@ class PairBatches(PairGraph):
 
     Parameters
     ----------
-    chains, pairs, lddt, weights, lddt_from, alignment
+    chains, pairs, lddt, weights, lddt_from, alignments, mutant, response
         As `PairGraph`.
     size : int
         Pairs of a batch; a batch at the end of an epoch is filled from the next one.
@@ -333,9 +385,20 @@ class PairBatches(PairGraph):
         size: int,
         lddt_from: float,
         seed: int,
-        alignment: NDArray[np.float32] | None = None,
+        alignments: PairAlignments | None = None,
+        mutant: NDArray[np.bool_] | None = None,
+        response: NDArray[np.float32] | None = None,
     ) -> None:
-        super().__init__(chains, pairs, lddt, weights, lddt_from=lddt_from, alignment=alignment)
+        super().__init__(
+            chains,
+            pairs,
+            lddt,
+            weights,
+            lddt_from=lddt_from,
+            alignments=alignments,
+            mutant=mutant,
+            response=response,
+        )
         self.size = size
         self.seed = seed
         self._orders: dict[int, NDArray[np.int64]] = {}

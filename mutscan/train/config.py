@@ -56,6 +56,8 @@ class TrainConfig:
         Batches along the pair graph (`ConnectedBatches`), or of independent pairs (`PairBatches`).
     batch_residues, neighbours : int
         Size of a connected batch and partners drawn for each hub.
+    mutants : int
+        Mutants a connected batch holds besides, 4 of one wild type; 0: none is trained on.
     batch_pairs : int
         Size of a batch of independent pairs.
     max_length : int
@@ -104,6 +106,7 @@ class TrainConfig:
     sampler: str = "connected"
     batch_residues: int = 4096
     neighbours: int = 6
+    mutants: int = 0
     batch_pairs: int = 16
     max_length: int = 1000
     chunk_residues: int = 4096
@@ -155,7 +158,7 @@ class TrainConfig:
 
 MINI: Final = TrainConfig(
     net=PRESETS["mini"],
-    loss=LossConfig(alpha=1.0, beta=1.0, tm_min=0.0, tm_kind="squared", lddt_square=4.0),
+    loss=LossConfig(alpha=1.0, beta=1.0, tm_min=0.0, tm_kind="squared", lddt_square=8.0, response=0.1),
     steps=1200,
     warmup=60,
     learning_rate=4e-4,
@@ -163,6 +166,7 @@ MINI: Final = TrainConfig(
     weight_decay=0.01,
     batch_residues=5000,
     neighbours=8,
+    mutants=12,
     channel_dropout=0.1,
     geometry=0.03,
     memory_from=100,

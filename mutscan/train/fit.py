@@ -22,7 +22,7 @@ from mutscan.model.vectors import PairRows
 from mutscan.train.encoding import ChainEncoder
 from mutscan.train.geometry import N_TARGETS
 from mutscan.train.log import Speed, TrainingLog, told
-from mutscan.train.loss import pair_loss
+from mutscan.train.loss import pair_loss, response_loss
 from mutscan.train.ranks import Ranks
 from mutscan.train.sharing import agreed, average_gradients
 from mutscan.train.state import load_state, optimiser_tensors, restore_optimiser, save_state
@@ -209,6 +209,13 @@ class Trainer:
             batch.weight.to(self.device),
         )
         loss = result.loss
+        if config.loss.response:
+            loss = loss + config.loss.response * response_loss(
+                lddt_predicted,
+                batch.response.to(self.device),
+                batch.pair_of.to(self.device),
+                len(batch.first),
+            )
         if self.net.pair_head is not None and config.cosine:
             loss = loss + config.cosine * self._cosine_loss(
                 vectors.pooled[batch.first.to(self.device)],
@@ -261,6 +268,7 @@ class Trainer:
             row_1=batch.residue_1.to(self.device),
             row_2=batch.residue_2.to(self.device),
             pair_of=batch.pair_of.to(self.device),
+            departures=batch.departures.to(self.device),
         )
         return self.net.compare(vectors, pairs)
 

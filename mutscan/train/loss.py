@@ -11,6 +11,7 @@ Spec 4.8; T is the true TM-score of a pair:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -35,10 +36,9 @@ class LossConfig:
     lddt_square : float
         Weight of the squared error beside the absolute one in E: large errors of single residues
         then count for more. 0 is the paper's.
-    lddt_smooth : float
-        Absolute lDDT errors below this are counted quadratically (Huber). The absolute error asks for
-        the median, which among the residues of a mutant is no change at all, wherever it sits; the
-        quadratic one asks for the mean. 0 is the paper's.
+    response : float
+        Weight of `response_loss`: mutants are to be ranked, and their residues, by how much they move. 0
+        is the paper's.
     """
 
     alpha: float = 0.7
@@ -47,7 +47,7 @@ class LossConfig:
     tm_lddt: float = 0.7
     tm_kind: str = "absolute"
     lddt_square: float = 0.0
-    lddt_smooth: float = 0.0
+    response: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse an unknown kind."""
@@ -108,11 +108,7 @@ def pair_loss(
         """Mean over the labelled residues of each pair, (P,); 0 for a pair without one."""
         return torch.zeros_like(tm_predicted).index_add(0, pair_of, values) / counts.clamp(min=1)
 
-    counted = error
-    if config.lddt_smooth:
-        near = error < config.lddt_smooth
-        counted = torch.where(near, error.square() / (2 * config.lddt_smooth), error - config.lddt_smooth / 2)
-    E = of_pairs(counted + config.lddt_square * error.square())
+    E = of_pairs(error + config.lddt_square * error.square())
 
     similar = tm_score >= config.tm_lddt
     each = torch.where(similar, config.alpha * E + config.beta * G, G)
@@ -126,3 +122,52 @@ def pair_loss(
             (distance * kept).sum() / kept.sum(),
             of_pairs(error)[scored].mean() if scored.any() else E.new_tensor(torch.nan),
         )
+
+
+_SMALLEST_DROP: Final = 1e-6  # of a prediction; smaller ones count as this
+_SMALLEST_RESPONSE: Final = 3e-4  # of a mutant's mean label: below, coordinates are rounding
+_SMALLEST_MOVE: Final = 0.01  # of one residue's label, likewise
+_OF_RESIDUES: Final = 0.3  # weight of the order of the residues beside that of the mutants
+
+
+def response_loss(lddt_predicted: Tensor, response: Tensor, pair_of: Tensor, n_pairs: int) -> Tensor:
+    """How badly predicted drops follow measured ones in order of magnitude, 0 to 2 (1 + weight of residues).
+
+    1 - r between the logarithms of predicted and measured drops: over the mutants of a batch (each
+    one's mean drop), and over the residues of each mutant. A correlation does not care for scale:
+    how large drops are is left to the lDDT's own labels, which nearly all say 0.
+
+    Parameters
+    ----------
+    lddt_predicted, response : Tensor, shape (R,)
+        `response` is NaN for what is no residue of a mutant.
+    pair_of : int64 Tensor, shape (R,)
+    n_pairs : int
+
+    Returns
+    -------
+    Tensor, scalar
+        A zero that has a gradient where fewer than three mutants are known.
+    """
+    known = ~response.isnan()
+    drop, moved, of = 1.0 - lddt_predicted[known], response[known], pair_of[known]
+    counts = torch.bincount(of, minlength=n_pairs).to(drop)
+    mutant = counts > 0
+
+    def mean(values: Tensor) -> Tensor:
+        return torch.zeros_like(counts).index_add(0, of, values) / counts.clamp(min=1)
+
+    if int(mutant.sum()) < 3:
+        return drop.sum() * 0.0
+    one, two = (mean(drop)[mutant] + _SMALLEST_DROP).log(), (mean(moved)[mutant] + _SMALLEST_RESPONSE).log()
+    one, two = one - one.mean(), two - two.mean()
+    over_mutants = (one * two).sum() / (one.norm() * two.norm()).clamp(min=1e-6)
+
+    one, two = (drop + _SMALLEST_DROP).log(), (moved + _SMALLEST_MOVE).log()
+    one, two = one - mean(one)[of], two - mean(two)[of]
+    spread = mean(two.square())
+    varied = spread > 1e-6  # a mutant that moves nothing has no order
+    over_residues = mean(one * two) / (mean(one.square()) * spread).clamp(min=1e-12).sqrt()
+    inside = (over_residues * varied).sum() / varied.sum().clamp(min=1)
+    loss: Tensor = (1.0 - over_mutants) + _OF_RESIDUES * (1.0 - inside)
+    return loss

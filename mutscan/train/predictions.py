@@ -17,7 +17,14 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from mutscan.model.sequence_alignment import N_ALIGNMENT, align_scores, letter_places
+from mutscan.model.sequence_alignment import (
+    N_ALIGNMENT,
+    REACHES,
+    AlignmentPaths,
+    align_scores,
+    letter_places,
+    ragged_rows,
+)
 from mutscan.model.vectors import ChainVectors, PairRows
 from mutscan.train.labels import lddt_labels
 
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mutscan.model.sequence_alignment import AlignmentScores
     from mutscan.pipeline.network import LoadedModel
     from mutscan.pipeline.progress import Progress
     from mutscan.train.dataset import Chains, Pairs
@@ -252,18 +260,28 @@ def compare_by_model(
             lengths=torch.from_numpy(lengths[here]).to(device),
         )
         alignment = np.zeros((2, len(rows), N_ALIGNMENT), dtype=np.float32)
+        departures = np.zeros((len(of), len(REACHES)), dtype=np.float32)
+        one, two = residues.aligned[wanted].T.astype(np.int64)
         if net.pair_head is not None:
-            alignment = _alignment_distances(chains, ends, is_mutant[rows])
+            found_alignments = _alignments(chains, ends, is_mutant[rows])
+            swapped = [each.swapped() for each in found_alignments]
+            alignment = np.stack([[s.distances() for s in side] for side in (found_alignments, swapped)])
+            departures = AlignmentPaths.of(found_alignments).departures(
+                (one, two), of, (chains.lengths[ends[0][of]], chains.lengths[ends[1][of]])
+            )
         numbers = [
             np.concatenate([place[0], place[1]]),
             np.concatenate([place[1], place[0]]),
-            starts[place[0][of]] + residues.aligned[wanted, 0],
-            starts[place[1][of]] + residues.aligned[wanted, 1],
+            starts[place[0][of]] + one,
+            starts[place[1][of]] + two,
             of,
+            departures,
         ]
-        first, second, row_1, row_2, pair_of = (torch.from_numpy(n).to(device) for n in numbers)
+        first, second, row_1, row_2, pair_of, off_path = (torch.from_numpy(n).to(device) for n in numbers)
         both_ways = torch.from_numpy(alignment.reshape(-1, N_ALIGNMENT)).to(device)
-        found, lddt = net.compare(vectors, PairRows(first, second, both_ways, row_1, row_2, pair_of))
+        found, lddt = net.compare(
+            vectors, PairRows(first, second, both_ways, row_1, row_2, pair_of, off_path)
+        )
         scores[:, rows] = found.cpu().numpy().reshape(2, -1)
         local[wanted] = lddt.cpu().numpy()
         progress.advance(len(rows))
@@ -272,15 +290,14 @@ def compare_by_model(
     return Compared(scores[0], scores[1], local.clip(0.0, 1.0))
 
 
-def _alignment_distances(
+def _alignments(
     chains: Chains, ends: NDArray[np.int64], is_mutant: NDArray[np.bool_]
-) -> NDArray[np.float32]:
-    """Of each pair in both directions, shape (2, P, 8)."""
-    found = [
+) -> list[AlignmentScores]:
+    """Of each pair; mutants residue by residue."""
+    return [
         align_scores(chains.sequences[a], chains.sequences[b], ungapped=same)
         for a, b, same in zip(*ends.tolist(), is_mutant.tolist(), strict=True)
     ]
-    return np.stack([[s.distances() for s in found], [s.swapped().distances() for s in found]])
 
 
 def blocks_by_size(sizes: NDArray[np.int64], most: int) -> Iterator[slice]:
@@ -294,20 +311,6 @@ def blocks_by_size(sizes: NDArray[np.int64], most: int) -> Iterator[slice]:
     number = (np.cumsum(sizes) - 1) // most
     edges = np.concatenate([[0], np.flatnonzero(np.diff(number)) + 1, [len(sizes)]])
     return (slice(int(a), int(b)) for a, b in pairwise(edges) if b > a)
-
-
-def ragged_rows(starts: NDArray[np.int64], chosen: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows of the parts `chosen`, in their order; part k is ``starts[k]:starts[k + 1]``.
-
-    Examples
-    --------
-    >>> ragged_rows(np.array([0, 2, 2, 5]), np.array([2, 0])).tolist()
-    [2, 3, 4, 0, 1]
-    """
-    counts = np.diff(starts)[chosen]
-    skipped = starts[chosen] - (np.cumsum(counts) - counts)
-    rows: NDArray[np.int64] = np.arange(int(counts.sum())) + np.repeat(skipped, counts)
-    return rows
 
 
 def compare_by_cosine(vectors: VectorTable, pairs: Pairs, residues: LabelledResidues) -> Compared:

@@ -23,6 +23,7 @@ from mutscan.train.evaluate import evaluate_pairs
 from mutscan.train.fit import Fit, Trainer
 from mutscan.train.geometry import local_geometry
 from mutscan.train.inputs import CachedInputs, EncodedInputs
+from mutscan.train.labels import response_labels
 from mutscan.train.metrics import SIMILAR
 from mutscan.train.ranks import joined, own_device
 from mutscan.train.sharing import leader_first
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.pipeline.progress import Progress
+    from mutscan.train.alignments import PairAlignments
     from mutscan.train.config import TrainConfig
     from mutscan.train.dataset import Chains
     from mutscan.train.inputs import ChainInputs
@@ -194,12 +196,14 @@ def _fit(
     if config.epochs:
         config = replace(config, steps=math.ceil(config.epochs * len(training) / config.batch_pairs))
     pairs, others = data.pairs.take(training), data.pairs.take(held_out)
-    alignment: NDArray[np.float32] | None = None
-    held_out_alignment: NDArray[np.float32] | None = None
+    alignments: PairAlignments | None = None
+    held_out_alignments: PairAlignments | None = None
     if config.net.d_match:
         with leader_first(ranks):
-            alignment = pair_alignments(data.chains, pairs, progress=progress, work=work, name="train")
-            held_out_alignment = pair_alignments(
+            alignments = pair_alignments(
+                data.chains, pairs, mutant=data.mutant[training], progress=progress, work=work, name="train"
+            )
+            held_out_alignments = pair_alignments(
                 data.chains, others, progress=progress, work=work, name="validation"
             )
     used = np.unique(np.concatenate([pairs.chain_1, pairs.chain_2]))
@@ -207,13 +211,13 @@ def _fit(
     trainer = Trainer(
         config,
         source.inputs,
-        _batches(data, training, config, alignment),
+        _batches(data, training, config, alignments),
         all_pairs(
             data.chains,
             others,
             data.labels_of(held_out),
             lddt_from=SIMILAR,
-            alignment=held_out_alignment,
+            alignments=held_out_alignments,
         ),
         geometry,
         work,
@@ -232,7 +236,7 @@ def _batches(
     data: TrainingSet,
     training: NDArray[np.int64],
     config: TrainConfig,
-    alignment: NDArray[np.float32] | None,
+    alignments: PairAlignments | None,
 ) -> ConnectedBatches | PairBatches:
     pairs, labels, mutant = data.pairs.take(training), data.labels_of(training), data.mutant[training]
     weights = pair_weights(
@@ -246,7 +250,11 @@ def _batches(
     common: dict[str, Any] = {
         "lddt_from": config.loss.tm_lddt,
         "seed": config.seed,
-        "alignment": alignment,
+        "alignments": alignments,
+        "mutant": mutant,
+        "response": response_labels(data.chains, pairs, mutant, exponent=data.exponent, radius=data.radius)
+        if config.loss.response
+        else None,
     }
     if config.sampler == "pairs":
         return PairBatches(data.chains, pairs, labels, weights, size=config.batch_pairs, **common)
@@ -257,6 +265,7 @@ def _batches(
         weights,
         residues=config.batch_residues,
         neighbours=config.neighbours,
+        mutants=config.mutants,
         **common,
     )
 

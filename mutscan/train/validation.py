@@ -20,14 +20,15 @@ class Validation:
     tm_mae, macro_mae : float
         Mean absolute error of the TM-score; mean over its five bands.
     tm_pearson : float
-    lddt_mae : float
-        Over aligned residues of the similar pairs; NaN when there is none.
+    lddt_mae, lddt_pearson : float
+        Both over aligned residues of the similar pairs; NaN when there is none.
     """
 
     tm_mae: float
     macro_mae: float
     tm_pearson: float
     lddt_mae: float
+    lddt_pearson: float
 
     @property
     def score(self) -> float:
@@ -46,11 +47,18 @@ def measure(
     error = np.abs(tm_predicted.clip(0, 1) - tm_score)
     band = np.clip((tm_score * 5).astype(int), 0, 4)
     known = ~np.isnan(lddt)
-    lddt_error = np.abs(lddt_predicted.clip(0, 1) - lddt)[known]
-    constant = tm_predicted.std() == 0 or tm_score.std() == 0
+    local = lddt_predicted.clip(0, 1)[known], lddt[known]
+    lddt_error = np.abs(local[0] - local[1])
     return Validation(
         float(error.mean()),
         float(np.mean([error[band == b].mean() for b in np.unique(band)])),
-        float("nan") if constant else float(np.corrcoef(tm_predicted, tm_score)[0, 1]),
+        _pearson(tm_predicted, tm_score),
         float(lddt_error.mean()) if len(lddt_error) else float("nan"),
+        _pearson(*local),
     )
+
+
+def _pearson(one: NDArray[np.float32], two: NDArray[np.float32]) -> float:
+    if not len(one) or one.std() == 0 or two.std() == 0:
+        return float("nan")
+    return float(np.corrcoef(one, two)[0, 1])

@@ -86,6 +86,7 @@ class Plain:
                 row_1=batch.residue_1[mine] - starts[places[0]],
                 row_2=batch.residue_2[mine] - starts[places[1]] + lengths[0],
                 pair_of=torch.zeros(int(mine.sum()), dtype=torch.int64),
+                departures=batch.departures[mine],
             )
             tm, lddt = self.net.compare(chains, pair)
             error = (tm[0] - true).square() if config.loss.tm_kind == "squared" else (tm[0] - true).abs()
