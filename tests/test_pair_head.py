@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mutscan.model.packing import Packing
 from mutscan.model.predict import Predictor
 from mutscan.model.sequence_alignment import (
     LETTERS,
@@ -277,6 +278,28 @@ def test_both_losses_reach_every_weight() -> None:
     (tm.sum() + lddt.sum()).backward()
     missed = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert missed == []
+
+
+@pytest.mark.parametrize("lengths", [[3, 40, 17, 12, 1], [252], [251, 253]])
+def test_chains_end_to_end_are_the_chains_padded(lengths: list[int]) -> None:
+    mask = torch.arange(max(lengths) + 9) < torch.tensor(lengths)[:, None]
+    x = torch.randn(*mask.shape, 12, generator=torch.Generator().manual_seed(0))
+    packing = Packing.of(lengths, torch.device("cpu"))
+    packed = torch.full((packing.n_rows, 12), 7.0)  # what is between the chains is of no consequence
+    packed[packing.rows] = x[mask]
+    found = []
+    for end_to_end in (False, True):
+        net = net_of().train()
+        if end_to_end:
+            residues, pooled, matching = net.encode_packed(packed, packing)
+        else:
+            padded, pooled = net(x, mask)
+            residues, matching = padded[mask], net.matching(padded, mask)[mask]
+        (residues.square().sum() + pooled.sin().sum() + matching.sin().sum()).backward()
+        gradients = [p.grad for p in net.parameters() if p.grad is not None]
+        found.append([residues, pooled, matching, *gradients])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_groups_are_all_pairs_once_and_no_larger_than_asked() -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mutscan.model.packing import Packing
 from mutscan.model.pair_head import PairHead
 from mutscan.model.vectors import ChainVectors, PairRows, groups_of_like_size
 
@@ -98,17 +99,22 @@ class _EncoderLayer(nn.Module):
         )
         self.drop = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, attend: Tensor) -> Tensor:
-        batch, length, d = x.shape
+    def forward(self, x: Tensor, attend: Tensor | Packing) -> Tensor:
         qkv = self.query_key_value(self.attention_norm(x))  # (B, L, 3d)
-        query, key, value = (
-            part.view(batch, length, self.n_heads, d // self.n_heads).transpose(1, 2)  # (B, H, L, d/H)
-            for part in qkv.chunk(3, dim=-1)
-        )
-        mixed = functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=attend, dropout_p=self.dropout if self.training else 0.0
-        )
-        x = x + self.drop(self.attention_output(mixed.transpose(1, 2).reshape(batch, length, d)))
+        dropout = self.dropout if self.training else 0.0
+        if isinstance(attend, Tensor):
+            batch, length, d = x.shape
+            query, key, value = (
+                part.view(batch, length, self.n_heads, d // self.n_heads).transpose(1, 2)  # (B, H, L, d/H)
+                for part in qkv.chunk(3, dim=-1)
+            )
+            mixed = functional.scaled_dot_product_attention(
+                query, key, value, attn_mask=attend, dropout_p=dropout
+            )
+            mixed = mixed.transpose(1, 2).reshape(batch, length, d)
+        else:
+            mixed = attend.attend(qkv, self.n_heads, dropout)
+        x = x + self.drop(self.attention_output(mixed))
         transformed: Tensor = self.drop(self.feed_forward(self.feed_forward_norm(x)))
         return x + transformed
 
@@ -147,18 +153,42 @@ class SiameseNet(nn.Module):
         pooled : Tensor, shape (B, d_model)
             Attention-pooled global vectors.
         """
-        x = self.input_drop(self.input_norm(self.input_projection(embeddings)))  # (B, L, d)
-        attend = mask[:, None, None, :]  # (B, 1, 1, L): no residue looks at padding
-        for layer in self.layers:
-            x = layer(x, attend)
-        y = self.output_projection(x)
-        if self.config.relu_output:
-            y = functional.relu(y)
-        y = y * mask[..., None]
+        y = self._residues(embeddings, mask, mask[:, None, None, :])  # no residue looks at padding
         energy = self.pool(y).squeeze(-1).float().masked_fill(~mask, -torch.inf)  # (B, L)
         weights = energy.softmax(dim=-1)
         pooled = torch.einsum("bl,bld->bd", weights, y.float())  # (B, d)
         return y, pooled
+
+    def encode_packed(self, embeddings: Tensor, packing: Packing) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Encode chains that lie end to end: `forward` and `matching` for a CPU that learns.
+
+        Parameters
+        ----------
+        embeddings : Tensor, shape (T, d_input)
+        packing : Packing
+
+        Returns
+        -------
+        residues : float32 Tensor, shape (N, d_model)
+        pooled : float32 Tensor, shape (C, d_model)
+        matching : Tensor, shape (N, 2, d_match), or None where there is no pair head
+        """
+        y = self._residues(embeddings, packing.mask, packing)
+        rows = packing.rows
+        residues = y.index_select(0, rows).float()
+        pooled = packing.pool(self.pool(y).squeeze(-1).float().index_select(0, rows), residues)
+        matching = self.matching(y[None], packing.mask[None])
+        return residues, pooled, None if matching is None else matching[0].index_select(0, rows)
+
+    def _residues(self, embeddings: Tensor, mask: Tensor, attend: Tensor | Packing) -> Tensor:
+        """Residue vectors, zero where there is no residue."""
+        x = self.input_drop(self.input_norm(self.input_projection(embeddings)))
+        for layer in self.layers:
+            x = layer(x, attend)
+        y: Tensor = self.output_projection(x)
+        if self.config.relu_output:
+            y = functional.relu(y)
+        return y * mask[..., None]
 
     def matching(self, residues: Tensor, mask: Tensor) -> Tensor | None:
         """Vectors for the pair head, (B, L, d_model) -> (B, L, 2, d_match); None where there is no head."""
@@ -221,18 +251,21 @@ class SiameseNet(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Best-match distances of all pairs, block by block of like size."""
         assert chains.matching is not None, "a net with a pair head has matching vectors"
-        sizes = torch.maximum(chains.lengths[pairs.first], chains.lengths[pairs.second])
-        groups = groups_of_like_size(sizes, block_elements)
+        # The same two chains the other way round have the same matches.
+        ends = torch.stack([pairs.first, pairs.second])
+        n_chains = len(chains.lengths)
+        several, place = torch.unique(ends.amin(0) * n_chains + ends.amax(0), return_inverse=True)
+        low, high = several // n_chains, several % n_chains
+        groups = groups_of_like_size(torch.maximum(chains.lengths[low], chains.lengths[high]), block_elements)
         starts = chains.starts
         found = [
-            head.best_matches(
-                chains.matching, (pairs.first[group], pairs.second[group]), starts, chains.lengths
-            )
+            head.best_matches(chains.matching, (low[group], high[group]), starts, chains.lengths)
             for group in groups
         ]
-        back = torch.argsort(torch.cat(groups))
-        distance_12, distance_21 = (torch.cat([pair[side] for pair in found])[back] for side in (0, 1))
-        return distance_12, distance_21
+        back = torch.argsort(torch.cat(groups))[place]
+        of_low, of_high = (torch.cat([pair[side] for pair in found]).index_select(0, back) for side in (0, 1))
+        forth = (pairs.first <= pairs.second)[:, None]
+        return torch.where(forth, of_low, of_high), torch.where(forth, of_high, of_low)
 
     def tm_score(self, pooled_1: Tensor, pooled_2: Tensor, lengths_1: Tensor, lengths_2: Tensor) -> Tensor:
         """TM-score normalised by chain 1 from global vectors alone, shape (B,), not clipped.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from mutscan.embed.device import even_width
+from mutscan.model.packing import Packing
 from mutscan.model.vectors import ChainVectors
 from mutscan.train.sharing import gather_pieces, shares
 
@@ -67,6 +69,25 @@ def chunks(lengths: Sequence[int], limit: int, cost: int) -> list[tuple[int, int
     return cuts[::-1]
 
 
+def even_cuts(lengths: Sequence[int], limit: int) -> list[tuple[int, int]]:
+    """Cut chains into runs of about equal size, of `limit` residues at most but for one long chain.
+
+    Examples
+    --------
+    >>> even_cuts([50, 50, 300, 310], limit=400)
+    [(0, 2), (2, 3), (3, 4)]
+    """
+    ends = np.cumsum(lengths)
+    wanted = ends[-1] / -(-ends[-1] // limit)
+    cuts = [0]
+    for end in range(1, len(lengths) + 1):
+        before = ends[cuts[-1] - 1] if cuts[-1] else 0
+        full = end < len(lengths) and ends[end] - before > limit
+        if end == len(lengths) or full or ends[end - 1] - before >= wanted:
+            cuts.append(end)
+    return list(itertools.pairwise(cuts))
+
+
 class ChainEncoder:
     """Residue vectors and global vectors of a batch's chains.
 
@@ -111,7 +132,10 @@ class ChainEncoder:
             keep = ((torch.rand(self.inputs.dim) >= p) / (1 - p)).to(self.device)
         lengths = batch.lengths.tolist()
         cost = _CHUNK_COST[self.device.type]
-        cuts = chunks(lengths, self.config.chunk_residues, cost)
+        if self.device.type == "cpu":
+            cuts = even_cuts(lengths, self.config.chunk_residues)
+        else:
+            cuts = chunks(lengths, self.config.chunk_residues, cost)
         widths = [even_width(end - start, lengths[end - 1]) for start, end in cuts]
         costs = [cost + (end - start) * width for (start, end), width in zip(cuts, widths, strict=True)]
         divided = shares(self.ranks, costs)
@@ -160,8 +184,12 @@ class ChainEncoder:
     def _chunk(
         self, chains: list[int], lengths: Tensor, width: int, keep: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        mask = (torch.arange(width) < lengths[:, None]).to(self.device)
         with self._autocast():
+            if self.device.type == "cpu":
+                packing = Packing.of(lengths.tolist(), self.device)
+                x = self.inputs.packed(chains, packing)
+                return self.net.encode_packed(x if keep is None else x * keep, packing)
+            mask = (torch.arange(width) < lengths[:, None]).to(self.device)
             x = self.inputs.padded(chains, width, self.device)
             if keep is not None:
                 x = x * keep

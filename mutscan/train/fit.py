@@ -122,6 +122,7 @@ class Trainer:
             config.learning_rate,
             betas=(0.9, 0.98),
             weight_decay=config.weight_decay,
+            fused=device.type in ("cpu", "cuda"),
         )
         self.encode = ChainEncoder(self.net, inputs, config, device, self.ranks)
         self.log = TrainingLog(folder)
@@ -298,8 +299,8 @@ class Trainer:
     def _update_average(self) -> None:
         # A young average follows closely: it forgets all but the last tenth of the steps.
         decay = min(self.config.average, (1 + self.step) / (10 + self.step))
-        for name, value in self.weights().items():
-            self.average[name].lerp_(value, 1 - decay)
+        weights = self.weights()
+        torch._foreach_lerp_([self.average[name] for name in weights], list(weights.values()), 1 - decay)
 
     def _train_mode(self, training: bool) -> None:
         self.net.train(training)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mutscan.embed import TrainableEncoder
+    from mutscan.model.packing import Packing
     from mutscan.train.store import EmbeddingStore
 
 
@@ -30,6 +31,9 @@ class ChainInputs(Protocol):
 
     def padded(self, chains: Sequence[int], width: int, device: torch.device) -> Tensor:
         """Embeddings of some chains, shape (B, width, d), zero behind each."""
+
+    def packed(self, chains: Sequence[int], packing: Packing) -> Tensor:
+        """Embeddings of some chains end to end, shape (T, d), zero between them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +53,15 @@ class CachedInputs:
         for place, row in enumerate(rows):
             padded[place, : len(row)] = row
         return torch.from_numpy(padded).to(device)
+
+    def packed(self, chains: Sequence[int], packing: Packing) -> Tensor:
+        packed = np.zeros((packing.n_rows, self.dim), dtype=np.float32)
+        end = 0
+        for chain, slot in zip(chains, packing.slots, strict=False):  # the last slot may be a rest
+            row = self.store[chain]
+            packed[end : end + len(row)] = row
+            end += slot
+        return torch.from_numpy(packed).to(packing.rows.device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,3 +85,10 @@ class EncodedInputs:
     def padded(self, chains: Sequence[int], width: int, device: torch.device) -> Tensor:
         embedded: Tensor = self.encoder([self.sequences[chain] for chain in chains]).to(device)
         return functional.pad(embedded, (0, 0, 0, width - embedded.shape[1]))
+
+    def packed(self, chains: Sequence[int], packing: Packing) -> Tensor:
+        sequences = [self.sequences[chain] for chain in chains]
+        embedded: Tensor = self.encoder(sequences).to(packing.rows.device)
+        lengths = torch.tensor([len(sequence) for sequence in sequences], device=embedded.device)
+        real = torch.arange(embedded.shape[1], device=embedded.device) < lengths[:, None]
+        return embedded.new_zeros(packing.n_rows, self.dim).index_copy(0, packing.rows, embedded[real])
