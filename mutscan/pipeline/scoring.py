@@ -170,7 +170,7 @@ def score(
             },
         )
         run = Run(directory)
-        run.to_html(folder.report_html)
+        run.to_html(folder.report_html, offline=offline)
         write_views(directory)
         _log.info("done: %s", dict(job.counts))
     return run
