@@ -95,6 +95,8 @@ def _session_cache(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no
     """For module- and session-wide fixtures: nothing is ever written to the user's own cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MUTSCAN_CACHE_DIR", str(tmp_path_factory.mktemp("session-cache")))
+        # Nothing asks for 3Dmol.js; tests of the browser bring their own.
+        patch.setenv("MUTSCAN_3DMOL_URL", "off")
         yield
 
 
@@ -102,6 +104,7 @@ def _session_cache(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no
 def _plain_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty cache for each test, no service addresses, and no colour from outside."""
     monkeypatch.setenv("MUTSCAN_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("MUTSCAN_3DMOL_URL", "off")
     for name in ("MUTSCAN_UNIPROT_URL", "MUTSCAN_AFDB_URL", "NO_COLOR", "FORCE_COLOR", "PY_COLORS"):
         monkeypatch.delenv(name, raising=False)
     # typer draws boxes for GitHub's logs unless told not to.

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from mutscan.results import RESIDUE_COLUMNS, RESIDUE_SCHEMA, VARIANT_COLUMNS, write_residues, write_variants
+from mutscan.structures import Structure, write_structure
 
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
 
@@ -34,12 +36,21 @@ def make_run(
     carried: dict[str, str] | None = None,
     structure: bool = True,
     note: str = "2 waters left out",
+    protein: Structure | None = None,
+    calibrated: bool = False,
 ) -> Path:
-    """Write variants.csv, residues.parquet and run.json into `folder`; returns it."""
+    """Write variants.csv, residues.parquet and run.json into `folder`; returns it.
+
+    With `protein`, that is the wild type, and its structure and made-up mutants are written as well;
+    when `calibrated`, rows have flags, and evidence.parquet and null.parquet are there.
+    """
     rng = np.random.default_rng(7)
     sequence = "".join(rng.choice(list(AMINO_ACIDS), length))
+    if protein is not None:
+        sequence, length = protein.sequence, len(protein)
     rows: list[dict[str, object]] = []
     blocks = []
+    pieces: list[tuple[str, str, str, float]] = []
     positions = np.arange(1, length + 1)
     for variant in substitutions(sequence, count):
         site = int(variant[1:-1])
@@ -85,6 +96,11 @@ def make_run(
                 "ca_shift_site": shift[site - 1],
                 "ca_shift_max": shift.max(),
             }
+        if calibrated:
+            flag = "deleterious" if strength > 0.7 else "tolerated" if strength < 0.4 else "uncertain"
+            row |= {"flag": flag, "flag_rule": "made up: strength", "p_deleterious": strength, "notes": None}
+            pieces += [(variant, "burial", "side chain 87 % buried", 1.5 * strength)]
+            pieces += [(variant, "exchange", f"{variant[0]} to {variant[-1]}", strength - 0.8)]
         rows.append(row | (carried or {}))
         letters = list(sequence)
         letters[site - 1] = variant[-1]
@@ -93,7 +109,7 @@ def make_run(
             "position": positions,
             "wild_type": list(sequence),
             "mutant": letters,
-            "structure_number": [str(p) for p in positions],
+            "structure_number": [str(p) for p in positions] if protein is None else list(protein.numbers),
             "plddt": np.full(length, 91.0),
             "lddt_predicted": predicted,
             "lddt_measured": measured if structure else np.full(length, np.nan),
@@ -104,6 +120,15 @@ def make_run(
         }
         assert tuple(block) == RESIDUE_COLUMNS
         blocks.append(block)
+        if protein is not None:
+            structures = folder / "structures"
+            structures.mkdir(parents=True, exist_ok=True)
+            write_structure(protein, structures / "wild_type.cif")
+            moved = np.where((distance < 6)[protein.residue_index, None], 0.4 * strength, 0.0)
+            write_structure(
+                replace(protein, sequence="".join(letters), coord=protein.coord + moved),
+                structures / f"{variant}.cif",
+            )
     if bad is None:
         bad = [
             {
@@ -123,6 +148,16 @@ def make_run(
     folder.mkdir(parents=True, exist_ok=True)
     write_variants(folder / "variants.csv", rows, list(carried or {}))
     write_residues(folder / "residues.parquet", blocks)
+    if calibrated:
+        columns = ("variant", "evidence", "value", "contribution")
+        pd.DataFrame(pieces, columns=columns).to_parquet(folder / "evidence.parquet")
+        flat = {
+            "residue_median": np.full(length, 0.995),
+            "residue_scale": np.full(length, 0.002),
+            "separation_median": 0.01 * np.exp(-np.arange(length) / 3),
+            "separation_scale": np.full(length, 0.001),
+        }
+        pd.DataFrame(flat).to_parquet(folder / "null.parquet")
     counts = pd.Series([row["status"] for row in rows]).value_counts().to_dict()
     provenance = {
         "schema": 1,
@@ -136,6 +171,10 @@ def make_run(
             "sequence_sha256": "a" * 64,
             "structure": name if structure else None,
             "chain": "A" if structure else None,
+            "features": [
+                {"kind": "Domain", "description": "Globin", "start": 8, "end": 60, "source": "UniProt"},
+                {"kind": "Binding site", "description": "heme", "start": 40, "end": 40, "source": "UniProt"},
+            ],
             "residues_with_coordinates": length - 3 if structure else 0,
             "notes": [note],
         },

@@ -2,6 +2,7 @@
 
 import gzip
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from peptides import chain, helix, part, residues_of
 
 from mutscan.builders import Exchange, MutantBuilder
 from mutscan.builders.folder import FolderBuilder
+from mutscan.builders.pool import on_wild_type
 from mutscan.errors import BuildError, UsageError
-from mutscan.scores import lddt
+from mutscan.scores import lddt, score_structures
 from mutscan.structures import write_structure
 
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQLE"
@@ -117,6 +119,19 @@ def test_numbers_that_overlap_but_are_shifted_are_matched_by_sequence(folder, wi
     write_structure(helix(mutant.sequence, first=FIRST + 3), folder / "R30W.pdb")
     built = prepared(folder, wild_type).build([Exchange(SITE, "W")])
     np.testing.assert_allclose(built.structure.ca, helix(mutant.sequence).ca, atol=6e-4)
+
+
+def test_a_file_in_another_frame_is_laid_on_the_wild_type(folder, wild_type, mutant):
+    turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    write_structure(replace(mutant, coord=mutant.coord @ turn.T + 40.0), folder / "R30W.cif")
+    built = prepared(folder, wild_type).build([Exchange(SITE, "W")]).structure
+    scores = score_structures(wild_type.ca, built.ca)
+    away = np.linalg.norm(on_wild_type(built, wild_type, scores).ca - wild_type.ca, axis=1)
+    np.testing.assert_allclose(away, scores.ca_shift, atol=1e-6)
+    assert np.median(away) < 0.1
+    assert np.median(np.linalg.norm(built.ca - wild_type.ca, axis=1)) > 20
+    # in the frame already: what did not move stays where it is, to the last digit
+    assert on_wild_type(mutant, wild_type, score_structures(wild_type.ca, mutant.ca)) is mutant
 
 
 def test_absent_residues_have_no_ca_and_no_score(folder, wild_type, mutant):

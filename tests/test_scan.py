@@ -28,7 +28,6 @@ from mutscan.pipeline import scanning
 from mutscan.pipeline.network import ahead
 from mutscan.pipeline.positions import POSITION_COLUMNS, SCORES
 from mutscan.pipeline.scanning import in_runs, parse_positions, substitutions
-from mutscan.report.render import render_report
 from mutscan.report.scan import read_scan
 from mutscan.residues import STANDARD
 from mutscan.results import RESIDUE_COLUMNS, VARIANT_COLUMNS
@@ -399,17 +398,17 @@ def test_command_line(tiny_model: Path, fasta: Path, tmp_path: Path) -> None:
     assert len(wrong.stderr.splitlines()) == 1
 
 
-def test_summary_and_report_fit(part: mutscan.Run, whole: mutscan.Run) -> None:
+def test_summary_and_report_fit(part: mutscan.Run, whole: mutscan.Run, tmp_path: Path) -> None:
     for run in (part, whole):
         console = Console(width=80, record=True, file=None, force_terminal=False, quiet=False, stderr=True)
         print_scan_summary(read_scan(run.directory), console)
         lines = console.export_text().splitlines()
         assert max(map(len, lines)) <= 80
         assert any("Most tolerant" in line for line in lines)
-        page = render_report(run.directory)
-        assert page == (run.directory / "report.html").read_text(encoding="utf-8")
+        page = (run.directory / "report.html").read_text(encoding="utf-8")
+        assert page == run.to_html(tmp_path / "again.html").read_text(encoding="utf-8")
         n_positions = run.metadata["scan"]["n_positions"]
-        assert page.count('<th scope="row">') == 2 * min(5, n_positions) + n_positions
+        assert page.count("<tr data-open=") == n_positions
         assert "://" not in page
         assert run.metadata["scan"]["null_note"] in page
 

@@ -10,7 +10,7 @@ import time
 import traceback
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,11 +29,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.builders import MutantBuilder, Prepared
+    from mutscan.scores import StructureScores
     from mutscan.structures import Structure, WildType
     from mutscan.variants import Variant
 
 _CRASHES_ALLOWED: Final = 2
 """A variant whose worker died so often is failed, not tried again."""
+
+SAME_FRAME: Final = 0.5
+"""Å; a mutant whose C-alpha atoms lie this near to the wild type's, by the median, is superposed already."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,7 +259,8 @@ def _build_and_measure(task: BuildTask) -> _Outcome:
             error = BuildError(f"{name} failed: {type(failure).__name__}: {failure}")
             traces.append(traceback.format_exc())
         else:
-            write_structure(built.structure, task.structure, b_factor=scores.lddt)
+            mutant = on_wild_type(built.structure, structure, scores)
+            write_structure(mutant, task.structure, b_factor=scores.lddt)
             write_arrays(
                 task.part,
                 tm_score=np.array(scores.tm_score),
@@ -269,6 +274,17 @@ def _build_and_measure(task: BuildTask) -> _Outcome:
         notes.append(f"{name} could not build it ({error.message})")
     assert error is not None
     return _Outcome(error, "\n".join(traces))
+
+
+def on_wild_type(mutant: Structure, wild_type: Structure, scores: StructureScores) -> Structure:
+    """Return the mutant superposed on the wild type: moved only where its frame is another.
+
+    Models of our own builders share the wild type's frame, and what they left alone stays where it is.
+    """
+    away = np.linalg.norm(mutant.ca - wild_type.ca, axis=1)
+    if np.nanmedian(away) <= SAME_FRAME:
+        return mutant
+    return replace(mutant, coord=mutant.coord @ scores.rotation.T + scores.translation)
 
 
 def read_measured(task: BuildTask, wild_type: WildType) -> Measured | None:

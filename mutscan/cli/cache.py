@@ -28,6 +28,7 @@ class Kind(StrEnum):
     afdb = "afdb"
     interpro = "interpro"
     ted = "ted"
+    viewer = "3dmol"
     embeddings = "embeddings"
     nulls = "nulls"
 

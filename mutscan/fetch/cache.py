@@ -23,7 +23,13 @@ from mutscan.files import replacing
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SOURCES: Final = {"uniprot": "UniProt", "afdb": "AlphaFold DB", "interpro": "InterPro", "ted": "TED"}
+SOURCES: Final = {
+    "uniprot": "UniProt",
+    "afdb": "AlphaFold DB",
+    "interpro": "InterPro",
+    "ted": "TED",
+    "3dmol": "3Dmol.js",
+}
 """Kind of a download (its folder in the cache) to the name people know the service by."""
 
 FOLDER: Final = "downloads"

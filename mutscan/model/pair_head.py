@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from mutscan.model.row_products import row_products, sum_of_products
 from mutscan.model.sequence_alignment import FAR, N_ALIGNMENT, NEAR, REACHES, residue_distances
+from mutscan.model.vectors import groups_of_like_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +77,11 @@ class PairHead(nn.Module):
 
     @staticmethod
     def best_matches(
-        matching: Tensor, ends: tuple[Tensor, Tensor], starts: Tensor, lengths: Tensor
+        matching: Tensor,
+        starts: Tensor,
+        lengths: Tensor,
+        pairs: tuple[Tensor, Tensor],
+        block_elements: int,
     ) -> tuple[Tensor, Tensor]:
         """Distance of residues to their best match in the other chain, mean over the chain.
 
@@ -84,18 +89,21 @@ class PairHead(nn.Module):
         ----------
         matching : Tensor, shape (N, 2, d_match)
             From `matching`, all chains end to end.
-        ends : two int64 Tensors, shape (P,)
-            Chain 1 and chain 2 of each pair.
         starts, lengths : int64 Tensor, shape (C,)
             First row and number of residues of each chain.
+        pairs : two int64 Tensors, shape (P,)
+            Chain 1 and chain 2 of each pair.
+        block_elements : int
+            Cells of the residue-by-residue matrices that are held at a time.
 
         Returns
         -------
         distance_12, distance_21 : Tensor, shape (P, 2)
             Of the residues of chain 1 in chain 2, and the other way round; 1 - cosine.
         """
-        sides = [(starts[end], lengths[end]) for end in ends]
-        means: Tensor = _BestMatches.apply(matching, *sides[0], *sides[1])  # type: ignore[no-untyped-call]
+        means: Tensor = _BestMatches.apply(  # type: ignore[no-untyped-call]
+            matching, starts, lengths, *pairs, block_elements
+        )
         return 1.0 - means[0], 1.0 - means[1]
 
     def tm_score(
@@ -205,8 +213,10 @@ class PairHead(nn.Module):
             # Windows of neighbours overlap: each two residues are compared once.
             points = one[:, narrow] * len(residues) + two[:, narrow]
             different, place = torch.unique(points, return_inverse=True)
-        unit = functional.normalize(residues, dim=-1)
-        apart = (1.0 - row_products(unit, different // len(unit), different % len(unit))).clamp(min=0)
+        ends = different // len(residues), different % len(residues)
+        norms = torch.linalg.vector_norm(residues, dim=-1).clamp(min=1e-12)
+        lengths = norms.index_select(0, ends[0]) * norms.index_select(0, ends[1])
+        apart = (1.0 - row_products(residues, *ends) / lengths).clamp(min=0)
         window = apart.index_select(0, place.flatten()).view_as(place)
         near = torch.stack([window[:, NEAR], (window * inside[:, narrow]).sum(1) / n_near], dim=1)
         return near, alike, room
@@ -227,42 +237,48 @@ class _BestMatches(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, matching: Tensor, start_1: Tensor, length_1: Tensor, start_2: Tensor, length_2: Tensor
+        ctx: Any,
+        matching: Tensor,
+        starts: Tensor,
+        lengths: Tensor,
+        first: Tensor,
+        second: Tensor,
+        block_elements: int,
     ) -> Tensor:
         flat = matching.flatten(0, 1)  # residue n's vector of kind h is row 2 n + h
-        (one, share_1), (two, share_2) = _rows(start_1, length_1), _rows(start_2, length_2)
-        n_pairs = len(one)
-        vectors = [
-            flat.index_select(0, rows.flatten()).view(2 * n_pairs, -1, flat.shape[1]) for rows in (one, two)
-        ]
-        cosine = torch.bmm(vectors[0], vectors[1].transpose(1, 2)).view(
-            n_pairs, 2, one.shape[2], two.shape[2]
-        )
-        in_2, in_1 = cosine.max(3), cosine.max(2)
-        ctx.save_for_backward(
-            flat, one, two.gather(2, in_2.indices), share_1, two, one.gather(2, in_1.indices), share_2
-        )
-        return torch.stack([(in_2.values * share_1[:, None]).sum(2), (in_1.values * share_2[:, None]).sum(2)])
+        means = flat.new_zeros(2, len(first), 2)
+        found = []  # rows, their best matches, share in the mean, place of the mean
+        for group in groups_of_like_size(torch.maximum(lengths[first], lengths[second]), block_elements):
+            sides = [_rows(starts[end[group]], lengths[end[group]]) for end in (first, second)]
+            (one, share_1), (two, share_2) = sides
+            vectors = [
+                flat.index_select(0, rows.flatten()).view(2 * len(group), -1, flat.shape[1])
+                for rows in (one, two)
+            ]
+            cosine = torch.bmm(vectors[0], vectors[1].transpose(1, 2))
+            cosine = cosine.view(len(group), 2, one.shape[2], two.shape[2])
+            in_2, in_1 = cosine.max(3), cosine.max(2)
+            means[0, group] = (in_2.values * share_1).sum(2)
+            means[1, group] = (in_1.values * share_2).sum(2)
+            for way, (own, share, other, best) in enumerate(
+                ((one, share_1, two, in_2.indices), (two, share_2, one, in_1.indices))
+            ):
+                mean = (way * len(first) + group)[:, None] * 2 + torch.arange(2, device=group.device)
+                counted = (own, other.gather(2, best), share.expand_as(own), mean[..., None].expand_as(own))
+                found.append([part.flatten() for part in counted])
+        ctx.save_for_backward(flat, *(torch.cat(parts) for parts in zip(*found, strict=True)))
+        return means
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        flat, one, best_in_2, share_1, two, best_in_1, share_2 = ctx.saved_tensors
-        weight_1, weight_2 = (
-            (gradient[..., None] * share[:, None]).flatten()
-            for gradient, share in zip(gradients[0], (share_1, share_2), strict=True)
-        )
-        summed = sum_of_products(
-            flat,
-            torch.cat([one.flatten(), two.flatten()]),
-            torch.cat([best_in_2.flatten(), best_in_1.flatten()]),
-            torch.cat([weight_1, weight_2]),
-        )
-        return summed.view(-1, 2, flat.shape[1]), None, None, None, None
+        flat, own, other, share, mean = ctx.saved_tensors
+        summed = sum_of_products(flat, own, other, share * gradients[0].flatten()[mean])
+        return summed.view(-1, 2, flat.shape[1]), None, None, None, None, None
 
 
 def _rows(start: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of padded chains (P, 2, W) and each residue's share in its chain (P, W).
+    """Rows of padded chains (P, 2, W) and each residue's share in its chain (P, 1, W).
 
     Behind its end a chain repeats its last residue, which changes no maximum, with a share of 0.
     """
@@ -270,4 +286,4 @@ def _rows(start: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
     residue = start[:, None] + torch.minimum(place, length[:, None] - 1)
     kinds = torch.arange(2, device=length.device)
     share = (place < length[:, None]) / length[:, None]
-    return 2 * residue[:, None] + kinds[:, None], share
+    return 2 * residue[:, None] + kinds[:, None], share[:, None]

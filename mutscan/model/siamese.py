@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from mutscan.model.packing import Packing
 from mutscan.model.pair_head import PairHead
-from mutscan.model.vectors import ChainVectors, PairRows, groups_of_like_size
+from mutscan.model.vectors import ChainVectors, PairRows
 
 _ROWS: Final = 65_536  # aligned residues looked at together
 
@@ -198,7 +198,7 @@ class SiameseNet(nn.Module):
         return matching
 
     def compare(
-        self, chains: ChainVectors, pairs: PairRows, *, block_elements: int = 4_000_000
+        self, chains: ChainVectors, pairs: PairRows, *, block_elements: int = 200_000
     ) -> tuple[Tensor, Tensor]:
         """Predict the scores of pairs of encoded chains.
 
@@ -256,14 +256,10 @@ class SiameseNet(nn.Module):
         n_chains = len(chains.lengths)
         several, place = torch.unique(ends.amin(0) * n_chains + ends.amax(0), return_inverse=True)
         low, high = several // n_chains, several % n_chains
-        groups = groups_of_like_size(torch.maximum(chains.lengths[low], chains.lengths[high]), block_elements)
-        starts = chains.starts
-        found = [
-            head.best_matches(chains.matching, (low[group], high[group]), starts, chains.lengths)
-            for group in groups
-        ]
-        back = torch.argsort(torch.cat(groups))[place]
-        of_low, of_high = (torch.cat([pair[side] for pair in found]).index_select(0, back) for side in (0, 1))
+        matches = head.best_matches(
+            chains.matching, chains.starts, chains.lengths, (low, high), block_elements
+        )
+        of_low, of_high = (side.index_select(0, place) for side in matches)
         forth = (pairs.first <= pairs.second)[:, None]
         return torch.where(forth, of_low, of_high), torch.where(forth, of_high, of_low)
 

@@ -66,11 +66,22 @@ class Run:
             return 4
         return 0 if self.counts.get("ok", 0) == total else 3
 
-    def to_html(self, path: str | os.PathLike[str]) -> Path:
-        """Draw the report again from the saved files, to `path`."""
+    def to_html(self, path: str | os.PathLike[str], *, offline: bool = False) -> Path:
+        """Draw the report again from the saved files, to `path`.
+
+        Parameters
+        ----------
+        path : path
+        offline : bool
+            Use 3Dmol.js only where the cache holds it; the report does without otherwise.
+        """
+        from mutscan.fetch import get_viewer
+
         target = Path(path)
+        found = get_viewer(offline=offline)
+        page = render_report(self.directory, viewer=found.script, viewer_note=found.note)
         with write_errors(target), replacing(target) as temporary:
-            temporary.write_text(render_report(self.directory), encoding="utf-8")
+            temporary.write_text(page, encoding="utf-8")
         return target
 
 

@@ -29,6 +29,7 @@ from mutscan.pipeline.progress import Silent
 from mutscan.pipeline.rows import Assembler
 from mutscan.pipeline.run import Run
 from mutscan.pipeline.scoring import Job, file_name, fingerprint, logging_to, provenance
+from mutscan.report.views import write_views
 from mutscan.residues import STANDARD, is_standard
 from mutscan.results import RunFolder, read_arrays, residue_writer, write_arrays, write_variants
 from mutscan.variants import Substitution, Variant
@@ -149,7 +150,8 @@ def scan(
             },
         )
         run = Run(directory)
-        run.to_html(folder.report_html)
+        run.to_html(folder.report_html, offline=offline)
+        write_views(directory)
         _log.info("done: %s", dict(job.counts))
     return run
 

@@ -170,7 +170,8 @@ def score(
             },
         )
         run = Run(directory)
-        run.to_html(folder.report_html)
+        run.to_html(folder.report_html, offline=offline)
+        write_views(directory)
         _log.info("done: %s", dict(job.counts))
     return run
 
@@ -311,9 +312,6 @@ class Job:
                 self.build_errors[by_key[task.key]] = error
             self.progress.advance()
         self.progress.finish()
-        write_views(
-            self.folder.structures, [task.key for v, task in self.tasks.items() if v not in self.build_errors]
-        )
 
     def write_tables(self) -> None:
         """Assemble variants.csv and residues.parquet from the finished parts."""

@@ -33,6 +33,7 @@ TEXT_COLUMNS: Final = frozenset(
         "affected_regions",
         "confidence",
         "notes",
+        "evidence",
     }
 )
 """Columns of variants.csv that are words; the other ones of `VARIANT_COLUMNS` are numbers."""
@@ -126,6 +127,44 @@ class SavedRun:
         except (OSError, ValueError) as error:
             raise UsageError(f"{path}: cannot be read ({error}); run mutscan score again") from error
 
+    def evidence(self) -> dict[str, list[tuple[str, str, float]]]:
+        """Name, value and contribution of each piece of evidence of each variant, strongest first.
+
+        Empty where the model carries no calibration.
+
+        Raises
+        ------
+        UsageError
+            evidence.parquet is damaged.
+        """
+        table = _read_table(self.directory / "evidence.parquet", EVIDENCE_COLUMNS)
+        pieces: dict[str, list[tuple[str, str, float]]] = {}
+        if table is not None:
+            for variant, name, value, weight in table.itertuples(index=False):
+                told = (str(name), "" if value is None else str(value), float(weight))
+                pieces.setdefault(str(variant), []).append(told)
+        return pieces
+
+
+EVIDENCE_COLUMNS: Final = ("variant", "evidence", "value", "contribution")
+NULL_COLUMNS: Final = ("residue_median", "residue_scale", "separation_median", "separation_scale")
+
+
+def read_null(directory: Path) -> pd.DataFrame | None:
+    """Background of each residue's predicted lDDT (`mutscan.calling.Null`); None where none was kept."""
+    return _read_table(directory / "null.parquet", NULL_COLUMNS)
+
+
+def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame | None:
+    if not path.is_file():
+        return None
+    try:
+        with pq.ParquetFile(path) as table:
+            frame: pd.DataFrame = table.read(columns=list(columns)).to_pandas()
+            return frame[list(columns)]
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"{path}: cannot be read ({error}); run mutscan score again") from error
+
 
 BLOCK_ROWS: Final = 5000
 """Rows of variants.csv in memory at a time, where all of them are not needed."""
@@ -175,6 +214,9 @@ def read_run(directory: Path, *, rows: int | None = None) -> SavedRun:
         provenance = json.loads(folder.run_json.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise UsageError(f"{directory}: a damaged run folder ({error}); run mutscan score again") from error
+    if "evidence" not in table.columns and "notes" in table.columns:
+        # Runs of mutscan before 0.1 was calibrated have no such column.
+        table.insert([*table.columns].index("notes") + 1, "evidence", "")
     missing = [column for column in VARIANT_COLUMNS if column not in table.columns]
     if missing or not isinstance(provenance, dict):
         raise UsageError(

@@ -5,33 +5,48 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import jinja2
 import pandas as pd
+import pyarrow.parquet as pq
 
-from mutscan import __version__
 from mutscan.errors import UsageError
-from mutscan.report.digest import UNCALIBRATED, facts_of, number
+from mutscan.report.affected import in_words, join_stretches
+from mutscan.report.block import Block
+from mutscan.report.digest import UNCALIBRATED, facts_of
+from mutscan.report.html import cells_of, exponent, file_name, render_page
+from mutscan.report.payload import add_wild_type, clip
 from mutscan.report.saved import read_run
+from mutscan.residues import STANDARD
 from mutscan.results import RunFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 TOP: Final = 5
 """Positions named as the most and the least tolerant."""
 
 COLUMNS: Final = (
-    ("tolerance", "Tolerance", 2),
-    ("z_score_mean", "z, mean", 2),
-    ("z_score_min", "z, lowest", 2),
-    ("lddt_predicted_mean", "lDDT predicted, mean", 4),
-    ("lddt_predicted_min", "lDDT predicted, lowest", 4),
-    ("tm_predicted_mean", "TM predicted, mean", 4),
-    ("p_deleterious_mean", "P(deleterious), mean", 2),
-    ("plddt", "pLDDT", 0),
+    ("tolerance", "Tolerance", 2, "Share of the substitutions not among the most disruptive tenth"),
+    ("p_deleterious_mean", "P(deleterious), mean", 2, "Calibrated probability, mean over the substitutions"),
+    ("z_score_mean", "z, mean", 2, "Against all other substitutions; lower is more disruptive"),
+    ("z_score_min", "z, lowest", 2, "Of the worst substitution"),
+    ("lddt_predicted_mean", "lDDT predicted, mean", 4, "Share of local distances kept"),
+    ("lddt_predicted_min", "lDDT predicted, lowest", 4, "Of the worst substitution"),
+    ("tm_predicted_mean", "TM predicted, mean", 4, "How alike the folds are as wholes"),
+    ("plddt", "pLDDT", 0, "The structure model's own confidence"),
 )
-"""Number columns of the report's table: column of positions.csv, heading, decimals."""
+"""Number columns of the report's table: column of positions.csv, heading, decimals, what it means."""
+
+INTOLERANT: Final = 0.5
+"""Tolerance up to which a position is said to tolerate few substitutions."""
+
+CELLS: Final = (
+    ("p_deleterious", "u1", 1 / 250, 0.0),
+    ("z_score", "i2", 0.01, 0.0),
+    ("lddt_percentile", "u2", 0.01, 0.0),
+    ("lddt_predicted_mean", "u2", 1 / 65534, 0.0),
+)
+"""Scores of the heat map: column of scan.parquet, and how it is stored in the page."""
 
 _TEXT: Final = {"wild_type": str, "structure_number": str, "worst": str}
 
@@ -107,14 +122,35 @@ def read_scan(directory: Path) -> SavedScan:
         table = pd.read_csv(path, dtype=_TEXT)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read ({error}); run mutscan scan again") from error
-    missing = {"position", "worst", *_TEXT, *(column for column, _, _ in COLUMNS)} - {*table.columns}
+    missing = {"position", "worst", *_TEXT, *(column for column, *_ in COLUMNS)} - {*table.columns}
     if missing:
         raise UsageError(f"{path}: lacks the columns {', '.join(sorted(missing))}; run mutscan scan again")
     return SavedScan(directory, table, facts_of(run), run.provenance)
 
 
-def render_scan(directory: Path) -> str:
+def headline(scan: SavedScan) -> str:
+    """Say in one sentence where the protein tolerates least."""
+    name = str(scan.provenance.get("wild_type", {}).get("name", scan.directory.name))
+    worst = scan.positions[scan.positions["tolerance"] <= INTOLERANT]
+    stretches = join_stretches((int(p), int(p)) for p in worst["position"])
+    longest = sorted(sorted(stretches, key=lambda s: s[0] - s[1])[:4])
+    if not stretches:
+        return f"No position of {name} is disturbed by most of its substitutions."
+    where = in_words(longest)
+    more = ", most of all" if len(stretches) > len(longest) else ":"
+    return (
+        f"{len(worst)} of {len(scan.positions)} positions of {name} tolerate few substitutions{more} {where}."
+    )
+
+
+def render_scan(directory: Path, *, viewer: str = "", viewer_note: str = "") -> str:
     """HTML of the report of a saved scan: a complete page that needs no other file.
+
+    Parameters
+    ----------
+    directory : Path
+    viewer, viewer_note : str
+        As `mutscan.report.render.render_report`.
 
     Raises
     ------
@@ -122,35 +158,78 @@ def render_scan(directory: Path) -> str:
         As `read_scan`.
     """
     scan = read_scan(directory)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mutscan.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("scan.html.j2").render(
-        version=__version__,
-        name=str(scan.provenance.get("wild_type", {}).get("name", directory.name)),
-        scan=scan,
+    run = read_run(directory, rows=1)
+    said = scan.provenance.get("wild_type")
+    about = said if isinstance(said, dict) else {}
+    name = str(about.get("name", directory.name))
+    block = Block()
+    data: dict[str, Any] = {
+        "kind": "scan",
+        "name": clip(name),
+        "sequence": str(about.get("sequence", "")),
+        "positions": [int(p) for p in scan.positions["position"]],
+        "letters": STANDARD,
+    }
+    residues = next((frame for _, frame in run.residues()), None)
+    if residues is not None:
+        add_wild_type(directory, scan.provenance, residues, data, block)
+    _add_cells(directory, len(scan.positions), block)
+    data["arrays"] = block.index
+    shown = [column for column in COLUMNS if scan.positions[column[0]].notna().any()]
+    return render_page(
+        "scan.html.j2",
+        ("variant.js", "heatmap.js", "page.js"),
+        data,
+        block.text(),
+        viewer=viewer,
+        viewer_note=viewer_note,
+        name=name,
+        headline=headline(scan),
+        remainder=(
+            f"Few: at least {100 - 100 * INTOLERANT:.0f} % of a position's substitutions are among the most "
+            "disruptive tenth of the protein's."
+        ),
+        calibrated=scan.calibrated,
         uncalibrated=UNCALIBRATED,
-        headings=[heading for _, heading, _ in COLUMNS],
-        extremes=[
-            ("Least tolerant", _rows(scan.least_tolerant())),
-            ("Most tolerant", _rows(scan.most_tolerant())),
+        facts=scan.facts,
+        counts=scan.counts,
+        about=scan.about,
+        file_name=f"{file_name(name)}-positions",
+        headings=[
+            ("Residue", True, ""),
+            ("In the structure", False, "The structure file's own number"),
+            *((heading, True, hint) for _, heading, _, hint in shown),
+            ("Worst", False, "The substitution with the lowest z"),
         ],
-        rows=_rows(scan.positions),
+        rows=[_row(row, shown) for row in scan.positions.to_dict(orient="records")],
+        provenance=scan.provenance,
+        exponent=exponent(scan.provenance),
     )
 
 
-def _rows(positions: pd.DataFrame) -> list[tuple[str, str, tuple[str, ...], str]]:
-    """Residue, its number in the structure, numbers, worst substitution of some positions."""
-    return [
-        (
-            f"{row['wild_type']}{row['position']}",
-            row["structure_number"] if isinstance(row["structure_number"], str) else "",
-            tuple(number(row[column], decimals) for column, _, decimals in COLUMNS),
-            row["worst"] if isinstance(row["worst"], str) else "",
+def _add_cells(directory: Path, positions: int, block: Block) -> None:
+    """Add the heat map: 20 values for each position and score."""
+    path = RunFolder(directory).scan_parquet
+    try:
+        with pq.ParquetFile(path) as stored:
+            table = stored.read(columns=[name for name, *_ in CELLS]).to_pandas()
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"{path}: cannot be read ({error}); run mutscan scan again") from error
+    if len(table) != len(STANDARD) * positions:
+        raise UsageError(
+            f"{path}: {len(table)} rows, expected {len(STANDARD)} for each of {positions} positions; "
+            "run mutscan scan again"
         )
-        for row in positions.to_dict(orient="records")
-    ]
+    for name, dtype, step, low in CELLS:
+        block.add(f"scan_{name}", table[name].to_numpy(dtype=float), dtype, step=step, low=low)
+
+
+def _row(row: Mapping[Any, Any], shown: Sequence[tuple[str, str, int, str]]) -> dict[str, Any]:
+    """Cells of one position in the page's table."""
+    return {
+        "position": int(row["position"]),
+        "residue": f"{row['wild_type']}{row['position']}",
+        "structure_number": row["structure_number"] if isinstance(row["structure_number"], str) else "",
+        "cells": cells_of(row, shown),
+        "worst": row["worst"] if isinstance(row["worst"], str) else "",
+    }

@@ -33,6 +33,9 @@ class StructureScores:
         Of all counterparts after their least-squares superposition.
     coverage : float
         Share of the wild type's residues that have a counterpart. lDDT sees only those.
+    rotation : float array, shape (3, 3)
+    translation : float array, shape (3,), Å
+        ``mutant @ rotation.T + translation`` lies on the wild type, in the superposition of `tm_score`.
     """
 
     tm_score: float
@@ -42,6 +45,8 @@ class StructureScores:
     ca_shift: NDArray[np.float64]
     rmsd: float
     coverage: float
+    rotation: NDArray[np.float64]
+    translation: NDArray[np.float64]
 
 
 def score_structures(
@@ -102,4 +107,6 @@ def score_structures(
         ca_shift=shift,
         rmsd=tm.rmsd,
         coverage=float(both.mean()),
+        rotation=tm.rotation,
+        translation=tm.translation,
     )

@@ -101,31 +101,6 @@ class Plain:
         return len(batch.first)
 
 
-def ways(
-    config: TrainConfig, data: tuple[Chains, Pairs], folder: Path, dim: int = 320
-) -> tuple[Plain, PairBatches, Trainer]:
-    chains, pairs = data
-    rng = np.random.default_rng(0)
-    # What the numbers are makes no difference to the time: embeddings and labels are made up.
-    starts = np.concatenate([[0], np.cumsum(chains.lengths)])
-    store = EmbeddingStore(rng.normal(size=(int(starts[-1]), dim)).astype(np.float16), starts)
-    labels = np.full(len(pairs.aligned), 0.9, np.float32)
-    weights = pair_weights(chains, pairs, balance_bands=True, balance_clusters=True)
-    plain = PairBatches(chains, pairs, labels, weights, size=16, lddt_from=0.7, seed=0)
-    connected = ConnectedBatches(
-        chains, pairs, labels, weights, residues=config.batch_residues, neighbours=config.neighbours,
-        lddt_from=0.7, seed=0,
-    )  # fmt: skip
-    held_out = all_pairs(chains, pairs.take(np.arange(4)), labels[: int(pairs.starts[4])], lddt_from=0.7)
-    geometry = {c: local_geometry(ca) for c, ca in enumerate(chains.ca)}
-    trainer = Trainer(
-        config, CachedInputs(store), connected, held_out, geometry, folder, torch.device("cpu"), "benchmark"
-    )
-    trainer.memory.normal_()
-    trainer.remembered[:] = True  # as after the first epoch
-    return Plain(config, store), plain, trainer
-
-
 @dataclass
 class Way:
     """One way to train, and what it took and gave."""
@@ -230,7 +205,11 @@ def test_training_against_one_padded_pair_after_the_other(
                 f"{way.name:30} {way.rate:9.1f} {ratios[0]:7.1f} {ratios[1]:7.1f} "
                 f"{every:12.1f} {ratios[2]:7.1f} {ratios[3]:7.1f}"
             )
+    # Measured on two shared cores: preset 9.6 (fp32) and 5.2 (bf16), dense 17.7 and 9.6 with a pair
+    # head; what is asserted leaves room for a machine that does something else meanwhile.
     every = (preset.pairs + preset.memory) / preset.seconds
     assert every >= 10 * plain_bf16.rate, "the preset, memory pairs counted, precision the same"
-    if kind == "cosines":  # the net of the preprint: a head for each pair costs the same both ways
-        assert dense.rate >= 10 * plain_fp32.rate, "memory pairs not counted, the plain way as it is written"
+    assert dense.rate >= 10 * plain_fp32.rate, "memory pairs not counted, the plain way as it is written"
+    assert dense.rate >= 6 * plain_bf16.rate, "memory pairs not counted, precision the same"
+    assert preset.rate >= 7 * plain_fp32.rate, "the preset, memory pairs not counted"
+    assert preset.rate >= 3.5 * plain_bf16.rate, "the preset, memory pairs not counted, precision the same"

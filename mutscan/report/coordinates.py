@@ -1,0 +1,180 @@
+"""Coordinates of a run for a page: the wild type, and of each mutant only what differs from it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from mutscan.errors import MutscanError
+from mutscan.scores.superposition import superpose
+from mutscan.structures import read_structure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mutscan.structures import Structure
+
+BACKBONE: Final = frozenset({"N", "CA", "C", "O"})
+
+MOVED: Final = 0.05
+"""Å by which an atom has to move for its residue to be drawn anew."""
+
+NEAR: Final = 12.0
+"""Å from a changed residue (C-alpha atoms) within which side chains of the mutant are kept."""
+
+APART: Final = 0.5
+"""Å; median C-alpha distance above which a mutant was not laid over the wild type, and is."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Atoms:
+    """Heavy atoms: residue (0-based on the sequence), name, coordinates (n, 3) in Å."""
+
+    residue: NDArray[np.int64]
+    name: tuple[str, ...]
+    xyz: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """The wild type's structure laid out on its sequence.
+
+    Parameters
+    ----------
+    structure : Structure
+    places : int array, shape (L,)
+        For each position its 0-based residue in `structure`, -1 where unresolved.
+    """
+
+    structure: Structure
+    places: NDArray[np.int64]
+
+    @property
+    def ca(self) -> NDArray[np.float64]:
+        """C-alpha coordinates (L, 3), NaN where unresolved."""
+        here = (self.places >= 0)[:, None]
+        return np.where(here, self.structure.ca[np.maximum(self.places, 0)], np.nan)
+
+    @property
+    def atoms(self) -> Atoms:
+        """All heavy atoms."""
+        return _atoms(self.structure, self._index(), np.ones(len(self.places), dtype=bool), ())
+
+    def changes(self, mutant: Structure, sites: Sequence[int]) -> Atoms | None:
+        """Atoms of the residues in which a mutant differs; None when it is no mutant of this structure.
+
+        Parameters
+        ----------
+        mutant : Structure
+            With the wild type's residues in the wild type's order.
+        sites : sequence of int
+            Changed positions, 1-based.
+        """
+        wild_type = self.structure
+        if len(mutant) != len(wild_type):
+            return None
+        both = np.isfinite(mutant.ca).all(axis=1) & np.isfinite(wild_type.ca).all(axis=1)
+        if not both.any():
+            return None
+        coord = mutant.coord
+        if np.median(np.linalg.norm(mutant.ca[both] - wild_type.ca[both], axis=1)) > APART:
+            rotation, translation = superpose(mutant.ca[both], wild_type.ca[both])
+            coord = coord @ rotation.T + translation
+        index = self._index()
+        known = {
+            (residue, name): place
+            for place, (residue, name) in enumerate(
+                zip(wild_type.residue_index.tolist(), wild_type.atom_name, strict=True)
+            )
+        }
+        partner = np.array(
+            [
+                known.get((residue, name), -1)
+                for residue, name in zip(mutant.residue_index.tolist(), mutant.atom_name, strict=True)
+            ]
+        )
+        away = np.linalg.norm(coord - wild_type.coord[np.maximum(partner, 0)], axis=1)
+        moved = np.zeros(len(mutant), dtype=bool)
+        moved[mutant.residue_index[(partner < 0) | (away > MOVED)]] = True
+        changed = np.zeros(len(self.places), dtype=bool)
+        changed[index[moved]] = True
+        near = [site - 1 for site in sites if 0 < site <= len(self.places)]
+        changed[near] |= self.places[near] >= 0
+        return _atoms(mutant, index, changed, near, coord=coord, ca=self.ca)
+
+    def _index(self) -> NDArray[np.int64]:
+        """Sequence index of each residue of the structure."""
+        index = np.zeros(len(self.structure), dtype=np.int64)
+        resolved = np.flatnonzero(self.places >= 0)
+        index[self.places[resolved]] = resolved
+        return index
+
+
+def _atoms(
+    structure: Structure,
+    index: NDArray[np.int64],
+    wanted: NDArray[np.bool_],
+    near: Sequence[int],
+    *,
+    coord: NDArray[np.float64] | None = None,
+    ca: NDArray[np.float64] | None = None,
+) -> Atoms:
+    residue = index[structure.residue_index]
+    keep = wanted[residue]
+    if ca is not None and len(near):
+        distance = np.linalg.norm(ca[:, None] - ca[list(near)][None], axis=2).min(axis=1)
+        backbone = np.array([name in BACKBONE for name in structure.atom_name])
+        keep &= backbone | (distance[residue] <= NEAR)
+    keep &= np.array([element != "H" for element in structure.element])
+    names = tuple(name for name, kept in zip(structure.atom_name, keep.tolist(), strict=True) if kept)
+    return Atoms(residue[keep], names, (structure.coord if coord is None else coord)[keep])
+
+
+def read_frame(structures: Path, numbers: Sequence[str | None]) -> Frame | None:
+    """Read the wild type of a run; None where there is none that fits.
+
+    Parameters
+    ----------
+    structures : Path
+        The run's folder of structures.
+    numbers : sequence of str or None, length L
+        The structure's own number of each position.
+    """
+    path = structures / "wild_type.cif"
+    if not path.is_file():
+        return None
+    structure = read_structure(path)
+    place_of = {number: place for place, number in enumerate(structure.numbers)}
+    places = np.array([-1 if n is None else place_of.get(n, -1) for n in numbers], dtype=np.int64)
+    return Frame(structure, places) if (places >= 0).sum() == len(structure) else None
+
+
+def read_changes(frame: Frame, structures: Path, variant: str, sites: Sequence[int]) -> Atoms | None:
+    """Read what a built mutant changes; None where none was built."""
+    path = structures / f"{file_stem(variant)}.cif"
+    if not path.is_file():
+        return None
+    try:
+        mutant = read_structure(path)
+    except MutscanError:
+        # A structure that somebody else put there or damaged: the numbers of the variant still stand.
+        return None
+    return frame.changes(mutant, sites)
+
+
+def file_stem(variant: str) -> str:
+    """Name of a variant's structure file, without the ending.
+
+    Examples
+    --------
+    >>> file_stem("R175H;R248Q")
+    'R175H_R248Q'
+    """
+    stem = variant.replace(";", "_")
+    return stem if len(stem) <= 80 else f"{stem[:60]}-{hashlib.sha256(stem.encode()).hexdigest()[:8]}"

@@ -1,0 +1,153 @@
+"""What every page has: templates, our scripts in one piece, data that no script tag can break out of."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+import jinja2
+from markupsafe import Markup
+
+from mutscan import __version__
+from mutscan.report.digest import number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+LONGEST: Final = 160
+"""Letters of a user's text shown in a heading or a cell; the files hold it in full."""
+
+SHARED: Final = ("data.js", "table.js", "trace.js", "stage.js", "track.js", "matrix.js", "colouring.js")
+"""Scripts of every page, in this order."""
+
+NO_VIEWER: Final = "3Dmol.js was not given when this page was drawn"
+
+
+def render_page(
+    template: str,
+    scripts: Sequence[str],
+    data: Mapping[str, Any],
+    block: str,
+    *,
+    viewer: str = "",
+    viewer_note: str = "",
+    **context: Any,
+) -> str:
+    """Fill a template; the page needs no other file and may ask for none.
+
+    Parameters
+    ----------
+    template : str
+    scripts : sequence of str
+        Names of our scripts that this page adds to `SHARED`; the last one starts it.
+    data : mapping
+        JSON-able.
+    block : str
+        Base64.
+    viewer : str
+        3Dmol.js; without it the page draws its own trace.
+    viewer_note : str
+        Where that is from, or why it is missing.
+    context
+        For the template.
+    """
+    script = "\n".join(["(() => {", '"use strict";', *map(_source, (*SHARED, *scripts)), "})();"])
+    if "</script" in (viewer + script).lower():
+        raise ValueError("a script of the page would end too early")
+    allowed = " ".join(_hash(text) for text in (viewer, script) if text)
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            version=__version__,
+            policy=(
+                f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+                "base-uri 'none'; form-action 'none'"
+            ),
+            data=in_script({**data, "viewer_note": viewer_note or NO_VIEWER}),
+            block=Markup(block),
+            viewer=Markup(viewer),
+            viewer_licence=_source("3dmol-licence.txt").split("\n\n"),
+            script=Markup(script),
+            **context,
+        )
+    )
+
+
+def shorten(text: object, limit: int = LONGEST) -> str:
+    """At most `limit` letters of a text.
+
+    Examples
+    --------
+    >>> shorten("R175H"), shorten("AAAAAAAA", 4)
+    ('R175H', 'AAA…')
+    """
+    words = str(text)
+    return words if len(words) <= limit else words[: limit - 1] + "…"
+
+
+def exponent(provenance: Mapping[str, Any]) -> str:
+    """Exponent of the model's lDDT, as text."""
+    model = provenance.get("model")
+    value = model.get("lddt_exponent") if isinstance(model, dict) else None
+    return f"{value:g}" if isinstance(value, int | float) else "3"
+
+
+def file_name(name: str) -> str:
+    """Name for a table saved from the page.
+
+    Examples
+    --------
+    >>> file_name("sp|P04637|P53_HUMAN")
+    'mutscan-sp_P04637_P53_HUMAN'
+    """
+    return "mutscan-" + re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:60]
+
+
+def cells_of(row: Mapping[Any, Any], columns: Any) -> tuple[tuple[str, str], ...]:
+    """Text of each number, and the number in full where that says more; for sorting and saving."""
+    cells = []
+    for column, _, decimals, _ in columns:
+        text, value = number(row[column], decimals), row[column]
+        full = f"{value:.6g}" if value == value else ""
+        cells.append((text.replace("-", "−"), full if full != text else ""))
+    return tuple(cells)
+
+
+def in_script(data: Mapping[str, Any]) -> Markup:
+    r"""JSON that is safe within a script element: no letter in it can end the element.
+
+    Examples
+    --------
+    >>> print(in_script({"a": "</script>"}))
+    {"a":"\u003c/script\u003e"}
+    """
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    for letter in "<>&":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return Markup(text)
+
+
+def _source(name: str) -> str:
+    return files("mutscan.report").joinpath("templates", name).read_text(encoding="utf-8").strip()
+
+
+def _hash(script: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    return f"'sha256-{digest}'"
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mutscan.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["short"] = shorten
+    return environment

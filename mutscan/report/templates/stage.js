@@ -1,0 +1,158 @@
+// The 3-D view: 3Dmol.js where it is in the page and WebGL works, else the C-alpha trace.
+
+// Atoms of the wild type by residue, and what a mutant puts in their place.
+function readAtoms(prefix, start = 0, count = undefined) {
+  const residue = arrays[`${prefix}_residue`], name = arrays[`${prefix}_name`], xyz = arrays[`${prefix}_xyz`];
+  const byResidue = new Map();
+  const end = count === undefined ? residue.n : start + count;
+  for (let i = start; i < end; i++) {
+    const atom = [page.atoms.names[name.raw[i]], ...[0, 1, 2].map((k) => xyz.raw[3 * i + k] * xyz.step)];
+    const index = residue.raw[i];
+    if (!byResidue.has(index)) byResidue.set(index, []);
+    byResidue.get(index).push(atom);
+  }
+  return byResidue;
+}
+
+function alphaCarbons(byResidue) {
+  const ca = new Array(L).fill(null);
+  for (const [index, atoms] of byResidue) {
+    const found = atoms.find(([name]) => name === "CA");
+    if (found) ca[index] = found.slice(1);
+  }
+  return ca;
+}
+
+// Rows of the rotation that shows the protein's two longest axes.
+function mainAxes(points) {
+  const spread = [0, 0, 0, 0, 0, 0, 0, 0, 0];
+  for (const p of points) for (let r = 0; r < 3; r++) for (let c = 0; c < 3; c++) spread[3 * r + c] += p[r] * p[c];
+  const times = (v) => [0, 1, 2].map((r) => spread[3 * r] * v[0] + spread[3 * r + 1] * v[1] + spread[3 * r + 2] * v[2]);
+  const unit = (v) => { const n = Math.hypot(...v) || 1; return v.map((x) => x / n); };
+  const without = (v, a) => { const d = v[0] * a[0] + v[1] * a[1] + v[2] * a[2]; return v.map((x, k) => x - d * a[k]); };
+  let a = unit([1, 0.3, 0.1]), b = unit([0.1, 1, 0.3]);
+  for (let i = 0; i < 60; i++) a = unit(times(a));
+  b = unit(without(b, a));
+  for (let i = 0; i < 60; i++) b = unit(without(times(b), a));
+  const c = [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
+  return [...a, ...b, ...c];
+}
+
+const THREE = { A: "ALA", C: "CYS", D: "ASP", E: "GLU", F: "PHE", G: "GLY", H: "HIS", I: "ILE", K: "LYS", L: "LEU",
+  M: "MET", N: "ASN", P: "PRO", Q: "GLN", R: "ARG", S: "SER", T: "THR", V: "VAL", W: "TRP", Y: "TYR" };
+
+function pdbText(byResidue, letterAt, turn) {
+  const lines = [];
+  let serial = 0;
+  for (const index of [...byResidue.keys()].sort((a, b) => a - b))
+    for (const [name, ...p] of byResidue.get(index)) {
+      serial += 1;
+      const q = [0, 1, 2].map((r) => turn[3 * r] * p[0] + turn[3 * r + 1] * p[1] + turn[3 * r + 2] * p[2]);
+      lines.push(
+        `ATOM  ${String(serial % 100000).padStart(5)} ${(name.length > 3 ? name : " " + name).padEnd(4)} ` +
+        `${THREE[letterAt(index)] || "UNK"} A${String(index + 1).padStart(4)}    ` +
+        q.map((x) => x.toFixed(3).padStart(8)).join("") + `  1.00  0.00          ${name[0].padStart(2)}`,
+      );
+    }
+  return lines.join("\n") + "\nEND\n";
+}
+
+function make3Dmol(host, scene) {
+  const inner = el("div", { class: "fill" });
+  host.append(inner);
+  const viewer = $3Dmol.createViewer(inner, { backgroundAlpha: 0, antialias: true, disableFog: false });
+  let listener = () => {};
+  let mutantModel = null;
+  let state = { wild: null, changed: null, sites: [], selected: [], show: { wild: true, mutant: true } };
+  const turned = (p) => ({
+    x: scene.turn[0] * p[0] + scene.turn[1] * p[1] + scene.turn[2] * p[2],
+    y: scene.turn[3] * p[0] + scene.turn[4] * p[1] + scene.turn[5] * p[2],
+    z: scene.turn[6] * p[0] + scene.turn[7] * p[1] + scene.turn[8] * p[2],
+  });
+  const wildModel = viewer.addModel(pdbText(scene.wild, (i) => page.sequence[i], scene.turn), "pdb");
+  const pick = (atom) => listener(atom.resi - 1);
+  wildModel.setClickable({}, true, pick);
+  viewer.zoomTo();
+
+  const ribbon = (colour) => ({ cartoon: { colorfunc: (atom) => colour(atom.resi - 1), thickness: 0.35, arrows: true } });
+  function paint() {
+    viewer.removeAllShapes();
+    wildModel.setStyle({}, state.show.wild && state.wild ? ribbon(state.wild) : {});
+    if (mutantModel) mutantModel.setStyle({}, state.show.mutant && state.changed ? ribbon(state.changed) : {});
+    const marked = [...new Set([...state.sites, ...state.selected])].map((i) => i + 1);
+    if (marked.length && marked.length < 60) {
+      const atoms = { resi: marked, not: { atom: ["N", "C", "O"] } };
+      if (state.show.wild) wildModel.setStyle(atoms, { stick: { radius: 0.16, colorscheme: { prop: "elem", map: elements("#8d99a5") } } }, true);
+      if (mutantModel && state.show.mutant)
+        mutantModel.setStyle(atoms, { stick: { radius: 0.2, colorscheme: { prop: "elem", map: elements(css("--site")) } } }, true);
+    }
+    for (const i of state.sites) if (scene.ca[i])
+      viewer.addSphere({ center: turned(scene.ca[i]), radius: 1.1, color: css("--site"), alpha: 0.85 });
+    for (const i of state.selected) if (scene.ca[i])
+      viewer.addSphere({ center: turned(scene.ca[i]), radius: 0.9, color: css("--ink"), alpha: 0.6 });
+    viewer.render();
+    tell();
+  }
+  const elements = (carbon) => ({ C: carbon, N: "#3050F8", O: "#FF0D0D", S: "#C9A400" });
+  const tell = () => { host.dataset.view = JSON.stringify(viewer.getView().map((v) => Number(v.toFixed(3)))); };
+  viewer.setViewChangeCallback(() => tell());
+
+  return {
+    engine: "3Dmol.js",
+    setMutant: (mutant) => {
+      if (mutantModel) viewer.removeModel(mutantModel);
+      mutantModel = null;
+      if (mutant.byResidue) {
+        mutantModel = viewer.addModel(pdbText(mutant.byResidue, mutant.letterAt, scene.turn), "pdb");
+        mutantModel.setClickable({}, true, pick);
+      }
+      paint();
+    },
+    paint: (changes) => { state = { ...state, ...changes }; paint(); },
+    focus: (indices) => {
+      if (indices.length) { viewer.zoomTo({ model: wildModel, resi: indices.map((i) => i + 1), expand: 6 }); if (indices.length < 4) viewer.zoom(0.6); }
+      else viewer.zoomTo();
+      viewer.render();
+      tell();
+    },
+    rotate: (dx, dy) => { viewer.rotate(dx, "y"); viewer.rotate(dy, "x"); viewer.render(); tell(); },
+    zoom: (factor) => { viewer.zoom(factor); viewer.render(); tell(); },
+    onPick: (call) => { listener = call; },
+    resize: () => { viewer.resize(); viewer.render(); },
+  };
+}
+
+// The stage in `host`; null where the run has no structure.
+function makeStage(host, note) {
+  if (!page.atoms || !arrays.wild_type_xyz) return null;
+  const wild = readAtoms("wild_type");
+  const ca = alphaCarbons(wild);
+  const points = ca.filter(Boolean);
+  const scene = { wild, ca, turn: mainAxes(points), radius: Math.max(...points.map((p) => Math.hypot(...p)), 5) };
+  let stage = null;
+  let why = page.viewer_note;
+  if (typeof $3Dmol !== "undefined") {
+    try {
+      stage = make3Dmol(host, scene);
+    } catch (error) {
+      why = `3Dmol.js could not start here (${error.message || "no WebGL"})`;
+      host.replaceChildren();
+    }
+  }
+  stage = stage || makeTrace(host, scene);
+  host.dataset.engine = stage.engine;
+  note.textContent = stage.engine === "canvas"
+    ? `Drawn as a simple Cα trace by mutscan itself. ${why}.`
+    : `Drawn by ${why}.`;
+  host.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: [-15, 0], ArrowRight: [15, 0], ArrowUp: [0, -15], ArrowDown: [0, 15] }[event.key];
+    if (step) stage.rotate(...step);
+    else if (event.key === "+" || event.key === "=") stage.zoom(1.25);
+    else if (event.key === "-") stage.zoom(0.8);
+    else if (event.key === "0") stage.focus([]);
+    else return;
+    event.preventDefault();
+  });
+  new ResizeObserver(() => stage.resize()).observe(host);
+  return Object.assign(stage, { scene });
+}

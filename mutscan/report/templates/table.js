@@ -1,0 +1,100 @@
+// A table that was in the page already: sorted, searched, filtered, copied and saved.
+
+function makeTable(table, onOpen) {
+  const body = table.tBodies[0];
+  const rows = [...body.rows];
+  const host = table.closest("[data-table]");
+  const search = host.querySelector("[data-search]");
+  const count = host.querySelector("[data-count]");
+  const chosen = {};
+  const texts = rows.map((row) => row.textContent.toLowerCase());
+
+  function refresh() {
+    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = 0;
+    rows.forEach((row, i) => {
+      const wanted =
+        words.every((word) => texts[i].includes(word)) &&
+        Object.entries(chosen).every(([key, value]) => !value || row.dataset[key] === value);
+      row.hidden = !wanted;
+      shown += wanted;
+    });
+    count.textContent = shown === rows.length ? `${shown} rows` : `${shown} of ${rows.length} rows`;
+  }
+
+  function cellValue(row, column) {
+    const cell = row.cells[column];
+    const text = cell.dataset.value ?? cell.textContent.trim();
+    if (text === "—" || text === "") return null;
+    return cell.classList.contains("number") ? Number(text) : text.toLowerCase();
+  }
+
+  function sortBy(header, column) {
+    const rising = header.getAttribute("aria-sort") !== "ascending";
+    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+    header.setAttribute("aria-sort", rising ? "ascending" : "descending");
+    const keyed = [...body.rows].map((row) => [cellValue(row, column), row]);
+    keyed.sort(([a], [b]) => {
+      if (a === null || b === null) return (a === null) - (b === null);
+      return (a < b ? -1 : a > b ? 1 : 0) * (rising ? 1 : -1);
+    });
+    body.append(...keyed.map(([, row]) => row));
+  }
+
+  [...table.tHead.rows[0].cells].forEach((header, column) => {
+    const button = header.querySelector("button");
+    if (button) button.addEventListener("click", () => sortBy(header, column));
+  });
+  search.addEventListener("input", refresh);
+  for (const select of host.querySelectorAll("[data-filter]"))
+    select.addEventListener("change", () => {
+      chosen[select.dataset.filter] = select.value;
+      refresh();
+    });
+
+  body.addEventListener("click", (event) => {
+    const row = event.target.closest("tr");
+    if (row && row.dataset.open && !getSelection().toString()) onOpen(row.dataset.open, event.target.closest("a"));
+  });
+
+  // A spreadsheet runs no formula from it: the rule of variants.csv.
+  const plain = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/;
+  const safe = (text) => (/^[=+\-@\t]/.test(text) && !plain.test(text) ? "'" + text : text);
+  const quoted = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+
+  function csv(separator) {
+    const cells = (row) =>
+      [...row.cells].map((cell) => {
+        const text = (cell.dataset.value ?? cell.textContent.trim()).replace(/^—$/, "");
+        return separator === "," ? quoted(safe(text)) : safe(text).replace(/[\t\r\n]+/g, " ");
+      });
+    const lines = [table.tHead.rows[0], ...[...body.rows].filter((row) => !row.hidden)];
+    return lines.map((row) => cells(row).join(separator)).join("\r\n") + "\r\n";
+  }
+
+  const said = host.querySelector("[data-said]");
+  host.querySelector("[data-copy]").addEventListener("click", async () => {
+    const text = csv("\t");
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      // Pages opened from disk may not use the clipboard directly in every browser.
+      const area = el("textarea", { "aria-hidden": "true", class: "away" });
+      area.value = text;
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+    said.textContent = "Copied: paste into a spreadsheet.";
+  });
+  host.querySelector("[data-save]").addEventListener("click", () => {
+    const address = URL.createObjectURL(new Blob([csv(",")], { type: "text/csv" }));
+    const link = el("a", { href: address, download: `${table.dataset.name || "table"}.csv` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(address), 1000);
+    said.textContent = "Saved as CSV.";
+  });
+  refresh();
+  return { csv, rows };
+}
