@@ -14,9 +14,9 @@ from markupsafe import Markup, escape
 
 from mutscan import __version__
 from mutscan.files import replacing
+from mutscan.report.drawing import INK, MODEL, RIVAL, Drawing
 from mutscan.train.bootstrap import N_BOOTSTRAP
 from mutscan.train.evaluation_figures import draw_evaluation
-from mutscan.train.figures import INK, MODEL, RIVAL, Drawing
 from mutscan.train.mutant_metrics import DROPS
 from mutscan.train.significance import MARGINS, MUTANT_MARGINS
 
