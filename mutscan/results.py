@@ -35,7 +35,7 @@ VARIANT_COLUMNS: Final = (
     "tm_measured", "lddt_measured_mean", "lddt_measured_min", "lddt_measured_site",
     "ca_shift_site", "ca_shift_max",
     "tm_percentile", "lddt_percentile", "z_score", "flag", "flag_rule", "p_deleterious",
-    "n_residues_affected", "affected_regions", "plddt_site", "confidence", "notes",
+    "n_residues_affected", "affected_regions", "plddt_site", "confidence", "notes", "evidence",
 )  # fmt: skip
 """Columns of variants.csv, in order; carried input columns follow."""
 
@@ -56,6 +56,17 @@ RESIDUE_SCHEMA: Final = pa.schema(
     ]
 )
 """Schema of residues.parquet; unknown values are null."""
+
+EVIDENCE_SCHEMA: Final = pa.schema(
+    [
+        ("variant", pa.string()),
+        ("evidence", pa.string()),
+        ("value", pa.string()),
+        ("contribution", pa.float32()),
+    ]
+)
+"""Schema of evidence.parquet: what each piece of evidence adds to the log-odds that a variant is
+deleterious, the strongest piece of each variant first."""
 
 ROW_GROUP: Final = 65_536
 """Rows of a row group where many variants share one."""
@@ -160,20 +171,21 @@ def write_variants(path: Path, rows: Iterable[Mapping[str, object]], carried: Se
 
 def write_residues(path: Path, blocks: Iterable[Mapping[str, Sequence[object] | NDArray[Any]]]) -> None:
     """Write residues.parquet, one block (row group) a variant, atomically; NaN becomes null."""
-    with residue_writer(path, row_group=1) as add:
+    with block_writer(path, RESIDUE_SCHEMA, row_group=1) as add:
         for block in blocks:
             add(block)
 
 
 @contextmanager
-def residue_writer(
-    path: Path, *, row_group: int = ROW_GROUP
+def block_writer(
+    path: Path, schema: pa.Schema, *, row_group: int = ROW_GROUP
 ) -> Iterator[Callable[[Mapping[str, Sequence[object] | NDArray[Any]]], None]]:
-    """Open residues.parquet for writing block by block; it appears when all went well.
+    """Open a Parquet table for writing block by block; it appears when all went well.
 
     Parameters
     ----------
     path : Path
+    schema : pyarrow.Schema
     row_group : int
         Blocks are collected into row groups of at most so many rows, and never split: a block is
         the rows of one variant.
@@ -186,7 +198,7 @@ def residue_writer(
     waiting: list[pa.Table] = []
     with (
         replacing(path) as temporary,
-        pq.ParquetWriter(temporary, RESIDUE_SCHEMA, compression="zstd") as writer,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
     ):
 
         def flush() -> None:
@@ -196,10 +208,8 @@ def residue_writer(
                 waiting.clear()
 
         def add(block: Mapping[str, Sequence[object] | NDArray[Any]]) -> None:
-            arrays = [
-                pa.array(block[field.name], type=field.type, from_pandas=True) for field in RESIDUE_SCHEMA
-            ]
-            table = pa.Table.from_arrays(arrays, schema=RESIDUE_SCHEMA)
+            arrays = [pa.array(block[field.name], type=field.type, from_pandas=True) for field in schema]
+            table = pa.Table.from_arrays(arrays, schema=schema)
             if sum(map(len, waiting)) + len(table) > row_group:
                 flush()
             waiting.append(table)
@@ -320,7 +330,7 @@ class RunFolder(JobFolder):
     PROOF: ClassVar[str] = "run.json"
     RESULTS: ClassVar[tuple[str, ...]] = (
         "variants.csv", "residues.parquet", "run.json", "report.html", "log.txt", "structures",
-        "positions.csv", "scan.parquet",
+        "positions.csv", "scan.parquet", "evidence.parquet",
     )  # fmt: skip
     FOLDERS: ClassVar[tuple[str, ...]] = ("structures",)
 
@@ -348,6 +358,11 @@ class RunFolder(JobFolder):
     def scan_parquet(self) -> Path:
         """The heat map of a scan: 20 rows for each position."""
         return self.path / "scan.parquet"
+
+    @property
+    def evidence_parquet(self) -> Path:
+        """What speaks for and against each variant, where the model is calibrated."""
+        return self.path / "evidence.parquet"
 
     @property
     def run_json(self) -> Path:

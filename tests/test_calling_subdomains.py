@@ -15,8 +15,8 @@ from mutscan.calling import (
     measured_drop,
     sample_null,
 )
-from mutscan.pipeline.subdomains import SubdomainCaller, ca_by_position
-from mutscan.structures import Feature, WildType, read_structure, wild_type_from_structure
+from mutscan.pipeline.subdomains import SubdomainCaller
+from mutscan.structures import Feature, WildType, ca_by_position, read_structure, wild_type_from_structure
 from mutscan.variants import parse_variant
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "globin" / "wild_type.cif"

@@ -72,7 +72,7 @@ def test_tables_that_do_not_fit_are_refused(tables):
     table.loc[3, "variant"] = "W1A" if not table.loc[3, "variant"].startswith("W") else "Y1A"
     table.loc[3, "protein"] = "P1"
     table.to_csv(variants, index=False)
-    with pytest.raises(UsageError, match="row 5"):
+    with pytest.raises(UsageError, match="line 5"):
         read_variants(proteins, variants, column="label")
     table.loc[3, "protein"] = "nobody"
     table.to_csv(variants, index=False)

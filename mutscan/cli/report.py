@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,21 +12,42 @@ from mutscan.cli.console import Terminal
 from mutscan.cli.options import OfflineOption, QuietOption, VerboseOption
 from mutscan.errors import UsageError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 class Format(StrEnum):
     """What a report can be drawn as."""
 
     html = "html"
+    pymol = "pymol"
+    chimerax = "chimerax"
+    figures = "figures"
+    json = "json"
 
 
 def report(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run folder, as score left it.", show_default=False)
+        Path,
+        typer.Argument(metavar="RUN", help="A run folder, as score or scan left it.", show_default=False),
     ],
-    format: Annotated[Format, typer.Option("--format", help="What to draw.")] = Format.html,
+    format: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            help="html: the page. pymol, chimerax: a script that opens the structures. "
+            "figures: SVG and PNG of each figure. json: the whole run as one file.",
+        ),
+    ] = Format.html,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Where to write it (default: RUN/report.html)."),
+        typer.Option(
+            "--out",
+            metavar="PATH",
+            help="Where to write it: a file, for figures a folder. Default: RUN/report.html, "
+            "RUN/structures/view.pml or view.cxc, RUN/figures, RUN/report.json.",
+            show_default=False,
+        ),
     ] = None,
     offline: OfflineOption = False,
     quiet: QuietOption = False,
@@ -35,19 +56,69 @@ def report(
     """Draw the report of a saved run again; no model needed, and the network once for 3Dmol.js at most."""
     terminal = Terminal(quiet=quiet, verbose=verbose)
     terminal.start_log()
-    from mutscan.fetch import get_viewer
-    from mutscan.files import replacing, write_errors
-    from mutscan.report.render import render_report
+    directory = run.expanduser()
+    chosen = None if out is None else out.expanduser()
+    if format is Format.figures:
+        _write_figures(directory, chosen, terminal)
+        return
+    pieces, path, note = _content(directory, format, offline=offline)
+    size = _write(chosen or path, pieces)
+    if note:
+        terminal.say(f"note: {note}")
+    terminal.say(f"{format.value} report written to {chosen or path} ({size / 1e6:.1f} MB)")
+
+
+def _content(directory: Path, format: Format, *, offline: bool) -> tuple[Iterable[str], Path, str]:
+    """Text of one file, where it belongs, and what is to be said of it."""
     from mutscan.results import RunFolder
 
-    directory = run.expanduser()
-    found = get_viewer(offline=offline)
-    page = render_report(directory, viewer=found.script, viewer_note=found.note)
-    path = out.expanduser() if out is not None else RunFolder(directory).report_html
+    folder = RunFolder(directory)
+    if format is Format.html:
+        from mutscan.fetch import get_viewer
+        from mutscan.report.render import render_report
+
+        found = get_viewer(offline=offline)
+        page = render_report(directory, viewer=found.script, viewer_note=found.note)
+        note = "" if found.script else f"{found.note}; the page draws a simple trace instead"
+        return [page], folder.report_html, note
+    if format is Format.json:
+        from mutscan.report.export import run_json
+
+        return run_json(directory), directory / "report.json", ""
+    from mutscan.report.views import view_script
+
+    name = "view.pml" if format is Format.pymol else "view.cxc"
+    path = folder.structures / name
+    script = view_script(directory, format.value)
+    return [script], path, "the script opens files beside itself: keep it in the structures folder"
+
+
+def _write(path: Path, pieces: Iterable[str]) -> int:
+    from mutscan.files import replacing, write_errors
+
     if path.is_dir() or not path.parent.is_dir():
+        # What cannot be read is the more useful thing to hear: a run folder that is none.
+        for _ in pieces:
+            break
         raise UsageError(f"--out {path}: expected a file name in an existing folder")
     with write_errors(path.parent), replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    if not found.script:
-        terminal.say(f"note: {found.note}; the page draws a simple trace instead")
-    terminal.say(f"{format.value} report written to {path} ({len(page.encode()) / 1e6:.1f} MB)")
+        with temporary.open("w", encoding="utf-8", newline="") as stream:
+            stream.writelines(pieces)
+        return temporary.stat().st_size
+
+
+def _write_figures(directory: Path, out: Path | None, terminal: Terminal) -> None:
+    from mutscan.files import write_errors
+    from mutscan.report.figures import draw_run
+
+    drawings = draw_run(directory)
+    folder = out or directory / "figures"
+    written = 0
+    for drawing in drawings:
+        with write_errors(folder):
+            if folder.exists() and not folder.is_dir():
+                raise UsageError(f"--out {folder} is a file; figures want a folder (it may be new)")
+            folder.mkdir(exist_ok=True)
+            drawing.write(folder)
+        written += 1
+    terminal.say(f"{written} figures, each as SVG and PNG, written to {folder}/")

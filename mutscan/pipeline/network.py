@@ -9,6 +9,7 @@ import queue
 import threading
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
@@ -124,16 +125,16 @@ class WildTypePredictor:
     def __init__(self, model: LoadedModel, sequence: str) -> None:
         self._model = model
         self._sequence = sequence
-        self._reference: Encoded | None = None
 
-    @property
+    @cached_property
+    def embedding(self) -> NDArray[np.float32]:
+        """The wild type as the encoder sees it, (L, d); one pass serves the net and the evidence."""
+        return cached_embedding(self._model.encoder, self._sequence)
+
+    @cached_property
     def reference(self) -> Encoded:
         """The wild type as the net sees it."""
-        if self._reference is None:
-            self._reference = self._model.predictor.encode(
-                cached_embedding(self._model.encoder, self._sequence), self._sequence
-            )
-        return self._reference
+        return self._model.predictor.encode(self.embedding, self._sequence)
 
     def predict_batches(
         self, batches: Iterable[Sequence[str]]

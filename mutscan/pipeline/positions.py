@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mutscan.files import replacing
-from mutscan.pipeline.rows import plddt_by_position
 from mutscan.residues import STANDARD
 from mutscan.results import format_cell
+from mutscan.structures import plddt_by_position
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,9 +32,11 @@ POSITION_COLUMNS: Final = (
 )  # fmt: skip
 """Columns of positions.csv.
 
-``tolerance``: share of the substitutions with an ``lddt_percentile`` of at least `TOLERATED_PERCENTILE`;
-``worst``: the substitution with the lowest ``z_score``. ``lddt_predicted_*`` and ``tm_predicted_*`` are
-taken over the substitutions' ``lddt_predicted_mean`` and ``tm_predicted``.
+With a calibrated model ``tolerance`` is the share of the substitutions that are not flagged
+``deleterious`` and ``worst`` the one with the highest ``p_deleterious``; without one the share with an
+``lddt_percentile`` of at least `TOLERATED_PERCENTILE`, and the one with the lowest ``z_score``.
+``lddt_predicted_*`` and ``tm_predicted_*`` are taken over the substitutions' ``lddt_predicted_mean`` and
+``tm_predicted``.
 """
 
 SCORES: Final = (
@@ -78,22 +80,29 @@ class PositionTable:
         matrix[[STANDARD.index(letter) for letter in letters]] = scores
         self._positions.append(position)
         self._scores.append(matrix)
-        self._summaries.append(self._summary(position, letters, scores))
+        flags = [str(row.get("flag") or "") for row in rows]
+        self._summaries.append(self._summary(position, letters, scores, flags))
 
     def _summary(
-        self, position: int, letters: Sequence[str], scores: np.ndarray[tuple[int, int], np.dtype[np.float64]]
+        self,
+        position: int,
+        letters: Sequence[str],
+        scores: np.ndarray[tuple[int, int], np.dtype[np.float64]],
+        flags: Sequence[str],
     ) -> dict[str, object]:
         wild_type = self._wild_type
         column = dict(zip(SCORES, scores.T, strict=True))
         own = wild_type.sequence[position - 1]
         percentiles = column["lddt_percentile"][np.isfinite(column["lddt_percentile"])]
+        tolerated = percentiles >= TOLERATED_PERCENTILE
+        calibrated = any(flags)
+        if calibrated:
+            tolerated = np.array([flag != "deleterious" for flag in flags])
         summary: dict[str, object] = {
             "position": position,
             "wild_type": own,
             "n_substitutions": len(letters),
-            "tolerance": float((percentiles >= TOLERATED_PERCENTILE).mean())
-            if percentiles.size
-            else math.nan,
+            "tolerance": float(tolerated.mean()) if tolerated.size else math.nan,
             "plddt": math.nan if self._plddt is None else float(self._plddt[position - 1]),
         }
         if wild_type.structure is not None and wild_type.structure_index is not None:
@@ -111,8 +120,9 @@ class PositionTable:
                 continue
             summary[f"{name}_mean"] = float(values[known].mean())
             summary[f"{name}_{lowest}"] = float(getattr(values[known], lowest)())
-            if name == "z_score":
-                summary["worst"] = f"{own}{position}{letters[int(np.nanargmin(values))]}"
+            if name == ("p_deleterious" if calibrated else "z_score"):
+                worst = np.nanargmax(values) if calibrated else np.nanargmin(values)
+                summary["worst"] = f"{own}{position}{letters[int(worst)]}"
         return summary
 
     def write(self, folder: RunFolder) -> None:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mutscan.calling import LOW_PLDDT, mean_away_from_site, percentile, robust_z
 from mutscan.errors import BuildError
+from mutscan.pipeline.evidence import UNDECIDED
+from mutscan.structures import plddt_by_position
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.builders.pool import Measured
     from mutscan.calling import Null, Region
+    from mutscan.pipeline.evidence import Verdict
     from mutscan.pipeline.plan import PlannedRow
     from mutscan.structures import WildType
     from mutscan.variants import Variant
-
-NO_FLAG: Final = "no flag: the model carries no calibrated rule"
-"""Said in the notes of every scored row until a model ships a calibration."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -37,6 +37,7 @@ class VariantResult:
     regions: tuple[Region, ...]
     measured: Measured | None
     notes: tuple[str, ...] = ()
+    verdict: Verdict = UNDECIDED
 
 
 def unscored_row(planned: PlannedRow, wild_type: WildType) -> dict[str, object]:
@@ -97,8 +98,10 @@ class Assembler:
             notes.extend(f"{note}{self._numbering}" for note in measured.notes)
             if measured.low_confidence:
                 confidence = "low"
+        verdict = result.verdict
         if plddt_site < LOW_PLDDT:
             confidence = "low"
+        if plddt_site < LOW_PLDDT and not math.isfinite(verdict.p):  # else its warnings say so
             notes.append(f"pLDDT {plddt_site:.0f} at the site: the model itself is unsure there")
         if variant.indel is not None:
             confidence = "low"
@@ -107,7 +110,7 @@ class Assembler:
             confidence = "low"
             notes.append("exchanges the start: the protein may not be made at all, which no score here sees")
         notes.extend(result.notes)
-        notes.append(NO_FLAG)
+        notes.extend(verdict.notes)
         scores: dict[str, object] = {
             "tm_predicted": result.tm,
             "lddt_predicted_mean": _mean(result.lddt),
@@ -116,11 +119,15 @@ class Assembler:
             "tm_percentile": percentile(result.tm_raw, null.tm),
             "lddt_percentile": percentile(away, null.lddt),
             "z_score": robust_z(away, null.lddt),
+            "flag": verdict.flag,
+            "flag_rule": verdict.rule,
+            "p_deleterious": verdict.p,
             "n_residues_affected": int(result.affected.sum()),
             "affected_regions": "; ".join(map(str, result.regions)),
             "plddt_site": plddt_site,
             "confidence": confidence,
             "notes": "; ".join(dict.fromkeys(notes)),
+            "evidence": verdict.words,
         }
         if measured is not None:
             scores.update(
@@ -169,14 +176,6 @@ class Assembler:
             "affected": result.affected,
             "region": regions,
         }
-
-
-def plddt_by_position(wild_type: WildType) -> NDArray[np.float64] | None:
-    """PLDDT (L,) laid out on the wild-type sequence, NaN where unresolved; None where there is none."""
-    structure, index = wild_type.structure, wild_type.structure_index
-    if structure is None or structure.plddt is None or index is None:
-        return None
-    return np.where(index >= 0, structure.plddt[np.maximum(index, 0)], np.nan)
 
 
 def _file_counts_alike(wild_type: WildType) -> bool:

@@ -12,6 +12,7 @@ import pandas as pd
 from mutscan.errors import UsageError
 from mutscan.files import replacing, write_errors
 from mutscan.report.render import render_report
+from mutscan.results import EVIDENCE_SCHEMA, RunFolder
 
 if TYPE_CHECKING:
     import os
@@ -20,7 +21,7 @@ _SCORED: Final = ("ok", "partial")
 
 _TEXT_COLUMNS: Final = (
     "input", "status", "error_code", "message", "wild_type", "variant", "hgvs", "positions",
-    "flag", "flag_rule", "affected_regions", "confidence", "notes",
+    "flag", "flag_rule", "affected_regions", "confidence", "notes", "evidence",
 )  # fmt: skip
 """Columns read as text even when they are empty or look like numbers."""
 
@@ -45,6 +46,14 @@ class Run:
     def residues(self) -> pd.DataFrame:
         """One row for each residue of each scored variant."""
         return pd.read_parquet(self.directory / "residues.parquet")
+
+    @property
+    def evidence(self) -> pd.DataFrame:
+        """What speaks for and against each variant; no rows where the model is not calibrated."""
+        path = RunFolder(self.directory).evidence_parquet
+        if not path.is_file():
+            return pd.DataFrame({name: [] for name in EVIDENCE_SCHEMA.names})
+        return pd.read_parquet(path)
 
     @property
     def metadata(self) -> dict[str, Any]:

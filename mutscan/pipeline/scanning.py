@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,7 @@ from mutscan.calling import NULL_SIZE, build_null, mean_away_from_site
 from mutscan.errors import RunFolderError, UsageError
 from mutscan.files import write_errors, write_json
 from mutscan.inputs import InputRow
+from mutscan.pipeline.evidence import evidence_block
 from mutscan.pipeline.network import load_model, protein_null
 from mutscan.pipeline.plan import MAX_LENGTH, Plan, PlannedRow, resolve_wild_type
 from mutscan.pipeline.positions import PositionTable
@@ -31,19 +33,31 @@ from mutscan.pipeline.run import Run
 from mutscan.pipeline.scoring import Job, file_name, fingerprint, logging_to, provenance
 from mutscan.report.views import write_views
 from mutscan.residues import STANDARD, is_standard
-from mutscan.results import RunFolder, read_arrays, residue_writer, write_arrays, write_variants
+from mutscan.results import (
+    EVIDENCE_SCHEMA,
+    RESIDUE_SCHEMA,
+    RunFolder,
+    block_writer,
+    read_arrays,
+    write_arrays,
+    write_variants,
+)
 from mutscan.variants import Substitution, Variant
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
     from mutscan.calling import Null
+    from mutscan.pipeline.evidence import Verdict
     from mutscan.pipeline.network import LoadedModel
     from mutscan.pipeline.progress import Progress
     from mutscan.structures import WildType
+
+    _AddBlock = Callable[[dict[str, Any]], None]
 
 _log = logging.getLogger("mutscan")
 
@@ -52,6 +66,12 @@ BATCH_RESIDUES: Final = 20_000
 
 BATCHES_ON_GPU: Final = 4
 """On a GPU a stored batch is so many of the encoder's."""
+
+POSITIONS_JUDGED: Final = 64
+"""Positions whose evidence is weighed together."""
+
+PIECES_KEPT: Final = 5
+"""Pieces of evidence of each substitution that a scan writes down, the strongest."""
 
 RESIDUE_NULL_SIZE: Final = 1024
 """Substitutions of a whole scan from which the background of single residues is taken."""
@@ -303,20 +323,42 @@ class ScanJob(Job):
         assembler = Assembler(self.wild_type, self.null)
         table = PositionTable(self.wild_type)
         self.progress.start("writing", 19 * len(self.positions))
-        with residue_writer(self.folder.residues_parquet) as add_residues:
-            write_variants(self.folder.variants_csv, self._rows(assembler, table, add_residues))
+        with (
+            block_writer(self.folder.residues_parquet, RESIDUE_SCHEMA) as add_residues,
+            self._evidence_writer() as add_evidence,
+        ):
+            rows = self._rows(assembler, table, add_residues, add_evidence)
+            write_variants(self.folder.variants_csv, rows)
         table.write(self.folder)
         self.progress.finish()
 
+    def _evidence_writer(self) -> AbstractContextManager[_AddBlock]:
+        if not self.judge.calibrated:
+            return nullcontext(lambda _: None)
+        return block_writer(self.folder.evidence_parquet, EVIDENCE_SCHEMA)
+
+    def _verdicts(self, add_evidence: _AddBlock) -> Iterator[list[Verdict]]:
+        """Yield the decisions of each position, and write down what they rest on."""
+        for first in range(0, len(self.positions), POSITIONS_JUDGED):
+            chunk = self.positions[first : first + POSITIONS_JUDGED]
+            variants = [v for position in chunk for v in substitutions(self.wild_type.sequence, position)]
+            verdicts = self.judge.judge(variants)
+            add_evidence(evidence_block(variants, verdicts, most=PIECES_KEPT))
+            for place in range(len(chunk)):
+                yield verdicts[19 * place : 19 * place + 19]
+
     def _rows(
-        self, assembler: Assembler, table: PositionTable, add_residues: Callable[[dict[str, Any]], None]
+        self, assembler: Assembler, table: PositionTable, add_residues: _AddBlock, add_evidence: _AddBlock
     ) -> Iterator[dict[str, object]]:
         planned = _planned(self.wild_type.sequence, self.positions)
-        for (position, plans), (_, tm, profiles) in zip(planned, self._predicted(), strict=True):
+        decided = self._verdicts(add_evidence)
+        for (position, plans), (_, tm, profiles), verdicts in zip(
+            planned, self._predicted(), decided, strict=True
+        ):
             rows = []
-            for plan, raw, profile in zip(plans, tm.tolist(), profiles, strict=True):
+            for plan, raw, profile, verdict in zip(plans, tm.tolist(), profiles, verdicts, strict=True):
                 assert plan.variant is not None
-                result = self.result_of(plan.variant, min(1.0, max(0.0, raw)), raw, profile)
+                result = self.result_of(plan.variant, min(1.0, max(0.0, raw)), raw, profile, verdict)
                 row = assembler.row(plan, result, self.build_errors.get(plan.variant))
                 if result.measured is not None:
                     self.build_seconds[str(plan.variant)] = round(result.measured.seconds, 3)

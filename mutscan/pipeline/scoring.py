@@ -23,6 +23,7 @@ from mutscan.builders.choose import choose_builders, default_jobs, describe_buil
 from mutscan.builders.pool import BuildTask, MutantFactory, exchanges_of, read_measured
 from mutscan.errors import BuildError, RunFolderError, UsageError
 from mutscan.files import write_errors, write_json
+from mutscan.pipeline.evidence import Judge, evidence_block
 from mutscan.pipeline.network import WildTypePredictor, load_model, protein_null
 from mutscan.pipeline.plan import make_plan, read_inputs, resolve_wild_type
 from mutscan.pipeline.progress import Silent
@@ -31,7 +32,9 @@ from mutscan.pipeline.run import Run
 from mutscan.pipeline.subdomains import SubdomainCaller
 from mutscan.report.views import write_views
 from mutscan.results import (
+    EVIDENCE_SCHEMA,
     RunFolder,
+    block_writer,
     carried_names,
     read_arrays,
     write_arrays,
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.calling import Null
+    from mutscan.pipeline.evidence import Verdict
     from mutscan.pipeline.network import LoadedModel
     from mutscan.pipeline.plan import Plan
     from mutscan.pipeline.progress import Progress
@@ -226,6 +230,7 @@ def provenance(job: Job, settings: Mapping[str, object], started: float) -> dict
         "model": job.model.describe(),
         "device": str(job.model.encoder.device),
         "precision": job.model.encoder.precision,
+        "calibration": job.judge.describe(),
         "builder": settings["builders"],
         "build_seconds": job.build_seconds,
         "region_names": job.region_names,
@@ -268,6 +273,7 @@ class Job:
         self._subdomains: SubdomainCaller | None = None
         self.build_seconds: dict[str, float] = {}
         self.null: Null | None = None
+        self.judge = Judge(model, self.predictor, self.wild_type)
 
     def predict(self) -> None:
         """Predict the null and every variant; each prediction is stored when it is made."""
@@ -317,7 +323,11 @@ class Job:
         """Assemble variants.csv and residues.parquet from the finished parts."""
         names = carried_names(self.plan.carried_columns)
         assembler = None if self.null is None else Assembler(self.wild_type, self.null)
-        results = {variant: self._result(variant) for variant in self.variants}
+        verdicts = self.judge.judge(self.variants)
+        results = {
+            variant: self._result(variant, verdict)
+            for variant, verdict in zip(self.variants, verdicts, strict=True)
+        }
         self.build_seconds = {
             str(variant): round(result.measured.seconds, 3)
             for variant, result in results.items()
@@ -340,24 +350,28 @@ class Job:
         write_variants(self.folder.variants_csv, rows, names)
         blocks = (assembler.residues(results[v]) for v in self.variants) if assembler is not None else ()
         write_residues(self.folder.residues_parquet, blocks)
+        if self.judge.calibrated:
+            with block_writer(self.folder.evidence_parquet, EVIDENCE_SCHEMA) as add:
+                add(evidence_block(self.variants, verdicts))
 
     @property
     def region_names(self) -> list[dict[str, str]]:
         """Names given to affected regions: name, source, positions."""
         return [] if self._subdomains is None else self._subdomains.namer.used
 
-    def _result(self, variant: Variant) -> VariantResult:
+    def _result(self, variant: Variant, verdict: Verdict) -> VariantResult:
         arrays = read_arrays(self.folder.part("predicted", self.keys[variant]))
         if arrays is None:
             raise RunFolderError(
                 f"{self.folder.path}: the prediction of {variant} vanished; run the command again"
             )
-        return self.result_of(variant, float(arrays["tm"][0]), float(arrays["tm"][1]), arrays["lddt"])
+        tm, tm_raw = arrays["tm"].tolist()
+        return self.result_of(variant, tm, tm_raw, arrays["lddt"], verdict)
 
     def result_of(
-        self, variant: Variant, tm: float, tm_raw: float, profile: NDArray[np.float32]
+        self, variant: Variant, tm: float, tm_raw: float, profile: NDArray[np.float32], verdict: Verdict
     ) -> VariantResult:
-        """Join a prediction, what the null makes of it, and the measurement where there is one."""
+        """Join a prediction, what the null makes of it, the decision, and the measurement if there is one."""
         assert self.null is not None
         task = self.tasks.get(variant)
         measured = read_measured(task, self.wild_type) if task is not None else None
@@ -375,6 +389,7 @@ class Job:
             regions=affected.regions,
             measured=measured,
             notes=affected.notes,
+            verdict=verdict,
         )
 
 

@@ -16,7 +16,7 @@ from mutscan.calling import (
     drop_z,
     measured_drop,
 )
-from mutscan.pipeline.rows import plddt_by_position
+from mutscan.structures import ca_by_position, plddt_by_position
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -111,11 +111,3 @@ class SubdomainCaller:
         if near:
             notes.append(f"affected residues lie within 5 Å of {', '.join(near)}")
         return tuple(notes)
-
-
-def ca_by_position(wild_type: WildType) -> NDArray[np.float64] | None:
-    """C-alpha coordinates (L, 3) laid out on the sequence, NaN where unresolved; None without structure."""
-    structure, index = wild_type.structure, wild_type.structure_index
-    if structure is None or index is None:
-        return None
-    return np.where((index >= 0)[:, None], structure.ca[np.maximum(index, 0)], np.nan)

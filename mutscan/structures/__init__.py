@@ -5,7 +5,13 @@ from __future__ import annotations
 from mutscan.structures.atoms import BACKBONE, HEAVY_ATOMS
 from mutscan.structures.chain import Feature, Structure, WildType
 from mutscan.structures.fasta import FastaRecord, read_fasta
-from mutscan.structures.mapping import map_sequence, wild_type_from_structure, with_structure
+from mutscan.structures.mapping import (
+    ca_by_position,
+    map_sequence,
+    plddt_by_position,
+    wild_type_from_structure,
+    with_structure,
+)
 from mutscan.structures.read import read_bytes, read_structure
 from mutscan.structures.write import write_structure
 
@@ -16,7 +22,9 @@ __all__ = [
     "Feature",
     "Structure",
     "WildType",
+    "ca_by_position",
     "map_sequence",
+    "plddt_by_position",
     "read_bytes",
     "read_fasta",
     "read_structure",

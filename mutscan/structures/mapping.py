@@ -231,3 +231,19 @@ def _numbering_note(structure: Structure, index: NDArray[np.int64]) -> tuple[str
         f"{structure.numbers[index[first]]} of the file, position {last + 1} is residue "
         f"{structure.numbers[index[last]]}",
     )
+
+
+def plddt_by_position(wild_type: WildType) -> NDArray[np.float64] | None:
+    """PLDDT (L,) laid out on the wild-type sequence, NaN where unresolved; None where there is none."""
+    structure, index = wild_type.structure, wild_type.structure_index
+    if structure is None or structure.plddt is None or index is None:
+        return None
+    return np.where(index >= 0, structure.plddt[np.maximum(index, 0)], np.nan)
+
+
+def ca_by_position(wild_type: WildType) -> NDArray[np.float64] | None:
+    """C-alpha coordinates (L, 3) laid out on the sequence, NaN where unresolved; None without structure."""
+    structure, index = wild_type.structure, wild_type.structure_index
+    if structure is None or index is None:
+        return None
+    return np.where((index >= 0)[:, None], structure.ca[np.maximum(index, 0)], np.nan)

@@ -19,6 +19,7 @@ from mutscan.train.bootstrap import Auroc
 from mutscan.train.variant_evidence import gather, head_of
 from mutscan.train.variant_metrics import calibration_error, threshold_facts
 from mutscan.train.variant_tables import read_variants, structure_files
+from mutscan.train.word_sketches import word_sketch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,6 +133,14 @@ def calibrate(
         },
         "tiers": tiers,
         "proteins": entries,
+        # By which `mutscan train evaluate` knows relatives of what was fitted.
+        "words": {
+            str(name): word_sketch(str(sequence))
+            for name, sequence, test in zip(
+                table.proteins["protein"], table.proteins["sequence"], split.tolist(), strict=True
+            )
+            if not test
+        },
     }
 
 

@@ -7,8 +7,6 @@ and predictions.parquet; `mutscan.train.evaluation_report` draws them.
 
 from __future__ import annotations
 
-import hashlib
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +25,7 @@ from mutscan.train.baselines import (
     trivial_baselines,
 )
 from mutscan.train.dataset import pair_files, read_columns, read_tables
-from mutscan.train.evaluation import PairEvaluation, definitions
+from mutscan.train.evaluation import Clock, PairEvaluation, content_hash, definitions, describe_model
 from mutscan.train.metrics import SIMILAR, PairPredictions, pair_metrics
 from mutscan.train.mutant_metrics import MUTANT, Drops, lddt_drops, mutant_metrics, substituted_residues
 from mutscan.train.predictions import (
@@ -116,7 +114,7 @@ def evaluate_pairs(
     """
     progress = progress if progress is not None else Silent()
     rivals = rivals if rivals is not None else Rivals()
-    clock = _Clock()
+    clock = Clock()
     running: dict[str, Any] = {"device": device, "precision": precision, "offline": offline}
     loaded = load_model(model, batch_residues=batch_residues, **running)
     constants = _constants(loaded)
@@ -175,35 +173,22 @@ def evaluate_pairs(
     metrics, drops = _metrics(predictions, baselines, chains, table, is_mutant, identity, constants, seed)
     clock("statistics")
     metrics |= {
-        "model": _describe(loaded),
+        "model": describe_model(loaded),
         "data": {
             "split": split or "all given",
             "n_chains": len(used),
             **apart,
             "n_calibration_pairs": len(calibrating),
-            "structures_sha256": _sha256([structures]),
-            "pairs_sha256": _sha256(pair_files(pairs)),
+            "structures_sha256": content_hash([structures]),
+            "pairs_sha256": content_hash(pair_files(pairs)),
         },
         "definitions": definitions(loaded.config),
     }
     if second is not None:
-        metrics["against"] = _describe(second)
+        metrics["against"] = describe_model(second)
     return PairEvaluation(
         metrics, chains, table, predictions, tuple(baselines), identity, drops, clock.seconds
     )
-
-
-class _Clock:
-    """Wall time of each stage, from the last call."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def __call__(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.seconds[stage] = now - self._last
-        self._last = now
 
 
 def read_picked_as(path: Path) -> NDArray[np.str_]:
@@ -372,22 +357,3 @@ def _constants(loaded: LoadedModel) -> dict[str, float]:
             "baselines; train the model with `mutscan train model`"
         )
     return {name: float(medians[name]) for name in ("tm_score", "lddt")}
-
-
-def _describe(loaded: LoadedModel) -> dict[str, Any]:
-    return {
-        "name": loaded.config.name,
-        "sha256": loaded.sha256,
-        "sha256_net": _sha256([loaded.path / "model.safetensors"]),
-        "encoder": loaded.encoder.key,
-        "trained_on_sha256": loaded.config.data_sha256,
-    }
-
-
-def _sha256(files: list[Path]) -> str:
-    """Hash of a file's content; of several, of their hashes one after the other."""
-    digests = []
-    for path in files:
-        with path.open("rb") as content:
-            digests.append(hashlib.file_digest(content, "sha256").hexdigest())
-    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()

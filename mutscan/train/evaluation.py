@@ -1,7 +1,9 @@
-"""`PairEvaluation`: what an evaluation gives, and the files it becomes."""
+"""`PairEvaluation`: what an evaluation of pairs gives, the files it becomes; what all evaluations tell."""
 
 from __future__ import annotations
 
+import hashlib
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +17,18 @@ from mutscan.train.metrics import SIMILAR
 from mutscan.train.significance import MARGINS, MUTANT_MARGINS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from mutscan.model.checkpoint import ModelConfig
+    from mutscan.pipeline.network import LoadedModel
     from mutscan.train.baselines import Baseline
     from mutscan.train.dataset import Chains, Pairs
     from mutscan.train.metrics import PairPredictions
     from mutscan.train.mutant_metrics import Drops
+    from mutscan.train.variant_evaluation import VariantEvaluation
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +96,7 @@ class PairEvaluation:
 
     def write(self, folder: Path) -> None:
         """Write metrics.json and predictions.parquet into `folder`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / "predictions.parquet") as temporary:
-            pq.write_table(self.table(), temporary)
-        write_json(folder / "metrics.json", self.metrics)
+        write_evaluation(folder, self.metrics, self.table())
 
 
 def definitions(config: ModelConfig) -> dict[str, str]:
@@ -126,3 +128,66 @@ def definitions(config: ModelConfig) -> dict[str, str]:
         "wild types",
         "ci": f"95 % percentile bootstrap, {N_BOOTSTRAP} resamples of whole clusters of chain 1",
     }
+
+
+def describe_model(loaded: LoadedModel) -> dict[str, Any]:
+    """Say which model was evaluated."""
+    return {
+        "name": loaded.config.name,
+        "sha256": loaded.sha256,
+        "sha256_net": content_hash([loaded.path / "model.safetensors"]),
+        "encoder": loaded.encoder.key,
+        "trained_on_sha256": loaded.config.data_sha256,
+    }
+
+
+def content_hash(files: Sequence[Path]) -> str:
+    """Hash of a file's content; of several, of their hashes one after the other."""
+    digests = []
+    for path in files:
+        with path.open("rb") as content:
+            digests.append(hashlib.file_digest(content, "sha256").hexdigest())
+    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+class Clock:
+    """Wall time of each stage, from the last call."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def __call__(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = now - self._last
+        self._last = now
+
+
+def write_evaluation(folder: Path, metrics: dict[str, Any], predictions: pa.Table) -> None:
+    """Write metrics.json and predictions.parquet into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / "predictions.parquet") as temporary:
+        pq.write_table(predictions, temporary)
+    write_json(folder / "metrics.json", metrics)
+
+
+def join_evaluations(
+    pairs: PairEvaluation | None, variants: VariantEvaluation | None
+) -> tuple[dict[str, Any], pa.Table]:
+    """Contents of metrics.json and predictions.parquet of what was evaluated in one go.
+
+    The rows of pairs and of variants have few columns in common; ``table`` tells them apart.
+    """
+    if pairs is None:
+        assert variants is not None, "something was evaluated"
+        return variants.metrics, variants.predictions
+    if variants is None:
+        return pairs.metrics, pairs.table()
+    metrics = {**variants.metrics, **pairs.metrics}
+    for part in ("model", "data", "definitions"):
+        metrics[part] = {**variants.metrics[part], **pairs.metrics[part]}
+    rows = pairs.table()
+    rows = rows.add_column(0, "table", pa.array(["pairs"] * len(rows)))
+    # Both number groups of proteins, each in its own way.
+    others = variants.predictions.rename_columns({"group": "protein_group"})
+    return metrics, pa.concat_tables([rows, others], promote_options="default")

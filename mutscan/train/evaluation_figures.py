@@ -8,7 +8,6 @@ import numpy as np
 
 from mutscan.scores import tm_score
 from mutscan.train.figures import (
-    Drawing,
     Series,
     box_plots,
     drop_scatter,
@@ -23,6 +22,7 @@ from mutscan.train.structure_figures import ExamplePair, draw_example
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mutscan.report.drawing import Drawing
     from mutscan.train.baselines import Baseline
     from mutscan.train.evaluation import PairEvaluation
 

@@ -14,9 +14,9 @@ from markupsafe import Markup, escape
 
 from mutscan import __version__
 from mutscan.files import replacing
+from mutscan.report.drawing import INK, MODEL, RIVAL, Drawing
 from mutscan.train.bootstrap import N_BOOTSTRAP
 from mutscan.train.evaluation_figures import draw_evaluation
-from mutscan.train.figures import INK, MODEL, RIVAL, Drawing
 from mutscan.train.mutant_metrics import DROPS
 from mutscan.train.significance import MARGINS, MUTANT_MARGINS
 
@@ -49,6 +49,25 @@ VERDICTS: Final = {
     "undecided": "these pairs cannot tell",
 }
 
+VARIANT_COLUMNS: Final = {
+    "variants": (
+        ("auroc", "AUROC"),
+        ("auprc", "AUPRC"),
+        ("auroc_per_protein_mean", "AUROC inside proteins"),
+    ),
+    "dms": (("mean_spearman", "Mean Spearman ρ"), ("mean_abs_spearman", "Mean |ρ|")),
+    "stability": (("spearman", "Spearman ρ"), ("spearman_per_protein_mean", "ρ inside proteins")),
+}
+"""Columns of the tables of evidence: key and head."""
+
+KINDS: Final = {
+    "model": "the model",
+    "siamese": "Siamese scores alone",
+    "group": "group of evidence, as weighed",
+    "single": "single evidence",
+}
+"""Kinds of scores in the tables of evidence."""
+
 _GROUPS: Final = {
     "pairs": ("errors_tm", "errors_by_band", "scatter_tm", "calibration", "errors_lddt", "scatter_lddt"),
     "where": ("length_bias",),
@@ -58,14 +77,25 @@ _GROUPS: Final = {
 """Which figures stand in which section."""
 
 
-def write_report(evaluation: PairEvaluation, folder: Path) -> None:
-    """Write ``report.html`` and ``figures/*.svg|png`` into `folder`."""
-    drawings = draw_evaluation(evaluation)
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
+def write_report(metrics: Mapping[str, Any], pairs: PairEvaluation | None, folder: Path) -> None:
+    """Write ``report.html`` into `folder`, and of pairs ``figures/*.svg|png``.
+
+    Parameters
+    ----------
+    metrics : mapping
+        Contents of metrics.json.
+    pairs : PairEvaluation, optional
+        What is drawn.
+    folder : Path
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    drawings = draw_evaluation(pairs) if pairs is not None else []
+    if drawings:
+        (folder / "figures").mkdir(exist_ok=True)
     for drawing in drawings:
         drawing.write(folder / "figures")
     with replacing(folder / "report.html") as temporary:
-        temporary.write_text(render_evaluation(evaluation.metrics, drawings), encoding="utf-8")
+        temporary.write_text(render_evaluation(metrics, drawings), encoding="utf-8")
 
 
 def render_evaluation(metrics: Mapping[str, Any], drawings: Sequence[Drawing]) -> str:
@@ -92,7 +122,7 @@ def render_evaluation(metrics: Mapping[str, Any], drawings: Sequence[Drawing]) -
     return environment.get_template("evaluation.html.j2").render(
         version=__version__,
         m=metrics,
-        pairs=metrics["pairs"],
+        pairs=metrics.get("pairs"),
         mutants=metrics.get("mutants"),
         rows=TABLE_ROWS,
         drops=DROPS,
@@ -101,6 +131,8 @@ def render_evaluation(metrics: Mapping[str, Any], drawings: Sequence[Drawing]) -
         mutant_margins=MUTANT_MARGINS,
         n_resamples=N_BOOTSTRAP,
         summary=summary(metrics),
+        variant_columns=VARIANT_COLUMNS,
+        kinds=KINDS,
         figures={
             group: [(by_name[name], inline_svg(by_name[name])) for name in names if name in by_name]
             for group, names in _GROUPS.items()
@@ -148,6 +180,10 @@ def p_value(value: float | None) -> str:
 
 def summary(metrics: Mapping[str, Any]) -> list[str]:
     """Say the main results in sentences."""
+    return (_summary_of_pairs(metrics) if "pairs" in metrics else []) + summary_of_variants(metrics)
+
+
+def _summary_of_pairs(metrics: Mapping[str, Any]) -> list[str]:
     pairs = metrics["pairs"]
     tm, lddt = pairs["tm"], pairs["lddt"]
     lines = [
@@ -174,6 +210,50 @@ def summary(metrics: Mapping[str, Any]) -> list[str]:
             f"{mutants['n']:,} mutants of {mutants['n_wild_types']:,} wild types: the rank correlation of "
             f"predicted with measured lDDT drop is {score(drop['spearman'], 3)} "
             f"({interval(drop['spearman_ci'], 3)})."
+        )
+    return lines
+
+
+def summary_of_variants(metrics: Mapping[str, Any]) -> list[str]:
+    """Say the main results on variants in sentences."""
+    lines = []
+    if (part := metrics.get("variants")) is not None:
+        counted = f"{part['n']:,} labelled variants of {part['n_proteins']:,} proteins"
+        if part["auroc"] is None:
+            reason = part.get("reason") or "one class only"
+            lines.append(f"{counted}: no probability can be judged ({reason}).")
+        else:
+            flagged_neutral = None if part["specificity"] is None else 1 - part["specificity"]
+            lines.append(
+                f"{counted}: AUROC {score(part['auroc'], 3)} ({interval(part['auroc_ci'], 3)}), inside "
+                f"proteins {score(part['auroc_per_protein_mean'], 3)}; BLOSUM62 alone "
+                f"{score(part['blosum62_auroc'], 3)}. Flagged deleterious: {score(part['sensitivity'], 2)} "
+                f"of the deleterious, {score(flagged_neutral, 2)} of the neutral; "
+                f"uncertain: {score(part['share_uncertain'], 2)} of all."
+            )
+        if (siamese := part.get("siamese")) is not None:
+            rule = siamese["low_tm_rule"]
+            lines.append(
+                f"The rule TM < {rule['threshold']} alone flags {rule['n_flagged']:,} of {siamese['n']:,} "
+                f"variants (the lowest predicted TM-score is {score(siamese['tm_lowest'], 4)})"
+                + (
+                    f"; the Siamese scores change the AUROC of p_deleterious by "
+                    f"{score(siamese['auroc_gain'], 4)} ({interval(siamese['auroc_gain_ci'], 4)})."
+                    if siamese.get("auroc_gain") is not None
+                    else "."
+                )
+            )
+    if (part := metrics.get("dms")) is not None:
+        lines.append(
+            f"{part['n_assays']:,} deep mutational scans, {part['n_variants']:,} variants: mean |Spearman| "
+            f"{score(part['mean_abs_spearman'], 3)} ({interval(part['mean_abs_spearman_ci'], 3)}); BLOSUM62 "
+            f"{score(part['blosum62_mean_abs_spearman'], 3)}. Scored by {part['scored_by']}."
+        )
+    if (part := metrics.get("stability")) is not None:
+        lines.append(
+            f"{part['n_distinct']:,} measured changes of stability in {part['n_proteins']:,} proteins: "
+            f"Spearman {score(part['spearman'], 3)} ({interval(part['spearman_ci'], 3)}) with ddG; BLOSUM62 "
+            f"{score(part['blosum62_spearman'], 3)}. Scored by {part['scored_by']}."
         )
     return lines
 

@@ -8,81 +8,23 @@ tell apart; matrices keep the preprint's viridis and Reds.
 
 from __future__ import annotations
 
-import io
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from mutscan.files import replacing
+from mutscan.report.drawing import INK, MODEL, RIVAL, Drawing, colour_bar, drawing, panel
 from mutscan.train.metrics import BANDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-INK: Final = "#1d2329"
-"""Text and axes; a page may put its own colour in its place, as for the next two."""
-
-MODEL: Final = "#0072b2"
-RIVAL: Final = "#d55e00"
-
-_SIZE: Final = (4.6, 3.4)  # inches
 _MANY: Final = 600  # points; more are drawn as hexagons
-_STYLE: Final[dict[Any, Any]] = {
-    "svg.hashsalt": "mutscan",
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # ids of chains may hold a dollar sign
-    "font.family": "sans-serif",
-    "font.size": 9.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 9.0,
-    "axes.titlelocation": "left",
-    "legend.frameon": False,
-    "figure.facecolor": "white",
-    "axes.facecolor": "none",
-    **{key: INK for key in ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")},
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Drawing:
-    """One panel.
-
-    Parameters
-    ----------
-    name : str
-        Stem of its files.
-    title : str
-        What it shows, for people.
-    caption : str
-        How to read it, with the numbers that belong to it.
-    svg, png : bytes
-        Contents of the files.
-    """
-
-    name: str
-    title: str
-    caption: str
-    svg: bytes
-    png: bytes
-
-    def write(self, folder: Path) -> None:
-        """Write ``NAME.svg`` and ``NAME.png`` into `folder`."""
-        for suffix, content in (("svg", self.svg), ("png", self.png)):
-            with replacing(folder / f"{self.name}.{suffix}") as temporary:
-                temporary.write_bytes(content)
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,34 +211,6 @@ def drop_scatter(
         return drawing(figure, name, f"lDDT drops of mutants, {what}", caption)
 
 
-@contextmanager
-def panel() -> Iterator[tuple[Figure, Axes]]:
-    """Open a figure of one panel in the house style."""
-    # A figure of its own, not pyplot's: nothing is kept, no window system is asked for.
-    with rc_context(_STYLE):
-        figure = Figure(figsize=_SIZE, layout="constrained")
-        FigureCanvasAgg(figure)
-        yield figure, figure.subplots()
-
-
 def _legend(axes: Axes) -> None:
     # Above the axes: never over the data.
     axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=1, borderaxespad=0.2, fontsize=8)
-
-
-def colour_bar(figure: Figure, axes: Axes, mappable: Any, label: str) -> None:
-    """Say which colour is which value."""
-    counts = isinstance(mappable.norm, LogNorm)
-    bar = figure.colorbar(
-        mappable, ax=axes, shrink=0.85, label=label, format=StrMethodFormatter("{x:,.0f}") if counts else None
-    )
-    bar.outline.set_visible(False)
-
-
-def drawing(figure: Figure, name: str, title: str, caption: str) -> Drawing:
-    """Save a finished figure in both formats."""
-    svg, png = io.BytesIO(), io.BytesIO()
-    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": "mutscan"})
-    figure.set_layout_engine("none")  # it is laid out now, and need not be again
-    figure.savefig(png, format="png", dpi=160, metadata={"Software": None})
-    return Drawing(name, title, caption, svg.getvalue(), png.getvalue())

@@ -93,7 +93,7 @@ def shared_words(
         Words in common, of those of the shorter one.
     """
     everyone = [*sequences, *(known if known is not None else ())]
-    words = [np.unique(_words(sequence, _LONG_WORD)) for sequence in everyone]
+    words = [np.unique(words_of(sequence, _LONG_WORD)) for sequence in everyone]
     counts = np.array([len(part) for part in words], dtype=np.int64)
     distinct, codes = np.unique(np.concatenate([np.empty(0, np.int64), *words]), return_inverse=True)
     owners = np.repeat(np.arange(len(everyone)), counts)
@@ -152,7 +152,7 @@ class WordIndex:
 
     def __init__(self, sequences: Sequence[str]) -> None:
         self._sequences = sequences
-        words = [_words(sequence) for sequence in sequences]
+        words = [words_of(sequence) for sequence in sequences]
         self._words = np.concatenate([np.empty(0, np.int64), *words])
         self._owner = np.repeat(np.arange(len(sequences)), [len(part) for part in words])
         self._counts = np.array([len(part) for part in words], dtype=np.float64)
@@ -167,7 +167,7 @@ class WordIndex:
     def closest(self, sequence: str) -> int | None:
         """Place of the sequence that aligns best, None when none does with an E-value of 0.001 or less."""
         mine = np.zeros(_LETTERS**3, dtype=np.bool_)
-        mine[_words(sequence)] = True
+        mine[words_of(sequence)] = True
         shared = np.bincount(self._owner[mine[self._words]], minlength=len(self._sequences))
         expected = self._counts * mine.mean() + 1.0
         surprise = (shared - expected) / np.sqrt(expected)
@@ -178,7 +178,7 @@ class WordIndex:
         return int(candidates[best]) if e_value <= _MAX_E_VALUE else None
 
 
-def _words(sequence: str, size: int = 3) -> NDArray[np.int64]:
+def words_of(sequence: str, size: int = 3) -> NDArray[np.int64]:
     """Every few residues in a row as one number."""
     table = np.full(256, _LETTERS - 1, dtype=np.int64)
     table[np.frombuffer(STANDARD.encode(), np.uint8)] = np.arange(_LETTERS - 1)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.collections import LineCollection
 
-from mutscan.train.figures import Drawing, colour_bar, drawing, panel
+from mutscan.report.drawing import Drawing, colour_bar, drawing, panel
 from mutscan.train.metrics import SIMILAR
 
 if TYPE_CHECKING:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import zlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-LABELS = {"deleterious": 1.0, "neutral": 0.0}
-_STRUCTURE_ENDINGS = (".pdb", ".ent", ".cif", ".pdb.gz", ".ent.gz", ".cif.gz")
+LABELS: Final = {"deleterious": 1.0, "neutral": 0.0}
+_STRUCTURE_ENDINGS: Final = (".pdb", ".ent", ".cif", ".pdb.gz", ".ent.gz", ".cif.gz")
+_NAMED: Final = 5  # rows or proteins named in a message
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +44,12 @@ class VariantTable:
         What replaces it, its place in `STANDARD`.
     value : float array, shape (n,)
         1 for deleterious and 0 for neutral, or a score, or ddG.
+    source : str array, shape (n,)
+        Where each row is from, as the table says; empty where it does not.
+    line : int array, shape (n,)
+        Line of each row in the file, the header being line 1.
+    left_out : tuple of str
+        Rows that do not fit their protein, in words.
     """
 
     proteins: pd.DataFrame
@@ -50,6 +58,9 @@ class VariantTable:
     index: NDArray[np.int64]
     mutant: NDArray[np.int64]
     value: NDArray[np.float64]
+    source: NDArray[np.str_]
+    line: NDArray[np.int64]
+    left_out: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Count variants."""
@@ -60,19 +71,46 @@ class VariantTable:
         """Group of each variant's protein, shape (n,); the protein itself where the table has none."""
         if "group" not in self.proteins:
             return self.protein
-        codes, _ = pd.factorize(self.proteins["group"].astype(str))
+        codes, _ = pd.factorize(self.proteins["group"].astype(str), sort=True)
         return np.asarray(codes, dtype=np.int64)[self.protein]
+
+    @property
+    def names(self) -> NDArray[np.str_]:
+        """Name of each row's protein (or assay), shape (n,)."""
+        return self.proteins["protein"].astype(str).to_numpy(dtype=np.str_)[self.protein]
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> VariantTable:
         """Choose variants; all proteins stay."""
         return VariantTable(
             self.proteins, self.protein[rows], self.variant[rows], self.index[rows], self.mutant[rows],
-            self.value[rows],
+            self.value[rows], self.source[rows], self.line[rows], self.left_out,
         )  # fmt: skip
+
+    def in_order(self) -> VariantTable:
+        """Put proteins and variants in an order of their own, whatever that of the files was.
+
+        Proteins without variants are dropped.
+        """
+        used = np.unique(self.protein)
+        names = self.proteins["protein"].astype(str).to_numpy(dtype=np.str_)[used]
+        order = used[np.argsort(names, kind="stable")]
+        place = np.full(len(self.proteins), -1, dtype=np.int64)
+        place[order] = np.arange(len(order))
+        protein = place[self.protein]
+        rows = np.lexsort((self.value, self.source, self.mutant, self.index, protein))
+        taken = self.take(rows)
+        return replace(
+            taken, proteins=self.proteins.iloc[order].reset_index(drop=True), protein=protein[rows]
+        )
 
 
 def read_variants(
-    proteins: Path, variants: Path, *, column: str, protein_column: str = "protein"
+    proteins: Path,
+    variants: Path,
+    *,
+    column: str,
+    protein_column: str = "protein",
+    leave_out: bool = False,
 ) -> VariantTable:
     """Read and check both tables.
 
@@ -84,6 +122,10 @@ def read_variants(
         What is known of a variant.
     protein_column : str
         Column that names the protein (or assay) in both tables.
+    leave_out : bool
+        Leave out, and list in ``left_out``, rows that are no single substitution of their protein
+        (another wild-type letter, a position past the end, several substitutions), instead of refusing
+        the table.
 
     Raises
     ------
@@ -92,38 +134,57 @@ def read_variants(
     """
     known = _read(proteins, (protein_column, "sequence"))
     table = _read(variants, (protein_column, "variant", column))
-    known = known.rename(columns={protein_column: "protein"}) if protein_column != "protein" else known
-    known = known.loc[:, ~known.columns.duplicated(keep="last")].reset_index(drop=True)
-    if known["protein"].duplicated().any():
-        twice = known["protein"][known["protein"].duplicated()].iloc[0]
-        raise UsageError(f"{proteins}: {twice} is there twice; expected one row for each protein")
-    place = pd.Series(np.arange(len(known)), index=known["protein"].astype(str))
+    if protein_column != "protein":
+        known = known.drop(columns="protein", errors="ignore").rename(columns={protein_column: "protein"})
+    lines = known.index + 2
+    known = known.reset_index(drop=True)
+    names = known["protein"].astype(str)
+    if names.duplicated().any():
+        raise UsageError(
+            f"{proteins}: {names[names.duplicated()].iloc[0]} is there twice; expected one row for each"
+        )
+    sequences = known["sequence"].astype(str)
+    wrong = ~sequences.str.fullmatch("[A-Z]+")
+    if wrong.any():
+        raise UsageError(
+            f"{proteins}, line {lines[wrong][0]}: the sequence of {names[wrong].iloc[0]} holds "
+            "something else than upper-case letters"
+        )
+    place = pd.Series(np.arange(len(known)), index=names)
     rows = table[protein_column].astype(str).map(place)
-    if rows.isna().any():
-        raise UsageError(f"{variants}: {table[protein_column][rows.isna()].iloc[0]} is not in {proteins}")
+    _refuse(variants, table[protein_column], rows.isna(), f"is not in {proteins}")
     if column == "label":
         value = table[column].map(LABELS)
-        if value.isna().any():
-            raise UsageError(
-                f"{variants}: label {table[column][value.isna()].iloc[0]!r}; expected deleterious or neutral"
-            )
+        _refuse(variants, table[column], value.isna(), "is no label; expected deleterious or neutral")
     else:
-        value = pd.to_numeric(table[column], errors="coerce")
-        if value.isna().any():
-            raise UsageError(f"{variants}: {column} {table[column][value.isna()].iloc[0]!r} is no number")
+        value = pd.to_numeric(table[column], errors="coerce").where(lambda x: np.isfinite(x))
+        _refuse(variants, table[column], value.isna(), f"is no {column}; expected a number")
     protein = rows.to_numpy(dtype=np.int64)
-    sequences = known["sequence"].astype(str).tolist()
-    index, mutant = _substitutions(table["variant"].astype(str).tolist(), protein, sequences, variants)
-    return VariantTable(
-        known, protein, table["variant"].astype(str).to_numpy(dtype=np.str_), index, mutant,
-        np.asarray(value, dtype=np.float64),
+    texts = table["variant"].astype(str).tolist()
+    line = np.asarray(table.index, dtype=np.int64) + 2
+    index, mutant, misfits = _substitutions(texts, protein, sequences.tolist(), line.tolist())
+    if misfits and not leave_out:
+        raise UsageError(f"{variants}, {misfits[0]}{_more(len(misfits))}")
+    if "structure" in table and "structure" not in known:
+        # The table of variants may name the structures just as well.
+        cells = table["structure"].where(table["structure"].notna(), None)
+        named = pd.Series(cells.to_numpy(), index=protein).dropna()
+        known["structure"] = pd.Series(named[~named.index.duplicated()]).reindex(range(len(known)))
+    source = table["source"] if "source" in table else pd.Series("", index=table.index)
+    everything = VariantTable(
+        known, protein, np.array(texts, dtype=np.str_), index, mutant, np.asarray(value, dtype=np.float64),
+        source.fillna("").astype(str).to_numpy(dtype=np.str_), line, tuple(misfits),
     )  # fmt: skip
+    return everything.take(index >= 0)
 
 
 def _read(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError, UnicodeDecodeError) as error:
+        # "NA" is a name (and sodium), no gap; blank lines count, so that line numbers are right.
+        table = pd.read_csv(
+            path, keep_default_na=False, na_values=[""], skip_blank_lines=False, low_memory=False
+        ).dropna(how="all")
+    except (OSError, ValueError, UnicodeDecodeError, EOFError, zlib.error) as error:
         raise UsageError(f"{path}: cannot be read as CSV ({error})") from error
     missing = [name for name in needed if name not in table]
     if missing:
@@ -131,33 +192,95 @@ def _read(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     return table
 
 
+def _refuse(path: Path, values: pd.Series, wrong: pd.Series, words: str) -> None:
+    """Name the first rows of a file that make it unusable."""
+    if wrong.any():
+        bad = values[wrong]
+        raise UsageError(f"{path}, line {bad.index[0] + 2}: {bad.iloc[0]!r} {words}{_more(len(bad))}")
+
+
 def _substitutions(
-    texts: Sequence[str], protein: NDArray[np.int64], sequences: Sequence[str], path: Path
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    index, mutant = np.empty(len(texts), dtype=np.int64), np.empty(len(texts), dtype=np.int64)
+    texts: Sequence[str], protein: NDArray[np.int64], sequences: Sequence[str], lines: Sequence[int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
+    """Find the replaced and the replacing residue of each row, -1 where it does not fit; and say these."""
+    index, mutant = (np.full(len(texts), -1, dtype=np.int64) for _ in range(2))
+    misfits = []
     for row, (text, which) in enumerate(zip(texts, protein.tolist(), strict=True)):
         try:
             variant = parse_variant(text)
             variant.check(sequences[which])
-            (one,) = variant.substitutions
         except VariantError as error:
-            raise UsageError(f"{path}, row {row + 2}: {error.message}") from error
-        except ValueError as error:
-            raise UsageError(f"{path}, row {row + 2}: {text} is no single substitution") from error
+            misfits.append(f"line {lines[row]}: {error.message}")
+            continue
+        if variant.indel is not None or len(variant.substitutions) != 1:
+            misfits.append(f"line {lines[row]}: {text} is no single substitution")
+            continue
+        (one,) = variant.substitutions
         index[row], mutant[row] = one.position - 1, CODE[ord(one.mutant)]
-    return index, mutant
+    return index, mutant, misfits
+
+
+def _more(count: int) -> str:
+    return f" ({count - 1} more such lines)" if count > 1 else ""
+
+
+def first_lines(left_out: Sequence[str]) -> str:
+    """Name the first of the rows left out.
+
+    Examples
+    --------
+    >>> first_lines(["line 2: a", "line 3: b"])
+    'line 2: a; line 3: b'
+    """
+    return "; ".join(left_out[:_NAMED]) + (" ..." if len(left_out) > _NAMED else "")
 
 
 def structure_files(table: Path, folder: Path | None) -> dict[str, Path]:
     """Structure files by stem: in `folder`, else in the table's own folder, and those below."""
+    return {name: paths[0] for name, paths in _by_stem(table, folder).items()}
+
+
+def _by_stem(table: Path, folder: Path | None) -> dict[str, list[Path]]:
     root = folder if folder is not None else table.resolve().parent
     if folder is not None and not folder.is_dir():
         raise UsageError(f"--structures-dir {folder}: no such folder")
-    return {
-        stem(path.name): path
-        for path in sorted(root.rglob("*"))
-        if path.name.lower().endswith(_STRUCTURE_ENDINGS) and path.is_file()
-    }
+    found: dict[str, list[Path]] = {}
+    for path in sorted(root.rglob("*")):
+        if path.name.lower().endswith(_STRUCTURE_ENDINGS) and path.is_file():
+            found.setdefault(stem(path.name), []).append(path)
+    return found
+
+
+class StructureFinder:
+    """Where the files are that ``structure`` cells name.
+
+    A cell is matched by its file's stem, whatever the ending. Of several files of one stem, the one that
+    lies where the cell says comes first.
+
+    Parameters
+    ----------
+    table : Path
+        Table of proteins; its folder and those below are looked through.
+    folder : Path, optional
+        Looked through instead.
+
+    Raises
+    ------
+    UsageError
+        `folder` is none.
+    """
+
+    def __init__(self, table: Path, folder: Path | None = None) -> None:
+        self._root = folder if folder is not None else table.resolve().parent
+        self._files = _by_stem(table, folder)
+
+    def candidates(self, cell: object) -> list[Path]:
+        """Files a cell may mean, the likeliest first; none for an empty cell or one nothing matches."""
+        if not isinstance(cell, str) or not cell.strip():
+            return []
+        named = (self._root / cell.strip()).parent
+        paths = self._files.get(stem(cell.strip().replace("\\", "/").rpartition("/")[2]), [])
+        return sorted(paths, key=lambda path: path.parent != named)
 
 
 def structure_on_sequence(

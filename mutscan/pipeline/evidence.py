@@ -1,0 +1,199 @@
+"""The decision: the evidence of a wild type's variants, weighed by the model's calibration."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from mutscan.embed.head import load_head
+from mutscan.evidence import ProteinView, load_calibration, warnings_for
+from mutscan.residues import STANDARD
+from mutscan.structures import ca_by_position, plddt_by_position
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mutscan.evidence import Assessment, Calibration, Contribution
+    from mutscan.pipeline.network import LoadedModel, WildTypePredictor
+    from mutscan.structures import WildType
+    from mutscan.variants import Variant
+
+_log = logging.getLogger(__name__)
+
+NO_FLAG: Final = "no flag: the model carries no calibrated rule"
+"""Said in the notes of every scored row of a model without calibration.json."""
+
+UNKNOWN_RESIDUE: Final = "no flag: the wild-type residue is none of the 20"
+
+NAMED: Final = 6
+"""Pieces of evidence told in words, the strongest."""
+
+LEAST_SAID: Final = 0.05
+"""Log-odds below which a piece of evidence is not told in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is decided of one variant, and on what grounds.
+
+    Parameters
+    ----------
+    p : float
+        Probability that it is deleterious; NaN where there is none.
+    flag, rule : str
+        Empty where there is no probability.
+    evidence : tuple of Contribution
+        The strongest first; of a joint mutant that of its worst substitution.
+    notes : tuple of str
+        Why there is no flag, and what warns of the one there is.
+    """
+
+    p: float = math.nan
+    flag: str = ""
+    rule: str = ""
+    evidence: tuple[Contribution, ...] = ()
+    notes: tuple[str, ...] = (NO_FLAG,)
+
+    @property
+    def words(self) -> str:
+        """The strongest evidence in words: ``burial +1.2; exchange -0.3``."""
+        return "; ".join(
+            f"{piece.evidence} {piece.log_odds:+.1f}"
+            for piece in self.evidence[:NAMED]
+            if abs(piece.log_odds) >= LEAST_SAID
+        )
+
+
+UNDECIDED: Final = Verdict()
+"""Of a model without calibration."""
+
+
+class Judge:
+    """Decides on variants of one wild type.
+
+    A probability depends on the wild type and the variant alone, not on the other variants of a run.
+
+    Parameters
+    ----------
+    model : LoadedModel
+    predictor : WildTypePredictor
+        Gives the wild type's embedding; it is not computed twice.
+    wild_type : WildType
+
+    Raises
+    ------
+    CheckpointError
+        The model's calibration.json is damaged.
+    """
+
+    def __init__(self, model: LoadedModel, predictor: WildTypePredictor, wild_type: WildType) -> None:
+        self._model = model
+        self._predictor = predictor
+        self._wild_type = wild_type
+        self._calibration = load_calibration(model.path)
+        self._otherwise = UNDECIDED
+        made_for = None if self._calibration is None else self._calibration.encoder
+        if made_for is not None and made_for != model.encoder.revision:
+            reason = (
+                f"no flag: the model's calibration was made with encoder revision {made_for}, "
+                f"this one is {model.encoder.revision}"
+            )
+            _log.warning("%s", reason)
+            self._otherwise = Verdict(notes=(reason,))
+            self._calibration = None
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether there are probabilities at all."""
+        return self._calibration is not None
+
+    @cached_property
+    def _view(self) -> ProteinView:
+        """The wild type after its one pass through the encoder, with its structure."""
+        embedding = self._predictor.embedding
+        reference = self._model.config.encoder
+        # The encoder was loaded from these files, so they are on this machine.
+        head = load_head(reference.resolve(self._model.path), revision=reference.revision, offline=True)
+        return ProteinView(
+            self._wild_type.sequence,
+            None if head is None else head.log_probabilities(embedding),
+            embedding,
+            ca_by_position(self._wild_type),
+            plddt_by_position(self._wild_type),
+        )
+
+    def judge(self, variants: Sequence[Variant]) -> list[Verdict]:
+        """Decide on each variant.
+
+        Indels get no probability. The probability of a joint mutant is that of its worst substitution
+        alone, said in its notes; that none of them harms does not show that all of them do not, so it
+        is never ``tolerated``.
+        """
+        calibration = self._calibration
+        if calibration is None:
+            return [self._otherwise] * len(variants)
+        singles = {
+            s: row for row, s in enumerate(dict.fromkeys(s for v in variants for s in v.substitutions))
+        }
+        assessment = calibration.assess(
+            self._view,
+            np.array([single.position - 1 for single in singles], dtype=np.int64),
+            np.array([STANDARD.index(single.mutant) for single in singles], dtype=np.int64),
+        )
+        return [
+            self._verdict(calibration, assessment, variant, [singles[s] for s in variant.substitutions])
+            for variant in variants
+        ]
+
+    def _verdict(
+        self, calibration: Calibration, assessment: Assessment, variant: Variant, rows: list[int]
+    ) -> Verdict:
+        index = [substitution.position - 1 for substitution in variant.substitutions]
+        notes = tuple(warnings_for(calibration, self._view, index, indel=variant.indel is not None))
+        if not rows:
+            return Verdict(notes=notes)
+        p = assessment.p_deleterious[rows]
+        if not np.isfinite(p).all():
+            return Verdict(notes=(UNKNOWN_RESIDUE,))
+        worst = assessment.worst(rows)
+        flag, rule = assessment.flag(worst), assessment.rule(worst)
+        if len(rows) > 1:
+            rule = f"{variant.substitutions[rows.index(worst)]} alone: {rule}"
+            flag = "uncertain" if flag == "tolerated" else flag
+        return Verdict(float(p.max()), flag, rule, tuple(assessment.explain(worst)), notes)
+
+    def describe(self) -> dict[str, object] | None:
+        """Say for run.json by what was decided; None without a calibration."""
+        calibration = self._calibration
+        if calibration is None:
+            return None
+        return {
+            "encoder_revision": calibration.encoder,
+            "data": calibration.document.get("data"),
+            "tiers": {
+                name: {"deleterious": tier.deleterious, "tolerated": tier.tolerated, "n": tier.facts.get("n")}
+                for name, tier in calibration.tiers.items()
+            },
+        }
+
+
+def evidence_block(
+    variants: Sequence[Variant], verdicts: Sequence[Verdict], *, most: int | None = None
+) -> dict[str, list[object]]:
+    """Rows of evidence.parquet: one for each variant and piece, at most `most` of a variant."""
+    told = [
+        (str(variant), piece)
+        for variant, verdict in zip(variants, verdicts, strict=True)
+        for piece in verdict.evidence[:most]
+    ]
+    return {
+        "variant": [name for name, _ in told],
+        "evidence": [piece.evidence for _, piece in told],
+        "value": [piece.value for _, piece in told],
+        "contribution": [piece.log_odds for _, piece in told],
+    }

@@ -1,0 +1,298 @@
+"""Figures of a saved run, one file each: overview, tracks, matrices, evidence, heat map."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow.parquet as pq
+from matplotlib import colormaps
+
+from mutscan.errors import MutscanError, UsageError
+from mutscan.report.coordinates import file_stem, read_frame
+from mutscan.report.drawing import INK, MODEL, RIVAL, colour_bar, drawing, panel
+from mutscan.report.saved import read_null, read_run, site_positions
+from mutscan.report.scan import is_scan
+from mutscan.report.views import by_severity
+from mutscan.results import RunFolder
+from mutscan.structures import read_structure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from mutscan.report.coordinates import Frame
+    from mutscan.report.drawing import Drawing
+    from mutscan.report.saved import SavedRun
+
+DRAWN: Final = 30
+"""Variants that get figures of their own, those that matter most."""
+
+BAND: Final = 2.0
+"""Robust standard deviations of the null on either side of its median."""
+
+FLAGS: Final = {"deleterious": RIVAL, "tolerated": MODEL, "uncertain": "#e69f00", "": "#5b6570"}
+SHAPES: Final = {"deleterious": "v", "tolerated": "^", "uncertain": "D", "": "o"}
+"""Colour and shape of each flag: neither alone has to be told apart."""
+
+AFFECTED, SITE, NULL, GREY = "#e69f00", "#a3246b", "#9fb8c8", "#c9ced3"
+
+_WIDE: Final = (7.2, 3.0)
+_LONGEST: Final = 60
+
+
+def draw_run(directory: Path) -> Iterator[Drawing]:
+    """Draw the figures of a saved run, one after the other.
+
+    Raises
+    ------
+    UsageError
+        It is no run folder, or a damaged one.
+    """
+    if is_scan(directory):
+        yield from _scan_figures(directory)
+        return
+    run = read_run(directory)
+    chosen = by_severity(run).head(DRAWN)
+    if len(chosen):
+        yield _overview(run, chosen)
+    rows = {str(row["variant"]): row for _, row in chosen.iterrows()}
+    null, evidence = read_null(directory), run.evidence()
+    structures = RunFolder(directory).structures
+    frame: Frame | None = None
+    scale = 0.0
+    for variant, block in run.residues():
+        if variant not in rows:
+            continue
+        stem = file_stem(variant)
+        yield _track(f"{stem}_track", variant, block, rows[variant], null)
+        if evidence.get(variant):
+            yield _evidence(f"{stem}_evidence", variant, evidence[variant])
+        if frame is None:
+            frame = read_frame(structures, block["structure_number"].tolist())
+            if frame is None:
+                continue
+            scale = float(np.nanmax(_distances(frame.ca)))
+            yield _matrix(
+                "wild_type_distances",
+                _distances(frame.ca),
+                ("cividis", 0.0, scale),
+                "distance, Å",
+                f"Distances within {run.name}",
+                "How far apart each two C-alpha atoms are: the fold as a map. Grey: no coordinates.",
+            )
+        change = _change(structures / f"{stem}.cif", frame)
+        if change is not None:
+            yield _difference(f"{stem}_difference", variant, change)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _overview(run: SavedRun, chosen: pd.DataFrame) -> Drawing:
+    """Every variant on one axis: probability where the model is calibrated, else z."""
+    calibrated = bool(chosen["p_deleterious"].notna().any())
+    column = "p_deleterious" if calibrated else "z_score"
+    rows = chosen.iloc[::-1]
+    values = rows[column].to_numpy(dtype=float)
+    places = np.arange(len(rows))
+    flags = rows["flag"].to_numpy(dtype=object)
+    with panel((_WIDE[0], 0.9 + 0.22 * max(len(rows), 4))) as (figure, axes):
+        for flag, colour in FLAGS.items():
+            here = flags == flag
+            if here.any():
+                axes.plot(
+                    values[here],
+                    places[here],
+                    SHAPES[flag],
+                    color=colour,
+                    markersize=6,
+                    markeredgewidth=0,
+                    label=flag or "no verdict",
+                )
+        axes.set_yticks(places, [_short(str(variant)) for variant in rows["variant"]], fontsize=8)
+        axes.set_ylim(-0.7, len(rows) - 0.3)
+        axes.grid(axis="x", color=GREY, linewidth=0.5)
+        axes.tick_params(axis="y", length=0)
+        if calibrated:
+            axes.set(xlim=(-0.02, 1.02), xlabel="P(deleterious)")
+        else:
+            axes.axvline(0.0, color=INK, linewidth=0.7, linestyle=":")
+            axes.set(xlabel="z of the predicted lDDT against other substitutions (left: more disruptive)")
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=8, borderaxespad=0.2, handletextpad=0.2
+        )
+        scored = len(run.scored)
+        more = "" if len(rows) == scored else f" The {len(rows)} of {scored} that matter most are shown."
+        caption = f"{scored} scored variants of {run.name}, the most disruptive on top.{more}"
+        return drawing(figure, "overview", f"Variants of {run.name}", caption)
+
+
+def _track(
+    name: str, variant: str, block: pd.DataFrame, row: pd.Series[Any], null: pd.DataFrame | None
+) -> Drawing:
+    """Predicted and measured lDDT along the sequence, the null's band behind."""
+    positions = block["position"].to_numpy(dtype=int)
+    predicted = block["lddt_predicted"].to_numpy(dtype=float)
+    measured = block["lddt_measured"].to_numpy(dtype=float)
+    affected = block["affected"].fillna(False).to_numpy(dtype=bool)
+    with panel(_WIDE) as (figure, axes):
+        low = np.nanmin(np.concatenate([predicted, measured, [0.99]]))
+        if null is not None and len(null) == len(block):
+            middle = null["residue_median"].to_numpy(dtype=float)
+            half = BAND * null["residue_scale"].to_numpy(dtype=float)
+            axes.fill_between(
+                positions,
+                np.minimum(middle - half, 1),
+                np.minimum(middle + half, 1),
+                color=NULL,
+                alpha=0.55,
+                linewidth=0,
+                label=f"null, median ± {BAND:g} SD",
+            )
+        for first, last in _runs(affected):
+            axes.axvspan(
+                positions[first] - 0.5, positions[last] + 0.5, color=AFFECTED, alpha=0.28, linewidth=0
+            )
+        if affected.any():
+            axes.fill_between([], [], color=AFFECTED, alpha=0.28, linewidth=0, label="affected")
+        axes.plot(positions, predicted, color=MODEL, linewidth=1.2, label="predicted")
+        if np.isfinite(measured).any():
+            axes.plot(positions, measured, color=RIVAL, linewidth=1.0, linestyle="--", label="measured")
+        for site in site_positions(str(row["positions"])):
+            axes.axvline(site, color=SITE, linewidth=1.0, linestyle=":")
+        axes.set(
+            xlabel="position", ylabel="lDDT", xlim=(positions[0] - 1, positions[-1] + 1),
+            ylim=(low - 0.02 * (1 - low) - 0.002, 1 + 0.02 * (1 - low) + 0.001),
+        )  # fmt: skip
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=8, borderaxespad=0.2)
+        caption = (
+            f"{variant}: lDDT of each residue, 1 is as in the wild type; dotted: the changed residue. "
+            f"Affected: {row['affected_regions'] or 'no stretch of residues'}."
+        )
+        return drawing(figure, name, f"{_short(variant)} along the sequence", caption)
+
+
+def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
+    return [(first, stop - 1) for first, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)]
+
+
+def _evidence(name: str, variant: str, pieces: list[tuple[str, str, float]]) -> Drawing:
+    shown = pieces[:12][::-1]
+    weights = np.array([weight for _, _, weight in shown])
+    labels = [_short(f"{name}: {value}" if value else name) for name, value, _ in shown]
+    with panel((_WIDE[0], 0.8 + 0.27 * max(len(shown), 3))) as (figure, axes):
+        axes.barh(
+            np.arange(len(shown)),
+            weights,
+            color=[RIVAL if weight > 0 else MODEL for weight in weights],
+            height=0.7,
+        )
+        axes.bar_label(axes.containers[0], [f"{weight:+.2f}" for weight in weights], padding=3, fontsize=8)  # type: ignore[arg-type]
+        axes.set_yticks(np.arange(len(shown)), labels, fontsize=8)
+        axes.axvline(0.0, color=INK, linewidth=0.7)
+        axes.margins(x=0.15)
+        axes.set_xlabel("log-odds added (right: speaks for deleterious)")
+        caption = f"What speaks for and against {variant} being deleterious, the strongest on top."
+        return drawing(figure, name, f"Evidence on {_short(variant)}", caption)
+
+
+def _distances(ca: NDArray[np.float64]) -> NDArray[np.float64]:
+    distances: NDArray[np.float64] = np.linalg.norm(ca[:, None] - ca[None], axis=-1)
+    return distances
+
+
+def _change(path: Path, frame: Frame) -> NDArray[np.float64] | None:
+    """Distances in the mutant minus those in the wild type; None where no such mutant was built."""
+    if not path.is_file():
+        return None
+    try:
+        mutant = read_structure(path)
+    except MutscanError:
+        return None  # damaged or foreign: the numbers of the variant still stand
+    if len(mutant) != len(frame.structure):
+        return None
+    here = (frame.places >= 0)[:, None]
+    ca = np.where(here, mutant.ca[np.maximum(frame.places, 0)], np.nan)
+    return _distances(ca) - _distances(frame.ca)
+
+
+def _difference(name: str, variant: str, change: NDArray[np.float64]) -> Drawing:
+    # One scale that shows the built change, and keeps the scatter of a quiet build pale.
+    reach = max(float(np.nanquantile(np.abs(change), 0.999)), 0.5)
+    return _matrix(
+        name,
+        change,
+        ("PuOr", -reach, reach),
+        "change of distance, Å",
+        f"Distances that {_short(variant)} changes",
+        f"C-alpha distances of the built mutant {variant} minus the wild type's; white: the same.",
+    )
+
+
+def _matrix(
+    name: str,
+    values: NDArray[np.float64],
+    colours: tuple[str, float, float],
+    label: str,
+    title: str,
+    caption: str,
+) -> Drawing:
+    cmap, low, high = colours
+    size = len(values) + 0.5
+    with panel() as (figure, axes):
+        image = axes.imshow(
+            np.ma.masked_invalid(values),
+            cmap=colormaps[cmap].with_extremes(bad=GREY),
+            vmin=low, vmax=high, origin="lower", extent=(0.5, size, 0.5, size), interpolation="none",
+        )  # fmt: skip
+        colour_bar(figure, axes, image, label)
+        axes.set(xlabel="position", ylabel="position")
+        return drawing(figure, name, title, caption)
+
+
+HEAT: Final = (
+    ("p_deleterious", "P(deleterious)", "cividis", 0.0, 1.0),
+    ("z_score", "z (lower: more disruptive)", "cividis_r", -4.0, 2.0),
+)
+"""What a heat map shows, the first of these that a scan knows: column, label, colours, their ends."""
+
+
+def _scan_figures(directory: Path) -> Iterator[Drawing]:
+    path = RunFolder(directory).scan_parquet
+    try:
+        with pq.ParquetFile(path) as stored:
+            table = stored.read().to_pandas()
+        letters = list(dict.fromkeys(table["mutant"]))
+        positions = table["position"].to_numpy().reshape(-1, len(letters))[:, 0]
+        column, label, cmap, low, high = next(kind for kind in HEAT if table[kind[0]].notna().any())
+        values = table[column].to_numpy(dtype=float).reshape(-1, len(letters)).T
+    except (OSError, ValueError, KeyError, StopIteration) as error:
+        raise UsageError(f"{path}: cannot be read ({error}); run mutscan scan again") from error
+    width = float(np.clip(1.6 + 0.06 * len(positions), 7.2, 60.0))
+    with panel((width, 4.2)) as (figure, axes):
+        image = axes.imshow(
+            np.ma.masked_invalid(values), cmap=colormaps[cmap].with_extremes(bad="white"),
+            vmin=low, vmax=high, aspect="auto", interpolation="none",
+            extent=(-0.5, len(positions) - 0.5, len(letters) - 0.5, -0.5),
+        )  # fmt: skip
+        colour_bar(figure, axes, image, label)
+        axes.set_yticks(range(len(letters)), letters, fontsize=7)
+        _position_ticks(axes, positions)
+        axes.set(xlabel="position", ylabel="substituted by")
+        name = read_run(directory, rows=1).name
+        caption = f"Every substitution of {name}; white: the wild type's own residue, or not known."
+        yield drawing(figure, "heat_map", f"Scan of {name}", caption)
+
+
+def _position_ticks(axes: Axes, positions: NDArray[np.int64]) -> None:
+    """Name round positions; those scanned need not be all."""
+    step = next((s for s in (1, 5, 10, 20, 50, 100, 200, 500) if len(positions) / s <= 40), 1000)
+    places = [k for k, position in enumerate(positions.tolist()) if position % step == 0] or [0]
+    axes.set_xticks(places, [str(positions[k]) for k in places], fontsize=7)

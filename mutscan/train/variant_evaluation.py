@@ -1,0 +1,372 @@
+"""Evaluate a model on variants whose effect is known: labels, deep mutational scans, changes of stability.
+
+Two passes. Each wild type goes through the encoder once, which gives evidence and probability of all its
+variants. A seeded sample of the variants goes through encoder and Siamese net as mutants. What is
+finished of a protein lies on disk, so a broken run continues.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from mutscan.errors import UsageError
+from mutscan.evidence import load_calibration
+from mutscan.files import cache_dir, write_errors
+from mutscan.pipeline.network import load_model
+from mutscan.pipeline.progress import Silent
+from mutscan.train.evaluation import Clock, content_hash, describe_model, write_evaluation
+from mutscan.train.relatives import link_clusters
+from mutscan.train.splits import SPLITS
+from mutscan.train.variant_evaluation_evidence import EvidenceReader
+from mutscan.train.variant_evaluation_metrics import (
+    LOW_TM,
+    RESAMPLES,
+    Scored,
+    dms_section,
+    labelled_section,
+    stability_section,
+)
+from mutscan.train.variant_evaluation_overlap import (
+    Overlap,
+    find_overlap,
+    named,
+    refuse_overlap,
+    seen_in_training,
+)
+from mutscan.train.variant_evaluation_siamese import SIAMESE, WINDOW, SiameseScorer, draw_variants
+from mutscan.train.variant_evidence import head_of
+from mutscan.train.variant_tables import StructureFinder, first_lines, read_variants
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mutscan.evidence import Calibration
+    from mutscan.pipeline.network import LoadedModel
+    from mutscan.pipeline.progress import Progress
+    from mutscan.train.variant_tables import VariantTable
+
+Kind = Literal["variants", "dms", "stability"]
+
+COLUMNS: Final[dict[Kind, str]] = {"variants": "label", "dms": "score", "stability": "ddG"}
+"""What is known of a variant, by the kind of table."""
+
+SIAMESE_VARIANTS: Final = 3000
+"""Variants of a table that go through the Siamese net, when not said otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class VariantInput:
+    """A table of variants and the table of its proteins.
+
+    Parameters
+    ----------
+    kind : {"variants", "dms", "stability"}
+    proteins, variants : Path
+    """
+
+    kind: Kind
+    proteins: Path
+    variants: Path
+
+
+@dataclass(frozen=True, eq=False)
+class VariantEvaluation:
+    """What an evaluation on variants gives.
+
+    Parameters
+    ----------
+    metrics : dict
+        Contents of metrics.json.
+    predictions : pyarrow.Table
+        Contents of predictions.parquet.
+    seconds : dict
+        Wall time by stage; in no file.
+    """
+
+    metrics: dict[str, Any]
+    predictions: pa.Table
+    seconds: dict[str, float]
+
+    def write(self, folder: Path) -> None:
+        """Write metrics.json and predictions.parquet into `folder`."""
+        write_evaluation(folder, self.metrics, self.predictions)
+
+
+def evaluate_variants(
+    model: str,
+    tables: list[VariantInput],
+    *,
+    split: str | None = None,
+    structures_dir: Path | None = None,
+    work: Path | None = None,
+    siamese: int | None = SIAMESE_VARIANTS,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_residues: int | None = None,
+    offline: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> VariantEvaluation:
+    """Evaluate a model on tables of variants.
+
+    Parameters
+    ----------
+    model : str
+        Name or folder. Without a calibration, what needs a probability is None in the metrics.
+    tables : list of VariantInput
+        One of each kind at most.
+    split : {"train", "test"}, optional
+        Labelled variants: only proteins the model's calibration was fitted on, or kept for testing. Without
+        it all are evaluated, and refused if one of them, or a relative, was fitted. Scans and stabilities
+        carry other labels: all are evaluated, with ``"test"`` those that were not fitted.
+    structures_dir : Path, optional
+        Where structures lie; by default the proteins tables' folders and those below.
+    work : Path, optional
+        Keeps finished proteins; the user's cache when not given.
+    siamese : int, optional
+        Variants of each table that go through the Siamese net, drawn by `seed`; all when None.
+    device, precision, batch_residues, offline
+        As `mutscan.score`.
+    seed : int
+        Of the draw, the nulls and the bootstrap.
+    progress : Progress, optional
+
+    Raises
+    ------
+    UsageError
+        The tables do not fit, nothing is left to evaluate, or its labels were fitted.
+    """
+    progress = progress if progress is not None else Silent()
+    if split not in (None, "train", "test"):
+        words = f"a calibration has no {split} part; " if split in SPLITS else ""
+        raise UsageError(f"--split {split}: {words}expected train or test")
+    clock = Clock()
+    loaded = load_model(
+        model, device=device, precision=precision, batch_residues=batch_residues, offline=offline
+    )
+    calibration, reason = _usable_calibration(loaded)
+    if calibration is None:
+        if split is not None:
+            raise UsageError(f"--split {split} asks for a part of the model's calibration, but {reason}")
+        progress.note(f"{reason}: what needs p_deleterious is left empty")
+    work = work if work is not None else cache_dir() / "evaluation"
+    with write_errors(work):
+        work.mkdir(parents=True, exist_ok=True)
+    metrics: dict[str, Any] = {}
+    facts: dict[str, Any] = {"split": split or "all given"}
+    parts = []
+    for given in tables:
+        table, overlap, about = _read(given, loaded, calibration, split, progress)
+        clock(f"read {given.kind}")
+        structures = StructureFinder(given.proteins, structures_dir)
+        reader = EvidenceReader(
+            loaded.encoder, head_of(loaded, offline=offline), calibration, structures, work
+        )
+        evidence = reader.read(table, progress)
+        if evidence.without_structure:
+            some = evidence.without_structure
+            progress.note(f"{len(some)} proteins are scored on sequence: {first_lines(some)}")
+        clock(f"wild types of {given.kind}")
+        scores = _siamese_scores(loaded, table, work, siamese, seed, progress)
+        clock(f"Siamese scores of {given.kind}")
+        scored = Scored(table, _groups(table), evidence, scores, calibration is not None)
+        progress.start("statistics", 1)
+        metrics |= _sections(given.kind, scored, overlap, seed, reason)
+        progress.finish()
+        facts[given.kind] = about | {
+            "without_structure": list(evidence.without_structure),
+            "n_siamese": int(scored.drawn.sum()),
+        }
+        parts.append(_predictions(given.kind, scored))
+        clock(f"statistics of {given.kind}")
+    metrics |= {
+        "model": describe_model(loaded) | {"calibrated": calibration is not None},
+        "data": facts,
+        "definitions": variant_definitions(),
+    }
+    return VariantEvaluation(metrics, pa.concat_tables(parts, promote_options="default"), clock.seconds)
+
+
+def _usable_calibration(loaded: LoadedModel) -> tuple[Calibration | None, str]:
+    """Calibration of a model, and why there is none."""
+    calibration = load_calibration(loaded.path)
+    if calibration is None:
+        return None, (
+            f"{loaded.config.name} has no calibration.json; make one with `mutscan train calibrate` and put "
+            "it into the model's folder"
+        )
+    if calibration.encoder != loaded.encoder.revision:
+        return None, (
+            f"the calibration of {loaded.config.name} was made with encoder revision {calibration.encoder}, "
+            f"this one is {loaded.encoder.revision}; run `mutscan train calibrate` again"
+        )
+    return calibration, ""
+
+
+def _read(
+    given: VariantInput,
+    loaded: LoadedModel,
+    calibration: Calibration | None,
+    split: str | None,
+    progress: Progress,
+) -> tuple[VariantTable, Overlap, dict[str, Any]]:
+    """Read a table, leave out what may not or cannot be evaluated, say what was left out."""
+    table = read_variants(
+        given.proteins,
+        given.variants,
+        column=COLUMNS[given.kind],
+        protein_column=_key_column(given),
+        leave_out=True,
+    ).in_order()
+    if table.left_out:
+        progress.note(
+            f"{given.variants}: {len(table.left_out)} rows do not fit their protein and are left out: "
+            f"{first_lines(table.left_out)}"
+        )
+    overlap = find_overlap(table.proteins, calibration, loaded.path)
+    names = table.proteins["protein"].astype(str)
+    if split is None:
+        if given.kind == "variants":
+            refuse_overlap(overlap, len(names), given.variants)
+        elif overlap.fitted:
+            progress.note(
+                f"{given.variants}: the calibration was fitted on labels of {len(overlap.fitted)} of these "
+                f"proteins or of relatives ({named(overlap.fitted)}); they are marked"
+            )
+    else:
+        test = overlap.kept_out if given.kind == "variants" else frozenset(names) - set(overlap.fitted)
+        wanted = test if split == "test" else frozenset(overlap.fitted)
+        table = table.take(names.isin(wanted).to_numpy()[table.protein]).in_order()
+    if not len(table):
+        where = f" of the calibration's {split} part" if split else " that fits its protein"
+        raise UsageError(f"{given.variants}: holds no variant{where}; nothing can be evaluated")
+    return table, overlap, {
+        "compared_with_calibration": overlap.describe(),
+        "compared_with_training": seen_in_training(table.proteins, loaded.path),
+        "n_left_out": len(table.left_out),
+        "left_out": list(table.left_out[:100]),
+        "proteins_sha256": content_hash([given.proteins]),
+        "variants_sha256": content_hash([given.variants]),
+    }  # fmt: skip
+
+
+def _key_column(given: VariantInput) -> str:
+    """Choose the column of names: a protein may have several scans, so these go by their assay."""
+    if given.kind != "dms":
+        return "protein"
+    try:
+        both = [set(pd.read_csv(path, nrows=0).columns) for path in (given.proteins, given.variants)]
+    except (OSError, ValueError, EOFError):
+        return "protein"  # the reader says what is wrong
+    return "assay" if all("assay" in columns for columns in both) else "protein"
+
+
+def _groups(table: VariantTable) -> NDArray[np.int64]:
+    """Group of each variant: the table's own, else proteins that share words belong together."""
+    if "group" in table.proteins:
+        return table.group
+    sequences = table.proteins["sequence"].astype(str).tolist()
+    return link_clusters(sequences, np.arange(len(sequences)))[table.protein]
+
+
+def _siamese_scores(
+    loaded: LoadedModel,
+    table: VariantTable,
+    work: Path,
+    wanted: int | None,
+    seed: int,
+    progress: Progress,
+) -> dict[str, NDArray[np.float64]]:
+    scores = {name: np.full(len(table), np.nan) for name in SIAMESE}
+    drawn = np.ones(len(table), np.bool_) if wanted is None else draw_variants(table, wanted, seed=seed)
+    scorer = SiameseScorer(loaded, work, content_hash([loaded.path / "model.safetensors"]), seed=seed)
+    sequences = table.proteins["sequence"].astype(str).tolist()
+    todo = [
+        (p, np.flatnonzero(drawn & (table.protein == p))) for p in np.unique(table.protein[drawn]).tolist()
+    ]
+    total = sum(scorer.count(sequences[p], table.index[rows], table.mutant[rows]) for p, rows in todo)
+    progress.start("mutants through the Siamese net", total)
+    for p, rows in todo:
+        for name, values in scorer.score(
+            sequences[p], table.index[rows], table.mutant[rows], progress
+        ).items():
+            scores[name][rows] = values
+    progress.finish()
+    return scores
+
+
+def _sections(kind: Kind, scored: Scored, overlap: Overlap, seed: int, reason: str) -> dict[str, Any]:
+    if kind == "variants":
+        return {"variants": labelled_section(scored, seed=seed, reason=reason)}
+    if kind == "stability":
+        return {"stability": stability_section(scored, seed=seed)}
+    section, evidence = dms_section(scored, overlap.fitted, seed=seed)
+    return {"dms": section, "dms_evidence": evidence}
+
+
+def _predictions(kind: Kind, scored: Scored) -> pa.Table:
+    """Rows of predictions.parquet, in the order of the file."""
+    table, evidence, siamese = scored.table, scored.evidence, scored.siamese
+    lengths = table.proteins["sequence"].str.len().to_numpy(dtype=np.int64)
+    truth: NDArray[Any] = table.value
+    if kind == "variants":
+        truth = np.where(table.value > 0, "deleterious", "neutral")
+    columns: dict[str, Any] = {
+        "table": np.full(len(table), kind),
+        "line": table.line,
+        "assay" if kind == "dms" else "protein": table.names,
+        "variant": table.variant,
+        COLUMNS[kind]: truth,
+        "source": table.source,
+        "group": scored.group,
+        "length": lengths[table.protein],
+        "with_structure": evidence.structured,
+        "p_deleterious": evidence.p,
+        "flag": evidence.flag,
+        "tier": evidence.tier,
+        "p_sequence_tier": evidence.p_sequence,
+        "tm_predicted": siamese["tm"],
+        "lddt_predicted_mean": siamese["lddt_mean"],
+        "lddt_predicted_site": siamese["lddt_site"],
+        "tm_z": siamese["tm_z"],
+        "z_score": siamese["lddt_z"],
+        **{f"log_odds_{name.replace(' ', '_')}": v.astype(np.float32) for name, v in evidence.groups.items()},
+        **{f"evidence_{name}": v.astype(np.float32) for name, v in evidence.pieces.items()},
+    }
+    rows = np.argsort(table.line, kind="stable")
+    return pa.table({name: pa.array(values[rows], from_pandas=True) for name, values in columns.items()})
+
+
+def variant_definitions() -> dict[str, str]:
+    """Say in words what the numbers on variants are."""
+    return {
+        "p_deleterious": "as `mutscan score` gives it: tier structure where the site has coordinates, else "
+        "tier sequence",
+        "auroc_per_protein_mean": "mean AUROC inside proteins of 10 variants or more, 2 of each class",
+        "ece": "expected calibration error of p_deleterious, 10 equal-count bins",
+        "specificity, sensitivity": "of the flag deleterious; share_uncertain: rows between both thresholds",
+        "dms": "Spearman correlation of p_deleterious with the loss of fitness (- score): positive is good. "
+        "mean_abs_spearman: mean of absolute values over all assays; _unseen: over those on whose protein, "
+        "or a relative, the calibration was not fitted",
+        "stability": "Spearman correlation of p_deleterious with ddG (positive = destabilising): positive is "
+        "good; a variant of several sources counts once, with its mean",
+        "scored_by": "p_deleterious, or z_score for a model without calibration",
+        "z_score": "robust z of the mean predicted lDDT outside site ± 1 against 64 seeded substitutions of "
+        f"the protein. Proteins over {WINDOW} residues: in windows of {WINDOW} that begin every "
+        f"{WINDOW // 2}, each site in the one whose middle is nearest; shorter ones in full",
+        "siamese": "on a seeded draw of variants, whole proteins at a time; auroc_gain: AUROC of "
+        "p_deleterious with the Siamese scores minus without, both by cross-fitted logistic regression",
+        "low_tm_rule": f"predicted TM-score below {LOW_TM}",
+        "single evidence": "each turned by what was known beforehand so that higher is more harmful (- in "
+        "its name: turned); AUROC below 0.5: it points the other way",
+        "as weighed": "what a group of evidence adds to the log-odds",
+        "ci of variants": f"95 % percentile bootstrap, {RESAMPLES} resamples of groups of proteins (inside "
+        "an assay: of positions; means of assays or proteins: of related ones together)",
+    }

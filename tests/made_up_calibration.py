@@ -1,0 +1,59 @@
+"""A calibration.json as `mutscan train calibrate` writes it, fitted to made-up labels in a moment."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from mutscan.embed.source import find_encoder
+from mutscan.evidence.calibration import CALIBRATION_FILE, FORMAT
+from mutscan.train.additive_fit import fit_additive
+
+DELETERIOUS, TOLERATED = 0.7, 0.3
+"""Probabilities where the lines are drawn."""
+
+
+def _tier(
+    evidence: dict[str, np.ndarray], label: np.ndarray, views: dict[str, np.ndarray]
+) -> dict[str, object]:
+    fitted = fit_additive(evidence, views, label, np.ones(len(label)), np.arange(len(label)) % 50)
+    line = {"specificity": 0.92, "sensitivity": 0.92, "precision": 0.9, "npv": 0.9}
+    return {
+        "n": len(label),
+        "n_groups": 50,
+        "thresholds": {
+            "deleterious": {"p": DELETERIOUS, **line},
+            "tolerated": {"p": TOLERATED, **line},
+        },
+        "model": fitted.model.to_dict(),
+    }
+
+
+def calibrate_tiny_model(
+    model: Path, target: Path, *, revision: str | None = None, longest: int = 400
+) -> Path:
+    """Copy a model to `target` and give it a calibration with a tier for sequence and one for structure."""
+    shutil.copytree(model, target)
+    width = json.loads((model / "encoder" / "config.json").read_text())["hidden_size"]
+    rng = np.random.default_rng(0)
+    n = 1000
+    evidence = {"blosum62": rng.integers(-4, 5, n).astype(float), "end_distance": rng.uniform(0, 100, n)}
+    burial = {"burial_rank": rng.random(n)}
+    views = {"site": rng.normal(size=(n, width)).astype(np.float32)}
+    logit = (
+        -0.7 * evidence["blosum62"] - 0.5 + 4.0 * (burial["burial_rank"] - 0.5) + 0.3 * views["site"][:, 0]
+    )
+    label = (rng.random(n) < 1 / (1 + np.exp(-logit))).astype(float)
+    document = {
+        "format": FORMAT,
+        "model": {"encoder_revision": revision or find_encoder(str(model / "encoder")).revision},
+        "data": {"n": n, "longest": longest},
+        "tiers": {
+            "sequence": _tier(evidence, label, views),
+            "structure": _tier(evidence | burial, label, views),
+        },
+        "proteins": {"P1": ["0" * 16, 1, "fit"]},
+    }
+    (target / CALIBRATION_FILE).write_text(json.dumps(document), encoding="utf-8")
+    return target

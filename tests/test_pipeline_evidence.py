@@ -1,0 +1,189 @@
+"""The decision in the pipeline: probability, flag, evidence and warnings, in score and in scan."""
+
+import csv
+import dataclasses
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_up_calibration import DELETERIOUS, TOLERATED, calibrate_tiny_model
+
+import mutscan
+from mutscan.pipeline.evidence import NO_FLAG, Judge
+from mutscan.pipeline.network import WildTypePredictor, load_model
+from mutscan.pipeline.plan import resolve_wild_type
+from mutscan.results import EVIDENCE_SCHEMA
+from mutscan.variants import parse_variant
+
+WILD_TYPE = Path(__file__).parents[1] / "examples" / "globin" / "wild_type.cif"
+VARIANTS = ("L38D", "L38V", "E10K", "K144E", "E10K;K144E", "L38D;E10K", "K40del", "L38D", "W38A")
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "variants.csv").open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return calibrate_tiny_model(tiny_model, tmp_path_factory.mktemp("calibrated") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def run(model: Path, tmp_path_factory: pytest.TempPathFactory) -> mutscan.Run:
+    out = tmp_path_factory.mktemp("run") / "out"
+    return mutscan.score(str(WILD_TYPE), VARIANTS, out=out, model=str(model), builder="none", offline=True)
+
+
+def judge_of(model: Path, wild_type: str | Path, **changes: object) -> Judge:
+    protein = dataclasses.replace(resolve_wild_type(str(wild_type), offline=True), **changes)  # type: ignore[arg-type]
+    loaded = load_model(str(model), device="cpu", offline=True)
+    return Judge(loaded, WildTypePredictor(loaded, protein.sequence), protein)
+
+
+def test_every_single_substitution_is_decided_by_the_calibrated_thresholds(run: mutscan.Run) -> None:
+    rows = [row for row in rows_of(run.directory) if row["n_substitutions"] == "1"]
+    assert len(rows) == 5
+    flags = set()
+    for row in rows:
+        p = float(row["p_deleterious"])
+        expected = "deleterious" if p >= DELETERIOUS else "tolerated" if p <= TOLERATED else "uncertain"
+        assert row["flag"] == expected
+        assert "structure evidence; calibrated on 1,000 variants" in row["flag_rule"]
+        assert "no flag" not in row["notes"]
+        flags.add(row["flag"])
+    assert len(flags) > 1
+    one = {row["variant"]: float(row["p_deleterious"]) for row in rows}
+    assert one["L38D"] > one["L38V"], "the made-up labels follow BLOSUM62"
+    said = run.metadata["calibration"]
+    assert said["tiers"]["structure"] == {"deleterious": DELETERIOUS, "tolerated": TOLERATED, "n": 1000}
+
+
+def test_evidence_adds_up_and_is_told_strongest_first(run: mutscan.Run, model: Path) -> None:
+    table = run.evidence
+    assert table.columns.tolist() == EVIDENCE_SCHEMA.names
+    rows = {row["variant"]: row for row in rows_of(run.directory) if row["p_deleterious"]}
+    assert set(table["variant"]) == set(rows)
+    offsets = set()
+    for variant, pieces in table.groupby("variant", sort=False):
+        size = pieces["contribution"].abs()
+        assert size.is_monotonic_decreasing
+        assert pieces["value"].str.len().min() > 0
+        strongest = pieces.iloc[0]
+        told = rows[variant]["evidence"].split("; ")
+        assert told[0] == f"{strongest['evidence']} {strongest['contribution']:+.1f}"
+        p = float(rows[variant]["p_deleterious"])
+        if variant not in ("E10K;K144E", "L38D;E10K"):
+            offsets.add(round(math.log(p / (1 - p)) - pieces["contribution"].sum(), 2))
+    assert max(offsets) - min(offsets) < 0.03, "log-odds are an intercept and the contributions"
+
+
+def test_a_joint_mutant_is_judged_by_its_worst_and_never_tolerated(run: mutscan.Run) -> None:
+    rows = {row["variant"]: row for row in rows_of(run.directory)}
+    for joint, parts in (("E10K;K144E", ("E10K", "K144E")), ("E10K;L38D", ("E10K", "L38D"))):
+        worst = max(parts, key=lambda part: float(rows[part]["p_deleterious"]))
+        assert rows[joint]["p_deleterious"] == rows[worst]["p_deleterious"]
+        assert rows[joint]["flag_rule"].startswith(f"{worst} alone: ")
+        assert rows[joint]["flag"] in ("deleterious", "uncertain")
+        assert "joint mutant" in rows[joint]["notes"]
+        assert rows[joint]["evidence"] == rows[worst]["evidence"]
+
+
+def test_an_indel_gets_no_probability(run: mutscan.Run) -> None:
+    row = next(row for row in rows_of(run.directory) if row["variant"] == "K40del")
+    assert row["status"] == "partial"
+    assert row["tm_predicted"]
+    assert row["p_deleterious"] == row["flag"] == row["flag_rule"] == row["evidence"] == ""
+    assert "deletions" in row["notes"]
+
+
+def test_scan_says_the_same_and_sums_it_up(run: mutscan.Run, model: Path, tmp_path: Path) -> None:
+    scan = mutscan.scan(
+        str(WILD_TYPE), positions="10,38", out=tmp_path / "out", model=str(model), offline=True
+    )
+    scored = {row["variant"]: row for row in rows_of(run.directory)}
+    rows = {row["variant"]: row for row in rows_of(scan.directory)}
+    assert len(rows) == 38
+    for variant in ("L38D", "L38V", "E10K"):
+        for column in ("flag", "flag_rule", "p_deleterious", "evidence", "notes"):
+            assert rows[variant][column] == scored[variant][column], column
+    heat = pd.read_parquet(scan.directory / "scan.parquet").set_index(["position", "mutant"])
+    for variant, row in rows.items():
+        place = (int(variant[1:-1]), variant[-1])
+        assert heat.loc[place, "p_deleterious"] == pytest.approx(float(row["p_deleterious"]), abs=1e-4)
+        assert heat.loc[place, "z_score"] == pytest.approx(float(row["z_score"]), abs=1e-3)
+    positions = pd.read_csv(scan.directory / "positions.csv").set_index("position")
+    for position in (10, 38):
+        own = [row for row in rows.values() if row["positions"] == str(position)]
+        p = {row["variant"]: float(row["p_deleterious"]) for row in own}
+        assert positions.loc[position, "p_deleterious_mean"] == pytest.approx(
+            np.mean([*p.values()]), abs=1e-4
+        )
+        assert p[positions.loc[position, "worst"]] == max(p.values())
+        tolerated = np.mean([row["flag"] != "deleterious" for row in own])
+        assert positions.loc[position, "tolerance"] == pytest.approx(tolerated, abs=1e-6)
+    pieces = scan.evidence.groupby("variant", sort=False).size()
+    assert pieces.index.tolist() == [*rows]
+    assert pieces.max() <= 5
+
+
+def test_probabilities_do_not_depend_on_company(model: Path) -> None:
+    judge = judge_of(model, WILD_TYPE)
+    variants = [parse_variant(text) for text in ("L38D", "E10K", "K144E")]
+    together = [verdict.p for verdict in judge.judge(variants)]
+    alone = [judge_of(model, WILD_TYPE).judge([variant])[0].p for variant in variants]
+    np.testing.assert_allclose(together, alone, atol=1e-9)
+    assert judge.judge([parse_variant("K40del")])[0].p != judge.judge([parse_variant("K40del")])[0].p
+
+
+def test_sequence_evidence_where_there_is_no_structure(model: Path, tmp_path: Path) -> None:
+    sequence = resolve_wild_type(str(WILD_TYPE), offline=True).sequence
+    (tmp_path / "p.fasta").write_text(f">p\n{sequence[:20]}X{sequence[21:]}\n")
+    judge = judge_of(model, tmp_path / "p.fasta")
+    known, unknown = judge.judge([parse_variant("L38D"), parse_variant("X21A")])
+    assert "sequence evidence" in known.rule
+    assert 0 < known.p < 1
+    assert math.isnan(unknown.p)
+    assert unknown.flag == ""
+    assert "none of the 20" in unknown.notes[0]
+
+
+def test_an_unresolved_site_is_judged_on_sequence(model: Path) -> None:
+    protein = resolve_wild_type(str(WILD_TYPE), offline=True)
+    assert protein.structure_index is not None
+    index = protein.structure_index.copy()
+    index[37] = -1
+    site, other = judge_of(model, WILD_TYPE, structure_index=index).judge(
+        [parse_variant("L38D"), parse_variant("E10K")]
+    )
+    assert "sequence evidence" in site.rule
+    assert "structure evidence" in other.rule
+    assert any("no coordinates" in note for note in site.notes)
+
+
+def test_a_calibration_of_another_encoder_decides_nothing(tiny_model: Path, tmp_path: Path) -> None:
+    other = calibrate_tiny_model(tiny_model, tmp_path / "other", revision="sha256:0123")
+    run = mutscan.score(
+        str(WILD_TYPE), ["L38D"], out=tmp_path / "out", model=str(other), builder="none", offline=True
+    )
+    (row,) = rows_of(run.directory)
+    assert row["p_deleterious"] == row["flag"] == ""
+    assert "encoder revision sha256:0123" in row["notes"]
+    assert run.metadata["calibration"] is None
+    assert run.evidence.empty
+    shutil.rmtree(other)
+
+
+def test_without_calibration_all_stays_as_it_was(tiny_model: Path, tmp_path: Path) -> None:
+    run = mutscan.score(
+        str(WILD_TYPE), ["L38D"], out=tmp_path / "out", model=str(tiny_model), builder="none", offline=True
+    )
+    (row,) = rows_of(run.directory)
+    assert row["p_deleterious"] == row["flag"] == row["flag_rule"] == row["evidence"] == ""
+    assert NO_FLAG in row["notes"]
+    assert not (run.directory / "evidence.parquet").exists()

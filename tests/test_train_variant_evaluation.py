@@ -1,0 +1,397 @@
+"""``mutscan train evaluate`` on variants: keys, refusals, structures, order, interruption; a tiny model."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from mutscan.errors import UsageError
+from mutscan.evidence.residue_properties import BLOSUM62, CODE
+from mutscan.residues import STANDARD
+from mutscan.train.variant_evaluation import VariantInput, evaluate_variants
+
+LABELLED_KEYS = (
+    "auroc", "auprc", "ece", "auroc_per_protein_mean", "blosum62_auroc", "specificity", "sensitivity",
+    "share_uncertain",
+)  # fmt: skip
+LENGTH = 50
+
+
+def blosum62(variant: str) -> float:
+    return float(BLOSUM62[CODE[ord(variant[0])], CODE[ord(variant[-1])]])
+
+
+def make_tables(folder, n_proteins, seed, *, names="P", sequences=None):
+    """Proteins of random residues, two to a group, and 24 labelled variants of each."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    if sequences is None:
+        sequences = ["".join(rng.choice(list(STANDARD), LENGTH)) for _ in range(n_proteins)]
+    known = pd.DataFrame({
+        "protein": [f"{names}{i}" for i in range(n_proteins)], "sequence": sequences,
+        "group": [f"{names}{i // 2}" if names != "P" else i // 2 for i in range(n_proteins)],
+    })  # fmt: skip
+    rows = []
+    for name, sequence in zip(known["protein"], sequences, strict=True):
+        for index in rng.choice(LENGTH, 24, replace=False).tolist():
+            other = rng.choice([letter for letter in STANDARD if letter != sequence[index]])
+            variant = f"{sequence[index]}{index + 1}{other}"
+            harmful = rng.random() < 1 / (1 + np.exp(0.8 * blosum62(variant) + 0.8))
+            rows.append((name, variant, "deleterious" if harmful else "neutral"))
+    variants = pd.DataFrame(rows, columns=["protein", "variant", "label"])
+    known.to_csv(folder / "proteins.csv.gz", index=False)
+    variants.to_csv(folder / "variants.csv.gz", index=False)
+    return known, variants
+
+
+def table_of(folder, kind="variants", name="variants"):
+    return VariantInput(kind, folder / "proteins.csv.gz", folder / f"{name}.csv.gz")
+
+
+@pytest.fixture(scope="module")
+def fitted(tiny_model, tmp_path_factory):
+    """A tiny model with a calibration, and the tables that was fitted on."""
+    from mutscan.train.calibrate import calibrate
+
+    folder = tmp_path_factory.mktemp("fitted")
+    make_tables(folder, 40, seed=0)
+    model = folder / "tiny"
+    shutil.copytree(tiny_model, model)
+    document = calibrate(
+        str(model), folder / "proteins.csv.gz", folder / "variants.csv.gz", device="cpu", work=folder / "work"
+    )
+    (model / "calibration.json").write_text(json.dumps(document))
+    return model, folder, document
+
+
+@pytest.fixture
+def new(tmp_path):
+    """Tables of proteins the calibration never met."""
+    make_tables(tmp_path / "new", 8, seed=1, names="Q")
+    return tmp_path / "new"
+
+
+def evaluate(model, tables, folder, **more):
+    return evaluate_variants(
+        str(model), tables, device="cpu", work=folder / "work", **{"siamese": 20, **more}
+    )
+
+
+def auroc(score, positive):
+    pairs = np.sign(score[positive][:, None] - score[~positive][None, :])
+    return float((pairs + 1).mean() / 2)
+
+
+def test_every_number_is_there_with_its_interval_and_follows_from_the_predictions(fitted, new, tmp_path):
+    from mutscan.cli.app import app
+
+    model, _, _ = fitted
+    out = tmp_path / "out"
+    command = ["train", "evaluate", "--model", model, "--proteins", new / "proteins.csv.gz", "--variants"]
+    command += [new / "variants.csv.gz", "--out", out, "--work", tmp_path / "work", "--siamese", 40]
+    command += ["--device", "cpu"]
+    done = CliRunner().invoke(app, list(map(str, command)), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    metrics = json.loads((out / "metrics.json").read_text())
+    part = metrics["variants"]
+    for key in LABELLED_KEYS:
+        low, high = part[f"{key}_ci"]
+        assert low - 1e-9 <= part[key] <= high + 1e-9, key
+    assert (part["n"], part["n_proteins"], part["n_groups"]) == (192, 8, 4)
+    rows = pd.read_parquet(out / "predictions.parquet")
+    positive = (rows["label"] == "deleterious").to_numpy()
+    assert auroc(rows["p_deleterious"].to_numpy(), positive) == pytest.approx(part["auroc"])
+    assert auroc(-rows["evidence_blosum62"].to_numpy(), positive) == pytest.approx(part["blosum62_auroc"])
+    flagged = (rows["flag"] == "deleterious").to_numpy()
+    assert (~flagged[~positive]).mean() == pytest.approx(part["specificity"])
+    assert flagged[positive].mean() == pytest.approx(part["sensitivity"])
+    assert (rows["flag"] == "uncertain").mean() == pytest.approx(part["share_uncertain"])
+    within = [
+        auroc(own["p_deleterious"].to_numpy(), (own["label"] == "deleterious").to_numpy())
+        for _, own in rows.groupby("protein")
+        if 2 <= (own["label"] == "deleterious").sum() <= len(own) - 2
+    ]
+    assert np.mean(within) == pytest.approx(part["auroc_per_protein_mean"])
+    drawn = rows["tm_predicted"].notna()
+    assert part["siamese"]["n"] == drawn.sum() == 48
+    assert part["siamese"]["low_tm_rule"]["n_flagged"] == (rows["tm_predicted"] < 0.5).sum()
+    seen = part["evidence"]["siamese"]["scores"]
+    here = rows[drawn]
+    assert seen["lddt_z"]["auroc"] == pytest.approx(
+        auroc(-here["z_score"].to_numpy(), (here["label"] == "deleterious").to_numpy())
+    )
+    assert {"p_deleterious", "tier_sequence", "blosum62", "low_tm", "p_and_siamese"} <= set(seen)
+    assert "group_exchange" in part["evidence"]["all"]["scores"]
+    page = (out / "report.html").read_text()
+    assert "What the Siamese scores add" in page
+    assert "Labelled variants" in page
+    assert "AUROC of BLOSUM62" in done.output
+
+
+def test_labels_that_were_fitted_are_refused_by_name(fitted, tmp_path):
+    model, folder, document = fitted
+    with pytest.raises(UsageError, match=r"fitted on \d+ of these 40 proteins.*--split test"):
+        evaluate(model, [table_of(folder)], tmp_path)
+    kept = [name for name, entry in document["proteins"].items() if entry[2] == "test"]
+    judged = evaluate(model, [table_of(folder)], tmp_path, split="test", siamese=0)
+    assert sorted(set(judged.predictions["protein"].to_pylist())) == sorted(kept)
+    known = evaluate(model, [table_of(folder)], tmp_path, split="train", siamese=0)
+    assert known.metrics["variants"]["n_proteins"] == 40 - len(kept)
+    with pytest.raises(UsageError, match="no validation part"):
+        evaluate(model, [table_of(folder)], tmp_path, split="validation")
+
+
+def test_a_relative_of_a_fitted_protein_is_refused_and_in_a_scan_it_is_marked(fitted, new, tmp_path):
+    model, folder, document = fitted
+    name = next(name for name, entry in document["proteins"].items() if entry[2] == "fit")
+    known = pd.read_csv(folder / "proteins.csv.gz").set_index("protein")["sequence"][name]
+    # The fitted protein within a longer one: only its words give it away.
+    proteins = pd.read_csv(new / "proteins.csv.gz")
+    proteins.loc[3, "sequence"] = proteins.loc[3, "sequence"] + known
+    proteins.to_csv(new / "proteins.csv.gz", index=False)
+    with pytest.raises(UsageError, match=rf"fitted on 1 of these 8.*Q3: shares about \d+% .* with {name}"):
+        evaluate(model, [table_of(new)], tmp_path)
+    table = pd.read_csv(new / "variants.csv.gz")
+    table.drop(columns="label").assign(score=table["variant"].map(blosum62)).to_csv(
+        new / "dms.csv.gz", index=False
+    )
+    section = evaluate(model, [table_of(new, "dms", "dms")], tmp_path, siamese=0).metrics["dms"]
+    assert [key for key, row in section.items() if isinstance(row, dict) and row["known_to_calibration"]] == [
+        "Q3"
+    ]
+    assert (section["n_assays"], section["n_assays_unseen"]) == (8, 7)
+    only = evaluate(model, [table_of(new, "dms", "dms")], tmp_path, siamese=0, split="test").metrics["dms"]
+    assert "Q3" not in only
+    assert only["mean_abs_spearman"] == pytest.approx(section["mean_abs_spearman_unseen"])
+
+
+def test_scans_and_stabilities_in_one_call_good_is_positive(fitted, new, tmp_path):
+    from mutscan.cli.app import app
+
+    model, _, _ = fitted
+    proteins = pd.read_csv(new / "proteins.csv.gz")
+    table = pd.read_csv(new / "variants.csv.gz")
+    value = table["variant"].map(blosum62)
+    assays = proteins.drop(columns="group").assign(assay=[f"scan_{i}" for i in range(8)], protein="SAME")
+    assays.to_csv(tmp_path / "assays.csv", index=False)
+    scan = table.assign(assay=table["protein"].str.replace("Q", "scan_"), score=value).drop(columns="label")
+    scan.to_csv(tmp_path / "dms.csv", index=False)
+    ddg = pd.concat(
+        [table.assign(ddG=-value, source="A"), table[:50].assign(ddG=-value[:50] + 1.0, source="B")]
+    )
+    ddg.to_csv(tmp_path / "ddg.csv", index=False)
+    out = tmp_path / "out"
+    command = ["train", "evaluate", "--model", model, "--proteins", tmp_path / "assays.csv", "--proteins"]
+    command += [new / "proteins.csv.gz", "--dms", tmp_path / "dms.csv", "--stability", tmp_path / "ddg.csv"]
+    command += ["--out", out, "--work", tmp_path / "work", "--siamese", 0, "--device", "cpu", "--json"]
+    done = CliRunner().invoke(app, list(map(str, command)), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    metrics = json.loads((out / "metrics.json").read_text())
+    dms = metrics["dms"]
+    for i in range(8):
+        assert dms[f"scan_{i}"]["n"] == 24
+        assert dms[f"scan_{i}"]["blosum62_spearman"] == pytest.approx(1.0)
+        assert dms[f"scan_{i}"]["spearman"] > 0.3
+    mean = np.mean([abs(dms[f"scan_{i}"]["spearman"]) for i in range(8)])
+    assert dms["mean_abs_spearman"] == pytest.approx(mean)
+    assert dms["mean_abs_spearman_ci"][0] <= mean <= dms["mean_abs_spearman_ci"][1]
+    stability = metrics["stability"]
+    assert (stability["n"], stability["n_distinct"]) == (242, 192)
+    assert stability["sources"]["B"]["n"] == 50
+    assert stability["sources"]["A"]["blosum62_spearman"] == pytest.approx(1.0)
+    assert stability["spearman"] > 0.3
+    rows = pd.read_parquet(out / "predictions.parquet")
+    assert rows.groupby("table").size().to_dict() == {"dms": 192, "stability": 242}
+    assert rows["assay"].notna().sum() == 192
+
+
+def test_the_order_of_rows_and_proteins_changes_nothing(fitted, new, tmp_path):
+    model, _, _ = fitted
+    first = evaluate(model, [table_of(new)], tmp_path)
+    again = evaluate(model, [table_of(new)], tmp_path / "elsewhere")
+    assert json.dumps(again.metrics) == json.dumps(first.metrics)
+    assert again.predictions.equals(first.predictions)
+    shuffled = tmp_path / "shuffled"
+    shuffled.mkdir()
+    for name in ("proteins.csv.gz", "variants.csv.gz"):
+        pd.read_csv(new / name).sample(frac=1, random_state=3).to_csv(shuffled / name, index=False)
+    other = evaluate(model, [table_of(shuffled)], tmp_path)
+    assert json.dumps(other.metrics["variants"]) == json.dumps(first.metrics["variants"])
+    keys = ["protein", "variant"]
+    frames = [
+        found.predictions.to_pandas().drop(columns="line").sort_values(keys).reset_index(drop=True)
+        for found in (first, other)
+    ]
+    pd.testing.assert_frame_equal(*frames)
+
+
+def test_a_broken_run_continues_with_what_it_had(fitted, new, tmp_path, monkeypatch):
+    from mutscan.embed.encoder import Encoder
+
+    model, _, _ = fitted
+    whole = evaluate(model, [table_of(new)], tmp_path / "whole")
+    embed = Encoder.embed
+    passed = []
+
+    def dying(self, sequences):
+        for item in embed(self, sequences):
+            if len(passed) == 60:
+                raise KeyboardInterrupt
+            passed.append(item[0])
+            yield item
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Encoder, "embed", dying)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(model, [table_of(new)], tmp_path)
+    assert len(list((tmp_path / "work").glob("*.npz"))) >= 8  # every wild type is kept
+    finished = evaluate(model, [table_of(new)], tmp_path)
+    assert finished.predictions.equals(whole.predictions)
+
+    def forbidden(self, sequences):
+        assert not list(sequences), "all of it is on disk"
+        return iter(())
+
+    monkeypatch.setattr(Encoder, "embed", forbidden)
+    third = evaluate(model, [table_of(new)], tmp_path)
+    assert json.dumps(third.metrics) == json.dumps(whole.metrics)
+
+
+def test_structures_are_matched_by_stem_and_missing_ones_mean_sequence_only(fitted, new, tmp_path):
+    model, _, _ = fitted
+    proteins = pd.read_csv(new / "proteins.csv.gz")
+    proteins["structure"] = ["shapes/one.cif", "two.pdb.gz", "gone.pdb", "wrong.pdb", None, None, None, None]
+    proteins.to_csv(new / "proteins.csv.gz", index=False)
+    deep = new / "deep" / "er"
+    deep.mkdir(parents=True)
+    sequences = proteins["sequence"].tolist()
+    (deep / "one.pdb.gz").write_bytes(gzip.compress(helix(sequences[0]).encode()))
+    (new / "two.ent").write_text(helix(sequences[1]))
+    (new / "wrong.pdb").write_text(helix("G" * LENGTH))
+    found = evaluate(model, [table_of(new)], tmp_path, siamese=0)
+    rows = found.predictions.to_pandas()
+    assert set(rows["protein"][rows["with_structure"]]) == {"Q0", "Q1"}
+    assert found.metrics["variants"]["n_with_structure"] == 48
+    assert rows["p_deleterious"].notna().all()
+    assert [words[:2] for words in found.metrics["data"]["variants"]["without_structure"]] == ["Q2", "Q3"]
+    assert "no file of the name gone.pdb" in found.metrics["data"]["variants"]["without_structure"][0]
+    assert rows["evidence_contact_number"].notna().sum() == 48
+    elsewhere = evaluate(model, [table_of(new)], tmp_path, siamese=0, structures_dir=deep)
+    assert elsewhere.metrics["variants"]["n_with_structure"] == 24
+    with pytest.raises(UsageError, match="no such folder"):
+        evaluate(model, [table_of(new)], tmp_path, structures_dir=tmp_path / "nowhere")
+
+
+def helix(sequence):
+    """A chain of C-alpha atoms in one long helix, as a PDB file."""
+    from mutscan.residues import THREE_LETTER
+
+    lines = []
+    for i, letter in enumerate(sequence):
+        angle = np.deg2rad(100.0 * i)
+        x, y, z = 2.3 * np.cos(angle), 2.3 * np.sin(angle), 1.5 * i
+        lines.append(
+            f"ATOM  {i + 1:5d}  CA  {THREE_LETTER[letter].upper()} A{i + 1:4d}    {x:8.3f}{y:8.3f}{z:8.3f}"
+            "  1.00 90.00           C"
+        )
+    return "\n".join([*lines, "END", ""])
+
+
+def test_without_a_calibration_the_rest_is_still_measured(tiny_model, new, tmp_path):
+    found = evaluate(tiny_model, [table_of(new)], tmp_path).metrics["variants"]
+    assert found["auroc"] is None
+    assert found["specificity_ci"] is None
+    assert "mutscan train calibrate" in found["reason"]
+    assert found["blosum62_auroc"] > 0.6
+    assert found["evidence"]["siamese"]["scores"]["lddt_z"]["auroc"] is not None
+    table = pd.read_csv(new / "variants.csv.gz")
+    table.assign(score=table["variant"].map(blosum62)).to_csv(new / "dms.csv.gz", index=False)
+    dms = evaluate(tiny_model, [table_of(new, "dms", "dms")], tmp_path, siamese=None).metrics["dms"]
+    assert dms["scored_by"] == "z_score"
+    assert dms["Q0"]["n_scored"] == 24
+    with pytest.raises(UsageError, match="asks for a part of the model's calibration"):
+        evaluate(tiny_model, [table_of(new)], tmp_path, split="test")
+
+
+def test_rows_that_do_not_fit_are_counted_and_named_and_broken_tables_refused_by_line(fitted, new, tmp_path):
+    model, _, _ = fitted
+    table = pd.read_csv(new / "variants.csv.gz")
+    own = table.loc[0, "variant"]
+    table.loc[0, "variant"] = ("W" if own[0] != "W" else "Y") + own[1:-1] + ("A" if own[0] != "A" else "G")
+    table.loc[5, "variant"] = "A999G"
+    table.loc[7, "variant"] = f"{table.loc[8, 'variant']};{table.loc[9, 'variant']}"
+    table.to_csv(new / "variants.csv.gz", index=False)
+    found = evaluate(model, [table_of(new)], tmp_path, siamese=0)
+    about = found.metrics["data"]["variants"]
+    assert about["n_left_out"] == 3
+    assert [words.split(":")[0] for words in about["left_out"]] == ["line 2", "line 7", "line 9"]
+    assert found.metrics["variants"]["n"] == 189
+    assert 2 not in found.predictions["line"].to_pylist()
+    for column, value, words in (
+        ("label", "maybe", r"line 13: 'maybe' is no label"),
+        ("protein", "nobody", r"line 13: 'nobody' is not in .*proteins"),
+    ):
+        broken = pd.read_csv(new / "variants.csv.gz")
+        broken.loc[11, column] = value
+        broken.to_csv(new / "broken.csv.gz", index=False)
+        with pytest.raises(UsageError, match=words):
+            evaluate(model, [table_of(new, name="broken")], tmp_path)
+    table.assign(ddG="low").to_csv(new / "ddg.csv.gz", index=False)
+    with pytest.raises(UsageError, match=r"line 2: 'low' is no ddG; expected a number \(191 more"):
+        evaluate(model, [table_of(new, "stability", "ddg")], tmp_path)
+
+
+def test_a_short_protein_has_the_z_that_score_gives_and_a_long_one_is_looked_at_in_windows(
+    tiny_model, tmp_path, monkeypatch
+):
+    from mutscan.calling import mean_away_from_site, robust_z
+    from mutscan.pipeline.network import WildTypePredictor, load_model, protein_null
+    from mutscan.pipeline.progress import Silent
+    from mutscan.train import variant_evaluation_siamese as siamese
+    from mutscan.variants import parse_variant
+
+    loaded = load_model(str(tiny_model), device="cpu")
+    sequence = "".join(np.random.default_rng(5).choice(list(STANDARD), 90))
+    sites = np.array([0, 44, 71])
+    mutant = np.array([(CODE[ord(sequence[i])] + 3) % 20 for i in sites])
+    variants = [
+        parse_variant(f"{sequence[i]}{i + 1}{STANDARD[m]}") for i, m in zip(sites, mutant, strict=True)
+    ]
+    scorer = siamese.SiameseScorer(loaded, tmp_path, "net")
+    found = scorer.score(sequence, sites, mutant, Silent())
+    predictor = WildTypePredictor(loaded, sequence)
+    null = protein_null(predictor, loaded, sequence, seed=0, progress=Silent())
+    for row, prediction in predictor.predict(variants):
+        away = mean_away_from_site(prediction.lddt, [int(sites[row]) + 1])
+        assert found["lddt_mean"][row] == pytest.approx(away, abs=2e-6)
+        assert found["tm"][row] == pytest.approx(prediction.tm_raw, abs=2e-6)
+        assert found["lddt_z"][row] == pytest.approx(robust_z(away, null.lddt), rel=0.02, abs=0.02)
+    monkeypatch.setattr(siamese, "WINDOW", 40)
+    assert [siamese.window_of(i, 90) for i in sites.tolist()] == [(0, 40), (20, 60), (50, 90)]
+    cut = siamese.SiameseScorer(loaded, tmp_path, "net").score(sequence, sites, mutant, Silent())
+    window = WildTypePredictor(loaded, sequence[20:60])
+    ((_, alone),) = window.predict([parse_variant(f"{sequence[44]}25{STANDARD[mutant[1]]}")])
+    assert cut["tm"][1] == pytest.approx(alone.tm_raw, abs=2e-6)
+    assert cut["lddt_site"][1] == pytest.approx(float(alone.lddt[24]), abs=2e-6)
+
+
+def test_the_command_line_says_what_belongs_together(tmp_path):
+    from mutscan.cli.app import app
+
+    file = str(tmp_path / "x.csv")
+    for arguments, words in (
+        ([], "nothing to evaluate"),
+        (["--structures", file], "belong together"),
+        (["--proteins", file], "expected a table of their variants"),
+        (["--variants", file], "--proteins is given 0 times"),
+        (["--variants", file, "--proteins", file, "--siamese", "some"], "--siamese some"),
+    ):
+        done = CliRunner().invoke(app, ["train", "evaluate", "--out", str(tmp_path), *arguments])
+        assert done.exit_code == 2
+        assert words in " ".join(done.output.split()), done.output
