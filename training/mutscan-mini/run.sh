@@ -28,7 +28,7 @@ else
     model=$root/models/mutscan-mini
     config=$here/config.toml
     pretraining=(--preset 8m)
-    more=(--mine 6000 --mutants 6 --builder openmm --max-length 400)
+    more=(--mine 6000 --mutants 20 --builder openmm --max-length 400)
 fi
 
 if [ ! -d "$encoder" ]; then
