@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import typer
 from fabricated import make_run
+from made_up_comparison import make_comparison
 from typer.testing import CliRunner
 
 import mutscan
@@ -492,7 +493,10 @@ def compared(monkeypatch):
 
     residues = pd.DataFrame({"position_a": [1, 2], "lddt_predicted": [0.5, float("nan")]})
     values = {"tm_predicted": 0.75, "tm_measured": None, "notes": ["short"], "residues": [{"position_a": 1}]}
-    comparison = types.SimpleNamespace(residues=residues, notes=("short",), to_dict=lambda: dict(values))
+    comparison = make_comparison(
+        tm_predicted=0.75, notes=("short",), residues=residues, to_dict=lambda: dict(values),
+        to_html=lambda path: path.write_text("<p>"),
+    )  # fmt: skip
     call = types.SimpleNamespace(settings=None)
 
     def compare(*_, **settings):
@@ -511,6 +515,15 @@ def test_compare_prints_its_result_on_stdout(compared, tmp_path):
     assert "note: short" in done.stderr
     assert table.read_text() == "position_a,lddt_predicted\n1,0.500000\n2,\n"
     assert compared.settings["chain_b"] == "C"
+    assert "TM-score, by the length of one" in done.stderr
+
+
+def test_compare_writes_its_page(compared, tmp_path):
+    done = run("compare", "a.pdb", "b.pdb", "--html", tmp_path / "page.html")
+    assert (done.exit_code, (tmp_path / "page.html").read_text()) == (0, "<p>")
+    done = run("compare", "a.pdb", "b.pdb", "--html", tmp_path / "no" / "page.html")
+    assert done.exit_code == 2
+    assert "expected a file name in an existing folder" in done.stderr
 
 
 def test_compare_json_is_one_object(compared):
@@ -696,6 +709,8 @@ def test_json_has_no_nan(capsys):
 def test_plain_text_is_one_harmless_line():
     assert console.plain("a\nb\t\x1b[0m\u202e") == "a b \\x1b[0m\\u202e"
     assert console.plain("abcdef", limit=4) == "abc…"
+    assert console.plain("helix 12 of domain 3", limit=14) == "helix 12 of …"
+    assert console.plain("helix 12 of domain 3", limit=15) == "helix 12 of …"
 
 
 @pytest.mark.parametrize("group", ["models", "cache"])

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mutscan.errors import UsageError
+from mutscan.evidence import STRUCTURE_EVIDENCE
 from mutscan.evidence.residue_properties import BLOSUM62, CODE
 from mutscan.residues import STANDARD
 from mutscan.train.variant_evaluation import VariantInput, evaluate_variants
@@ -281,7 +282,7 @@ def test_structures_are_matched_by_stem_and_missing_ones_mean_sequence_only(fitt
     assert rows["p_deleterious"].notna().all()
     assert [words[:2] for words in found.metrics["data"]["variants"]["without_structure"]] == ["Q2", "Q3"]
     assert "no file of the name gone.pdb" in found.metrics["data"]["variants"]["without_structure"][0]
-    assert rows["evidence_contact_number"].notna().sum() == 48
+    assert rows[f"evidence_{next(iter(STRUCTURE_EVIDENCE))}"].notna().sum() == 48
     elsewhere = evaluate(model, [table_of(new)], tmp_path, siamese=0, structures_dir=deep)
     assert elsewhere.metrics["variants"]["n_with_structure"] == 24
     with pytest.raises(UsageError, match="no such folder"):

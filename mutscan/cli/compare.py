@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from mutscan.cli.options import (
     QuietOption,
     VerboseOption,
 )
+from mutscan.errors import UsageError
 
 _PROTEIN = "UniProt accession, structure file or FASTA file."
 
@@ -32,6 +34,10 @@ def compare(
         Path | None,
         typer.Option("--residues", metavar="FILE", help="Write the aligned residues and their lDDT as CSV."),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write a page: scores, alignment, track, matrices."),
+    ] = None,
     model: ModelOption = "mutscan-mini",
     offline: OfflineOption = False,
     device: DeviceOption = "auto",
@@ -44,13 +50,17 @@ def compare(
     """Compare two proteins: predicted and, with structures, measured TM-score and lDDT.
 
     TM-scores are normalised by A, those ending in _b by B.
-    The result goes to stdout; --json holds the residues too.
+    The result goes to stdout, on a terminal as a summary; --json holds the residues too.
     """
     terminal = Terminal(quiet=quiet, verbose=verbose)
     terminal.start_log()
     from mutscan import pipeline
+    from mutscan.cli.summary import print_comparison
     from mutscan.files import replacing, write_errors
 
+    page = None if html is None else html.expanduser()
+    if page is not None and (page.is_dir() or not page.parent.is_dir()):
+        raise UsageError(f"--html {page}: expected a file name in an existing folder")
     comparison = pipeline.compare(
         a,
         b,
@@ -68,9 +78,12 @@ def compare(
         with write_errors(path), replacing(path) as temporary:
             comparison.residues.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
         terminal.say(f"{len(comparison.residues)} aligned residues written to {path}")
+    if page is not None:
+        comparison.to_html(page)
+        terminal.say(f"page written to {page}")
     if json:
         print_json_object(account)
-    else:
+    elif quiet or not sys.stdout.isatty():
         print_table(
             ("key", "value"),
             (
@@ -79,5 +92,6 @@ def compare(
                 if key not in ("residues", "notes")
             ),
         )
-    for note in comparison.notes:
-        terminal.say(f"note: {note}")
+    if not quiet:
+        # For people; the same numbers for programs are on stdout, unless that is a terminal too.
+        print_comparison(comparison, terminal.err)

@@ -30,7 +30,7 @@ def plain(text: object, *, limit: int | None = None) -> str:
     r"""Return text from outside as one line that cannot steer a terminal.
 
     White space becomes one space, other control characters (escape sequences, direction marks)
-    their notation in Python; what is longer than `limit` is cut.
+    their notation in Python; what is longer than `limit` is cut, between words where there are any.
 
     Examples
     --------
@@ -39,9 +39,12 @@ def plain(text: object, *, limit: int | None = None) -> str:
     """
     words = " ".join(str(text).split())
     words = _CONTROL.sub(lambda hit: hit.group().encode("unicode_escape").decode(), words)
-    if limit is not None and len(words) > limit:
-        words = words[: limit - 1] + "…"
-    return words
+    if limit is None or len(words) <= limit:
+        return words
+    cut = words[: limit - 1].rpartition(" ")[0]
+    if words[limit - 1] == " " or len(cut) < limit // 2:
+        return words[: limit - 1].rstrip() + "…"
+    return cut.rstrip(",; ") + " …"
 
 
 def make_console(stream: TextIO, *, width: int | None = None) -> Console:

@@ -8,15 +8,18 @@ from rich.table import Table
 from rich.text import Text
 
 from mutscan.cli.console import plain
+from mutscan.report.affected import in_words, join_stretches, read_regions
+from mutscan.report.compared import compared_facts, compared_headline, compared_scores
 from mutscan.report.digest import UNCALIBRATED, digest, number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     import pandas as pd
     from rich.console import Console
 
-    from mutscan.report.digest import Digest, Standout
+    from mutscan.pipeline import Comparison
+    from mutscan.report.digest import Standout
     from mutscan.report.saved import SavedRun
     from mutscan.report.scan import SavedScan
 
@@ -26,6 +29,7 @@ _FILES = (
     "positions.csv",
     "scan.parquet",
     "residues.parquet",
+    "evidence.parquet",
     "run.json",
     "report.html",
     "structures",
@@ -36,21 +40,26 @@ _NOTES_SHOWN = 5
 
 
 def print_summary(run: SavedRun, console: Console) -> None:
-    """Print what a run found, what went wrong, and where its files are."""
+    """Print what a run found, in the words of its report; then what went wrong, and where its files are."""
     account = digest(run)
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim", no_wrap=True)
-    facts.add_column(overflow="fold")
-    for name, value in account.facts:
-        facts.add_row(Text(name), Text(plain(value, limit=200)))
-    facts.add_row(Text("Rows"), _counts(account))
-    console.print(facts)
+    _print_top(console, account.headline, account.remainder)
+    findings = Table.grid(padding=(0, 2))
+    findings.add_column(max_width=24, overflow="fold")
+    findings.add_column()
+    for finding in account.findings:
+        findings.add_row(
+            Text(plain(finding.variant), style="bold"), Text(plain(f"{finding.sentence}.", limit=400))
+        )
+    if account.findings:
+        console.print(findings)
+        console.print()
+    _print_facts(console, account.facts, account.counts)
     if account.predicted:
         title = "Most disruptive, predicted (z against other substitutions of this protein)"
-        _print_table(console, title, account.predicted, regions=True)
+        _print_table(console, title, account.predicted, run, affected=True)
     if account.measured:
         title = "Most disruptive, measured on the built structures"
-        _print_table(console, title, account.measured, regions=False)
+        _print_table(console, title, account.measured, run, affected=False)
     _print_bad_rows(run, console)
     console.print()
     for warning in account.warnings[:_NOTES_SHOWN]:
@@ -64,14 +73,10 @@ def print_summary(run: SavedRun, console: Console) -> None:
 
 def print_scan_summary(scan: SavedScan, console: Console) -> None:
     """Print where a scanned protein tolerates substitutions and where not."""
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim", no_wrap=True)
-    facts.add_column(overflow="fold")
-    for name, value in scan.facts:
-        facts.add_row(Text(name), Text(plain(value, limit=200)))
-    facts.add_row(Text("Positions"), Text(str(scan.about["n_positions"])))
-    facts.add_row(Text("Rows"), _count_line(scan.counts))
-    console.print(facts)
+    from mutscan.report.scan import headline
+
+    _print_top(console, headline(scan), "")
+    _print_facts(console, (*scan.facts, ("Positions", str(scan.about["n_positions"]))), scan.counts)
     _print_positions(console, "Least tolerant positions", scan.least_tolerant())
     _print_positions(console, "Most tolerant positions", scan.most_tolerant())
     console.print()
@@ -79,6 +84,39 @@ def print_scan_summary(scan: SavedScan, console: Console) -> None:
     if not scan.calibrated:
         console.print(Text(UNCALIBRATED, style="dim"))
     console.print(Text(f"Files in {plain(scan.directory)}/: " + ", ".join(_present(scan))))
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """Print what a comparison found, in the words of its page."""
+    _print_top(console, compared_headline(comparison), "")
+    rows = Table(box=None, pad_edge=False, header_style="dim")
+    rows.add_column("")
+    for name in ("predicted", "measured"):
+        rows.add_column(name, justify="right", no_wrap=True)
+    for name, predicted, measured in compared_scores(comparison):
+        rows.add_row(Text(plain(name, limit=50)), Text(predicted), Text(measured))
+    console.print(rows)
+    for fact in compared_facts(comparison):
+        console.print(Text(plain(fact, limit=200)))
+    for note in comparison.notes:
+        console.print(Text(f"note: {plain(note, limit=400)}"))
+
+
+def _print_top(console: Console, headline: str, remainder: str) -> None:
+    console.print(Text(plain(headline, limit=400), style="bold"))
+    if remainder:
+        console.print(Text(plain(remainder)))
+    console.print()
+
+
+def _print_facts(console: Console, facts: Iterable[tuple[str, str]], counts: Mapping[str, int]) -> None:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(Text(name), Text(plain(value, limit=200)))
+    table.add_row(Text("Rows"), _count_line(counts))
+    console.print(table)
 
 
 def _print_positions(console: Console, title: str, positions: pd.DataFrame) -> None:
@@ -101,10 +139,6 @@ def _print_positions(console: Console, title: str, positions: pd.DataFrame) -> N
     console.print(table)
 
 
-def _counts(account: Digest) -> Text:
-    return _count_line(account.counts)
-
-
 def _count_line(counts: Mapping[str, int]) -> Text:
     line = Text(str(sum(counts.values())))
     for place, (status, count) in enumerate(counts.items()):
@@ -112,20 +146,38 @@ def _count_line(counts: Mapping[str, int]) -> Text:
     return line
 
 
-def _print_table(console: Console, title: str, standouts: tuple[Standout, ...], *, regions: bool) -> None:
+def _print_table(
+    console: Console, title: str, standouts: tuple[Standout, ...], run: SavedRun, *, affected: bool
+) -> None:
+    rows = [run.variants.loc[standout.number - 1] for standout in standouts]
+    judged = any(row["flag"] for row in rows)
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("variant", overflow="fold", max_width=24)
+    table.add_column("variant", overflow="fold", max_width=20 if judged else 24)
+    if judged:
+        table.add_column("verdict", no_wrap=True)
+        table.add_column("p", justify="right", no_wrap=True)
     for name, _ in standouts[0].values:
-        table.add_column(name, justify="right", no_wrap=True)
-    if regions:
-        table.add_column("affected regions", overflow="fold")
-    for standout in standouts:
-        cells = [Text(plain(standout.variant)), *(Text(value) for _, value in standout.values)]
-        if regions:
-            cells.append(Text(plain(standout.where, limit=90)))
+        # With a verdict the percentile says little more, and its room is wanted.
+        if not (judged and name == "percentile"):
+            table.add_column(name, justify="right", no_wrap=True)
+    if affected:
+        table.add_column("affected residues")
+    for standout, row in zip(standouts, rows, strict=True):
+        cells = [Text(plain(standout.variant))]
+        if judged:
+            cells += [Text(row["flag"] or "—"), Text(number(row["p_deleterious"], 2))]
+        cells += [Text(value) for name, value in standout.values if not (judged and name == "percentile")]
+        if affected:
+            cells.append(Text(_residues(standout.where)))
         table.add_row(*cells)
     console.print(Text(f"\n{title}", style="bold"))
     console.print(table)
+
+
+def _residues(regions: str) -> str:
+    """Positions of all affected regions, of many the first ones; their names stand in the sentences above."""
+    stretches = join_stretches(stretch for region in read_regions(regions) for stretch in region.stretches)
+    return in_words(stretches, most=3).removeprefix("residues ").removeprefix("residue ") or "—"
 
 
 def _print_bad_rows(run: SavedRun, console: Console) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -12,11 +13,16 @@ from Bio.Align import substitution_matrices
 
 from mutscan.align import tm_align
 from mutscan.errors import UsageError
+from mutscan.files import replacing, write_errors
 from mutscan.pipeline.network import cached_embedding, load_model
 from mutscan.pipeline.plan import MAX_LENGTH, resolve_wild_type
+from mutscan.report.compare_page import render_comparison
 from mutscan.scores import score_structures
+from mutscan.structures import ca_by_position
 
 if TYPE_CHECKING:
+    import os
+
     from numpy.typing import NDArray
 
     from mutscan.structures import WildType
@@ -50,6 +56,11 @@ class Comparison:
         One row for each aligned pair: ``position_a, residue_a, position_b, residue_b,
         lddt_predicted, lddt_measured``; positions 1-based on each sequence.
     notes : tuple of str
+    model : str
+        Name and sha256 of the model that predicted.
+    sequence_a, sequence_b : str
+    ca_a, ca_b : float array, shape (L, 3), Å, optional
+        C-alpha coordinates laid out on each sequence, NaN where unresolved; None without a structure.
     """
 
     name_a: str
@@ -68,13 +79,18 @@ class Comparison:
     lddt_measured_mean: float | None
     residues: pd.DataFrame
     notes: tuple[str, ...] = ()
+    model: str = ""
+    sequence_a: str = ""
+    sequence_b: str = ""
+    ca_a: NDArray[np.float64] | None = None
+    ca_b: NDArray[np.float64] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain JSON-able values, residues as a list of rows."""
         plain: dict[str, Any] = {
             name: getattr(self, name)
             for name in self.__dataclass_fields__
-            if name not in {"residues", "notes"}
+            if name not in {"residues", "notes", "sequence_a", "sequence_b", "ca_a", "ca_b"}
         }
         plain["notes"] = list(self.notes)
         plain["residues"] = [
@@ -85,6 +101,13 @@ class Comparison:
             for row in self.residues.to_dict(orient="records")
         ]
         return plain
+
+    def to_html(self, path: str | os.PathLike[str]) -> Path:
+        """Write the page of this comparison, one self-contained file, to `path`."""
+        target = Path(path)
+        with write_errors(target.parent), replacing(target) as temporary:
+            temporary.write_text(render_comparison(self), encoding="utf-8")
+        return target
 
 
 def compare(
@@ -175,6 +198,11 @@ def compare(
             }
         ),
         notes=tuple(notes),
+        model=f"{loaded.config.name}, sha256 {loaded.sha256}",
+        sequence_a=first.sequence,
+        sequence_b=second.sequence,
+        ca_a=ca_by_position(first),
+        ca_b=ca_by_position(second),
     )
 
 

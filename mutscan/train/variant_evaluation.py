@@ -24,9 +24,7 @@ from mutscan.train.relatives import link_clusters
 from mutscan.train.splits import SPLITS
 from mutscan.train.variant_evaluation_evidence import EvidenceReader
 from mutscan.train.variant_evaluation_metrics import (
-    LOW_TM,
     RESAMPLES,
-    Scored,
     dms_section,
     labelled_section,
     stability_section,
@@ -38,6 +36,7 @@ from mutscan.train.variant_evaluation_overlap import (
     refuse_overlap,
     seen_in_training,
 )
+from mutscan.train.variant_evaluation_scores import LOW_TM, Scored
 from mutscan.train.variant_evaluation_siamese import SIAMESE, WINDOW, SiameseScorer, draw_variants
 from mutscan.train.variant_evidence import head_of
 from mutscan.train.variant_tables import StructureFinder, first_lines, read_variants

@@ -168,8 +168,8 @@ class EvidenceReader:
             kept |= {"flag": judged.flags(), "tier": judged.tier_of}
             kept |= _contributions(judged)
             pieces = {**judged.evidence, **pieces}
-        structured = np.isfinite(pieces["contact_number"]) if view.ca is not None else np.zeros(n, np.bool_)
-        kept["structured"] = structured
+        there = np.zeros(n, np.bool_) if view.ca is None else np.isfinite(view.ca[index]).all(axis=1)
+        kept["structured"] = there
         return kept | {_VIEW + name: values for name, values in pieces.items()}
 
 

@@ -6,15 +6,13 @@ correlation: with the loss of fitness, with ddG.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mutscan.evidence import EVIDENCE, STRUCTURE_EVIDENCE
-from mutscan.evidence.sequence import LETTERS
-from mutscan.train.additive_fit import folds_of
-from mutscan.train.bootstrap import Auroc, ClusterBootstrap, Ranks, Spearman, with_interval
+from mutscan.train.bootstrap import Auroc, ClusterBootstrap, Spearman, with_interval
+from mutscan.train.variant_evaluation_combined import mean_rank, rows_of_each, with_siamese
+from mutscan.train.variant_evaluation_scores import LOW_TM, SIAMESE, Scored, evidence_tables
 from mutscan.train.variant_metrics import average_precision, calibration_error
 
 if TYPE_CHECKING:
@@ -22,168 +20,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mutscan.train.variant_evaluation_evidence import Evidence
-    from mutscan.train.variant_tables import VariantTable
 
 RESAMPLES: Final = 300
 """Resamples behind an interval here: ranks of thousands of variants cost more than sums."""
-
-LOW_TM: Final = 0.5
-"""TM-score below which two folds are said to differ: as a rule for variants it flags nothing."""
 
 FEWEST_WITHIN: Final = 10
 """Variants of a protein from which it has a number of its own."""
 
 _FEWEST_OF_CLASS: Final = 2
 _FEWEST_RANKED: Final = 3
-_FALLING: Final = frozenset(
-    ("blosum62", "log_odds", "log_odds_rank", "log_p_mutant", "entropy", "entropy_near", "entropy_protein",
-     "loop_near", "charged_near")
-)  # fmt: skip
-"""Evidence of which less is more harmful; fixed beforehand, not by what is evaluated."""
-
-ALL, STRUCTURE, SIAMESE = "all", "structure", "siamese"
-TABLES: Final = {
-    ALL: "all variants",
-    STRUCTURE: "sites with coordinates",
-    SIAMESE: "drawn variants that went through the Siamese net",
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Score:
-    """One way to rank variants.
-
-    Parameters
-    ----------
-    key, label : str
-    kind : {"model", "siamese", "group", "single"}
-    values : float array, shape (n,)
-        Higher is more harmful; NaN where not known.
-    tables : tuple of str
-        Of `TABLES`: the rows it is measured on.
-    """
-
-    key: str
-    label: str
-    kind: str
-    values: NDArray[np.float64]
-    tables: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """A table of variants with all that is known of them.
-
-    Parameters
-    ----------
-    table : VariantTable
-    group : int array, shape (n,)
-        Variants of related proteins share a number.
-    evidence : Evidence
-    siamese : dict of name -> float array, shape (n,)
-        NaN where a variant was not drawn.
-    calibrated : bool
-    """
-
-    table: VariantTable
-    group: NDArray[np.int64]
-    evidence: Evidence
-    siamese: Mapping[str, NDArray[np.float64]]
-    calibrated: bool
-
-    @property
-    def drawn(self) -> NDArray[np.bool_]:
-        """Variants that went through the Siamese net, shape (n,)."""
-        return np.isfinite(self.siamese["tm"])
-
-    def rows_of(self, name: str) -> NDArray[np.int64]:
-        """Rows of one of `TABLES`."""
-        masks = {ALL: np.ones(len(self.table), np.bool_), STRUCTURE: self.evidence.structured}
-        return np.flatnonzero(masks.get(name, self.drawn))
-
-    @property
-    def main(self) -> Score:
-        """What ranks the variants: the probability, else the z of the lDDT."""
-        if self.calibrated:
-            return Score("p_deleterious", "p_deleterious", "model", self.evidence.p, tuple(TABLES))
-        return Score("z_score", "z of predicted lDDT", "siamese", -self.siamese["lddt_z"], (SIAMESE,))
-
-    def scores(self) -> list[Score]:
-        """All scores, the model's first."""
-        e, s = self.evidence, self.siamese
-        everywhere = tuple(TABLES)
-        found = []
-        if self.calibrated:
-            found.append(self.main)
-            found.append(Score("tier_sequence", "tier sequence alone", "model", e.p_sequence, everywhere))
-            if (e.tier == "structure").any():
-                p = np.where(e.tier == "structure", e.p, np.nan)
-                found.append(Score("tier_structure", "tier structure", "model", p, (STRUCTURE,)))
-        found.append(
-            Score("blosum62", "BLOSUM62 of the exchange", "single", -e.pieces["blosum62"], everywhere)
-        )
-        found += [
-            Score("lddt_z", "predicted lDDT drop, z against the null", "siamese", -s["lddt_z"], (SIAMESE,)),
-            Score("lddt_drop", "predicted lDDT drop", "siamese", 1.0 - s["lddt_mean"], (SIAMESE,)),
-            Score("lddt_site_drop", "predicted lDDT drop at the site", "siamese", 1.0 - s["lddt_site"],
-                  (SIAMESE,)),
-            Score("tm_z", "predicted TM drop, z against the null", "siamese", -s["tm_z"], (SIAMESE,)),
-            Score("tm_drop", "predicted TM drop", "siamese", 1.0 - s["tm"], (SIAMESE,)),
-            Score("low_tm", f"rule predicted TM < {LOW_TM}", "siamese",
-                  np.where(np.isfinite(s["tm"]), (s["tm"] < LOW_TM).astype(np.float64), np.nan), (SIAMESE,)),
-        ]  # fmt: skip
-        for name, values in e.groups.items():
-            rows = (STRUCTURE,) if not np.isfinite(values[~e.structured]).any() else (ALL,)
-            found.append(
-                Score(f"group_{name.replace(' ', '_')}", f"{name}, as weighed", "group", values, rows)
-            )
-        words = {**EVIDENCE, **STRUCTURE_EVIDENCE}
-        for name, values in e.pieces.items():
-            if name in LETTERS or name == "blosum62" or not np.isfinite(values).any():
-                continue
-            sign = -1.0 if name in _FALLING else 1.0
-            rows = (STRUCTURE,) if name in STRUCTURE_EVIDENCE else (ALL,)
-            label = f"{'-' if sign < 0 else ''}{name}: {words.get(name, 'read off the embedding')}"
-            found.append(Score(name, label, "single", sign * values, rows))
-        return found
-
-
-def evidence_tables(
-    scored: Scored,
-    extra: Callable[[NDArray[np.int64]], Sequence[Score]],
-    measure: Callable[[NDArray[np.float64], NDArray[np.int64]], dict[str, Any]],
-) -> dict[str, Any]:
-    """Measure every score on the rows it is known for: ``{table: {n, n_proteins, rows: {score: numbers}}}``.
-
-    Parameters
-    ----------
-    scored : Scored
-    extra : callable
-        Combinations to add on the rows with Siamese scores.
-    measure : callable
-        From values and their rows to numbers.
-    """
-    scores = scored.scores()
-    tables: dict[str, Any] = {}
-    for name, words in TABLES.items():
-        rows = scored.rows_of(name)
-        if not len(rows):
-            continue
-        measured = {}
-        for score in [*scores, *(extra(rows) if name == SIAMESE else ())]:
-            if name not in score.tables:
-                continue
-            known = rows[np.isfinite(score.values[rows])]
-            numbers = {"label": score.label, "kind": score.kind, "n": len(known)}
-            measured[score.key] = numbers | measure(score.values[known], known)
-        tables[name] = {
-            "what": words,
-            "n": len(rows),
-            "n_proteins": len(np.unique(scored.table.protein[rows])),
-            "scores": measured,
-        }
-    return tables
 
 
 def labelled_section(scored: Scored, *, seed: int = 0, reason: str = "") -> dict[str, Any]:
@@ -270,7 +115,7 @@ def labelled_section(scored: Scored, *, seed: int = 0, reason: str = "") -> dict
         within = within_proteins(values, positive[at], table.protein[at], scored.group[at], seed=seed)
         return numbers | within
 
-    section["evidence"] = evidence_tables(scored, lambda at: _with_siamese(scored, at, seed), measure)
+    section["evidence"] = evidence_tables(scored, lambda at: with_siamese(scored, at, seed), measure)
     if SIAMESE in section["evidence"]:
         section["siamese"] = _siamese_facts(scored, positive, section["evidence"][SIAMESE], seed)
     return section
@@ -295,7 +140,7 @@ def _siamese_facts(
             "specificity": float((~low[~y]).mean()) if (~y).any() else None,
         },
     }
-    combined = _with_siamese(scored, rows, seed)
+    combined = with_siamese(scored, rows, seed)
     if combined and scored.calibrated:
         with_it, without = combined[0].values[rows], combined[1].values[rows]
         more, less = Auroc(with_it, y), Auroc(without, y)
@@ -308,57 +153,6 @@ def _siamese_facts(
     return facts
 
 
-def _with_siamese(scored: Scored, rows: NDArray[np.int64], seed: int) -> list[Score]:
-    """Logistic regressions, cross-fitted over groups, with the Siamese scores and without."""
-    y, group = scored.table.value[rows], scored.group[rows]
-    n_folds = min(5, len(np.unique(group)))
-    if not scored.calibrated or n_folds < 2:
-        return []
-    fold = folds_of(group, n_folds, seed)
-    p = np.clip(np.nan_to_num(scored.evidence.p[rows], nan=0.5), 1e-6, 1 - 1e-6)
-    logit = np.log(p / (1 - p))
-    z = [
-        np.clip(np.nan_to_num(-scored.siamese[name][rows]), -6, 6)
-        for name in ("lddt_z", "tm_z")
-    ]  # fmt: skip
-    site = np.log(np.maximum(1.0 - scored.siamese["lddt_site"][rows], 1e-6))
-    found = []
-    for key, label, columns in (
-        ("p_and_siamese", "p_deleterious and Siamese scores, cross-fitted", [logit, *z, site]),
-        ("p_cross_fitted", "p_deleterious, cross-fitted alike", [logit]),
-    ):
-        fitted = np.full(len(scored.table), np.nan)
-        x = np.stack(columns, axis=1)
-        for one in range(n_folds):
-            if len(np.unique(y[fold != one])) < 2:
-                return []
-            fitted[rows[fold == one]] = _logistic(x[fold != one], y[fold != one])(x[fold == one])
-        found.append(Score(key, label, "model", fitted, (SIAMESE,)))
-    return found
-
-
-def _logistic(
-    x: NDArray[np.float64], y: NDArray[np.float64]
-) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """Logistic regression with a little ridge, by Newton's method; returns the log-odds it gives."""
-    mean, scale = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)
-
-    def design(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.column_stack([np.ones(len(values)), (values - mean) / scale])
-
-    a = design(x)
-    weights = np.zeros(a.shape[1])
-    ridge = np.diag([0.0, *np.ones(a.shape[1] - 1)])
-    for _ in range(30):
-        p = 1.0 / (1.0 + np.exp(-a @ weights))
-        curvature = (a * (p * (1 - p))[:, None]).T @ a + ridge + 1e-9 * np.eye(len(weights))
-        step = np.linalg.solve(curvature, a.T @ (y - p) - ridge @ weights)
-        weights += np.clip(step, -5.0, 5.0)
-        if np.abs(step).max() < 1e-9:
-            break
-    return lambda values: design(values) @ weights
-
-
 def within_proteins(
     score: NDArray[np.float64],
     positive: NDArray[np.bool_],
@@ -369,18 +163,12 @@ def within_proteins(
 ) -> dict[str, object]:
     """Average AUROC inside proteins of 10 variants or more, 2 of each class; interval over groups."""
     areas, of_group = [], []
-    for rows in _rows_of_each(protein):
+    for rows in rows_of_each(protein):
         n, hits = len(rows), int(positive[rows].sum())
         if n >= FEWEST_WITHIN and _FEWEST_OF_CLASS <= hits <= n - _FEWEST_OF_CLASS:
             areas.append(Auroc(score[rows], positive[rows])(np.ones(n)))
             of_group.append(int(group[rows][0]))
     return {**_mean_of_groups("auroc_per_protein_mean", areas, of_group, seed), "n_within": len(areas)}
-
-
-def _rows_of_each(protein: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    order = np.argsort(protein, kind="stable")
-    _, starts = np.unique(protein[order], return_index=True)
-    return np.split(order, starts[1:]) if len(order) else []
 
 
 def _mean_of_groups(name: str, values: Sequence[float], group: Sequence[int], seed: int) -> dict[str, object]:
@@ -433,7 +221,7 @@ def dms_section(
     names = table.proteins["protein"].astype(str).tolist()
     section: dict[str, Any] = {}
     found, plain, unseen = [], [], []
-    for rows in _rows_of_each(table.protein):
+    for rows in rows_of_each(table.protein):
         name = names[int(table.protein[rows[0]])]
         score = rank_correlation(main.values[rows], loss[rows], table.index[rows], seed=seed)
         blosum62 = rank_correlation(
@@ -480,7 +268,7 @@ def dms_section(
             "n_assays": int(np.isfinite(each).sum()) if len(each) else 0,
         }
 
-    return section, evidence_tables(scored, lambda at: _mean_rank(scored, at), measure)
+    return section, evidence_tables(scored, lambda at: mean_rank(scored, at), measure)
 
 
 def stability_section(scored: Scored, *, seed: int = 0) -> dict[str, Any]:
@@ -532,7 +320,7 @@ def stability_section(scored: Scored, *, seed: int = 0) -> dict[str, Any]:
         overall = rank_correlation(values, ddg[place[at]], scored.group[at], seed=seed)
         return {**overall, **inside(values, at, "spearman_per_protein_mean")}
 
-    section["evidence"] = evidence_tables(scored, lambda at: _mean_rank(scored, at), measure)
+    section["evidence"] = evidence_tables(scored, lambda at: mean_rank(scored, at), measure)
     return section
 
 
@@ -544,27 +332,12 @@ def _within_ranks(
 ) -> tuple[list[float], list[int]]:
     """Spearman correlation inside each protein (or assay) of 10 variants or more, and its group."""
     each, groups = [], []
-    for rows in _rows_of_each(protein):
+    for rows in rows_of_each(protein):
         rows = rows[np.isfinite(score[rows])]
         if len(rows) >= FEWEST_WITHIN:
             each.append(Spearman(score[rows], truth[rows])(np.ones(len(rows))))
             groups.append(int(group[rows[0]]))
     return each, groups
-
-
-def _mean_rank(scored: Scored, rows: NDArray[np.int64]) -> list[Score]:
-    """Mean of the ranks, inside each protein, by probability and by the lDDT's z: nothing is fitted."""
-    if not scored.calibrated:
-        return []
-    values = np.full(len(scored.table), np.nan)
-    for part in _rows_of_each(scored.table.protein[rows]):
-        at = rows[part]
-        ranks = [
-            Ranks(column).of(np.ones(len(at))) / len(at)
-            for column in (scored.evidence.p[at], np.nan_to_num(-scored.siamese["lddt_z"][at]))
-        ]
-        values[at] = ranks[0] + ranks[1]
-    return [Score("p_and_siamese", "mean rank of p_deleterious and lDDT z", "model", values, (SIAMESE,))]
 
 
 def _float(value: object) -> float:

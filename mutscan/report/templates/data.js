@@ -89,6 +89,7 @@ const spanText = (runs) => runs.map(([a, b]) => (a === b ? `${a + 1}` : `${a + 1
 
 const OKABE_ITO = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999"];
 const PALE = "#b8c0c8";
+const WILD = "#7fa8c9";
 
 function ramp(stops) {
   const rgb = stops.map((hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));

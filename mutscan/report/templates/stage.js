@@ -74,10 +74,29 @@ function make3Dmol(host, scene) {
   wildModel.setClickable({}, true, pick);
   viewer.zoomTo();
 
-  const ribbon = (colour) => ({ cartoon: { colorfunc: (atom) => colour(atom.resi - 1), thickness: 0.35, arrows: true } });
-  function paint() {
+  const ribbon = (colour, opacity = 1) => ({ cartoon: { colorfunc: (atom) => colour(atom.resi - 1), thickness: 0.35, arrows: true, opacity } });
+  // Drawing is dear: whatever changes within one frame is drawn once.
+  let waiting = false, resized = false;
+  const changed = { style: false };
+  function later(style = true) {
+    changed.style ||= style;
+    if (!waiting) requestAnimationFrame(draw);
+    waiting = true;
+  }
+  function draw() {
+    waiting = false;
+    if (resized) viewer.resize();
+    resized = false;
+    if (changed.style) style();
+    changed.style = false;
+    viewer.render();
+    tell();
+  }
+  function style() {
     viewer.removeAllShapes();
-    wildModel.setStyle({}, state.show.wild && state.wild ? ribbon(state.wild) : {});
+    // Where both are shown the wild type is glassy: what moved shows through it.
+    const glassy = mutantModel && state.changed && state.show.mutant;
+    wildModel.setStyle({}, state.show.wild && state.wild ? ribbon(state.wild, glassy ? 0.55 : 1) : {});
     if (mutantModel) mutantModel.setStyle({}, state.show.mutant && state.changed ? ribbon(state.changed) : {});
     const marked = [...new Set([...state.sites, ...state.selected])].map((i) => i + 1);
     if (marked.length && marked.length < 60) {
@@ -90,8 +109,6 @@ function make3Dmol(host, scene) {
       viewer.addSphere({ center: turned(scene.ca[i]), radius: 1.1, color: css("--site"), alpha: 0.85 });
     for (const i of state.selected) if (scene.ca[i])
       viewer.addSphere({ center: turned(scene.ca[i]), radius: 0.9, color: css("--ink"), alpha: 0.6 });
-    viewer.render();
-    tell();
   }
   const elements = (carbon) => ({ C: carbon, N: "#3050F8", O: "#FF0D0D", S: "#C9A400" });
   const tell = () => { host.dataset.view = JSON.stringify(viewer.getView().map((v) => Number(v.toFixed(3)))); };
@@ -106,19 +123,18 @@ function make3Dmol(host, scene) {
         mutantModel = viewer.addModel(pdbText(mutant.byResidue, mutant.letterAt, scene.turn), "pdb");
         mutantModel.setClickable({}, true, pick);
       }
-      paint();
+      later();
     },
-    paint: (changes) => { state = { ...state, ...changes }; paint(); },
+    paint: (changes) => { state = { ...state, ...changes }; later(); },
     focus: (indices) => {
       if (indices.length) { viewer.zoomTo({ model: wildModel, resi: indices.map((i) => i + 1), expand: 6 }); if (indices.length < 4) viewer.zoom(0.6); }
       else viewer.zoomTo();
-      viewer.render();
-      tell();
+      later(false);
     },
-    rotate: (dx, dy) => { viewer.rotate(dx, "y"); viewer.rotate(dy, "x"); viewer.render(); tell(); },
-    zoom: (factor) => { viewer.zoom(factor); viewer.render(); tell(); },
+    rotate: (dx, dy) => { viewer.rotate(dx, "y"); viewer.rotate(dy, "x"); later(false); },
+    zoom: (factor) => { viewer.zoom(factor); later(false); },
     onPick: (call) => { listener = call; },
-    resize: () => { viewer.resize(); viewer.render(); },
+    resize: () => { resized = true; later(false); },
   };
 }
 

@@ -74,7 +74,7 @@ function profileLane({ title, legend, values, kind, low, band, height = 86 }) {
       const y = (value) => top + height * (1 - (clamp(value, low, 1) - low) / (1 - low));
       for (const value of [1, (1 + low) / 2, low]) {
         back.append(svg("path", { d: `M${TRACK.left} ${y(value)}H${width - TRACK.right}`, class: "grid" }));
-        const label = svg("text", { x: width - TRACK.right, y: y(value) - 2, class: "tick", "text-anchor": "end" });
+        const label = svg("text", { x: width - TRACK.right, y: y(value) + (value === 1 ? 10 : -2), class: "tick", "text-anchor": "end" });
         label.textContent = Number(value.toFixed(4));
         front.append(label);
       }

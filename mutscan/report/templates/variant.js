@@ -96,7 +96,7 @@ function makeVariantView(host) {
     stageHost.dataset.focus = host.dataset.selected;
     if (stage) {
       stage.paint({ selected: indices });
-      if (from !== "stage") stage.focus(indices);
+      if (from !== "stage" && from !== "new") stage.focus(indices);
     }
     part("zoom").disabled = indices.length < 3 && track.whole();
   }
@@ -116,7 +116,7 @@ function makeVariantView(host) {
 
   function paint() {
     if (!stage || !variant) return;
-    const wild = colouring.wild || (colouring.mutantOnly ? () => PALE : colouring.colour);
+    const wild = colouring.wild || (colouring.mutantOnly ? () => WILD : colouring.colour);
     stage.paint({
       wild: data.mutant ? wild : colouring.wild || colouring.colour,
       changed: data.mutant ? colouring.colour : null,
@@ -229,7 +229,7 @@ function makeVariantView(host) {
     evidence();
     colourControls();
     track.redraw();
-    select([], "track");
+    select([], "new"); // the camera stays: variants can be compared by going from one to the next
     if (stage) {
       part("figure-block").hidden = !data.mutant;
       part("figure").dataset.ready = "";
@@ -254,17 +254,26 @@ function drawMap(host, variants, open) {
     return known(value) ? value : 0;
   };
   const lanes = [{
-    title: probability ? "Probability of being deleterious" : "Disruption: −z against other substitutions of this protein", height: 92,
-    draw: ({ front, back, x, top, height: full, width }) => {
+    title: probability ? "Probability of being deleterious" : "Disruption: −z against other substitutions of this protein", height: 106,
+    draw: ({ front, back, x, top: above, height: whole, width }) => {
+      const top = above + 14, full = whole - 14; // room for a name over the highest
       for (const share of [0, 0.5, 1]) {
         const y = top + full * (1 - share);
         back.append(svg("path", { d: `M${TRACK.left} ${y}H${width - TRACK.right}`, class: "grid" }));
-        const label = svg("text", { x: width - TRACK.right, y: y - 2, class: "tick", "text-anchor": "end" });
+        const label = svg("text", { x: width - TRACK.right, y: y + (share === 1 ? 10 : -2), class: "tick", "text-anchor": "end" });
         label.textContent = probability ? share : (6 * share).toFixed(0);
         front.append(label);
       }
       const drawn = [...variants].sort((a, b) => height(a) - height(b));
-      const named = drawn.slice(-Math.min(6, Math.floor(width / 120)));
+      // The highest are named first, and only where no name stands yet.
+      const named = new Set(), taken = [];
+      for (const variant of [...drawn].reverse()) {
+        if (named.size === Math.floor(width / 110) || !variant.sites.length) continue;
+        const at = x(variant.sites[0] - 1), y = height(variant);
+        if (taken.some(([x0, y0]) => Math.abs(x0 - at) < 62 && Math.abs(y0 - y) < 0.22)) continue;
+        named.add(variant);
+        taken.push([at, y]);
+      }
       for (const variant of drawn) {
         const y = top + full * (1 - height(variant));
         const group = svg("g", { class: `stem ${variant.flag || "none"}`, "data-map": variant.name });
@@ -275,7 +284,7 @@ function drawMap(host, variants, open) {
         const title = svg("title");
         title.textContent = `${variant.name}: ${variant.sentence}`;
         group.append(title);
-        if (named.includes(variant) && variant.sites.length) {
+        if (named.has(variant)) {
           const at = x(variant.sites[0] - 1);
           const label = svg("text", { x: clamp(at, 30, width - 34), y: y - 8, class: "stem-name", "text-anchor": "middle" });
           label.textContent = variant.name.length > 14 ? variant.name.slice(0, 13) + "…" : variant.name;

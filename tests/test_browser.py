@@ -1,0 +1,325 @@
+"""The report in a real browser: Chromium, without a network.
+
+3Dmol.js comes from the package manager of web pages (npm), or from the file that
+``MUTSCAN_TEST_3DMOL`` names; tests that need it, a browser or playwright skip without.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from fabricated import make_run
+
+from mutscan.fetch.viewer import SHA256, VERSION
+from mutscan.report.render import render_report
+from mutscan.report.scan import COLUMNS
+from mutscan.residues import STANDARD
+from mutscan.structures import read_structure
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+WAIT = 60_000
+"""ms; a slow machine draws slowly."""
+
+
+@pytest.fixture(scope="session")
+def viewer_script(tmp_path_factory):
+    """3Dmol.js of the pinned version."""
+    given = os.environ.get("MUTSCAN_TEST_3DMOL")
+    if given:
+        script = Path(given).read_bytes()
+    else:
+        npm = shutil.which("npm")
+        if npm is None:
+            pytest.skip("no npm here to get 3Dmol.js with, and MUTSCAN_TEST_3DMOL names no file")
+        folder = tmp_path_factory.mktemp("npm")
+        command = [npm, "pack", "--silent", f"3dmol@{VERSION}"]
+        try:
+            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
+        except (subprocess.SubprocessError, OSError) as error:
+            pytest.skip(f"npm cannot get 3Dmol.js here ({error})")
+        with tarfile.open(folder / f"3dmol-{VERSION}.tgz") as package:
+            member = package.extractfile("package/build/3Dmol-min.js")
+            assert member is not None
+            script = member.read()
+    assert hashlib.sha256(script).hexdigest() == SHA256
+    return script.decode("utf-8")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed here")
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("no Chromium here")
+    # WebGL in software; everything else is drawn without it, which is much faster there.
+    arguments = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    arguments += [
+        "--disable-accelerated-2d-canvas",
+        "--disable-gpu-compositing",
+        "--disable-gpu-rasterization",
+    ]
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program, args=arguments, timeout=WAIT)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def globin(project):
+    return read_structure(project / "examples" / "globin" / "wild_type.cif")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, globin):
+    """A made-up run with hostile names in it."""
+    bad = [{"input": HOSTILE, "status": "failed", "error_code": "bad_variant", "message": HOSTILE}]
+    return make_run(
+        tmp_path_factory.mktemp("run"),
+        count=6,
+        name=f"{HOSTILE}{'Q' * 10_000}",
+        carried={"=SUM(A1)": "=SUM(A1)", HOSTILE: HOSTILE},
+        bad=bad,
+        protein=globin,
+        calibrated=True,
+    )
+
+
+class Opened:
+    """A page, and what it complained about or asked for."""
+
+    def __init__(self, browser, path, **settings):
+        settings = {"viewport": {"width": 1200, "height": 900}} | settings
+        self.context = browser.new_context(offline=True, **settings)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(WAIT)
+        self.trouble: list[str] = []
+        self.page.on("console", lambda m: m.type in ("error", "warning") and self.trouble.append(m.text))
+        self.page.on("pageerror", lambda error: self.trouble.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.trouble.append(f"a dialog: {dialog.message}"))
+        self.page.on("request", self._asked)
+        self.page.goto(path.as_uri())
+        self.page.wait_for_function("document.body.dataset.state === 'drawn'")
+
+    def _asked(self, request):
+        if not request.url.startswith(("file:", "data:", "blob:")) or request.resource_type == "xhr":
+            self.trouble.append(f"a request: {request.url}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        self.context.close()
+        if kind is None:
+            # Software drawing of WebGL is slow, and Chromium says so.
+            assert [t for t in self.trouble if "GPU stall" not in t and "swiftshader" not in t.lower()] == []
+
+    def data(self, selector, name):
+        return self.page.eval_on_selector(selector, f"node => node.dataset.{name} ?? ''")
+
+
+def written(folder, html):
+    path = folder / "page.html"
+    path.write_text(html, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(params=["3Dmol.js", "canvas"])
+def engine(request):
+    return request.param, request.getfixturevalue("viewer_script") if request.param == "3Dmol.js" else ""
+
+
+def test_every_variant_opens_and_a_picked_residue_moves_the_view(browser, run, engine, tmp_path):
+    name, script = engine
+    variants = list(pd.read_csv(run / "variants.csv").query("status == 'ok'")["variant"])
+    html = render_report(run, viewer=script, viewer_note=f"3Dmol.js {VERSION}")
+    with Opened(browser, written(tmp_path, html)) as opened:
+        page = opened.page
+        assert opened.data("#variant .stage", "engine") == name
+        assert name.removesuffix(".js") in page.inner_text("[data-part=engine]") or name == "canvas"
+        # Software drawing of WebGL takes its time: two variants there, all of them on the canvas.
+        seen = []
+        for _ in variants if name == "canvas" else variants[:2]:
+            seen.append(opened.data("#variant", "variant"))
+            assert page.text_content("#variant h2") == seen[-1]
+            assert page.locator("[data-part=evidence] tbody tr").count() == 2
+            page.dispatch_event("[data-part=next]", "click")
+        if name == "canvas":
+            assert sorted(seen) == sorted(variants)
+        assert len(set(seen)) == len(seen)
+
+        before = opened.data(".stage", "view")
+        track = page.locator("[data-part=track]")
+        track.focus()
+        for key in ("Home", "PageDown", "ArrowRight", "Enter"):
+            page.keyboard.press(key)
+        assert opened.data("[data-part=track]", "selected") == "12"
+        assert opened.data(".stage", "focus") == "12"
+        assert opened.page.inner_text("[data-part=reading]").startswith(track.get_attribute("aria-valuetext"))
+        page.wait_for_function(f"document.querySelector('.stage').dataset.view !== {json.dumps(before)}")
+        box = track.bounding_box()
+        page.mouse.move(box["x"] + 200, box["y"] + 40)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 300, box["y"] + 40)
+        page.mouse.up()
+        first, last = map(int, opened.data("[data-part=track]", "selected").split("–"))
+        assert last - first > 5
+        assert len(opened.data(".stage", "focus").split()) == last - first + 1
+
+        # and back: a residue picked in the picture is selected in the track
+        if name == "3Dmol.js":
+            return
+        page.dispatch_event("[data-part=reset]", "click")
+        assert opened.data("[data-part=track]", "selected") == ""
+        page.locator(".stage").scroll_into_view_if_needed()
+        page.wait_for_function("document.querySelector('.stage').dataset.view.startsWith('[0,0,0,1,')")
+        stage = page.locator(".stage").bounding_box()
+        for step in range(40):
+            x = stage["x"] + stage["width"] * (0.36 + 0.007 * step)
+            page.mouse.click(x, stage["y"] + stage["height"] * 0.5)
+            if opened.data("[data-part=track]", "selected"):
+                break
+        assert re.fullmatch(r"\d+", opened.data("[data-part=track]", "selected"))
+
+
+def test_the_table_sorts_filters_searches_and_saves(browser, run, tmp_path):
+    table = pd.read_csv(run / "variants.csv")
+    with Opened(browser, written(tmp_path, render_report(run))) as opened:
+        page = opened.page
+
+        def shown():
+            return page.eval_on_selector_all(
+                "#all tbody tr", "rows => rows.filter(r => !r.hidden).map(r => r.cells[1].textContent)"
+            )
+
+        heading = page.get_by_role("button", name="P(deleterious)")
+        heading.click()
+        scored = table[table["status"] == "ok"].sort_values("p_deleterious")["variant"].tolist()
+        assert shown() == [*scored, HOSTILE]  # what is not known comes last
+        heading.click()
+        assert shown() == [*scored[::-1], HOSTILE]
+
+        deleterious = table[table["flag"] == "deleterious"]["variant"].tolist()
+        page.select_option("[data-filter=flag]", "deleterious")
+        assert sorted(shown()) == sorted(deleterious)
+        page.select_option("[data-filter=flag]", "")
+        page.fill("[data-search]", table["variant"][2].lower())
+        assert shown() == [table["variant"][2]]
+        page.fill("[data-search]", "")
+
+        with page.expect_download() as saved:
+            page.click("[data-save]")
+        text = Path(saved.value.path()).read_text(encoding="utf-8")
+        rows = list(csv.reader(io.StringIO(text)))
+        assert len(rows) == len(table) + 1
+        assert "'=SUM(A1)" in rows[0]
+        assert rows[1][rows[0].index("'=SUM(A1)")] == "'=SUM(A1)"
+        assert all(not cell.startswith("=") for row in rows for cell in row)
+        at = rows[0].index("P(deleterious)")
+        assert [float(row[at]) for row in rows[1:-1]] == pytest.approx(
+            sorted(table["p_deleterious"].dropna(), reverse=True), abs=1e-4
+        )
+
+        # hostile names are text
+        assert page.locator("img").count() == 0
+        assert page.locator("#all tbody th", has_text=HOSTILE).count() == 1
+        assert len(page.inner_text("body")) < 60_000
+
+
+def test_narrow_dark_and_light(browser, run, tmp_path):
+    path = written(tmp_path, render_report(run))
+    with Opened(browser, path, viewport={"width": 400, "height": 800}, color_scheme="dark") as opened:
+        page = opened.page
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+        def paper():
+            colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            return sum(map(int, re.findall(r"\d+", colour)[:3]))
+
+        assert paper() < 150
+        page.click("[data-theme-button]")
+        assert paper() > 600
+        page.emulate_media(media="print")
+        assert page.locator("nav").is_hidden()
+        assert page.locator("#all table").is_visible()
+
+
+def test_a_run_without_a_structure_says_so(browser, tmp_path):
+    make_run(tmp_path / "run", count=2, structure=False)
+    with Opened(browser, written(tmp_path, render_report(tmp_path / "run"))) as opened:
+        assert "No structure in this run" in opened.page.inner_text(".stage")
+        assert opened.page.locator("[data-part=figure-block]").is_hidden()
+        assert opened.page.locator("[data-part=track] path.profile").count() == 1
+
+
+def make_scan(folder, globin):
+    """Make up what a scan leaves: the tables of positions and of cells beside those of a run."""
+    make_run(folder, count=1, protein=globin, bad=[])
+    rng = np.random.default_rng(3)
+    length = len(globin)
+    cells = pd.DataFrame(
+        {
+            "position": np.repeat(np.arange(1, length + 1), 20).astype("int32"),
+            "wild_type": np.repeat(list(globin.sequence), 20),
+            "mutant": list(STANDARD) * length,
+        }
+    )
+    for name in ("z_score", "lddt_percentile", "tm_percentile", "lddt_predicted_mean", "tm_predicted"):
+        values = rng.random(len(cells)) * {"z_score": -6, "lddt_percentile": 100}.get(name, 1)
+        cells[name] = np.where(cells["wild_type"] == cells["mutant"], np.nan, values).astype("float32")
+    cells["p_deleterious"] = np.float32("nan")
+    cells.to_parquet(folder / "scan.parquet")
+    positions = {
+        "position": range(1, length + 1),
+        "wild_type": list(globin.sequence),
+        "structure_number": list(globin.numbers),
+        "worst": [f"{letter}{place}W" for place, letter in enumerate(globin.sequence, start=1)],
+    } | {name: rng.random(length) for name, *_ in COLUMNS}
+    pd.DataFrame(positions).to_csv(folder / "positions.csv", index=False)
+    said = json.loads((folder / "run.json").read_text())
+    said["scan"] = {
+        "positions": f"1-{length}",
+        "n_positions": length,
+        "n_substitutions": 19 * length,
+        "null_note": "made up",
+    }
+    (folder / "run.json").write_text(json.dumps(said))
+    return folder
+
+
+def test_a_scan_walks_from_the_heat_map_into_the_structure(browser, globin, tmp_path):
+    folder = make_scan(tmp_path / "scan", globin)
+    cells = pd.read_parquet(folder / "scan.parquet").set_index(["position", "mutant"])
+    with Opened(browser, written(tmp_path, render_report(folder))) as opened:
+        page = opened.page
+        page.click("#all tbody tr:nth-child(5)")
+        assert opened.data("#scan", "selected") == "5"
+        before = opened.data(".stage", "view")
+        page.locator("[data-part=scroller]").focus()
+        page.keyboard.press("ArrowRight")
+        assert opened.data("#scan", "selected") == "6"
+        assert opened.data(".stage", "focus") == "6"
+        page.wait_for_function(f"document.querySelector('.stage').dataset.view !== {json.dumps(before)}")
+        named = page.eval_on_selector_all(
+            "[data-part=substitutions] tr", "rows => rows.map(r => r.dataset.variant)"
+        )
+        own = globin.sequence[5]
+        assert sorted(named) == sorted(f"{own}6{letter}" for letter in STANDARD if letter != own)
+        lowest = cells.loc[6]["z_score"].idxmin()
+        assert named[0] == f"{own}6{lowest}"
+        assert f"{cells.loc[6]['z_score'].min():.2f}".replace("-", "−") in page.inner_text(
+            "[data-part=substitutions] tr:first-child"
+        )
+        page.get_by_role("radio", name="lDDT percentile").click()
+        assert "lDDT percentile" in page.inner_text("[data-part=scale]")
