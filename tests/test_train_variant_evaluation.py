@@ -170,6 +170,15 @@ def test_a_relative_of_a_fitted_protein_is_refused_and_in_a_scan_it_is_marked(fi
     only = evaluate(model, [table_of(new, "dms", "dms")], tmp_path, siamese=0, split="test").metrics["dms"]
     assert "Q3" not in only
     assert only["mean_abs_spearman"] == pytest.approx(section["mean_abs_spearman_unseen"])
+    # Once scans are fitted, too, a scan of the same protein is no test any more.
+    document["proteins"]["dms:other"] = [*document["proteins"][name][:2], "fit"]
+    shutil.copytree(model, tmp_path / "scanned")
+    (tmp_path / "scanned" / "calibration.json").write_text(
+        json.dumps({**document, "words": {**document["words"], "dms:other": document["words"][name]}})
+    )
+    del document["proteins"]["dms:other"]
+    with pytest.raises(UsageError, match=r"fitted on 1 of these 8.*Q3: shares about \d+% .* with dms:other"):
+        evaluate(tmp_path / "scanned", [table_of(new, "dms", "dms")], tmp_path)
 
 
 def test_scans_and_stabilities_in_one_call_good_is_positive(fitted, new, tmp_path):
