@@ -79,6 +79,16 @@ def test_structure_evidence_knows_a_helix_and_its_core():
     assert np.isnan(found["plddt"]).all()
 
 
+def test_parts_without_contact_are_each_a_network():
+    rng = np.random.default_rng(5)
+    part = _globule(60)
+    ca = np.concatenate([part, part + 500.0])
+    view = ProteinView("".join(rng.choice(list(STANDARD), 120)), ca=ca)
+    found = structure_evidence(view, np.arange(120), np.zeros(120, np.int64))["flexibility"]
+    np.testing.assert_allclose(found[:60], found[60:], atol=1e-6)
+    assert np.isfinite(found).all()
+
+
 def test_folds_keep_groups_together_and_are_even():
     group = np.random.default_rng(0).integers(40, size=1000)
     fold = folds_of(group, 5, seed=3)

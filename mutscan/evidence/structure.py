@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy.linalg import LinAlgError, inv
+from scipy import sparse
+from scipy.linalg import inv
+from scipy.sparse.csgraph import connected_components
 
 from mutscan.evidence.residue_properties import CHARGE, CODE, HYDROPHOBICITY
 
@@ -162,18 +164,19 @@ def _side_chain_direction(ca: NDArray[np.float64], place: NDArray[np.int64]) -> 
 
 def _flexibility(near: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Read a Gaussian network (Bahar 1997): diagonal of the pseudo-inverse of the contact Laplacian."""
-    m = len(near)
-    if not 3 < m <= _LONGEST_NETWORK:
-        return np.full(m, np.nan)
-    laplacian = -near.astype(np.float64)
-    laplacian[np.diag_indices(m)] = near.sum(axis=1)
-    try:
-        moved = np.diag(inv(laplacian + 1.0 / m, check_finite=False)) - 1.0 / m
-    except LinAlgError:  # parts without contact: how they move against each other is not defined
-        return np.full(m, np.nan)
-    if not (np.isfinite(moved).all() and (moved > 0).all()):
-        return np.full(m, np.nan)
-    return np.asarray(np.log(moved / np.median(moved)), dtype=np.float64)
+    moved = np.full(len(near), np.nan)
+    _, part = connected_components(sparse.csr_matrix(near.astype(np.int8)), directed=False)
+    # Parts without contact move against each other in ways no number is defined for: each by itself.
+    for one in range(int(part.max()) + 1):
+        rows = np.flatnonzero(part == one)
+        m = len(rows)
+        if not 3 < m <= _LONGEST_NETWORK:
+            continue
+        laplacian = -near[np.ix_(rows, rows)].astype(np.float64)
+        laplacian[np.diag_indices(m)] = -laplacian.sum(axis=1)
+        moved[rows] = np.diag(inv(laplacian + 1.0 / m, check_finite=False)) - 1.0 / m
+    known = moved[np.isfinite(moved)]
+    return np.log(moved / np.median(known)) if known.size else moved
 
 
 def _handedness(ca: NDArray[np.float64], place: NDArray[np.int64]) -> NDArray[np.float64]:
