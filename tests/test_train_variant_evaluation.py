@@ -405,3 +405,31 @@ def test_the_command_line_says_what_belongs_together(tmp_path):
         done = CliRunner().invoke(app, ["train", "evaluate", "--out", str(tmp_path), *arguments])
         assert done.exit_code == 2
         assert words in " ".join(done.output.split()), done.output
+
+
+def test_pairs_and_variants_evaluated_together_share_one_file_each(tiny_model, new, tmp_path):
+    from types import SimpleNamespace
+
+    import pyarrow as pa
+
+    from mutscan.train.evaluation import join_evaluations
+
+    found = evaluate(tiny_model, [table_of(new)], tmp_path, siamese=0)
+    pairs = SimpleNamespace(
+        metrics={
+            "pairs": {"n": 2},
+            "model": {"name": "tiny"},
+            "data": {"split": "test"},
+            "definitions": {"tm": "x"},
+        },
+        table=lambda: pa.table({"id1": ["a", "b"], "group": [1, 2], "tm_predicted": [0.5, 0.6]}),
+    )
+    metrics, rows = join_evaluations(pairs, found)
+    assert {"pairs", "variants"} <= set(metrics)
+    assert {"tm", "ece"} <= set(metrics["definitions"])
+    assert metrics["data"]["split"] == "test"
+    assert metrics["data"]["variants"]["n_left_out"] == 0
+    table = rows.to_pandas()
+    assert table.groupby("table").size().to_dict() == {"pairs": 2, "variants": 192}
+    assert table["protein_group"].notna().sum() == 192
+    assert table["group"].notna().sum() == 2

@@ -46,7 +46,7 @@ class Overlap:
     def describe(self) -> str:
         """Say what was compared and found."""
         if not self.fitted:
-            return f"{self.compared}: none shared"
+            return self.compared if self is NOT_COMPARED else f"{self.compared}: none shared"
         return f"{self.compared}: {len(self.fitted)} shared ({named(self.fitted)})"
 
 
