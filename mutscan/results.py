@@ -68,6 +68,15 @@ EVIDENCE_SCHEMA: Final = pa.schema(
 """Schema of evidence.parquet: what each piece of evidence adds to the log-odds that a variant is
 deleterious, the strongest piece of each variant first."""
 
+NULL_SCHEMA: Final = pa.schema(
+    [
+        (name, pa.float32())
+        for name in ("residue_median", "residue_scale", "separation_median", "separation_scale")
+    ]
+)
+"""Schema of null.parquet, one row for each residue: what other substitutions do to its predicted lDDT
+(`mutscan.calling.Null`), and how much lower lDDT lies that many residues from any substitution."""
+
 ROW_GROUP: Final = 65_536
 """Rows of a row group where many variants share one."""
 
@@ -330,7 +339,7 @@ class RunFolder(JobFolder):
     PROOF: ClassVar[str] = "run.json"
     RESULTS: ClassVar[tuple[str, ...]] = (
         "variants.csv", "residues.parquet", "run.json", "report.html", "log.txt", "structures",
-        "positions.csv", "scan.parquet", "evidence.parquet",
+        "positions.csv", "scan.parquet", "evidence.parquet", "null.parquet",
     )  # fmt: skip
     FOLDERS: ClassVar[tuple[str, ...]] = ("structures",)
 
@@ -363,6 +372,11 @@ class RunFolder(JobFolder):
     def evidence_parquet(self) -> Path:
         """What speaks for and against each variant, where the model is calibrated."""
         return self.path / "evidence.parquet"
+
+    @property
+    def null_parquet(self) -> Path:
+        """What other substitutions do to each residue."""
+        return self.path / "null.parquet"
 
     @property
     def run_json(self) -> Path:

@@ -73,9 +73,20 @@ def test_structure_evidence_knows_a_helix_and_its_core():
     assert found["helix"][1] == 1
     assert found["strand"][1] == 0
     assert found["neighbours"][1] > found["neighbours"][0]
-    assert found["buried_hydrophobicity_loss"][1] > found["buried_hydrophobicity_loss"][0] >= 0
+    assert found["flexibility"][1] < 0 < found["flexibility"][0]
+    assert found["handedness"][1] > 0
     assert all(np.isnan(values[2]) for values in found.values())
     assert np.isnan(found["plddt"]).all()
+
+
+def test_parts_without_contact_are_each_a_network():
+    rng = np.random.default_rng(5)
+    part = _globule(60)
+    ca = np.concatenate([part, part + 500.0])
+    view = ProteinView("".join(rng.choice(list(STANDARD), 120)), ca=ca)
+    found = structure_evidence(view, np.arange(120), np.zeros(120, np.int64))["flexibility"]
+    np.testing.assert_allclose(found[:60], found[60:], atol=1e-6)
+    assert np.isfinite(found).all()
 
 
 def test_folds_keep_groups_together_and_are_even():
@@ -101,7 +112,6 @@ def fitted():
 
 def test_the_fit_finds_what_is_there_and_is_calibrated(fitted):
     evidence, views, label, found = fitted
-    complete = found.model.complete(evidence, {"site": views["site"].astype(float)})
     curve = found.model.curves["blosum62"]
     assert curve.logits[0] - curve.logits[-1] == pytest.approx(4.0, abs=0.8)
     assert np.abs(found.model.curves["entropy"].logits).max() < 0.25
@@ -109,8 +119,40 @@ def test_the_fit_finds_what_is_there_and_is_calibrated(fitted):
     order = np.argsort(found.p)
     for part in np.array_split(order, 5):
         assert found.p[part].mean() == pytest.approx(label[part].mean(), abs=0.06)
-    logit = found.model.intercept + found.model.contributions(complete).sum(axis=1)
-    np.testing.assert_allclose(logit, found.model.logit(complete))
+    given = {"site": views["site"].astype(float)}
+    parts = found.model.pieces(evidence, given)
+    np.testing.assert_allclose(
+        found.model.intercept + sum(parts.values()), found.model.logit(evidence, given)
+    )
+    assert abs(np.corrcoef(parts["context_site"], views["site"][:, 0])[0, 1]) > 0.95
+
+
+def test_a_unit_teaches_ranks_and_not_how_harmful_anything_is():
+    rng = np.random.default_rng(3)
+    n = 2000
+    evidence = {"entropy": rng.normal(size=n)}
+    unit = np.where(np.arange(n) < 1000, -1, 7)
+    logit = np.where(unit < 0, 0.0, 2.0 * evidence["entropy"] + 50.0)
+    label = np.where(unit < 0, rng.random(n) < 0.5, logit / 100.0).astype(float)
+    fitted = fit_additive(evidence, {}, label, np.ones(n), rng.integers(50, size=n), unit=unit)
+    curve = fitted.model.curves["entropy"]
+    assert curve.logits[-1] > curve.logits[0]
+    assert fitted.p[unit < 0].mean() == pytest.approx(label[unit < 0].mean(), abs=0.02)
+
+
+def test_two_pieces_weighed_together_find_what_neither_says_alone():
+    rng = np.random.default_rng(4)
+    n = 4000
+    evidence = {"burial_rank": rng.random(n), "charge_change": rng.choice([-1.0, 0.0, 1.0], n)}
+    logit = 6 * (evidence["burial_rank"] - 0.5) * evidence["charge_change"]
+    label = (rng.random(n) < 1 / (1 + np.exp(-logit))).astype(float)
+    model = fit_additive(evidence, {}, label, np.ones(n), np.arange(n) // 20).model
+    corners = {
+        "burial_rank": np.array([0.95, 0.95, 0.05, 0.05]), "charge_change": np.array([1.0, -1.0, 1.0, -1.0])
+    }  # fmt: skip
+    both = model.pieces(corners, {})["burial_rank x charge_change"]
+    assert both[0] > 1 > -1 > both[1]
+    assert both[3] > 1 > -1 > both[2]
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +211,7 @@ def test_contributions_add_up_and_are_said_in_words(calibration):
     said = {part.evidence: part.value for part in parts}
     assert said["exchange"].startswith(f"{protein.sequence[index[row]]} to {STANDARD[mutant[row]]}: BLOSUM62")
     assert "residues within 10 Å" in said["burial"]
+    assert said["exchange where it is buried"].endswith("of the protein")
     assert all(said.values())
     deep = structure_evidence(protein, index, mutant)["burial_rank"] > 0.9
     burial = assessed.contributions[:, assessed.groups.index("burial")]

@@ -93,7 +93,12 @@ def test_the_command_writes_viewer_scripts(tmp_path, format, name):
     folder = made_up_run(tmp_path / "run", count=1)
     done = report(folder, "--format", format)
     assert done.exit_code == 0, done.output
-    assert "Y5W.cif" in (folder / "structures" / name).read_text()
+    script = (folder / "structures" / name).read_text()
+    assert "Y5W.cif" in script
+    assert "note" not in done.stderr
+    done = report(folder, "--format", format, "--out", tmp_path / name)
+    assert (tmp_path / name).read_text() == script
+    assert "note: the script opens the files beside it" in done.stderr
 
 
 def test_json_holds_the_whole_run(tmp_path):

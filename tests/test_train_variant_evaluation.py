@@ -170,6 +170,15 @@ def test_a_relative_of_a_fitted_protein_is_refused_and_in_a_scan_it_is_marked(fi
     only = evaluate(model, [table_of(new, "dms", "dms")], tmp_path, siamese=0, split="test").metrics["dms"]
     assert "Q3" not in only
     assert only["mean_abs_spearman"] == pytest.approx(section["mean_abs_spearman_unseen"])
+    # Once scans are fitted, too, a scan of the same protein is no test any more.
+    document["proteins"]["dms:other"] = [*document["proteins"][name][:2], "fit"]
+    shutil.copytree(model, tmp_path / "scanned")
+    (tmp_path / "scanned" / "calibration.json").write_text(
+        json.dumps({**document, "words": {**document["words"], "dms:other": document["words"][name]}})
+    )
+    del document["proteins"]["dms:other"]
+    with pytest.raises(UsageError, match=r"fitted on 1 of these 8.*Q3: shares about \d+% .* with dms:other"):
+        evaluate(tmp_path / "scanned", [table_of(new, "dms", "dms")], tmp_path)
 
 
 def test_scans_and_stabilities_in_one_call_good_is_positive(fitted, new, tmp_path):
@@ -396,3 +405,31 @@ def test_the_command_line_says_what_belongs_together(tmp_path):
         done = CliRunner().invoke(app, ["train", "evaluate", "--out", str(tmp_path), *arguments])
         assert done.exit_code == 2
         assert words in " ".join(done.output.split()), done.output
+
+
+def test_pairs_and_variants_evaluated_together_share_one_file_each(tiny_model, new, tmp_path):
+    from types import SimpleNamespace
+
+    import pyarrow as pa
+
+    from mutscan.train.evaluation import join_evaluations
+
+    found = evaluate(tiny_model, [table_of(new)], tmp_path, siamese=0)
+    pairs = SimpleNamespace(
+        metrics={
+            "pairs": {"n": 2},
+            "model": {"name": "tiny"},
+            "data": {"split": "test"},
+            "definitions": {"tm": "x"},
+        },
+        table=lambda: pa.table({"id1": ["a", "b"], "group": [1, 2], "tm_predicted": [0.5, 0.6]}),
+    )
+    metrics, rows = join_evaluations(pairs, found)
+    assert {"pairs", "variants"} <= set(metrics)
+    assert {"tm", "ece"} <= set(metrics["definitions"])
+    assert metrics["data"]["split"] == "test"
+    assert metrics["data"]["variants"]["n_left_out"] == 0
+    table = rows.to_pandas()
+    assert table.groupby("table").size().to_dict() == {"pairs": 2, "variants": 192}
+    assert table["protein_group"].notna().sum() == 192
+    assert table["group"].notna().sum() == 2

@@ -63,6 +63,12 @@ def report(
         return
     pieces, path, note = _content(directory, format, offline=offline)
     size = _write(chosen or path, pieces)
+    if (
+        format in (Format.pymol, Format.chimerax)
+        and chosen
+        and chosen.parent.resolve() != path.parent.resolve()
+    ):
+        note = f"the script opens the files beside it: move it to {path.parent}"
     if note:
         terminal.say(f"note: {note}")
     terminal.say(f"{format.value} report written to {chosen or path} ({size / 1e6:.1f} MB)")
@@ -90,7 +96,7 @@ def _content(directory: Path, format: Format, *, offline: bool) -> tuple[Iterabl
     name = "view.pml" if format is Format.pymol else "view.cxc"
     path = folder.structures / name
     script = view_script(directory, format.value)
-    return [script], path, "the script opens files beside itself: keep it in the structures folder"
+    return [script], path, ""
 
 
 def _write(path: Path, pieces: Iterable[str]) -> int:

@@ -30,6 +30,7 @@ _FILES = (
     "scan.parquet",
     "residues.parquet",
     "evidence.parquet",
+    "null.parquet",
     "run.json",
     "report.html",
     "structures",

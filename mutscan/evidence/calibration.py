@@ -225,12 +225,10 @@ class Calibration:
         for name in np.unique(tier_of).tolist():
             rows = np.flatnonzero(tier_of == name)
             model = self.tiers[name].model
-            seen = model.complete(
+            pieces = model.pieces(
                 {n: v[rows] for n, v in evidence.items()}, {n: v[rows] for n, v in views.items()}
             )
-            for n, values in seen.items():
-                evidence.setdefault(n, np.full(len(index), np.nan))[rows] = values
-            added = grouped(model.contributions(seen), list(model.curves))
+            added = grouped(pieces)
             groups += [group for group in added if group not in groups]
             parts.append((rows, added))
             logit[rows] = model.intercept + sum(added.values())
@@ -244,12 +242,12 @@ class Calibration:
         return Assessment(used, tier_of, p, evidence, groups, contributions)
 
 
-def grouped(contributions: NDArray[np.float64], names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """Contributions of single pieces, shape (n, pieces), summed by group, shape (n,) each."""
+def grouped(pieces: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+    """Contributions of single pieces, shape (n,) each, summed by group."""
     summed: dict[str, NDArray[np.float64]] = {}
-    for column, name in enumerate(names):
+    for name, values in pieces.items():
         group = group_of(name)
-        summed[group] = summed.get(group, 0.0) + contributions[:, column]
+        summed[group] = summed[group] + values if group in summed else values
     return summed
 
 

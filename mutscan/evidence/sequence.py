@@ -42,6 +42,7 @@ EVIDENCE: Final[dict[str, str]] = {
     "cysteine_near": f"share of C among ± {WINDOW} neighbours",
     "complexity_near": f"entropy of the composition of ± {WINDOW} neighbours, bits",
     "end_distance": "residues to the nearer end of the chain, at most 100",
+    "length": "ln of the residues of the protein",
     "log_odds": "language model at the site, wild type read: ln p(mutant) - ln p(wild type)",
     "log_p_mutant": "ln p(mutant) there",
     "log_p_wild_type": "ln p(wild type) there",
@@ -158,6 +159,7 @@ def _surroundings(codes: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
         "cysteine_near": among("C"),
         "complexity_near": -(share * np.log2(np.where(share > 0, share, 1.0))).sum(axis=1),
         "end_distance": np.minimum(np.minimum(place, length - 1 - place), 100).astype(np.float64),
+        "length": np.full(length, np.log(length)),
     }
 
 

@@ -1,12 +1,15 @@
-"""Evidence that the wild type's C-alpha atoms give: burial, contacts, secondary structure, confidence."""
+"""Evidence that the wild type's C-alpha atoms give: burial, contacts, flexibility, secondary structure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from scipy import sparse
+from scipy.linalg import inv
+from scipy.sparse.csgraph import connected_components
 
-from mutscan.evidence.residue_properties import HYDROPHOBICITY, VOLUME
+from mutscan.evidence.residue_properties import CHARGE, CODE, HYDROPHOBICITY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,14 +20,28 @@ STRUCTURE_EVIDENCE: Final[dict[str, str]] = {
     "neighbours": "residues with C-alpha within 10 Å of the site's",
     "contact_number": "sum of 1 / squared C-alpha distance to all residues but ± 2, 1 / Å²",
     "burial_rank": "share of the structure's residues with a lower contact number",
+    "contact_number_near": "mean contact number of the site and ± 3 residues, 1 / Å²",
     "side_chain_neighbours": "C-alphas within 13 Å in the half-sphere the side chain points to",
+    "side_chain_rank": "share of the structure's residues with fewer of these",
+    "back_neighbours": "C-alphas within 13 Å in the other half-sphere",
+    "packing": "side-chain positions (2.4 Å out from C-alpha) within about 8.5 Å of the site's, smoothed",
+    "far_contacts": "residues within 10 Å that are 12 or more apart in sequence",
+    "contact_span": "mean distance in sequence of the residues within 10 Å",
+    "flexibility": "ln of the mean square fluctuation in a Gaussian network model (10 Å), 0 = median",
+    "depth": "distance from the centre of the structure, in radii of gyration",
+    "hydrophobicity_around": "mean Kyte-Doolittle of the residues within 10 Å",
+    "positive_around": "K and R within 10 Å",
+    "negative_around": "D and E within 10 Å",
+    "aromatic_around": "F, W and Y within 10 Å",
     "helix": "1 in a helix, by C-alpha distances",
     "strand": "1 in a strand, by C-alpha distances",
+    "handedness": "triple product of three C-alpha steps at the site / 50 Å³: positive turns right",
     "plddt": "confidence of the structure model at the site, 0-100",
-    "buried_volume_change": "burial_rank × |change of volume|, Å³",
-    "buried_hydrophobicity_loss": "burial_rank × loss of Kyte-Doolittle hydrophobicity",
 }
 """Evidence of a structure and what it means."""
+
+_LONGEST_NETWORK: Final = 1500
+"""Residues up to which the Gaussian network's matrix is inverted; its cost grows with the cube."""
 
 
 def structure_evidence(
@@ -39,7 +56,7 @@ def structure_evidence(
     index : int array, shape (n,)
         Replaced residues, 0-based.
     mutant : int array, shape (n,)
-        What replaces them, places in `STANDARD`.
+        What replaces them; only its length is looked at.
 
     Returns
     -------
@@ -54,48 +71,122 @@ def structure_evidence(
     if protein.ca is None:
         raise ValueError("a protein without coordinates has no structure evidence")
     atoms: NDArray[np.float64] = protein.ca.astype(np.float64)
-    length = len(atoms)
-    there = np.asarray(np.isfinite(atoms).all(axis=1))
-    found = {name: np.full(length, np.nan) for name in STRUCTURE_EVIDENCE}
-    contact = np.full(length, np.nan)
-    toward = _side_chain_direction(atoms)
-    place = np.arange(length)
-    for first in range(0, length, 256):  # blocks keep memory flat in L
-        rows = place[first : first + 256]
-        apart = atoms[None, :] - atoms[rows, None]  # (B, L, 3)
-        squared = np.where(there[None, :] & (rows[:, None] != place), (apart**2).sum(axis=2), np.inf)
-        squared[~np.isfinite(squared)] = np.inf
-        found["neighbours"][rows] = (squared <= 100.0).sum(axis=1)
-        remote = np.abs(rows[:, None] - place) > 2
-        contact[rows] = np.where(remote, 1.0 / np.maximum(squared, 1.0), 0.0).sum(axis=1)
-        ahead = np.einsum("blk,bk->bl", np.where(np.isfinite(apart), apart, 0.0), toward[rows]) > 0
-        found["side_chain_neighbours"][rows] = ((squared <= 169.0) & ahead).sum(axis=1)
-    contact[~there] = np.nan
-    found["contact_number"] = contact
-    known = np.sort(contact[there])
-    burial = np.searchsorted(known, contact) / max(len(known), 1)
-    found["burial_rank"] = burial
-    found["side_chain_neighbours"][~np.isfinite(toward).all(axis=1)] = np.nan
-    found["helix"], found["strand"] = _secondary_structure(atoms)
+    there = np.flatnonzero(np.asarray(np.isfinite(atoms).all(axis=1)))
+    found = {name: np.full(len(index), np.nan) for name in STRUCTURE_EVIDENCE}
+    if not there.size:
+        return found
+    seen = _residues(atoms[there], there, np.maximum(protein.codes[there], 0))
+    helix, strand = _secondary_structure(atoms)
+    seen |= {"helix": helix[there], "strand": strand[there]}
     if protein.plddt is not None:
-        found["plddt"] = protein.plddt.astype(np.float64)
-    for values in found.values():
-        values[~there] = np.nan
-    here = {name: values[index] for name, values in found.items()}
-    wild_type = protein.codes[index]
-    there &= protein.codes >= 0
-    here["buried_volume_change"] = burial[index] * np.abs(VOLUME[mutant] - VOLUME[wild_type])
-    here["buried_hydrophobicity_loss"] = burial[index] * (HYDROPHOBICITY[wild_type] - HYDROPHOBICITY[mutant])
-    for name in ("buried_volume_change", "buried_hydrophobicity_loss"):
-        here[name][~there[index]] = np.nan
-    return here
+        seen["plddt"] = protein.plddt[there].astype(np.float64)
+    place = np.full(len(atoms), -1)
+    place[there] = np.arange(len(there))
+    rows = place[index]
+    for name, values in seen.items():
+        found[name] = np.where(rows >= 0, values[rows], np.nan)
+    return found
 
 
-def _side_chain_direction(ca: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Away from the mean of both neighbours, shape (L, 3) (Hamelryck 2005); NaN at ends and breaks."""
+def _residues(
+    ca: NDArray[np.float64], place: NDArray[np.int64], codes: NDArray[np.int64]
+) -> dict[str, NDArray[np.float64]]:
+    """Evidence of all resolved residues, shape (m,) each; `place` is theirs in the sequence."""
+    m = len(ca)
+    toward = _side_chain_direction(ca, place)
+    sided: NDArray[np.bool_] = np.asarray(np.isfinite(toward).all(axis=1))
+    toward = np.where(sided[:, None], toward, 0.0)
+    side_chain = ca + 2.4 * toward
+    near = np.zeros((m, m), dtype=np.bool_)
+    found = {
+        name: np.empty(m)
+        for name in ("contact_number", "side_chain_neighbours", "back_neighbours", "packing")
+    }
+    for first in range(0, m, 256):  # blocks keep memory low
+        rows = slice(first, min(first + 256, m))
+        apart = ca[None, :] - ca[rows, None]  # (B, m, 3)
+        squared = (apart**2).sum(axis=2)
+        squared[np.arange(squared.shape[0]), np.arange(first, first + squared.shape[0])] = np.inf
+        near[rows] = squared <= 100.0
+        remote = np.abs(place[rows, None] - place[None, :]) > 2
+        found["contact_number"][rows] = np.where(remote, 1.0 / np.maximum(squared, 1.0), 0.0).sum(axis=1)
+        ahead = np.einsum("bmk,bk->bm", apart, toward[rows]) > 0
+        close = squared <= 169.0
+        found["side_chain_neighbours"][rows] = (close & ahead).sum(axis=1)
+        found["back_neighbours"][rows] = (close & ~ahead).sum(axis=1)
+        between = np.sqrt(((side_chain[None, :] - side_chain[rows, None]) ** 2).sum(axis=2))
+        between[~np.isfinite(squared)] = np.inf
+        found["packing"][rows] = (1.0 / (1.0 + np.exp(np.minimum(between - 8.5, 50.0)))).sum(axis=1)
+    toward_count = found["side_chain_neighbours"]
+    middle = float(np.median(toward_count[sided])) if sided.any() else 0.0
+    found["side_chain_rank"] = _rank(np.where(sided, toward_count, middle))
+    for name in ("side_chain_neighbours", "back_neighbours"):
+        found[name][~sided] = np.nan
+    contact = found["contact_number"]
+    running = np.concatenate([[0.0], np.cumsum(contact)])
+    left, right = np.maximum(np.arange(m) - 3, 0), np.minimum(np.arange(m) + 4, m)
+    count = np.maximum(near.sum(axis=1), 1)
+    span = np.abs(place[:, None] - place[None, :])
+    centre = ca - ca.mean(axis=0)
+    radius = max(float(np.sqrt((centre**2).sum(axis=1).mean())), 1e-6)
+    aromatic = np.isin(codes, CODE[np.frombuffer(b"FWY", np.uint8)])
+    return {
+        **found,
+        "neighbours": near.sum(axis=1).astype(np.float64),
+        "burial_rank": _rank(contact),
+        "contact_number_near": (running[right] - running[left]) / (right - left),
+        "far_contacts": (near & (span >= 12)).sum(axis=1).astype(np.float64),
+        "contact_span": (near * span).sum(axis=1) / count,
+        "flexibility": _flexibility(near),
+        "depth": np.linalg.norm(centre, axis=1) / radius,
+        "hydrophobicity_around": near @ HYDROPHOBICITY[codes] / count,
+        "positive_around": near @ (CHARGE[codes] > 0.5).astype(np.float64),
+        "negative_around": near @ (CHARGE[codes] < -0.5).astype(np.float64),
+        "aromatic_around": near @ aromatic.astype(np.float64),
+        "handedness": _handedness(ca, place),
+    }
+
+
+def _rank(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    ordered = np.sort(values)
+    return np.searchsorted(ordered, values) / max(len(values), 1)
+
+
+def _side_chain_direction(ca: NDArray[np.float64], place: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Point away from the mean of both neighbours (Hamelryck 2005), unit vectors (m, 3); NaN at breaks."""
     direction = np.full(ca.shape, np.nan)
-    direction[1:-1] = 2 * ca[1:-1] - ca[:-2] - ca[2:]
+    joined = np.diff(place) == 1
+    middle = np.flatnonzero(joined[:-1] & joined[1:]) + 1
+    bent = 2 * ca[middle] - ca[middle - 1] - ca[middle + 1]
+    direction[middle] = bent / np.maximum(np.linalg.norm(bent, axis=1), 1e-6)[:, None]
     return direction
+
+
+def _flexibility(near: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Read a Gaussian network (Bahar 1997): diagonal of the pseudo-inverse of the contact Laplacian."""
+    moved = np.full(len(near), np.nan)
+    _, part = connected_components(sparse.csr_matrix(near.astype(np.int8)), directed=False)
+    # Parts without contact move against each other in ways no number is defined for: each by itself.
+    for one in range(int(part.max()) + 1):
+        rows = np.flatnonzero(part == one)
+        m = len(rows)
+        if not 3 < m <= _LONGEST_NETWORK:
+            continue
+        laplacian = -near[np.ix_(rows, rows)].astype(np.float64)
+        laplacian[np.diag_indices(m)] = -laplacian.sum(axis=1)
+        moved[rows] = np.diag(inv(laplacian + 1.0 / m, check_finite=False)) - 1.0 / m
+    known = moved[np.isfinite(moved)]
+    return np.log(moved / np.median(known)) if known.size else moved
+
+
+def _handedness(ca: NDArray[np.float64], place: NDArray[np.int64]) -> NDArray[np.float64]:
+    found = np.full(len(ca), np.nan)
+    if len(ca) >= 4:
+        step = np.diff(ca, axis=0)
+        product = np.einsum("ij,ij->i", np.cross(step[:-2], step[1:-1]), step[2:]) / 50.0
+        whole = place[3:] - place[:-3] == 3
+        found[1:-2] = np.where(whole, product, np.nan)
+    return found
 
 
 def _secondary_structure(ca: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -25,7 +25,7 @@ GROUP_OF: Final[dict[str, str]] = {
         ),
         "neighbourhood",
     ),
-    "end_distance": "place in chain",
+    **dict.fromkeys(("end_distance", "length"), "place in chain"),
     **dict.fromkeys(
         (
             "log_odds", "log_p_mutant", "log_p_wild_type", "entropy", "entropy_near", "entropy_protein",
@@ -33,19 +33,33 @@ GROUP_OF: Final[dict[str, str]] = {
         ),
         "language model",
     ),
-    **dict.fromkeys(("neighbours", "contact_number", "burial_rank", "side_chain_neighbours"), "burial"),
-    **dict.fromkeys(("buried_volume_change", "buried_hydrophobicity_loss"), "exchange where it is buried"),
-    **dict.fromkeys(("helix", "strand"), "secondary structure"),
+    **dict.fromkeys(
+        (
+            "neighbours", "contact_number", "burial_rank", "contact_number_near", "side_chain_neighbours",
+            "side_chain_rank", "back_neighbours", "packing", "depth",
+        ),
+        "burial",
+    ),
+    **dict.fromkeys(("far_contacts", "contact_span", "flexibility"), "rigidity"),
+    **dict.fromkeys(
+        ("hydrophobicity_around", "positive_around", "negative_around", "aromatic_around"),
+        "residues around",
+    ),
+    **dict.fromkeys(("helix", "strand", "handedness"), "secondary structure"),
     "plddt": "confidence of the structure",
 }  # fmt: skip
 """Group of each piece of evidence; what an embedding is read for is ``sequence context``."""
 
 CONTEXT: Final = "sequence context"
+BURIED_EXCHANGE: Final = "exchange where it is buried"
 
 
-def group_of(evidence: str) -> str:
-    """Group that a piece of evidence is shown in."""
-    return GROUP_OF.get(evidence, CONTEXT)
+def group_of(piece: str) -> str:
+    """Group that a piece of evidence is shown in; ``a x b`` are two weighed together."""
+    first, _, second = piece.partition(" x ")
+    if second and GROUP_OF.get(first) == "burial":
+        return BURIED_EXCHANGE
+    return GROUP_OF.get(first, CONTEXT)
 
 
 def describe(group: str, seen: Mapping[str, float]) -> str:
@@ -132,13 +146,37 @@ def _burial(seen: Mapping[str, float]) -> str:
 
 
 def _buried_exchange(seen: Mapping[str, float]) -> str:
-    loss, volume = _value(seen, "buried_hydrophobicity_loss"), _value(seen, "volume_change")
-    if not math.isfinite(loss):
-        return ""
+    volume, water = _value(seen, "volume_change"), _value(seen, "hydrophobicity_change")
     rank = _value(seen, "burial_rank")
-    change = f"{abs(volume):.0f} Å³ {'larger' if volume > 0 else 'smaller'} side chain"
-    water = "less" if loss > 0 else "more"
-    return f"{change}, {water} hydrophobic, at a site packed more tightly than {rank:.0%} of the protein"
+    if not all(map(math.isfinite, (volume, water, rank))):
+        return ""
+    change = f"{abs(volume):.0f} Å³ {'larger' if volume > 0 else 'smaller'}" if volume else "as large"
+    water_word = "less hydrophobic" if water < 0 else "more hydrophobic" if water > 0 else "as hydrophobic"
+    return f"side chain {change}, {water_word}, at a site packed more tightly than {rank:.0%} of the protein"
+
+
+def _rigidity(seen: Mapping[str, float]) -> str:
+    flexible, far = _value(seen, "flexibility"), _value(seen, "far_contacts")
+    if not math.isfinite(far):
+        return ""
+    text = f"{far:.0f} residues within 10 Å from far along the chain"
+    if not math.isfinite(flexible):
+        return text
+    how = "rigid" if flexible < -0.3 else "flexible" if flexible > 0.3 else "of average flexibility"
+    return f"{how} ({math.exp(flexible):.1f} times the median's motion in a network model); {text}"
+
+
+def _around(seen: Mapping[str, float]) -> str:
+    water = _value(seen, "hydrophobicity_around")
+    if not math.isfinite(water):
+        return ""
+    positive, negative, aromatic = (
+        _value(seen, f"{name}_around") for name in ("positive", "negative", "aromatic")
+    )
+    return (
+        f"within 10 Å: hydropathy {water:+.1f}, {positive:.0f} positive, {negative:.0f} negative, "
+        f"{aromatic:.0f} aromatic residues"
+    )
 
 
 def _secondary(seen: Mapping[str, float]) -> str:
@@ -158,12 +196,7 @@ def _confidence(seen: Mapping[str, float]) -> str:
 
 
 def _context(seen: Mapping[str, float]) -> str:
-    values = [value for name, value in seen.items() if group_of(name) == CONTEXT and math.isfinite(value)]
-    if not values:
-        return ""
-    level = sum(values)
-    how = "sensitive" if level > 0.4 else "tolerant" if level < -0.4 else "average"
-    return f"the encoder sees {'an' if how == 'average' else 'a'} {how} stretch of sequence"
+    return "how labelled variants fare where the encoder reads the site and ± 7 residues as it does here"
 
 
 _WORDS: Final[dict[str, Callable[[Mapping[str, float]], str]]] = {
@@ -172,7 +205,9 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, float]], str]]] = {
     "place in chain": _place,
     "language model": _language,
     "burial": _burial,
-    "exchange where it is buried": _buried_exchange,
+    BURIED_EXCHANGE: _buried_exchange,
+    "rigidity": _rigidity,
+    "residues around": _around,
     "secondary structure": _secondary,
     "confidence of the structure": _confidence,
     CONTEXT: _context,

@@ -80,7 +80,7 @@ def get_viewer(
     try:
         answer = download(source, _checked, patience=patience)
     except FetchError as error:
-        return _without(error.message)
+        return _without(error.message.split("; ")[0])
     date = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     final = None if answer.url == URL else answer.url
     try:

@@ -148,6 +148,7 @@ def scan(
         if builders:
             job.build(builders, jobs or default_jobs())
         job.write_tables()
+        job.write_background()
         write_json(
             folder.run_json,
             provenance(job, settings, started)

@@ -33,6 +33,7 @@ from mutscan.pipeline.subdomains import SubdomainCaller
 from mutscan.report.views import write_views
 from mutscan.results import (
     EVIDENCE_SCHEMA,
+    NULL_SCHEMA,
     RunFolder,
     block_writer,
     carried_names,
@@ -151,6 +152,7 @@ def score(
         if builders:
             job.build(builders, jobs or default_jobs())
         job.write_tables()
+        job.write_background()
         write_json(
             folder.run_json,
             provenance(job, settings, started)
@@ -353,6 +355,14 @@ class Job:
         if self.judge.calibrated:
             with block_writer(self.folder.evidence_parquet, EVIDENCE_SCHEMA) as add:
                 add(evidence_block(self.variants, verdicts))
+
+    def write_background(self) -> None:
+        """Write what the variants are drawn against: the wild type's structure, and each residue's null."""
+        if self.wild_type.structure is not None:
+            write_structure(self.wild_type.structure, self.folder.structures / "wild_type.cif")
+        if self.null is not None:
+            with block_writer(self.folder.null_parquet, NULL_SCHEMA) as add:
+                add({name: getattr(self.null, name) for name in NULL_SCHEMA.names})
 
     @property
     def region_names(self) -> list[dict[str, str]]:

@@ -137,7 +137,7 @@ class SavedRun:
         UsageError
             evidence.parquet is damaged.
         """
-        table = _read_table(self.directory / "evidence.parquet", EVIDENCE_COLUMNS)
+        table = _read_table(RunFolder(self.directory).evidence_parquet, EVIDENCE_COLUMNS)
         pieces: dict[str, list[tuple[str, str, float]]] = {}
         if table is not None:
             for variant, name, value, weight in table.itertuples(index=False):
@@ -152,7 +152,7 @@ NULL_COLUMNS: Final = ("residue_median", "residue_scale", "separation_median", "
 
 def read_null(directory: Path) -> pd.DataFrame | None:
     """Background of each residue's predicted lDDT (`mutscan.calling.Null`); None where none was kept."""
-    return _read_table(directory / "null.parquet", NULL_COLUMNS)
+    return _read_table(RunFolder(directory).null_parquet, NULL_COLUMNS)
 
 
 def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame | None:

@@ -1,11 +1,14 @@
-"""Make a model's calibration.json from labelled variants, one tier of evidence after the other."""
+"""Make a model's calibration.json from labelled variants, and from scans and stability tables beside them."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import pandas as pd
+from scipy.special import expit
 
 from mutscan import __version__
 from mutscan.errors import UsageError
@@ -14,20 +17,23 @@ from mutscan.evidence.calibration import FORMAT
 from mutscan.evidence.sequence import sequence_hash
 from mutscan.pipeline.network import load_model
 from mutscan.pipeline.progress import Silent
-from mutscan.train.additive_fit import FitSettings, fit_additive, folds_of
-from mutscan.train.bootstrap import Auroc
+from mutscan.train.additive_fit import fit_additive, folds_of
+from mutscan.train.bootstrap import Auroc, ClusterBootstrap, Spearman, with_interval
+from mutscan.train.chain_structures import chains_on_sequences
+from mutscan.train.relatives import link_clusters
+from mutscan.train.variant_evaluation_metrics import within_proteins
 from mutscan.train.variant_evidence import gather, head_of
-from mutscan.train.variant_metrics import calibration_error, threshold_facts
+from mutscan.train.variant_metrics import average_precision, calibration_error, threshold_facts
 from mutscan.train.variant_tables import read_variants, structure_files
 from mutscan.train.word_sketches import word_sketch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from mutscan.pipeline.progress import Progress
-    from mutscan.train.variant_evidence import Gathered
     from mutscan.train.variant_tables import VariantTable
 
 TEST_FOLDS: Final = 5
@@ -42,7 +48,44 @@ SPECIFICITY: Final = 0.92
 SENSITIVITY: Final = 0.92
 """Share of deleterious variants that stay above the ``tolerated`` threshold."""
 
+RANKED_WEIGHT: Final = 0.3
+"""Of a row of a scan or stability table, against a labelled one."""
+
+ASSAY_CAP: Final = 1000
+"""Substitutions of one scan weigh no more than so many of a smaller one."""
+
 _FEWEST: Final = 200  # variants of each class that a tier is calibrated on
+_FEWEST_RANKED: Final = 50  # substitutions of a protein for a rank correlation of its own
+_RESAMPLES: Final = 300
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """All rows to learn from, of every table.
+
+    Parameters
+    ----------
+    evidence, views : mapping of name -> float array, shape (n,) or (n, d)
+    target, weight : float array, shape (n,)
+        The label; for ranked rows how bad, between 0 and 1.
+    truth : float array, shape (n,)
+        The value of the table.
+    protein, linked : int array, shape (n,)
+        Protein, numbered through all tables, and group of relatives over all of them.
+    kind : str array, shape (n,)
+        ``variants``, ``stability`` or ``dms``.
+    structured : bool array, shape (n,)
+    """
+
+    evidence: dict[str, NDArray[np.float64]]
+    views: dict[str, NDArray[np.float32]]
+    target: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    truth: NDArray[np.float64]
+    protein: NDArray[np.int64]
+    linked: NDArray[np.int64]
+    kind: NDArray[np.str_]
+    structured: NDArray[np.bool_]
 
 
 def calibrate(
@@ -50,6 +93,9 @@ def calibrate(
     proteins: Path,
     variants: Path,
     *,
+    stability: tuple[Path, Path] | None = None,
+    dms: tuple[Path, Path] | None = None,
+    chains: Path | None = None,
     structures_dir: Path | None = None,
     work: Path | None = None,
     device: str = "auto",
@@ -60,8 +106,20 @@ def calibrate(
 ) -> dict[str, Any]:
     """Fit every tier that the tables have evidence for.
 
-    A fifth of the protein groups is kept for testing and used for nothing here but the numbers under
-    ``test``.
+    A fifth of the groups of labelled proteins is kept for testing, with everything related to them in any
+    table, and used for nothing here but the numbers under ``test``.
+
+    Parameters
+    ----------
+    model : str
+    proteins, variants : Path
+        Labelled variants.
+    stability, dms : (proteins, table), optional
+        ddG and scan scores: which substitutions of a protein are worse than others.
+    chains : Path, optional
+        structures.parquet, for labelled proteins that name no structure.
+    structures_dir, work, device, precision, offline, seed, progress
+        As on the command line.
 
     Returns
     -------
@@ -74,15 +132,32 @@ def calibrate(
         The tables do not fit, or are too small.
     """
     progress = progress if progress is not None else Silent()
-    table = read_variants(proteins, variants, column="label")
+    tables: dict[str, VariantTable] = {"variants": read_variants(proteins, variants, column="label")}
+    paths = {"variants": proteins}
+    if stability is not None:
+        tables["stability"] = read_variants(*stability, column="ddG")
+        paths["stability"] = stability[0]
+    if dms is not None:
+        tables["dms"] = read_variants(*dms, column="score", protein_column="assay")
+        paths["dms"] = dms[0]
     loaded = load_model(model, device=device, precision=precision, offline=offline)
     head = head_of(loaded, offline=offline)
-    files = structure_files(proteins, structures_dir)
-    gathered = gather(loaded.encoder, head, table, files, progress, work=work)
-    is_test = folds_of(table.group, TEST_FOLDS, seed) == 0
+    found = {}
+    for kind, table in tables.items():
+        further = None
+        if kind == "variants" and chains is not None:
+            further = chains_on_sequences(chains, table.proteins["sequence"].astype(str).tolist())
+        files = structure_files(paths[kind], structures_dir)
+        found[kind] = gather(loaded.encoder, head, table, files, progress, chains=further, work=work)
+    rows, first = _join(tables, found)
+    labelled = rows.kind == "variants"
+    table = tables["variants"]
+    is_test = np.zeros(len(rows.kind), dtype=np.bool_)
+    is_test[labelled] = folds_of(table.group, TEST_FOLDS, seed) == 0
+    kept_out = np.isin(rows.linked, rows.linked[is_test])
     tiers = {}
-    for name, rows in (("sequence", np.ones(len(table), np.bool_)), ("structure", gathered.structured)):
-        fewest = min((rows & ~is_test & (table.value == label)).sum() for label in (0, 1))
+    for name, judged in (("sequence", labelled), ("structure", labelled & rows.structured)):
+        fewest = min((judged & ~kept_out & (rows.truth == label)).sum() for label in (0, 1))
         if fewest < _FEWEST:
             if name == "sequence":
                 raise UsageError(
@@ -90,140 +165,287 @@ def calibrate(
                 )
             progress.note(f"tier {name} left out: {fewest} variants of one class, {_FEWEST} are needed")
             continue
-        tiers[name] = _tier(name, table, gathered, rows, is_test, seed)
-        facts = tiers[name]
-        progress.note(f"tier {name}: AUROC {facts['test'].get('auroc')} on test groups")
-    split = np.zeros(len(table.proteins), dtype=np.bool_)
-    split[table.protein[is_test]] = True
-    group = table.proteins["group"] if "group" in table.proteins else np.arange(len(table.proteins))
-    entries = {
-        str(name): [sequence_hash(str(sequence)), int(number), "test" if test else "fit"]
-        for name, sequence, number, test in zip(
-            table.proteins["protein"], table.proteins["sequence"], group, split.tolist(), strict=True
-        )
-    }
+        progress.note(f"tier {name}: fitting {int((~kept_out).sum()):,} rows")
+        tiers[name] = _tier(name, rows, judged, is_test, kept_out, seed, _assay_names(tables, first))
+        progress.note(f"tier {name}: AUROC {tiers[name]['test'].get('auroc')} on test groups")
+    entries, words = {}, {}
+    for kind, one in tables.items():
+        names, sequences = (one.proteins[c].astype(str).tolist() for c in ("protein", "sequence"))
+        for row, (name, sequence) in enumerate(zip(names, sequences, strict=True)):
+            here = rows.protein == first[kind] + row
+            if not here.any():
+                continue
+            key = name if kind == "variants" else f"{kind}:{name}"
+            part = "test" if is_test[here].any() else "left out" if kept_out[here].any() else "fit"
+            entries[key] = [sequence_hash(sequence), int(rows.linked[here][0]), part]
+            if part == "fit":
+                words[key] = word_sketch(sequence)
     return {
         "format": FORMAT,
         "mutscan": __version__,
         "model": {
             "name": loaded.config.name,
-            "weights_sha256": _sha256(loaded.path / "model.safetensors"),
             "encoder_revision": loaded.encoder.revision,
             "precision": loaded.encoder.precision,
         },
         "data": {
-            "proteins_sha256": _sha256(proteins),
-            "variants_sha256": _sha256(variants),
+            **{
+                f"{kind}_{what}sha256": _sha256(path)
+                for kind, both in (("labelled", (proteins, variants)), ("stability", stability), ("dms", dms))
+                if both is not None
+                for what, path in (("proteins_", both[0]), ("", both[1]))
+            },
+            **({"chains_sha256": _sha256(chains)} if chains is not None else {}),
             "n": len(table),
+            "n_ranked": int((~labelled).sum()),
             "longest": int(table.proteins["sequence"].str.len().max()),
             "seed": seed,
             "protein_cap": PROTEIN_CAP,
-            "split": "a fifth of the groups is `test`: used for no choice",
+            "ranked_weight": RANKED_WEIGHT,
+            "split": "a fifth of the groups of labelled proteins is `test`: used for no choice and no fit, "
+            "nor is anything that shares 30 % of its words of five residues with them (`left out`)",
         },
         "evidence": {
             **EVIDENCE,
             **STRUCTURE_EVIDENCE,
-            **{
-                f"context_{view}": f"linear map of the encoder's embedding ({text}), weights in the tier"
-                for view, text in (
-                    ("site", "of the site"),
-                    ("near", "mean of site and ± 7 neighbours"),
-                )
-            },
+            "context_site": "linear map of the encoder's embedding of the site, weights in the tier",
+            "context_near": "linear map of the mean embedding of site and ± 7 neighbours",
+            "a x b": "what two pieces add together beyond each alone",
         },
         "tiers": tiers,
+        "structural": {
+            "threshold": None,
+            "why": "the Siamese net's drop was not calibrated here: the fitted tiers read the encoder and "
+            "the structure alone, so that they hold when the net's weights change",
+        },
         "proteins": entries,
         # By which `mutscan train evaluate` knows relatives of what was fitted.
-        "words": {
-            str(name): word_sketch(str(sequence))
-            for name, sequence, test in zip(
-                table.proteins["protein"], table.proteins["sequence"], split.tolist(), strict=True
-            )
-            if not test
-        },
+        "words": words,
     }
 
 
-def protein_weights(protein: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Weight of each variant, shape (n,), so that no protein counts for more than `PROTEIN_CAP`."""
+def protein_weights(protein: NDArray[np.int64], cap: float = PROTEIN_CAP) -> NDArray[np.float64]:
+    """Weight of each variant, shape (n,), so that no protein counts for more than `cap`."""
     _, place, count = np.unique(protein, return_inverse=True, return_counts=True)
-    weights: NDArray[np.float64] = np.minimum(1.0, PROTEIN_CAP / count)[place.reshape(-1)]
+    weights: NDArray[np.float64] = np.minimum(1.0, cap / count)[place.reshape(-1)]
     return weights
+
+
+def _join(tables: dict[str, VariantTable], found: dict[str, Any]) -> tuple[_Rows, dict[str, int]]:
+    """Put the rows of all tables one after the other; and the number of each table's first protein."""
+    sequences: list[str] = []
+    clusters: list[int] = []
+    first, parts = {}, []
+    for kind, table in tables.items():
+        first[kind] = len(sequences)
+        groups = (
+            table.proteins["group"].astype(str) if "group" in table.proteins else table.proteins["protein"]
+        )
+        codes, _ = pd.factorize(groups.astype(str))
+        clusters += (codes + len(sequences)).tolist()
+        sequences += table.proteins["sequence"].astype(str).tolist()
+        target: NDArray[np.float64] = table.value
+        weight: NDArray[np.floating] = protein_weights(table.protein)
+        if kind == "dms":
+            ranks = pd.Series(table.value).groupby(table.protein).rank(pct=True)
+            target = 1.0 - np.asarray(ranks, np.float64)
+            weight = RANKED_WEIGHT * protein_weights(table.protein, ASSAY_CAP)
+        elif kind == "stability":
+            target = np.asarray(expit((table.value - 1.0) / 0.8), np.float64)  # half way at 1 kcal/mol
+            weight = np.full(len(table), RANKED_WEIGHT)
+        parts.append((kind, table, found[kind], target, weight))
+    linked = link_clusters(sequences, np.array(clusters, dtype=np.int64))
+    names = [*EVIDENCE, *STRUCTURE_EVIDENCE]
+    protein = np.concatenate([table.protein + first[kind] for kind, table, *_ in parts])
+    rows = _Rows(
+        {
+            name: np.concatenate(
+                [one.evidence.get(name, np.full(len(table), np.nan)) for _, table, one, *_ in parts]
+            )
+            for name in names
+        },
+        {name: np.concatenate([one.views[name] for _, _, one, *_ in parts]) for name in ("site", "near")},
+        np.concatenate([target for *_, target, _ in parts]),
+        np.concatenate([weight for *_, weight in parts]),
+        np.concatenate([table.value for _, table, *_ in parts]),
+        protein,
+        linked[protein],
+        np.concatenate([np.full(len(table), kind) for kind, table, *_ in parts]),
+        np.concatenate([one.structured for _, _, one, *_ in parts]),
+    )
+    return rows, first
+
+
+def _assay_names(tables: dict[str, VariantTable], first: dict[str, int]) -> dict[int, str]:
+    if "dms" not in tables:
+        return {}
+    names = tables["dms"].proteins["protein"].astype(str).tolist()
+    return {first["dms"] + row: name for row, name in enumerate(names)}
 
 
 def _tier(
     name: str,
-    table: VariantTable,
-    gathered: Gathered,
-    rows: NDArray[np.bool_],
+    rows: _Rows,
+    judged: NDArray[np.bool_],
     is_test: NDArray[np.bool_],
+    kept_out: NDArray[np.bool_],
     seed: int,
+    assays: dict[int, str],
 ) -> dict[str, Any]:
-    names = [*EVIDENCE, *(STRUCTURE_EVIDENCE if name == "structure" else ())]
-    evidence = {n: gathered.evidence[n] for n in names if n in gathered.evidence}
-    fit, test = rows & ~is_test, rows & is_test
-    label, weight, group = table.value, protein_weights(table.protein), table.group
-    # Few proteins have a structure: their maps would be noise, so they read fewer directions.
-    settings = FitSettings() if name == "sequence" else FitSettings(bend=60.0, size=8.0, ridge=10.0)
+    """Fit one tier; `judged` are the labelled rows it is calibrated on and measured with."""
+    pieces = [*EVIDENCE, *(STRUCTURE_EVIDENCE if name == "structure" else ())]
+    fit, test = ~kept_out, judged & is_test
+    unit = np.where(rows.kind == "variants", -1, rows.protein)
     fitted = fit_additive(
-        {n: v[fit] for n, v in evidence.items()},
-        {n: v[fit] for n, v in gathered.views.items() if n != "protein"},
-        label[fit], weight[fit], group[fit], settings=settings, seed=seed,
+        {n: rows.evidence[n][fit] for n in pieces},
+        {n: v[fit] for n, v in rows.views.items()},
+        rows.target[fit], rows.weight[fit], rows.linked[fit],
+        unit=unit[fit], calibrated_on=judged[fit], seed=seed,
     )  # fmt: skip
-    thresholds = choose_thresholds(fitted.p, label[fit], weight[fit])
+    here = judged[fit]
+    p, label, weight = fitted.p[here], rows.target[fit][here], rows.weight[fit][here]
+    group = rows.linked[fit][here]
+    thresholds = choose_thresholds(p, label, weight, group, seed)
     facts: dict[str, Any] = {
-        "n": int(fit.sum()),
-        "n_deleterious": int(label[fit].sum()),
-        "n_proteins": len(np.unique(table.protein[fit])),
-        "n_groups": len(np.unique(group[fit])),
+        "n": len(p),
+        "n_deleterious": int(label.sum()),
+        "n_proteins": len(np.unique(rows.protein[fit][here])),
+        "n_groups": len(np.unique(group)),
+        "n_ranked": int((unit[fit] >= 0).sum()),
         "thresholds": thresholds,
-        "cross_fitted": _numbers(fitted.p, label[fit]),
+        "cross_fitted": {
+            "auroc": round(Auroc(p, label > 0)(np.ones(len(p))), 4),
+            "ece": round(calibration_error(p, label), 4),
+            "ece_capped": round(calibration_error(p, label, weight), 4),
+            **_ranked(rows, fit, fitted.p, assays),
+        },
         "test": {},
         "model": fitted.model.to_dict(),
     }
     if test.any():
-        views = {n: v[test].astype(np.float64) for n, v in gathered.views.items()}
-        complete = fitted.model.complete({n: v[test] for n, v in evidence.items()}, views)
-        p = 1.0 / (1.0 + np.exp(-fitted.model.logit(complete)))
-        facts["test"] = {
-            **_numbers(p, label[test]),
-            "n": int(test.sum()),
-            "n_groups": len(np.unique(group[test])),
-            **{
-                key: threshold_facts(p, label[test], np.ones(len(p)), thresholds[key]["p"], key)
-                for key in ("deleterious", "tolerated")
-            },
-        }
+        logit = fitted.model.logit(
+            {n: rows.evidence[n][test] for n in pieces},
+            {n: v[test].astype(np.float64) for n, v in rows.views.items()},
+        )
+        facts["test"] = _test_facts(
+            expit(logit), rows, test, [thresholds[key]["p"] for key in thresholds], seed
+        )
+    return facts
+
+
+def _test_facts(
+    p: NDArray[np.float64], rows: _Rows, test: NDArray[np.bool_], lines: list[float], seed: int
+) -> dict[str, Any]:
+    """Numbers on the test groups, each with a 95 % interval over groups.
+
+    No protein counts for more than `PROTEIN_CAP` variants, else one of them (p53 has two in five of the
+    rows of a fold) decides; ``auroc_all_rows`` and ``ece_all_rows`` are without that.
+    """
+    label, group = rows.target[test], rows.linked[test]
+    cap = protein_weights(rows.protein[test])
+    positive, above, below = label > 0, p >= lines[0], p <= lines[1]
+    bootstrap = ClusterBootstrap(group, seed=seed, n_resamples=_RESAMPLES)
+
+    def share(hit: NDArray[np.bool_], of: NDArray[np.bool_]) -> Callable[[NDArray[np.float64]], float]:
+        return lambda w: float(w[hit & of].sum() / w[of].sum()) if w[of].sum() else float("nan")
+
+    facts: dict[str, Any] = {
+        "n": len(p),
+        "n_deleterious": int(positive.sum()),
+        "n_proteins": len(np.unique(rows.protein[test])),
+        "n_groups": len(np.unique(group)),
+    }
+    statistics: dict[str, Callable[[NDArray[np.float64]], float]] = {
+        "auroc": Auroc(p, positive),
+        "auprc": average_precision(p, positive),
+        "ece": lambda w: calibration_error(p, label, w),
+        "blosum62_auroc": Auroc(-rows.evidence["blosum62"][test], positive),
+        "specificity": share(~above, ~positive),
+        "sensitivity": share(above, positive),
+        "precision": share(positive, above),
+        "npv": share(~positive, below),
+        "share_uncertain": share(~above & ~below, np.ones(len(p), np.bool_)),
+    }
+    for name, statistic in statistics.items():
+
+        def capped(w: NDArray[np.float64], of: Callable[..., float] = statistic) -> float:
+            return of(w * cap)
+
+        facts |= with_interval(name, capped(np.ones(len(p))), bootstrap.each(np.arange(len(p)), capped))
+    for name in ("auroc", "ece"):
+        facts[f"{name}_all_rows"] = statistics[name](np.ones(len(p)))
+    facts |= within_proteins(p, positive, rows.protein[test], group, seed=seed)
+    return {key: _rounded(value) for key, value in facts.items()}
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_rounded(one) for one in value]
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def _ranked(
+    rows: _Rows, fit: NDArray[np.bool_], p: NDArray[np.float64], assays: dict[int, str]
+) -> dict[str, Any]:
+    """Rank correlations with scans and stabilities, each protein by models that saw none of its relatives."""
+    facts: dict[str, Any] = {}
+    for kind in ("dms", "stability"):
+        here = rows.kind[fit] == kind
+        if not here.any():
+            continue
+        protein, truth, score = rows.protein[fit][here], rows.truth[fit][here], p[here]
+        each = {}
+        for one in np.unique(protein).tolist():
+            mine = protein == one
+            if mine.sum() >= _FEWEST_RANKED:
+                each[one] = Spearman(score[mine], truth[mine])(np.ones(int(mine.sum())))
+        if kind == "dms":
+            facts["dms_spearman"] = {assays[one]: round(value, 3) for one, value in each.items()}
+            facts["dms_mean_abs_spearman"] = round(float(np.mean(np.abs(list(each.values())))), 4)
+        else:
+            facts["stability_spearman"] = round(Spearman(score, truth)(np.ones(len(truth))), 4)
+            if each:
+                facts["stability_spearman_per_protein"] = round(float(np.mean(list(each.values()))), 4)
+                facts["stability_proteins"] = len(each)
     return facts
 
 
 def choose_thresholds(
-    p: NDArray[np.float64], label: NDArray[np.float64], weight: NDArray[np.float64]
-) -> dict[str, dict[str, float]]:
+    p: NDArray[np.float64],
+    label: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    group: NDArray[np.int64],
+    seed: int = 0,
+) -> dict[str, dict[str, Any]]:
     """Draw both lines on probabilities of groups the model had not seen.
 
     ``deleterious`` from the lowest p with specificity `SPECIFICITY`; ``tolerated`` up to the p that
-    leaves `SENSITIVITY` of the deleterious above it, and never above the other line.
+    leaves `SENSITIVITY` of the deleterious above it, and never above the other line. Precision and
+    specificity get 95 % intervals over groups.
     """
     upper = _weighted_quantile(p[label == 0], weight[label == 0], SPECIFICITY)
     lower = min(_weighted_quantile(p[label == 1], weight[label == 1], 1.0 - SENSITIVITY), upper)
-    return {
-        "deleterious": threshold_facts(p, label, weight, round(upper, 4), "deleterious"),
-        "tolerated": threshold_facts(p, label, weight, round(lower, 4), "tolerated"),
-    }
+    bootstrap = ClusterBootstrap(group, seed=seed, n_resamples=_RESAMPLES)
+    lines: dict[str, dict[str, Any]] = {}
+    for kind, line in (("deleterious", round(upper, 4)), ("tolerated", round(lower, 4))):
+        facts: dict[str, Any] = dict(threshold_facts(p, label, weight, line, kind))
+        for what in ("specificity", "sensitivity", "precision", "npv"):
+
+            def drawn(
+                w: NDArray[np.float64], what: str = what, line: float = line, kind: str = kind
+            ) -> float:
+                return threshold_facts(p, label, weight * w, line, kind)[what]
+
+            values = bootstrap.each(np.arange(len(p)), drawn)
+            facts[f"{what}_ci"] = [round(float(x), 4) for x in np.quantile(values, (0.025, 0.975))]
+        lines[kind] = facts
+    return lines
 
 
 def _weighted_quantile(values: NDArray[np.float64], weight: NDArray[np.float64], q: float) -> float:
     order = np.argsort(values)
     share = np.cumsum(weight[order]) / weight.sum()
     return float(values[order][min(int(np.searchsorted(share, q)), len(values) - 1)])
-
-
-def _numbers(p: NDArray[np.float64], label: NDArray[np.float64]) -> dict[str, float]:
-    return {
-        "auroc": round(Auroc(p, label > 0)(np.ones(len(p))), 4),
-        "ece": round(calibration_error(p, label), 4),
-    }
 
 
 def _sha256(path: Path) -> str:

@@ -122,9 +122,9 @@ def evaluate_variants(
     tables : list of VariantInput
         One of each kind at most.
     split : {"train", "test"}, optional
-        Labelled variants: only proteins the model's calibration was fitted on, or kept for testing. Without
-        it all are evaluated, and refused if one of them, or a relative, was fitted. Scans and stabilities
-        carry other labels: all are evaluated, with ``"test"`` those that were not fitted.
+        Only proteins the model's calibration was fitted on; or those it kept for testing (of labelled
+        variants), was not fitted on and has no relative of (of scans and stabilities). Without it all are
+        evaluated, and refused if labels of this kind of one of them, or of a relative, were fitted.
     structures_dir : Path, optional
         Where structures lie; by default the proteins tables' folders and those below.
     work : Path, optional
@@ -229,15 +229,14 @@ def _read(
             f"{given.variants}: {len(table.left_out)} rows do not fit their protein and are left out: "
             f"{first_lines(table.left_out)}"
         )
-    overlap = find_overlap(table.proteins, calibration, loaded.path)
+    overlap = find_overlap(table.proteins, calibration, loaded.path, given.kind)
     names = table.proteins["protein"].astype(str)
     if split is None:
-        if given.kind == "variants":
-            refuse_overlap(overlap, len(names), given.variants)
-        elif overlap.fitted:
+        refuse_overlap(overlap, len(names), given.variants)
+        if overlap.fitted:
             progress.note(
-                f"{given.variants}: the calibration was fitted on labels of {len(overlap.fitted)} of these "
-                f"proteins or of relatives ({named(overlap.fitted)}); they are marked"
+                f"{given.variants}: the calibration was fitted on labels of another kind of "
+                f"{len(overlap.fitted)} of these proteins or of relatives ({named(overlap.fitted)})"
             )
     else:
         test = overlap.kept_out if given.kind == "variants" else frozenset(names) - set(overlap.fitted)

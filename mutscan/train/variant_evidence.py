@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +18,7 @@ from mutscan.structures.read import stem
 from mutscan.train.variant_tables import structure_on_sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mutscan.embed.head import LanguageHead
     from mutscan.pipeline.network import LoadedModel
     from mutscan.pipeline.progress import Progress
+    from mutscan.train.chain_structures import Shape
     from mutscan.train.variant_tables import VariantTable
 
 
@@ -61,6 +62,7 @@ def gather(
     structures: Mapping[str, Path],
     progress: Progress,
     *,
+    chains: Mapping[int, Sequence[Shape]] | None = None,
     work: Path | None = None,
 ) -> Gathered:
     """Compute the evidence of a table's variants.
@@ -76,6 +78,8 @@ def gather(
     structures : mapping of stem -> Path
         Where structures named by the table's ``structure`` column lie.
     progress : Progress
+    chains : mapping of a protein's row -> sequence of (C-alpha, pLDDT), optional
+        Further structures; each site takes the first that has coordinates there, the named one before.
     work : Path, optional
         Folder of finished proteins; the user's cache when not given.
     """
@@ -100,13 +104,18 @@ def gather(
     structured = np.zeros(len(table), dtype=np.bool_)
     for p, rows in rows_of.items():
         arrays = stored[p]
-        ca, plddt = _structure(table, p, structures, sequences[p], progress)
-        view = ProteinView(sequences[p], arrays.get("log_probabilities"), ca=ca, plddt=plddt)
+        view = ProteinView(sequences[p], arrays.get("log_probabilities"))
         index, mutant = table.index[rows], table.mutant[rows]
         found = sequence_evidence(view, index, mutant)
-        if ca is not None:
-            found |= structure_evidence(view, index, mutant)
-            structured[rows] = np.isfinite(found["contact_number"])
+        named = _structure(table, p, structures, sequences[p], progress)
+        for ca, plddt in [*([named] if named is not None else []), *(chains or {}).get(p, [])]:
+            sites = np.flatnonzero(~structured[rows] & np.isfinite(ca[index, 0]))
+            if not sites.size:
+                continue
+            shape = structure_evidence(replace(view, ca=ca, plddt=plddt), index[sites], mutant[sites])
+            for name, values in shape.items():
+                found.setdefault(name, np.full(len(rows), np.nan))[sites] = values
+            structured[rows[sites]] = True
         for name, values in found.items():
             parts.setdefault(name, np.full(len(table), np.nan))[rows] = values
         sites = np.unique(index)
@@ -142,17 +151,17 @@ def _key(encoder: Encoder, sequence: str, index: NDArray[np.int64]) -> str:
 
 def _structure(
     table: VariantTable, p: int, structures: Mapping[str, Path], sequence: str, progress: Progress
-) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+) -> Shape | None:
     if "structure" not in table.proteins:
-        return None, None
+        return None
     cell = table.proteins["structure"].iloc[p]
     if not isinstance(cell, str) or not cell:
-        return None, None
+        return None
     path = structures.get(stem(cell.rpartition("/")[2]))
     if path is None:
-        return None, None
+        return None
     try:
         return structure_on_sequence(path, sequence)
     except StructureError as error:
         progress.note(f"{table.proteins['protein'].iloc[p]}: scored without structure ({error.message})")
-        return None, None
+        return None

@@ -45,5 +45,13 @@ if [ -d "$data/wild_types" ]; then
 fi
 mutscan train model "${training[@]}" --encoder "$encoder" --config "$config" \
     --device cpu --threads 1 --offline --work "$work/model.work" --out "$model"
+variants=$data/variants
+if [ -f "$variants/labelled_variants.csv.gz" ]; then
+    mutscan train calibrate --model "$model" --proteins "$variants/labelled_proteins.csv.gz" \
+        --variants "$variants/labelled_variants.csv.gz" --stability "$variants/stability.csv.gz" \
+        --stability-proteins "$variants/stability_proteins.csv.gz" --dms "$variants/dms.csv.gz" \
+        --dms-proteins "$variants/dms_assays.csv.gz" --chains "$data/structures.parquet" \
+        --device cpu --precision bf16 --offline --work "$work/evidence" --out "$model/calibration.json"
+fi
 mutscan train evaluate "${tables[@]}" --model "$model" --split test --device cpu --offline --out "$work/evaluation"
 echo "model: $model; report: $work/evaluation/report.html"

@@ -18,6 +18,7 @@ from mutscan.cli.options import (
     VerboseOption,
 )
 from mutscan.cli.train.tables import expand
+from mutscan.errors import UsageError
 
 
 def calibrate(
@@ -52,6 +53,38 @@ def calibrate(
         ),
     ],
     model: ModelOption = "mutscan-mini",
+    stability: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="CSV of stabilities to learn from as well: protein, variant, ddG (positive destabilises).",
+            callback=expand,
+        ),
+    ] = None,
+    stability_proteins: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV of the proteins of --stability.", callback=expand),
+    ] = None,
+    dms: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="CSV of deep mutational scans to learn from: assay, variant, score (higher is fitter).",
+            callback=expand,
+        ),
+    ] = None,
+    dms_proteins: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV of the assays of --dms: assay, sequence.", callback=expand),
+    ] = None,
+    chains: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Parquet of chains, for structures of proteins that name none.",
+            callback=expand,
+        ),
+    ] = None,
     structures_dir: Annotated[
         Path | None,
         typer.Option(
@@ -79,7 +112,8 @@ def calibrate(
     """Fit a probability of harm to labelled variants, for sequence and for structure evidence.
 
     An additive model: what each piece of evidence adds can be read from calibration.json. A fifth of
-    the protein groups is kept for testing; the file says which, and how the model does there.
+    the protein groups is kept for testing; the file says which, and how the model does there. Scans and
+    stability tables may teach it which substitutions of a protein are the worse ones.
     """
     terminal = Terminal(quiet=quiet, verbose=verbose)
     terminal.start_log()
@@ -90,6 +124,9 @@ def calibrate(
         model,
         proteins,
         variants,
+        stability=_both("--stability", stability_proteins, stability),
+        dms=_both("--dms", dms_proteins, dms),
+        chains=chains,
         structures_dir=structures_dir,
         work=work,
         device=device,
@@ -110,3 +147,9 @@ def calibrate(
             f"(specificity {line['specificity']}, precision {line['precision']})"
         )
     terminal.say(f"written to {out}")
+
+
+def _both(option: str, proteins: Path | None, table: Path | None) -> tuple[Path, Path] | None:
+    if (proteins is None) != (table is None):
+        raise UsageError(f"{option} and {option}-proteins go together; give both or neither")
+    return None if proteins is None or table is None else (proteins, table)

@@ -26,7 +26,7 @@ function startScan() {
 
   const stageHost = part("stage");
   const stage = makeStage(stageHost, part("engine"));
-  if (!stage) { stageHost.replaceChildren(el("p", {}, "No structure in this run: nothing to turn.")); stageHost.classList.add("empty"); }
+  if (!stage) { stageHost.replaceChildren(el("p", {}, "No structure in this run: nothing to turn.")); stageHost.classList.add("empty"); part("colour").hidden = true; part("legend").hidden = true; }
   let cursor = { row: 0, line: 0 }, colouring = null, paintKey = "score";
 
   const canvas = part("heat"), bars = part("bars"), scroller = part("scroller");
@@ -97,8 +97,9 @@ function startScan() {
   function openPosition(row, { from = "" } = {}) {
     cursor.row = row;
     const position = page.positions[row], own = page.sequence[position - 1];
-    const sorted = [...ROWS].filter((letter) => letter !== own)
-      .sort((a, b) => (share(value(row, b)) || 0) - (share(value(row, a)) || 0));
+    // The worst first; all scores but the probability fall with harm.
+    const harm = (letter) => (score === "p_deleterious" ? value(row, letter) : -value(row, letter));
+    const sorted = [...ROWS].filter((letter) => letter !== own).sort((a, b) => harm(b) - harm(a));
     part("position").textContent = `All substitutions of ${residueName(position - 1)}`;
     part("substitutions").replaceChildren(...sorted.map((letter) => el("tr", { "data-variant": `${own}${position}${letter}` }, el("th", { scope: "row" }, `${own}${position}${letter}`),
       ...Object.keys(scores).map((key) => el("td", { class: "number" }, fixed(value(row, letter, key), SCORES[key][1]))))));
