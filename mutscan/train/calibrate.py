@@ -318,8 +318,9 @@ def _tier(
         "thresholds": thresholds,
         "cross_fitted": {
             "auroc": round(Auroc(p, label > 0)(np.ones(len(p))), 4),
-            "ece": round(calibration_error(p, label), 4),
-            "ece_capped": round(calibration_error(p, label, weight), 4),
+            "auroc_capped": round(Auroc(p, label > 0)(weight), 4),
+            "ece": round(calibration_error(p, label, weight), 4),
+            "ece_all_rows": round(calibration_error(p, label), 4),
             **_ranked(rows, fit, fitted.p, assays),
         },
         "test": {},
