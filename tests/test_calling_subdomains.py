@@ -17,6 +17,7 @@ from mutscan.calling import (
 )
 from mutscan.pipeline.subdomains import SubdomainCaller
 from mutscan.structures import Feature, WildType, ca_by_position, read_structure, wild_type_from_structure
+from mutscan.structures.segments import Element
 from mutscan.variants import parse_variant
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "globin" / "wild_type.cif"
@@ -119,6 +120,14 @@ def test_loops_are_named_one_by_one(globin: WildType) -> None:
     assert source == "structure"
     assert name.startswith(f"loop from helix 2 ({first.first + 1}-{first.last + 1}) to helix 3 (")
     assert name.endswith(f") and loop after helix {last.number} ({last.first + 1}-{last.last + 1})")
+
+
+def test_a_long_coil_is_named_by_its_nearer_end() -> None:
+    namer = Namer(100, ca=np.zeros((100, 3)))
+    namer.__dict__["elements"] = (Element("helix", 1, 5, 15), Element("strand", 2, 80, 90))
+    namer.__dict__["domains"] = ()
+    assert namer.name(np.arange(20, 24)) == ("coil after helix 1 (6-16)", "structure")
+    assert namer.name(np.arange(60, 64)) == ("coil before strand 2 (81-91)", "structure")
 
 
 def test_a_domain_of_two_stretches_is_one_name() -> None:

@@ -22,7 +22,7 @@ from mutscan.evidence import (
 from mutscan.evidence.residue_properties import BLOSUM62, CODE, GRANTHAM
 from mutscan.evidence.sequence import encoder_views, sequence_hash
 from mutscan.residues import STANDARD
-from mutscan.train.additive_fit import fit_additive, folds_of
+from mutscan.train.additive_fit import fit_additive, folds_of, match_share
 
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQ"
 
@@ -138,6 +138,20 @@ def test_a_unit_teaches_ranks_and_not_how_harmful_anything_is():
     curve = fitted.model.curves["entropy"]
     assert curve.logits[-1] > curve.logits[0]
     assert fitted.p[unit < 0].mean() == pytest.approx(label[unit < 0].mean(), abs=0.02)
+
+
+def test_a_tier_of_harmful_proteins_does_not_call_everything_harmful():
+    rng = np.random.default_rng(6)
+    n = 4000
+    evidence = {"blosum62": rng.integers(-4, 5, n).astype(float)}
+    structured = np.arange(n) < 1000
+    logit = -0.5 * evidence["blosum62"] + np.where(structured, 2.0, -1.0)
+    label = (rng.random(n) < 1 / (1 + np.exp(-logit))).astype(float)
+    fitted = fit_additive(evidence, {}, label, np.ones(n), np.arange(n) // 10, calibrated_on=structured)
+    weight = match_share(label[structured], np.ones(1000), label.mean())
+    assert np.average(label[structured], weights=weight) == pytest.approx(label.mean())
+    assert np.average(fitted.p[structured], weights=weight) == pytest.approx(label.mean(), abs=0.02)
+    assert label[structured].mean() > label.mean() + 0.2
 
 
 def test_two_pieces_weighed_together_find_what_neither_says_alone():

@@ -109,6 +109,7 @@ def test_every_number_is_there_with_its_interval_and_follows_from_the_prediction
     positive = (rows["label"] == "deleterious").to_numpy()
     assert auroc(rows["p_deleterious"].to_numpy(), positive) == pytest.approx(part["auroc"])
     assert auroc(-rows["evidence_blosum62"].to_numpy(), positive) == pytest.approx(part["blosum62_auroc"])
+    assert part["auroc_capped"] == pytest.approx(part["auroc"])  # no protein has a hundred here
     flagged = (rows["flag"] == "deleterious").to_numpy()
     assert (~flagged[~positive]).mean() == pytest.approx(part["specificity"])
     assert flagged[positive].mean() == pytest.approx(part["sensitivity"])

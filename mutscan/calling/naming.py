@@ -35,6 +35,9 @@ POINTS: Final = frozenset({"Active site", "Binding site", "Disulfide bond"})
 NAMELESS: Final = frozenset({"Site", "Modified residue", "Glycosylation", "Lipidation", "Cross-link"})
 """Kinds of single residues that give no name: being modified says little about a place."""
 
+LONG_LOOP: Final = 25
+"""Residues between two helices or strands from which what lies there is named by the nearer of them."""
+
 LISTED: Final = 3
 """Helices and strands named one by one; of more, the first and the last are."""
 
@@ -179,7 +182,11 @@ class Namer:
         before = [element for element in self.elements if (element.first + element.last) / 2 < first]
         after = [element for element in self.elements if (element.first + element.last) / 2 > last]
         if before and after:
-            return f"loop from {_element(before[-1])} to {_element(after[0])}"
+            start, end = before[-1], after[0]
+            if end.first - start.last > LONG_LOOP:  # naming both ends would place it nowhere
+                near_start = first - start.last <= end.first - last
+                return f"coil after {_element(start)}" if near_start else f"coil before {_element(end)}"
+            return f"loop from {_element(start)} to {_element(end)}"
         if before:
             return f"loop after {_element(before[-1])}"
         return f"loop before {_element(after[0])}" if after else "coil"

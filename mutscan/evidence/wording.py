@@ -123,7 +123,9 @@ def _place(seen: Mapping[str, float]) -> str:
     distance = _value(seen, "end_distance")
     if not math.isfinite(distance):
         return ""
-    return f"{distance:.0f} residues from an end" if distance < 100 else "far from both ends"
+    where = f"{distance:.0f} residues from an end" if distance < 100 else "far from both ends"
+    length = _value(seen, "length")
+    return f"{where} of {math.exp(length):.0f} residues" if math.isfinite(length) else where
 
 
 def _language(seen: Mapping[str, float]) -> str:

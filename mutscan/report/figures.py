@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -186,16 +187,19 @@ def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
 def _evidence(name: str, variant: str, pieces: list[tuple[str, str, float]]) -> Drawing:
     shown = pieces[:12][::-1]
     weights = np.array([weight for _, _, weight in shown])
-    labels = [_short(f"{name}: {value}" if value else name) for name, value, _ in shown]
-    with panel((_WIDE[0], 0.8 + 0.27 * max(len(shown), 3))) as (figure, axes):
-        axes.barh(
-            np.arange(len(shown)),
-            weights,
-            color=[RIVAL if weight > 0 else MODEL for weight in weights],
-            height=0.7,
-        )
-        axes.bar_label(axes.containers[0], [f"{weight:+.2f}" for weight in weights], padding=3, fontsize=8)  # type: ignore[arg-type]
-        axes.set_yticks(np.arange(len(shown)), labels, fontsize=8)
+    labels = [
+        "\n".join([_short(what), *textwrap.wrap(value, 46, max_lines=3, placeholder=" …")])
+        for what, value, _ in shown
+    ]
+    height = 0.8 + sum(0.15 + 0.13 * (1 + label.count("\n")) for label in labels)
+    with panel((_WIDE[0], max(height, 1.6))) as (figure, axes):
+        # Letters are a little wider at the picture's resolution than where the layout is made.
+        figure.set_layout_engine("constrained", w_pad=0.14)
+        colours = [RIVAL if weight > 0 else MODEL for weight in weights]
+        bars = axes.barh(np.arange(len(shown)), weights, color=colours, height=0.7)
+        told = [f"{round(weight, 2) + 0.0:+.2f}" for weight in weights]
+        axes.bar_label(bars, told, padding=3, fontsize=8)
+        axes.set_yticks(np.arange(len(shown)), labels, fontsize=7)
         axes.axvline(0.0, color=INK, linewidth=0.7)
         axes.margins(x=0.15)
         axes.set_xlabel("log-odds added (right: speaks for deleterious)")

@@ -199,7 +199,7 @@ def _spelled(letter: str) -> str:
 
 
 def _comment(text: str) -> str:
-    return f"# {label_text(text, 400)}"
+    return f"# {label_text(text.replace(';', ','), 400)}"
 
 
 def _head(scene: _Scene, viewer: str, opened: str, walk: str) -> Iterator[str]:

@@ -72,8 +72,8 @@ class FitSettings:
 
     bend: float = 30.0
     size: float = 3.0
-    table: float = 20.0
-    map: float = 300.0
+    table: float = 60.0
+    map: float = 1000.0
 
 
 def folds_of(group: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[np.int64]:
@@ -296,7 +296,9 @@ def fit_additive(
     unit : int array, shape (n,), optional
         Rows of one number are compared with each other only; -1 (the default) for labelled rows.
     calibrated_on : bool array, shape (n,), optional
-        Labelled rows whose share of harm the probability is to match; all of them when not given.
+        Labelled rows that make the score a probability; all of them when not given. They are weighted so
+        that the share of harm is that of all labelled rows: tables differ in which proteins have
+        structures, and a probability is not to rise because a structure was given.
     settings : FitSettings, optional
     seed : int
         Of the folds.
@@ -332,10 +334,21 @@ def fit_additive(
     for f, (rows, x) in kept.items():
         held_out[rows] = x @ solve(total - xx[f], aim - xy[f], assume_a="pos")
     # Platt: two numbers, so the sum over the evidence stays a sum.
-    slope, shift = _logistic(held_out[chosen], label[chosen], weight[chosen])
+    share = float(weight[labelled] @ label[labelled] / weight[labelled].sum())
+    matched = match_share(label[chosen], weight[chosen], share)
+    slope, shift = _logistic(held_out[chosen], label[chosen], matched)
     beta = slope * solve(total, aim, assume_a="pos")
     beta[-1] += shift
     return Fitted(design.model(beta, mean), 1.0 / (1.0 + np.exp(-(slope * held_out + shift))))
+
+
+def match_share(label: NDArray[np.float64], weight: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    """Weights of labelled rows, shape (n,), of which a given share lies on the deleterious ones."""
+    here = float(weight @ label / weight.sum())
+    if not 0.0 < here < 1.0:
+        return weight
+    scaled: NDArray[np.float64] = weight * np.where(label > 0, share / here, (1 - share) / (1 - here))
+    return scaled
 
 
 def _within_units(

@@ -17,13 +17,18 @@ from mutscan.evidence.calibration import FORMAT
 from mutscan.evidence.sequence import sequence_hash
 from mutscan.pipeline.network import load_model
 from mutscan.pipeline.progress import Silent
-from mutscan.train.additive_fit import fit_additive, folds_of
+from mutscan.train.additive_fit import fit_additive, folds_of, match_share
 from mutscan.train.bootstrap import Auroc, ClusterBootstrap, Spearman, with_interval
 from mutscan.train.chain_structures import chains_on_sequences
 from mutscan.train.relatives import link_clusters
-from mutscan.train.variant_evaluation_metrics import within_proteins
 from mutscan.train.variant_evidence import gather, head_of
-from mutscan.train.variant_metrics import average_precision, calibration_error, threshold_facts
+from mutscan.train.variant_metrics import (
+    PROTEIN_CAP,
+    average_precision,
+    calibration_error,
+    protein_weights,
+    threshold_facts,
+)
 from mutscan.train.variant_tables import read_variants, structure_files
 from mutscan.train.word_sketches import word_sketch
 
@@ -39,16 +44,13 @@ if TYPE_CHECKING:
 TEST_FOLDS: Final = 5
 """One in so many parts of the groups is kept for testing."""
 
-PROTEIN_CAP: Final = 100
-"""Variants of one protein weigh no more than so many of a protein with fewer."""
-
 SPECIFICITY: Final = 0.92
 """Asked of the ``deleterious`` threshold out of fold; 0.90 is promised."""
 
 SENSITIVITY: Final = 0.92
 """Share of deleterious variants that stay above the ``tolerated`` threshold."""
 
-RANKED_WEIGHT: Final = 0.3
+RANKED_WEIGHT: Final = 0.4
 """Of a row of a scan or stability table, against a labelled one."""
 
 ASSAY_CAP: Final = 1000
@@ -56,6 +58,8 @@ ASSAY_CAP: Final = 1000
 
 _FEWEST: Final = 200  # variants of each class that a tier is calibrated on
 _FEWEST_RANKED: Final = 50  # substitutions of a protein for a rank correlation of its own
+_FEWEST_WITHIN: Final = 10  # variants of a protein for an AUROC of its own
+_FEWEST_OF_CLASS: Final = 2
 _RESAMPLES: Final = 300
 
 
@@ -202,6 +206,8 @@ def calibrate(
             "seed": seed,
             "protein_cap": PROTEIN_CAP,
             "ranked_weight": RANKED_WEIGHT,
+            "probability": "among variants of which as many are deleterious as among all labelled ones "
+            "(share_deleterious), whatever the tier",
             "split": "a fifth of the groups of labelled proteins is `test`: used for no choice and no fit, "
             "nor is anything that shares 30 % of its words of five residues with them (`left out`)",
         },
@@ -222,13 +228,6 @@ def calibrate(
         # By which `mutscan train evaluate` knows relatives of what was fitted.
         "words": words,
     }
-
-
-def protein_weights(protein: NDArray[np.int64], cap: float = PROTEIN_CAP) -> NDArray[np.float64]:
-    """Weight of each variant, shape (n,), so that no protein counts for more than `cap`."""
-    _, place, count = np.unique(protein, return_inverse=True, return_counts=True)
-    weights: NDArray[np.float64] = np.minimum(1.0, cap / count)[place.reshape(-1)]
-    return weights
 
 
 def _join(tables: dict[str, VariantTable], found: dict[str, Any]) -> tuple[_Rows, dict[str, int]]:
@@ -305,6 +304,9 @@ def _tier(
     here = judged[fit]
     p, label, weight = fitted.p[here], rows.target[fit][here], rows.weight[fit][here]
     group = rows.linked[fit][here]
+    labelled = unit[fit] < 0
+    share = float(np.average(rows.target[fit][labelled], weights=rows.weight[fit][labelled]))
+    weight = match_share(label, weight, share)
     thresholds = choose_thresholds(p, label, weight, group, seed)
     facts: dict[str, Any] = {
         "n": len(p),
@@ -312,11 +314,13 @@ def _tier(
         "n_proteins": len(np.unique(rows.protein[fit][here])),
         "n_groups": len(np.unique(group)),
         "n_ranked": int((unit[fit] >= 0).sum()),
+        "share_deleterious": round(share, 4),
         "thresholds": thresholds,
         "cross_fitted": {
             "auroc": round(Auroc(p, label > 0)(np.ones(len(p))), 4),
-            "ece": round(calibration_error(p, label), 4),
-            "ece_capped": round(calibration_error(p, label, weight), 4),
+            "auroc_capped": round(Auroc(p, label > 0)(weight), 4),
+            "ece": round(calibration_error(p, label, weight), 4),
+            "ece_all_rows": round(calibration_error(p, label), 4),
             **_ranked(rows, fit, fitted.p, assays),
         },
         "test": {},
@@ -328,25 +332,31 @@ def _tier(
             {n: v[test].astype(np.float64) for n, v in rows.views.items()},
         )
         facts["test"] = _test_facts(
-            expit(logit), rows, test, [thresholds[key]["p"] for key in thresholds], seed
+            expit(logit), rows, test, [thresholds[key]["p"] for key in thresholds], share, seed
         )
     return facts
 
 
 def _test_facts(
-    p: NDArray[np.float64], rows: _Rows, test: NDArray[np.bool_], lines: list[float], seed: int
+    p: NDArray[np.float64],
+    rows: _Rows,
+    test: NDArray[np.bool_],
+    lines: list[float],
+    share: float,
+    seed: int,
 ) -> dict[str, Any]:
     """Numbers on the test groups, each with a 95 % interval over groups.
 
     No protein counts for more than `PROTEIN_CAP` variants, else one of them (p53 has two in five of the
-    rows of a fold) decides; ``auroc_all_rows`` and ``ece_all_rows`` are without that.
+    rows of a fold) decides, and rows are weighted so that `share` of the weight is deleterious, as where
+    the probability was made; ``auroc_all_rows`` and ``ece_all_rows`` are without either.
     """
     label, group = rows.target[test], rows.linked[test]
-    cap = protein_weights(rows.protein[test])
+    cap = match_share(label, protein_weights(rows.protein[test]), share)
     positive, above, below = label > 0, p >= lines[0], p <= lines[1]
     bootstrap = ClusterBootstrap(group, seed=seed, n_resamples=_RESAMPLES)
 
-    def share(hit: NDArray[np.bool_], of: NDArray[np.bool_]) -> Callable[[NDArray[np.float64]], float]:
+    def portion(hit: NDArray[np.bool_], of: NDArray[np.bool_]) -> Callable[[NDArray[np.float64]], float]:
         return lambda w: float(w[hit & of].sum() / w[of].sum()) if w[of].sum() else float("nan")
 
     facts: dict[str, Any] = {
@@ -360,11 +370,11 @@ def _test_facts(
         "auprc": average_precision(p, positive),
         "ece": lambda w: calibration_error(p, label, w),
         "blosum62_auroc": Auroc(-rows.evidence["blosum62"][test], positive),
-        "specificity": share(~above, ~positive),
-        "sensitivity": share(above, positive),
-        "precision": share(positive, above),
-        "npv": share(~positive, below),
-        "share_uncertain": share(~above & ~below, np.ones(len(p), np.bool_)),
+        "specificity": portion(~above, ~positive),
+        "sensitivity": portion(above, positive),
+        "precision": portion(positive, above),
+        "npv": portion(~positive, below),
+        "share_uncertain": portion(~above & ~below, np.ones(len(p), np.bool_)),
     }
     for name, statistic in statistics.items():
 
@@ -374,8 +384,34 @@ def _test_facts(
         facts |= with_interval(name, capped(np.ones(len(p))), bootstrap.each(np.arange(len(p)), capped))
     for name in ("auroc", "ece"):
         facts[f"{name}_all_rows"] = statistics[name](np.ones(len(p)))
-    facts |= within_proteins(p, positive, rows.protein[test], group, seed=seed)
+    facts |= _within(p, positive, rows.protein[test], group, seed)
     return {key: _rounded(value) for key, value in facts.items()}
+
+
+def _within(
+    p: NDArray[np.float64],
+    positive: NDArray[np.bool_],
+    protein: NDArray[np.int64],
+    group: NDArray[np.int64],
+    seed: int,
+) -> dict[str, object]:
+    """Average AUROC inside proteins with enough variants of both classes, with an interval over groups."""
+    areas, owners = [], []
+    for one in np.unique(protein).tolist():
+        here = protein == one
+        hits = int(positive[here].sum())
+        if here.sum() >= _FEWEST_WITHIN and _FEWEST_OF_CLASS <= hits <= here.sum() - _FEWEST_OF_CLASS:
+            areas.append(Auroc(p[here], positive[here])(np.ones(int(here.sum()))))
+            owners.append(int(group[here][0]))
+    if not areas:
+        return {"n_within": 0}
+    values = np.array(areas)
+    bootstrap = ClusterBootstrap(np.array(owners), seed=seed)
+    drawn = bootstrap.each(np.arange(len(values)), lambda w: float(w @ values / w.sum()))
+    return {
+        **with_interval("auroc_per_protein_mean", float(values.mean()), drawn),
+        "n_within": len(values),
+    }
 
 
 def _rounded(value: Any) -> Any:

@@ -39,6 +39,7 @@ from mutscan.train.variant_evaluation_overlap import (
 from mutscan.train.variant_evaluation_scores import LOW_TM, Scored
 from mutscan.train.variant_evaluation_siamese import SIAMESE, WINDOW, SiameseScorer, draw_variants
 from mutscan.train.variant_evidence import head_of
+from mutscan.train.variant_metrics import PROTEIN_CAP
 from mutscan.train.variant_tables import StructureFinder, first_lines, read_variants
 
 if TYPE_CHECKING:
@@ -349,6 +350,7 @@ def variant_definitions() -> dict[str, str]:
         "tier sequence",
         "auroc_per_protein_mean": "mean AUROC inside proteins of 10 variants or more, 2 of each class",
         "ece": "expected calibration error of p_deleterious, 10 equal-count bins",
+        "capped": f"variants of a protein with more than {PROTEIN_CAP} weigh as {PROTEIN_CAP} together",
         "specificity, sensitivity": "of the flag deleterious; share_uncertain: rows between both thresholds",
         "dms": "Spearman correlation of p_deleterious with the loss of fitness (- score): positive is good. "
         "mean_abs_spearman: mean of absolute values over all assays; _unseen: over those on whose protein, "

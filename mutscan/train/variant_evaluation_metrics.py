@@ -13,7 +13,7 @@ import numpy as np
 from mutscan.train.bootstrap import Auroc, ClusterBootstrap, Spearman, with_interval
 from mutscan.train.variant_evaluation_combined import mean_rank, rows_of_each, with_siamese
 from mutscan.train.variant_evaluation_scores import LOW_TM, SIAMESE, Scored, evidence_tables
-from mutscan.train.variant_metrics import average_precision, calibration_error
+from mutscan.train.variant_metrics import average_precision, calibration_error, protein_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -58,6 +58,11 @@ def labelled_section(scored: Scored, *, seed: int = 0, reason: str = "") -> dict
 
         return of_weights
 
+    no_more = protein_weights(table.protein)[rows]
+
+    def capped(statistic: Callable[[NDArray[np.float64]], float]) -> Callable[[NDArray[np.float64]], float]:
+        return lambda w: statistic(w * no_more)
+
     section: dict[str, Any] = {
         "n": len(table),
         "n_proteins": len(np.unique(table.protein)),
@@ -82,6 +87,9 @@ def labelled_section(scored: Scored, *, seed: int = 0, reason: str = "") -> dict
             **number("auprc", average_precision(p, y)),
             **number("ece", lambda w: calibration_error(p, label[rows], w)),
             **within_proteins(p, y, table.protein[rows], scored.group[rows], seed=seed),
+            **number("auroc_capped", capped(Auroc(p, y))),
+            **number("auprc_capped", capped(average_precision(p, y))),
+            **number("ece_capped", capped(lambda w: calibration_error(p, label[rows], w))),
             **number("specificity", share(~harmful, ~y)),
             **number("sensitivity", share(harmful, y)),
             **number("share_uncertain", share(uncertain, np.ones(len(rows), np.bool_))),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -10,6 +10,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+
+PROTEIN_CAP: Final = 100
+"""Variants of one protein weigh no more than so many of a protein with fewer."""
+
+
+def protein_weights(protein: NDArray[np.int64], cap: float = PROTEIN_CAP) -> NDArray[np.float64]:
+    """Weight of each variant, shape (n,), so that no protein counts for more than `cap`."""
+    _, place, count = np.unique(protein, return_inverse=True, return_counts=True)
+    weights: NDArray[np.float64] = np.minimum(1.0, cap / count)[place.reshape(-1)]
+    return weights
 
 
 def calibration_error(

@@ -25,12 +25,14 @@ def print_variants(metrics: dict[str, Any]) -> None:
 def _print_labelled(part: dict[str, Any]) -> None:
     title = f"{part['n']:,} variants, {part['n_proteins']:,} proteins"
     rows = [
-        (name, _number(part[key]), _interval(part.get(f"{key}_ci")))
+        (name, _number(part.get(key)), _interval(part.get(f"{key}_ci")))
         for key, name in (
             ("auroc", "AUROC"),
             ("auroc_per_protein_mean", "AUROC inside proteins"),
+            ("auroc_capped", "AUROC, 100 variants a protein"),
             ("auprc", "AUPRC"),
             ("ece", "calibration error"),
+            ("ece_capped", "calibration error, 100 a protein"),
             ("specificity", "specificity of the flag"),
             ("sensitivity", "sensitivity of the flag"),
             ("share_uncertain", "share uncertain"),
@@ -66,7 +68,7 @@ def _print_assays(part: dict[str, Any]) -> None:
         ("mean_abs_spearman_unseen", "mean without *", part["n_assays_unseen"], None),
     ):
         rows.append(
-            (name, f"{count} assays", _number(part[key]), _interval(part[f"{key}_ci"]), _number(plain))
+            (name, f"{count} assays", _number(part.get(key)), _interval(part[f"{key}_ci"]), _number(plain))
         )
     print_table(("assay", "variants", part["scored_by"], "95 % interval", "BLOSUM62"), rows)
     if any(isinstance(row, dict) and row["known_to_calibration"] for row in part.values()):

@@ -144,7 +144,10 @@ function makeStage(host, note) {
   const wild = readAtoms("wild_type");
   const ca = alphaCarbons(wild);
   const points = ca.filter(Boolean);
-  const scene = { wild, ca, turn: mainAxes(points), radius: Math.max(...points.map((p) => Math.hypot(...p)), 5) };
+  // A loose tail may leave the picture: it would make everything else small.
+  const reach = points.map((p) => Math.hypot(...p)).sort((a, b) => a - b);
+  const radius = Math.max(Math.min(1.15 * reach[Math.floor(0.95 * (reach.length - 1))], reach.at(-1)), 5);
+  const scene = { wild, ca, turn: mainAxes(points), radius };
   let stage = null;
   let why = page.viewer_note;
   if (typeof $3Dmol !== "undefined") {

@@ -37,21 +37,21 @@ function makeTrace(host, scene) {
       return [width / 2 + x * scale, height / 2 - y * scale, z];
     };
     const pieces = [];
-    const chain = (ca, colour, thick, faint) => {
+    const chain = (ca, colour, thick) => {
       for (let i = 0; i + 1 < L; i++) {
         const a = ca[i], b = ca[i + 1];
         if (!a || !b || Math.hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]) > 4.5) continue;
         const p = at(a), q = at(b);
-        pieces.push({ z: (p[2] + q[2]) / 2, p, q, colour: colour(i), thick, faint });
+        pieces.push({ z: (p[2] + q[2]) / 2, p, q, colour: colour(i), thick });
       }
     };
-    if (state.show.wild && state.wild) chain(scene.ca, state.wild, 5, false);
-    if (state.show.mutant && mutant && state.changed) chain(mutant, state.changed, 5, false);
+    const thick = clamp(scale * 0.8, 2.5, 9);
+    if (state.show.wild && state.wild) chain(scene.ca, state.wild, thick);
+    if (state.show.mutant && mutant && state.changed) chain(mutant, state.changed, thick);
     for (const i of state.sites) if (scene.ca[i]) pieces.push({ z: at(scene.ca[i])[2] + 1, ball: at(scene.ca[i]), size: 7, colour: css("--site") });
     for (const i of state.selected) if (scene.ca[i]) pieces.push({ z: at(scene.ca[i])[2] + 1, ball: at(scene.ca[i]), size: 5, colour: css("--ink") });
     pieces.sort((a, b) => a.z - b.z);
     const paper = css("--panel");
-    context.lineCap = "round";
     for (const piece of pieces) {
       // Far pieces fade a little: depth without perspective.
       context.globalAlpha = clamp(0.72 + (0.28 * piece.z) / radius, 0.4, 1);
@@ -62,12 +62,16 @@ function makeTrace(host, scene) {
         context.fill();
         continue;
       }
-      for (const [colour, thick] of [[paper, piece.thick + 3], [piece.colour, piece.thick]]) {
+      // A rim in the colour of the paper parts what lies before from what lies behind.
+      // It stops short of the ends, or it would cut the chain at each residue.
+      const [dx, dy] = [0, 1].map((k) => 0.25 * (piece.q[k] - piece.p[k]));
+      for (const [colour, thick, cap, cut] of [[paper, piece.thick * 1.7, "butt", 1], [piece.colour, piece.thick, "round", 0]]) {
+        context.lineCap = cap;
         context.strokeStyle = colour;
         context.lineWidth = thick;
         context.beginPath();
-        context.moveTo(piece.p[0], piece.p[1]);
-        context.lineTo(piece.q[0], piece.q[1]);
+        context.moveTo(piece.p[0] + cut * dx, piece.p[1] + cut * dy);
+        context.lineTo(piece.q[0] - cut * dx, piece.q[1] - cut * dy);
         context.stroke();
       }
     }
