@@ -138,7 +138,7 @@ class PairHead(nn.Module):
         weights = self.tm_weights(seen)
         return torch.exp(-(functional.softplus(weights) * distances).sum(1))
 
-    def lddt(
+    def lddt_evidence(
         self,
         residues: Tensor,
         letters: Tensor,
@@ -146,8 +146,8 @@ class PairHead(nn.Module):
         bounds: tuple[Tensor, Tensor, Tensor, Tensor],
         departures: Tensor,
         pair: Tensor,
-    ) -> Tensor:
-        """LDDT of aligned residues, in (0, 1].
+    ) -> tuple[Tensor, Tensor]:
+        """Gather what the lDDT of aligned residues is told from.
 
         Parameters
         ----------
@@ -163,13 +163,23 @@ class PairHead(nn.Module):
             `AlignmentPaths.departures`.
         pair : Tensor, shape (R, 1 + 4 + 8)
             Distances between the two chains as a whole, see `pair_distances`.
+
+        Returns
+        -------
+        distances : Tensor, shape (R, 22)
+            What lowers the lDDT.
+        seen : Tensor, shape (R, 56)
+            What the weights of these depend on: the distances, the two residues, the room of the windows.
         """
         near, alike, room = self._along_diagonals(residues, letters, rows, bounds)
         distances = torch.cat([near, alike, departures, pair], dim=1)
         seen = self.residue(residues)
         one, two = (seen.index_select(0, row) for row in rows)
-        weights = self.lddt_weights(torch.cat([one + two, (one - two).abs(), distances, room], dim=1))
-        return torch.exp(-(functional.softplus(weights) * distances).sum(1))
+        return distances, torch.cat([one + two, (one - two).abs(), distances, room], dim=1)
+
+    def lddt(self, distances: Tensor, seen: Tensor) -> Tensor:
+        """LDDT of aligned residues, in (0, 1]: (..., 22), (..., 56) -> (...)."""
+        return torch.exp(-(functional.softplus(self.lddt_weights(seen)) * distances).sum(-1))
 
     @staticmethod
     def pair_distances(pooled: Tensor, matches: tuple[Tensor, Tensor], alignment: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ the predicted TM-score the cosine of the two global vectors
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,9 @@ from torch.nn import functional
 from mutscan.model.packing import Packing
 from mutscan.model.pair_head import PairHead
 from mutscan.model.vectors import ChainVectors, PairRows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _ROWS: Final = 65_536  # aligned residues looked at together
 
@@ -218,32 +221,53 @@ class SiameseNet(nn.Module):
         """
         first, second = pairs.first, pairs.second
         length_1, length_2 = chains.lengths[first], chains.lengths[second]
-        pooled_1, pooled_2 = chains.pooled[first], chains.pooled[second]
         head = self.pair_head
         if head is None:
+            pooled_1, pooled_2 = chains.pooled[first], chains.pooled[second]
             tm_score = self.tm_score(pooled_1, pooled_2, length_1, length_2)
             return tm_score, self.lddt(chains.residues[pairs.row_1], chains.residues[pairs.row_2])
-        pooled = (1.0 - functional.cosine_similarity(pooled_1, pooled_2, dim=-1, eps=1e-8)).clamp(min=0.0)
-        matches = self._matches(head, chains, pairs, block_elements)
+        pooled, matches = self._apart(head, chains, pairs, block_elements)
         tm_score = head.tm_score(pooled, matches, pairs.alignment, length_1, length_2)
         whole = head.pair_distances(pooled, matches, pairs.alignment)
+        parts = [head.lddt(*evidence) for evidence in self._evidence(head, chains, pairs, whole)]
+        return tm_score, torch.cat([*parts, tm_score.new_empty(0)])
+
+    def lddt_evidence(self, chains: ChainVectors, pairs: PairRows) -> tuple[Tensor, Tensor]:
+        """Gather what a pair head tells the lDDT of all residue pairs from, (R, 22) and (R, 56)."""
+        head = self.pair_head
+        assert head is not None, "only a net with a pair head weighs distances"
+        apart, matches = self._apart(head, chains, pairs, 200_000)
+        whole = head.pair_distances(apart, matches, pairs.alignment)
+        distances, seen = zip(*self._evidence(head, chains, pairs, whole), strict=True)
+        return torch.cat(distances), torch.cat(seen)
+
+    @staticmethod
+    def _evidence(
+        head: PairHead, chains: ChainVectors, pairs: PairRows, whole: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """`PairHead.lddt_evidence`, block of rows by block of rows."""
+        first, second = pairs.first, pairs.second
         starts = chains.starts
         ends = starts + chains.lengths
-        parts = []
         for begin in range(0, len(pairs.row_1), _ROWS):
             block = slice(begin, begin + _ROWS)
             of = pairs.pair_of[block]
-            parts.append(
-                head.lddt(
-                    chains.residues,
-                    chains.letters,
-                    (pairs.row_1[block], pairs.row_2[block]),
-                    (starts[first[of]], ends[first[of]], starts[second[of]], ends[second[of]]),
-                    pairs.departures[block],
-                    whole[of],
-                )
+            yield head.lddt_evidence(
+                chains.residues,
+                chains.letters,
+                (pairs.row_1[block], pairs.row_2[block]),
+                (starts[first[of]], ends[first[of]], starts[second[of]], ends[second[of]]),
+                pairs.departures[block],
+                whole[of],
             )
-        return tm_score, torch.cat([*parts, tm_score.new_empty(0)])
+
+    def _apart(
+        self, head: PairHead, chains: ChainVectors, pairs: PairRows, block_elements: int
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Distance of the global vectors (P,), and of best matches both ways, (P, 2) each."""
+        pooled = chains.pooled[pairs.first], chains.pooled[pairs.second]
+        cosine = functional.cosine_similarity(*pooled, dim=-1, eps=1e-8)
+        return (1.0 - cosine).clamp(min=0.0), self._matches(head, chains, pairs, block_elements)
 
     @staticmethod
     def _matches(

@@ -137,8 +137,8 @@ class SubstitutionPredictor:
         )  # (B, L, 22)
         one, two = self._seen, head.residue(residues)
         room = self._room.expand(len(mutants), -1, -1)
-        weights = head.lddt_weights(torch.cat([one + two, (one - two).abs(), distances, room], dim=2))
-        return tm, torch.exp(-(functional.softplus(weights) * distances).sum(2))
+        seen = torch.cat([one + two, (one - two).abs(), distances, room], dim=2)
+        return tm, head.lddt(distances, seen)
 
 
 def _best_matches(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

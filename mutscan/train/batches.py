@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from mutscan.model.sequence_alignment import letter_places
+from mutscan.model.vectors import PairRows
 from mutscan.train.alignments import PairAlignments
 
 if TYPE_CHECKING:
@@ -74,6 +75,18 @@ class PairBatch:
     alignment: Tensor
     departures: Tensor
     letters: Tensor
+
+    def rows(self, device: torch.device) -> PairRows:
+        """Lay out the pairs for `SiameseNet.compare`."""
+        return PairRows(
+            first=self.first.to(device),
+            second=self.second.to(device),
+            alignment=self.alignment.to(device),
+            row_1=self.residue_1.to(device),
+            row_2=self.residue_2.to(device),
+            pair_of=self.pair_of.to(device),
+            departures=self.departures.to(device),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +157,19 @@ def pair_weights(
     return scaled
 
 
+def few_of_each_family(chains: Chains, pairs: Pairs, most: int, *, seed: int) -> NDArray[np.int64]:
+    """Draw at most `most` pairs between the same two clusters (0: all), in the order of the table."""
+    if not most or chains.clusters is None:
+        return np.arange(len(pairs))
+    ends = np.sort(np.stack([chains.clusters[pairs.chain_1], chains.clusters[pairs.chain_2]], axis=1), axis=1)
+    _, family, counts = np.unique(ends, axis=0, return_inverse=True, return_counts=True)
+    family = family.reshape(-1)
+    drawn = np.lexsort((np.random.default_rng([seed, 3]).random(len(pairs)), family))
+    rank = np.empty(len(pairs), dtype=np.int64)
+    rank[drawn] = np.arange(len(pairs)) - (np.cumsum(counts) - counts)[family[drawn]]
+    return np.flatnonzero(rank < most)
+
+
 def all_pairs(
     chains: Chains,
     pairs: Pairs,
@@ -151,10 +177,21 @@ def all_pairs(
     *,
     lddt_from: float,
     alignments: PairAlignments | None = None,
+    mutant: NDArray[np.bool_] | None = None,
+    response: NDArray[np.float32] | None = None,
 ) -> PairBatch:
     """Put every pair and all their chains into one batch, equally weighted; for validation."""
     weights = np.ones(len(pairs), dtype=np.float32)
-    graph = PairGraph(chains, pairs, lddt, weights, lddt_from=lddt_from, alignments=alignments)
+    graph = PairGraph(
+        chains,
+        pairs,
+        lddt,
+        weights,
+        lddt_from=lddt_from,
+        alignments=alignments,
+        mutant=mutant,
+        response=response,
+    )
     return graph.of_pairs(np.arange(len(pairs)))
 
 

@@ -80,6 +80,12 @@ class TrainConfig:
         See `pair_weights`.
     mutant_weight : float
         Weight of a pair of a wild type and its mutant; of natural pairs it is 1 on average.
+    validate_family : int
+        Validation pairs of the same two clusters, at most, drawn with the seed: no family is to decide
+        alone which weights are best. 0: all.
+    refit_steps : int
+        Steps of fitting the weights of the lDDT's distances anew, at the end, on the validation pairs and
+        all mutants (`refit_lddt`); 0: none.
     validate_every : int
         Steps between validations; the state is saved then.
     patience : int
@@ -118,6 +124,8 @@ class TrainConfig:
     balance_bands: bool = False
     balance_clusters: bool = False
     mutant_weight: float = 1.0
+    validate_family: int = 0
+    refit_steps: int = 0
     validate_every: int = 250
     patience: int = 0
     precision: str = "bf16"
@@ -168,6 +176,8 @@ MINI: Final = TrainConfig(
     neighbours=16,
     mutants=12,
     mutant_weight=0.2,
+    validate_family=20,
+    refit_steps=600,
     channel_dropout=0.1,
     geometry=0.03,
     memory_from=100,

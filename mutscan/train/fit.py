@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from mutscan.errors import CheckpointError
 from mutscan.model.siamese import SiameseNet
-from mutscan.model.vectors import PairRows
 from mutscan.train.encoding import ChainEncoder
 from mutscan.train.geometry import N_TARGETS
 from mutscan.train.log import Speed, TrainingLog, told
@@ -262,16 +261,7 @@ class Trainer:
 
     def _predict(self, batch: PairBatch, vectors: ChainVectors) -> tuple[Tensor, Tensor]:
         """TM-score of each pair (P,) and lDDT of each row of aligned residues (R,)."""
-        pairs = PairRows(
-            first=batch.first.to(self.device),
-            second=batch.second.to(self.device),
-            alignment=batch.alignment.to(self.device),
-            row_1=batch.residue_1.to(self.device),
-            row_2=batch.residue_2.to(self.device),
-            pair_of=batch.pair_of.to(self.device),
-            departures=batch.departures.to(self.device),
-        )
-        return self.net.compare(vectors, pairs)
+        return self.net.compare(vectors, batch.rows(self.device))
 
     def _cosine_loss(
         self,

@@ -12,20 +12,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from mutscan.embed import clean, find_encoder, load_encoder, load_trainable, resolve_device, set_threads
 from mutscan.files import write_json
 from mutscan.model.checkpoint import EncoderReference, ModelConfig, save_checkpoint
 from mutscan.pipeline.progress import Silent
 from mutscan.train.alignments import pair_alignments
-from mutscan.train.batches import ConnectedBatches, PairBatches, all_pairs, pair_weights
+from mutscan.train.batches import (
+    ConnectedBatches,
+    PairBatches,
+    all_pairs,
+    few_of_each_family,
+    pair_weights,
+)
+from mutscan.train.encoding import ChainEncoder
 from mutscan.train.evaluate import evaluate_pairs
 from mutscan.train.fit import Fit, Trainer
 from mutscan.train.geometry import local_geometry
 from mutscan.train.inputs import CachedInputs, EncodedInputs
 from mutscan.train.labels import response_labels
 from mutscan.train.metrics import SIMILAR
-from mutscan.train.ranks import joined, own_device
+from mutscan.train.ranks import Ranks, joined, own_device
+from mutscan.train.refit import gather_evidence, refit_lddt
 from mutscan.train.sharing import leader_first
 from mutscan.train.splits import SPLIT_FILE, SPLITS, pairs_inside, write_splits
 from mutscan.train.state import STATE_FILE
@@ -35,15 +44,14 @@ from mutscan.train.tables import read_training_set
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import torch
     from numpy.typing import NDArray
 
     from mutscan.pipeline.progress import Progress
     from mutscan.train.alignments import PairAlignments
+    from mutscan.train.batches import PairBatch
     from mutscan.train.config import TrainConfig
     from mutscan.train.dataset import Chains
     from mutscan.train.inputs import ChainInputs
-    from mutscan.train.ranks import Ranks
     from mutscan.train.tables import TrainingSet
 
 
@@ -193,6 +201,9 @@ def _fit(
     """Train; also gives the settings with the number of steps that the epochs came to."""
     training = data.inside("train", longest=config.max_length)
     held_out = data.inside("validation", longest=config.max_length, mutants=False)
+    held_out = held_out[
+        few_of_each_family(data.chains, data.pairs.take(held_out), config.validate_family, seed=config.seed)
+    ]
     if config.epochs:
         config = replace(config, steps=math.ceil(config.epochs * len(training) / config.batch_pairs))
     pairs, others = data.pairs.take(training), data.pairs.take(held_out)
@@ -229,7 +240,52 @@ def _fit(
     progress.start("train", config.steps)
     fit = trainer.run(advance=progress.advance, describe=progress.note)
     progress.finish()
+    if config.refit_steps and config.net.d_match:
+        mutants = np.flatnonzero(data.mutant & (data.splits[data.pairs.chain_1] != "test"))
+        _refit(data, fit, source.inputs, trainer.validation, mutants, config, device)
     return config, fit
+
+
+def _refit(
+    data: TrainingSet,
+    fit: Fit,
+    inputs: ChainInputs,
+    natural: PairBatch,
+    mutant: NDArray[np.int64],
+    config: TrainConfig,
+    device: torch.device,
+) -> None:
+    """Fit the weights of the lDDT's distances anew; every process does, and to the same end."""
+    encode = ChainEncoder(fit.net, inputs, config, device, Ranks())
+    batches = [natural]
+    if len(mutant) and config.loss.response:
+        pairs, settings = data.pairs.take(mutant), {"exponent": data.exponent, "radius": data.radius}
+        every = np.ones(len(mutant), dtype=np.bool_)
+        batches.append(
+            all_pairs(
+                data.chains,
+                pairs,
+                data.labels_of(mutant),
+                lddt_from=config.loss.tm_lddt,
+                alignments=pair_alignments(data.chains, pairs, mutant=every, progress=Silent()),
+                mutant=every,
+                response=response_labels(data.chains, pairs, every, **settings),
+            )
+        )
+    evidence = []
+    for batch in batches:
+        with torch.no_grad():
+            vectors = encode(batch)
+        rows = batch.rows(device)
+        evidence.append(gather_evidence(fit.net, vectors, rows, batch.lddt, batch.response))
+    refit_lddt(
+        fit.net,
+        evidence[0],
+        evidence[1] if len(evidence) > 1 else None,
+        config.loss,
+        config.refit_steps,
+        seed=config.seed,
+    )
 
 
 def _batches(
