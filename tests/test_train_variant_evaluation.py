@@ -215,6 +215,7 @@ def test_scans_and_stabilities_in_one_call_good_is_positive(fitted, new, tmp_pat
     stability = metrics["stability"]
     assert (stability["n"], stability["n_distinct"]) == (242, 192)
     assert stability["sources"]["B"]["n"] == 50
+    assert stability["evidence"]["all"]["scores"]["p_deleterious"]["n"] == 192
     assert stability["sources"]["A"]["blosum62_spearman"] == pytest.approx(1.0)
     assert stability["spearman"] > 0.3
     rows = pd.read_parquet(out / "predictions.parquet")

@@ -326,7 +326,7 @@ def stability_section(scored: Scored, *, seed: int = 0) -> dict[str, Any]:
         once = is_first[at]
         values, at = values[once], at[once]
         overall = rank_correlation(values, ddg[place[at]], scored.group[at], seed=seed)
-        return {**overall, **inside(values, at, "spearman_per_protein_mean")}
+        return {"n": len(at), **overall, **inside(values, at, "spearman_per_protein_mean")}
 
     section["evidence"] = evidence_tables(scored, lambda at: mean_rank(scored, at), measure)
     return section
