@@ -225,7 +225,7 @@ def test_contributions_add_up_and_are_said_in_words(calibration):
     said = {part.evidence: part.value for part in parts}
     assert said["exchange"].startswith(f"{protein.sequence[index[row]]} to {STANDARD[mutant[row]]}: BLOSUM62")
     assert "residues within 10 Å" in said["burial"]
-    assert said["exchange where it is buried"].endswith("of the protein")
+    assert "; side chain " in said["burial"], "packing and what is put there are one piece of evidence"
     assert all(said.values())
     deep = structure_evidence(protein, index, mutant)["burial_rank"] > 0.9
     burial = assessed.contributions[:, assessed.groups.index("burial")]

@@ -36,6 +36,7 @@ validate_every = 4
 average = 0.9
 channel_dropout = 0.1
 geometry = 0.03
+refit_steps = 0
 precision = "fp32"
 [net]
 d_model = 16

@@ -51,14 +51,11 @@ GROUP_OF: Final[dict[str, str]] = {
 """Group of each piece of evidence; what an embedding is read for is ``sequence context``."""
 
 CONTEXT: Final = "sequence context"
-BURIED_EXCHANGE: Final = "exchange where it is buried"
 
 
 def group_of(piece: str) -> str:
-    """Group that a piece of evidence is shown in; ``a x b`` are two weighed together."""
-    first, _, second = piece.partition(" x ")
-    if second and GROUP_OF.get(first) == "burial":
-        return BURIED_EXCHANGE
+    """Group that a piece of evidence is shown in; ``a x b``, two weighed together, in that of the first."""
+    first = piece.partition(" x ")[0]
     return GROUP_OF.get(first, CONTEXT)
 
 
@@ -144,17 +141,19 @@ def _burial(seen: Mapping[str, float]) -> str:
     rank, toward = _value(seen, "burial_rank"), _value(seen, "side_chain_neighbours")
     how = "buried" if rank >= 0.7 else "exposed" if rank < 0.35 else "half buried"
     text = f"{how}: more tightly packed than {rank:.0%} of the protein, {neighbours:.0f} residues within 10 Å"
-    return f"{text}, {toward:.0f} on the side chain's side" if math.isfinite(toward) else text
+    text = f"{text}, {toward:.0f} on the side chain's side" if math.isfinite(toward) else text
+    changed = _side_chain(seen)
+    return f"{text}; {changed}" if changed else text
 
 
-def _buried_exchange(seen: Mapping[str, float]) -> str:
+def _side_chain(seen: Mapping[str, float]) -> str:
+    """Say how the side chain changes, which is weighed together with the site's packing."""
     volume, water = _value(seen, "volume_change"), _value(seen, "hydrophobicity_change")
-    rank = _value(seen, "burial_rank")
-    if not all(map(math.isfinite, (volume, water, rank))):
+    if not all(map(math.isfinite, (volume, water))):
         return ""
     change = f"{abs(volume):.0f} Å³ {'larger' if volume > 0 else 'smaller'}" if volume else "as large"
     water_word = "less hydrophobic" if water < 0 else "more hydrophobic" if water > 0 else "as hydrophobic"
-    return f"side chain {change}, {water_word}, at a site packed more tightly than {rank:.0%} of the protein"
+    return f"side chain {change}, {water_word}"
 
 
 def _rigidity(seen: Mapping[str, float]) -> str:
@@ -207,7 +206,6 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, float]], str]]] = {
     "place in chain": _place,
     "language model": _language,
     "burial": _burial,
-    BURIED_EXCHANGE: _buried_exchange,
     "rigidity": _rigidity,
     "residues around": _around,
     "secondary structure": _secondary,

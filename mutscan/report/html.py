@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from mutscan import __version__
 from mutscan.report.digest import number
@@ -90,6 +90,17 @@ def shorten(text: object, limit: int = LONGEST) -> str:
     return words if len(words) <= limit else words[: limit - 1] + "…"
 
 
+def unbroken(text: str) -> Markup:
+    """Escape a text and keep its ranges of residues on one line.
+
+    Examples
+    --------
+    >>> str(unbroken("residues 37-43 <"))
+    'residues <span class="range">37-43</span> &lt;'
+    """
+    return Markup(re.sub(r"(\d+-\d+)", r'<span class="range">\1</span>', str(escape(text))))
+
+
 def exponent(provenance: Mapping[str, Any]) -> str:
     """Exponent of the model's lDDT, as text."""
     model = provenance.get("model")
@@ -150,4 +161,5 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["short"] = shorten
+    environment.filters["unbroken"] = unbroken
     return environment
