@@ -148,7 +148,11 @@ function domainLanes(places) {
         if (whole[1] - 1 < first || whole[0] - 1 > last) continue;
         const from = edge(Math.max(whole[0] - 1, first)), to = edge(Math.min(whole[1] - 1, last) + 1);
         const group = svg("g", { class: "domain" });
-        if (place.stretches.length > 1) group.append(svg("path", { d: `M${from} ${y + 7}H${to}`, class: "axis" }));
+        const inOrder = [...place.stretches].sort((one, two) => one[0] - two[0]);
+        for (let k = 1; k < inOrder.length; k++) {  // gaps only: a line through the name would strike it out
+          const a = clamp(edge(inOrder[k - 1][1]), from, to), b = clamp(edge(inOrder[k][0] - 1), from, to);
+          if (b > a) group.append(svg("path", { d: `M${a} ${y + 7}H${b}`, class: "axis" }));
+        }
         for (const [start, end] of place.stretches) {
           if (end - 1 < first || start - 1 > last) continue;
           const a = edge(Math.max(start - 1, first)), b = edge(Math.min(end - 1, last) + 1);
