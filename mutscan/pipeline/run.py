@@ -17,6 +17,8 @@ from mutscan.results import EVIDENCE_SCHEMA, RunFolder
 if TYPE_CHECKING:
     import os
 
+    import py3Dmol
+
 _SCORED: Final = ("ok", "partial")
 
 _TEXT_COLUMNS: Final = (
@@ -92,6 +94,25 @@ class Run:
         with write_errors(target), replacing(target) as temporary:
             temporary.write_text(page, encoding="utf-8")
         return target
+
+    def view(self, variant: str | None = None, *, width: int = 800, height: int = 500) -> py3Dmol.view:
+        """Show a mutant's structure on the wild type's in a notebook.
+
+        Parameters
+        ----------
+        variant : str, optional
+            As in `variants`; the one that matters most when not given.
+        width, height : int
+            Pixels.
+
+        Raises
+        ------
+        UsageError
+            The run built no such mutant.
+        """
+        from mutscan.report.notebook import notebook_view
+
+        return notebook_view(self.directory, variant, width=width, height=height)
 
 
 def open_run(directory: str | os.PathLike[str]) -> Run:

@@ -205,7 +205,7 @@ def test_training_against_one_padded_pair_after_the_other(
                 f"{way.name:30} {way.rate:9.1f} {ratios[0]:7.1f} {ratios[1]:7.1f} "
                 f"{every:12.1f} {ratios[2]:7.1f} {ratios[3]:7.1f}"
             )
-    # Measured on two shared cores: preset 9.6 (fp32) and 5.2 (bf16), dense 17.7 and 9.6 with a pair
+    # Measured on two cores: preset 13.7 (fp32) and 6.5 (bf16), dense 19.8 and 9.4 with a pair
     # head; what is asserted leaves room for a machine that does something else meanwhile.
     every = (preset.pairs + preset.memory) / preset.seconds
     assert every >= 10 * plain_bf16.rate, "the preset, memory pairs counted, precision the same"

@@ -1,0 +1,78 @@
+"""One variant's structure in a notebook: a py3Dmol view, coloured as the viewer scripts are.
+
+py3Dmol asks for 3Dmol.js when the notebook shows it; the report, which must work without a
+network, has the script in its page instead.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mutscan.errors import UsageError
+from mutscan.report.coordinates import file_stem
+from mutscan.report.saved import read_run, site_positions
+from mutscan.report.views import KEPT, LOST, WILD_TYPE, by_severity
+from mutscan.results import RunFolder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+    import py3Dmol
+
+SITE = "#cc79a7"
+"""Side chains at the substitution, after Okabe and Ito."""
+
+
+def notebook_view(
+    directory: Path, variant: str | None = None, *, width: int = 800, height: int = 500
+) -> py3Dmol.view:
+    """Show a mutant on its wild type: affected residues in colour, the site as sticks.
+
+    Parameters
+    ----------
+    directory : Path
+        A run folder.
+    variant : str, optional
+        As in variants.csv; the one that matters most among those built when not given.
+    width, height : int
+        Pixels.
+
+    Raises
+    ------
+    UsageError
+        The run built no such mutant.
+    """
+    import py3Dmol
+
+    run = read_run(directory)
+    folder = RunFolder(directory).structures
+    built = [
+        name
+        for name in by_severity(run)["variant"].astype(str)
+        if (folder / f"{file_stem(name)}.cif").is_file()
+    ]
+    if not built or (variant is not None and variant not in built):
+        known = ", ".join(built[:5]) or "none"
+        raise UsageError(f"{directory} holds no structure of {variant or 'any mutant'}; built: {known}")
+    chosen = variant if variant is not None else built[0]
+    residues = next(block for name, block in run.residues() if name == chosen)
+    sites = site_positions(chosen)
+    view = py3Dmol.view(width=width, height=height)
+    for number, name in enumerate(("wild_type", file_stem(chosen))):
+        view.addModel((folder / f"{name}.cif").read_text(encoding="utf-8"), "cif")
+        view.setStyle({"model": number}, {"cartoon": {"color": (WILD_TYPE, KEPT)[number]}})
+    affected = _numbers(residues.loc[residues["affected"].to_numpy(dtype=bool), "structure_number"])
+    at_site = _numbers(residues.loc[residues["position"].isin(list(sites)), "structure_number"])
+    if affected:
+        view.setStyle({"model": 1, "resi": affected}, {"cartoon": {"color": LOST}})
+    view.addStyle({"model": 1, "resi": at_site}, {"stick": {"color": SITE}})
+    view.addStyle({"model": 0, "resi": at_site}, {"stick": {"color": WILD_TYPE}})
+    view.zoomTo()
+    return view
+
+
+def _numbers(column: pd.Series) -> list[int | str]:
+    """Residue numbers as 3Dmol.js selects them; one with an insertion code stays text."""
+    known = [number for number in column if isinstance(number, str)]
+    return [int(number) if number.lstrip("-").isdigit() else number for number in known]
