@@ -26,7 +26,7 @@ TOP: Final = 5
 """Positions named as the most and the least tolerant."""
 
 COLUMNS: Final = (
-    ("tolerance", "Tolerance", 2, "Share of the substitutions not among the most disruptive tenth"),
+    ("tolerance", "Tolerance", 2, "Share of the substitutions that count as tolerated, see below the table"),
     ("p_deleterious_mean", "P(deleterious), mean", 2, "Calibrated probability, mean over the substitutions"),
     ("z_score_mean", "z, mean", 2, "Against all other substitutions; lower is more disruptive"),
     ("z_score_min", "z, lowest", 2, "Of the worst substitution"),
@@ -91,6 +91,12 @@ class SavedScan:
     def least_tolerant(self) -> pd.DataFrame:
         """Return the positions with the lowest tolerance, of these with the lowest mean z."""
         return self.positions.sort_values(["tolerance", "z_score_mean", "position"]).head(TOP)
+
+    @property
+    def harmful(self) -> str:
+        """What a substitution is that does not count as tolerated; positions.csv counts by the same."""
+        tenth = "among the most disruptive tenth of the protein's"
+        return "flagged deleterious" if self.calibrated else tenth
 
     def most_tolerant(self) -> pd.DataFrame:
         """Return the positions with the highest tolerance, of these with the highest mean z."""
@@ -186,9 +192,9 @@ def render_scan(directory: Path, *, viewer: str = "", viewer_note: str = "") -> 
         name=name,
         headline=headline(scan),
         remainder=(
-            f"Few: at least {100 - 100 * INTOLERANT:.0f} % of a position's substitutions are among the most "
-            "disruptive tenth of the protein's."
+            f"Few: at least {100 - 100 * INTOLERANT:.0f} % of a position's substitutions are {scan.harmful}."
         ),
+        harmful=scan.harmful,
         calibrated=scan.calibrated,
         uncalibrated=UNCALIBRATED,
         facts=scan.facts,
