@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mutscan.errors import UsageError
 from mutscan.report.coordinates import file_stem
 from mutscan.report.saved import read_run, site_positions
-from mutscan.report.views import KEPT, LOST, WILD_TYPE, by_severity
+from mutscan.report.views import KEPT, LOST, WILD_TYPE, by_severity, structure_numbers
 from mutscan.results import RunFolder
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ def notebook_view(
     for number, name in enumerate(("wild_type", file_stem(chosen))):
         view.addModel((folder / f"{name}.cif").read_text(encoding="utf-8"), "cif")
         view.setStyle({"model": number}, {"cartoon": {"color": (WILD_TYPE, KEPT)[number]}})
-    affected = _numbers(residues.loc[residues["affected"].to_numpy(dtype=bool), "structure_number"])
-    at_site = _numbers(residues.loc[residues["position"].isin(list(sites)), "structure_number"])
+    affected = _selected(residues[residues["affected"].to_numpy(dtype=bool)])
+    at_site = _selected(residues[residues["position"].isin(sites)])
     if affected:
         view.setStyle({"model": 1, "resi": affected}, {"cartoon": {"color": LOST}})
     view.addStyle({"model": 1, "resi": at_site}, {"stick": {"color": SITE}})
@@ -72,7 +72,6 @@ def notebook_view(
     return view
 
 
-def _numbers(column: pd.Series) -> list[int | str]:
-    """Residue numbers as 3Dmol.js selects them; one with an insertion code stays text."""
-    known = [number for number in column if isinstance(number, str)]
-    return [int(number) if number.lstrip("-").isdigit() else number for number in known]
+def _selected(residues: pd.DataFrame) -> list[int | str]:
+    """Residues as 3Dmol.js selects them: by number, with an insertion code by text."""
+    return [int(number) if number.lstrip("-").isdigit() else number for number in structure_numbers(residues)]

@@ -139,7 +139,7 @@ def _scene(run: SavedRun, folder: Path) -> _Scene:
         marked[variant] = _Marked(
             variant=variant,
             stem=file_stem(variant),
-            sites=_numbers(block[block["position"].isin(site_positions(str(row["positions"])))]),
+            sites=structure_numbers(block[block["position"].isin(site_positions(str(row["positions"])))]),
             regions=tuple(_regions(block)),
             remark=str(row["affected_regions"]),
         )
@@ -159,7 +159,8 @@ def colour_foot(lowest: float) -> float:
     return max(math.floor(min(lowest, 0.99) * step + 1e-9) / step, 0.0)
 
 
-def _numbers(block: pd.DataFrame) -> tuple[str, ...]:
+def structure_numbers(block: pd.DataFrame) -> tuple[str, ...]:
+    """Numbers that the structure gives to residues of residues.parquet; those without one are left out."""
     return tuple(str(number) for number in block["structure_number"] if isinstance(number, str) and number)
 
 
@@ -167,7 +168,7 @@ def _regions(block: pd.DataFrame) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Name and residues of each affected region that has coordinates."""
     hit = block[block["affected"].fillna(False).astype(bool)]
     for label, residues in hit.groupby(hit["region"].fillna("affected"), sort=False):
-        numbers = _numbers(residues)
+        numbers = structure_numbers(residues)
         if numbers:
             # That the structure itself gave the name needs no saying beside the structure.
             yield str(label).removesuffix(f", {STRUCTURE}"), numbers
