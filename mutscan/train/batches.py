@@ -11,7 +11,7 @@ step alone, so a run can be continued anywhere.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Required, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -157,6 +157,15 @@ def pair_weights(
     return scaled
 
 
+class GraphOptions(TypedDict, total=False):
+    """Keywords of `PairGraph`, for those that make one."""
+
+    lddt_from: Required[float]
+    alignments: PairAlignments | None
+    mutant: NDArray[np.bool_] | None
+    response: NDArray[np.float32] | None
+
+
 def few_of_each_family(chains: Chains, pairs: Pairs, most: int, *, seed: int) -> NDArray[np.int64]:
     """Draw at most `most` pairs between the same two clusters (0: all), in the order of the table."""
     if not most or chains.clusters is None:
@@ -174,25 +183,11 @@ def all_pairs(
     chains: Chains,
     pairs: Pairs,
     lddt: NDArray[np.float32],
-    *,
-    lddt_from: float,
-    alignments: PairAlignments | None = None,
-    mutant: NDArray[np.bool_] | None = None,
-    response: NDArray[np.float32] | None = None,
+    **graph: Unpack[GraphOptions],
 ) -> PairBatch:
     """Put every pair and all their chains into one batch, equally weighted; for validation."""
     weights = np.ones(len(pairs), dtype=np.float32)
-    graph = PairGraph(
-        chains,
-        pairs,
-        lddt,
-        weights,
-        lddt_from=lddt_from,
-        alignments=alignments,
-        mutant=mutant,
-        response=response,
-    )
-    return graph.of_pairs(np.arange(len(pairs)))
+    return PairGraph(chains, pairs, lddt, weights, **graph).of_pairs(np.arange(len(pairs)))
 
 
 class PairGraph:
@@ -344,22 +339,10 @@ class ConnectedBatches(PairGraph):
         residues: int,
         neighbours: int,
         mutants: int = 0,
-        lddt_from: float,
         seed: int,
-        alignments: PairAlignments | None = None,
-        mutant: NDArray[np.bool_] | None = None,
-        response: NDArray[np.float32] | None = None,
+        **graph: Unpack[GraphOptions],
     ) -> None:
-        super().__init__(
-            chains,
-            pairs,
-            lddt,
-            weights,
-            lddt_from=lddt_from,
-            alignments=alignments,
-            mutant=mutant,
-            response=response,
-        )
+        super().__init__(chains, pairs, lddt, weights, **graph)
         self.mutants = mutants
         self.wild_types = np.unique(pairs.chain_1[self.mutant])
         self.residues = residues
@@ -420,22 +403,10 @@ class PairBatches(PairGraph):
         weights: NDArray[np.float32],
         *,
         size: int,
-        lddt_from: float,
         seed: int,
-        alignments: PairAlignments | None = None,
-        mutant: NDArray[np.bool_] | None = None,
-        response: NDArray[np.float32] | None = None,
+        **graph: Unpack[GraphOptions],
     ) -> None:
-        super().__init__(
-            chains,
-            pairs,
-            lddt,
-            weights,
-            lddt_from=lddt_from,
-            alignments=alignments,
-            mutant=mutant,
-            response=response,
-        )
+        super().__init__(chains, pairs, lddt, weights, **graph)
         self.size = size
         self.seed = seed
         self._orders: dict[int, NDArray[np.int64]] = {}
