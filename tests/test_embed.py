@@ -28,6 +28,7 @@ from mutscan.embed import (
     set_threads,
 )
 from mutscan.embed.encoder import _join, _Piece, _replica, windows
+from mutscan.embed.esm_forward import EsmForward
 from mutscan.embed.tokens import esm_tokens, t5_tokens
 from mutscan.errors import CheckpointError, FetchError, MutscanError, UsageError
 from mutscan.residues import STANDARD
@@ -183,6 +184,29 @@ def test_half_precision_weights_run_in_fp32_on_the_cpu(esm_dir: Path, t5_dir: Pa
         assert {p.dtype for p in encoder._network.parameters()} == {torch.float32}
         assert not any(p.requires_grad for p in encoder._network.parameters())
         assert not encoder._network.training
+
+
+@pytest.mark.parametrize("token_dropout", [False, True])
+@pytest.mark.parametrize("norm_before", [False, True])
+def test_the_forward_pass_of_our_own_is_that_of_transformers(
+    tmp_path: Path, token_dropout: bool, norm_before: bool
+) -> None:
+    directory = tiny_encoders.write_esm(
+        tmp_path, half=False, token_dropout=token_dropout, emb_layer_norm_before=norm_before
+    )
+    state = load_file(directory / "model.safetensors")
+    torch.manual_seed(5)
+    for name, tensor in state.items():  # biases are 0 and scales 1 at first
+        if tensor.ndim == 1 and "inv_freq" not in name:
+            tensor += 0.3 * torch.randn(len(tensor))
+    save_file(state, directory / "model.safetensors", {"format": "pt"})
+    for length in (1, 2, 33, 60):
+        (sequence,) = proteins(length)
+        encoder = load_encoder(str(directory), device="cpu")
+        assert isinstance(encoder._network, EsmForward)
+        own = encoder.embed_one(sequence)
+        encoder._network = encoder._network.network
+        np.testing.assert_allclose(own, encoder.embed_one(sequence), atol=5e-6)
 
 
 def test_bf16_on_the_cpu_is_close_to_fp32(any_dir: Path) -> None:

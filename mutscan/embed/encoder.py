@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from mutscan.embed.device import DTYPES, Precision, one_thread, resolve_device, resolve_precision
+from mutscan.embed.esm_forward import EsmForward
 from mutscan.embed.network import load_network, out_of_memory
 from mutscan.embed.source import Family, find_encoder
 from mutscan.embed.tokens import Tokens, clean, esm_tokens, t5_tokens
@@ -106,12 +107,17 @@ class Encoder:
         self._batched = device.type != "cpu"
         n_parameters = sum(parameter.numel() for parameter in network.parameters())
         self._side_by_side = device.type == "cpu" and n_parameters <= _SMALL_ENCODER
+        self._own_forward = self._side_by_side and EsmForward.suits(network)
+        if self._own_forward:
+            self._network = EsmForward(network, window + len(tokens.before) + len(tokens.behind))
 
     @property
     def key(self) -> str:
         """Everything besides the sequence that an embedding depends on; keys a cache."""
         name = "" if self.revision.startswith("sha256:") else f"{self.name}@"
-        return f"{self.family}/{name}{self.revision}/{self.precision}/{self.device.type}/{self.window}"
+        # Vectors of the two forward passes round differently, in half precision visibly so.
+        own = "/own" if self._own_forward else ""
+        return f"{self.family}/{name}{self.revision}/{self.precision}/{self.device.type}/{self.window}{own}"
 
     def embed(self, sequences: Sequence[str]) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Embed sequences, longest first; each comes as soon as it is done.
@@ -313,6 +319,8 @@ class Encoder:
 
 def _replica(network: nn.Module) -> nn.Module:
     """Copy a network, but not its weights and buffers."""
+    if isinstance(network, EsmForward):
+        return network
     shared = itertools.chain(network.parameters(), network.buffers())
     return copy.deepcopy(network, {id(tensor): tensor for tensor in shared})
 
