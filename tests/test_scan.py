@@ -226,7 +226,7 @@ def test_many_mutants_as_one_by_one(config: SiameseConfig, length: int) -> None:
         (wild_type + scale * rng.normal(size=wild_type.shape)).astype(np.float32) for scale in (0.01, 0.1, 1)
     ]
     reference = predictor.encode(wild_type, sequence)
-    fast = SubstitutionPredictor(predictor, reference)
+    fast = SubstitutionPredictor(predictor, wild_type, sequence)
     tm, lddt = fast.predict(embeddings, mutants)
     for index, (embedding, mutant) in enumerate(zip(embeddings, mutants, strict=True)):
         expected = predictor.compare(reference, predictor.encode(embedding, mutant))
@@ -239,9 +239,9 @@ def test_many_mutants_as_one_by_one(config: SiameseConfig, length: int) -> None:
 
 def test_mutants_of_another_length_are_refused() -> None:
     predictor = Predictor(SiameseNet(HEADLESS))
-    reference = predictor.encode(np.zeros((3, 12), np.float32), "MKV")
+    fast = SubstitutionPredictor(predictor, np.zeros((3, 12), np.float32), "MKV")
     with pytest.raises(ValueError, match="3 residues"):
-        SubstitutionPredictor(predictor, reference).predict([np.zeros((2, 12), np.float32)], ["MK"])
+        fast.predict([np.zeros((2, 12), np.float32)], ["MK"])
 
 
 def test_running_ahead_keeps_order_errors_and_ends_early() -> None:

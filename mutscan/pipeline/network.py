@@ -156,8 +156,11 @@ class WildTypePredictor:
             Predicted TM-scores, not clipped.
         lddt : float32 array, shape (n, L)
         """
-        net = SubstitutionPredictor(self._model.predictor, self.reference)
-        on_cpu = self._model.encoder.device.type == "cpu"
+        encoder = self._model.encoder
+        net = SubstitutionPredictor(
+            self._model.predictor, self.embedding, self._sequence, half=encoder.precision == "bf16"
+        )
+        on_cpu = encoder.device.type == "cpu"
         embedded = self._embedded(batches, _MUTANTS_A_CALL if on_cpu else 1)
         # A small encoder on the CPU has workers of its own that go on while the net works.
         with closing(embedded if on_cpu else ahead(embedded, _AHEAD)) as stream:

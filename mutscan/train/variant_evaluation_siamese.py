@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mutscan.model.predict import Encoded
     from mutscan.pipeline.network import LoadedModel
     from mutscan.pipeline.progress import Progress
     from mutscan.train.variant_tables import VariantTable
@@ -171,8 +170,8 @@ class _WindowPredictor(WildTypePredictor):
     """One of a window, whose embedding nobody will ask for again: it is not put into the user's cache."""
 
     @cached_property
-    def reference(self) -> Encoded:
-        return self._model.predictor.encode(self._model.encoder.embed_one(self._sequence), self._sequence)
+    def embedding(self) -> NDArray[np.float32]:
+        return self._model.encoder.embed_one(self._sequence)
 
 
 def _keys(index: NDArray[np.int64], mutant: NDArray[np.int64]) -> list[tuple[int, str]]:
