@@ -56,8 +56,11 @@ class SubstitutionPredictor:
         self._length = torch.tensor([length], device=self._device)
         self._letters = torch.from_numpy(letter_places(sequence)).to(self._device)
         with torch.inference_mode(), one_thread_on_cpu(self._device):
-            wild_type = self._encode(torch.tensor(embedding, dtype=torch.float32, device=self._device)[None])
-            self._residues, self._pooled, self._matching, self._seen = wild_type
+            x = torch.tensor(embedding, dtype=torch.float32, device=self._device)
+            residues, pooled, matching, seen = self._encode(x[None])
+            self._residues, self._pooled = residues.clone(), pooled.clone()
+            self._matching = None if matching is None else matching.clone()
+            self._seen = None if seen is None else seen.clone()
             self._unit = functional.normalize(self._residues, dim=-1)  # (1, L, d)
             place = torch.arange(length, device=self._device)
             # Residues inside the chain that a window of either reach holds, as a share, (L,).
@@ -148,7 +151,8 @@ class SubstitutionPredictor:
         tm = head.tm_score(apart, matches, alignment, lengths, lengths)
         letters = torch.from_numpy(np.stack([letter_places(mutant) for mutant in mutants])).to(self._device)
         unlike = head.letter_distance[self._letters, letters]  # (B, L)
-        here = (1.0 - (self._unit * functional.normalize(residues, dim=-1)).sum(-1)).clamp(min=0.0)
+        norm = torch.linalg.vector_norm(residues, dim=-1).clamp(min=1e-12)
+        here = (1.0 - (self._unit * residues).sum(-1) / norm).clamp(min=0.0)
         whole = head.pair_distances(apart, matches, alignment)  # (B, 13)
         near = [here, _window_mean(here, NEAR), unlike]
         near += [_window_mean(unlike, reach) for reach in (CLOSE, NEAR, FAR)]
@@ -168,7 +172,7 @@ class SubstitutionPredictor:
     def _best_matches(self, matching: Tensor) -> tuple[Tensor, Tensor]:
         """`PairHead.best_matches` of the wild type with each mutant: (2 B, L, d_match) -> two (B, 2)."""
         assert self._matching is not None, "a net with a pair head has matching vectors"
-        own = self._matching.repeat(len(matching) // 2, 1, 1)
+        own = self._matching.expand(len(matching) // 2, *self._matching.shape).flatten(0, 1)
         cosine = torch.bmm(own, matching.transpose(1, 2))  # (2 B, L, L)
         there, back = (1.0 - cosine.amax(side).mean(1) for side in (2, 1))
         return there.view(-1, 2), back.view(-1, 2)

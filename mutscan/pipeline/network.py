@@ -39,6 +39,10 @@ _log = logging.getLogger(__name__)
 _MUTANTS_A_CALL: Final = 512
 """Mutants handed to a CPU encoder at a time: its workers wait for each other only at the end of a call."""
 
+_AT_ONCE: Final = 8
+"""Mutants that go through the net on a CPU, one after the other, before the next ones are waited for: its
+weights are then in the cache, from where the encoder's push them."""
+
 _RESIDUES_A_BLOCK: Final = 65_536
 """Residues that go through the net together on a GPU."""
 
@@ -164,7 +168,7 @@ class WildTypePredictor:
         embedded = self._embedded(batches, _MUTANTS_A_CALL if on_cpu else 1)
         # A small encoder on the CPU has workers of its own that go on while the net works.
         with closing(embedded if on_cpu else ahead(embedded, _AHEAD)) as stream:
-            block = 1 if on_cpu else max(1, _RESIDUES_A_BLOCK // len(self._sequence))
+            block = _AT_ONCE if on_cpu else max(1, _RESIDUES_A_BLOCK // len(self._sequence))
             for _, members in itertools.groupby(stream, key=lambda item: item[0]):
                 tm, lddt = [], []
                 while some := list(itertools.islice(members, block)):

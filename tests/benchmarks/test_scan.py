@@ -1,5 +1,7 @@
 """A scan's compute loop against the encoder's bare forward over the same mutants: pytest -m benchmark -s.
 
+Against two: `Encoder.embed`, and transformers' own network with the same weights and tokens.
+
 On one core nothing can hide behind the encoder: what the net and the comparison cost is paid in full,
 and the ratio says how small they are kept. Time of this process on the CPU is compared, which other
 work on the machine disturbs least; rounds alternate and the best of each is taken.
