@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from mutscan.embed.esm_forward import EsmForward
 from mutscan.pipeline.network import WildTypePredictor, load_model
 from mutscan.pipeline.plan import resolve_wild_type
 from mutscan.pipeline.progress import Silent
@@ -24,10 +25,12 @@ from mutscan.results import RunFolder
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(900)]
 
-LEAST = 0.7
-"""Least share of the encoder's throughput, for an 8 M encoder on one core. The goal of 0.9 is not met
-there: the net does about a sixth of the encoder's arithmetic for each residue, which alone allows no
-more than 0.86. Measured: 0.78 at 147 residues, on a busy machine."""
+LEAST = {"fp32": (0.7, 0.95), "bf16": (0.6, 0.9)}
+"""Least share of the throughput of `Encoder.embed`, and of transformers' network, for an 8 M encoder on one
+core. The goal of 0.9 is met against transformers' pass, on which a plain program would build, and not against
+our own, which takes two thirds of its time: the net does a sixth of the encoder's arithmetic for each
+residue, which alone allows no more than 0.86. Measured on a busy machine: 0.77 and 1.09 at 147 residues in
+fp32, 0.72 and 1.04 at 400 in bf16."""
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
@@ -36,17 +39,27 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-@pytest.mark.parametrize("length", [147, 400])
+@pytest.mark.parametrize(
+    ("length", "precision"), [(147, "fp32"), (400, "fp32"), (147, "bf16"), (400, "bf16")]
+)
 def test_scan_against_the_bare_encoder(
-    length: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    length: int, precision: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rng = np.random.default_rng(length)
     (tmp_path / "p.fasta").write_text(">p\n" + "".join(rng.choice(list(STANDARD), length)) + "\n")
     wild_type = resolve_wild_type(str(tmp_path / "p.fasta"), offline=True)
-    model = load_model("mutscan-mini", device="cpu", offline=True)
+    model = load_model("mutscan-mini", device="cpu", precision=precision, offline=True)
+    network = model.encoder._network
+    assert isinstance(network, EsmForward)
+
+    @torch.inference_mode()
+    def transformers_own(mutants: list[str]) -> None:
+        for mutant in mutants:
+            network.network(input_ids=torch.from_numpy(model.encoder._tokens.encode(mutant))[None])
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    bare, loop, tables = [], [], []
+    plain, bare, loop, tables = [], [], [], []
     try:
         with RunFolder(tmp_path / "run") as folder:
             middle = length // 2
@@ -56,6 +69,7 @@ def test_scan_against_the_bare_encoder(
             mutants = [mutant for batch in job.batches for mutant in job._mutants(batch)]
             list(WildTypePredictor(model, wild_type.sequence).predict_batches([mutants[:2]]))
             for _ in range(3):
+                plain.append(cpu_seconds(lambda: transformers_own(mutants)))
                 bare.append(cpu_seconds(lambda: [None for _ in model.encoder.embed(mutants)]))
                 for stored in folder.state.glob("scan/*.npz"):
                     stored.unlink()
@@ -64,11 +78,14 @@ def test_scan_against_the_bare_encoder(
             tables.append(cpu_seconds(job.write_tables))
     finally:
         torch.set_num_threads(threads)
-    one, two, three = (1e3 * min(values) / len(mutants) for values in (bare, loop, tables))
+    theirs, one, two, three = (1e3 * min(values) / len(mutants) for values in (plain, bare, loop, tables))
     with capsys.disabled():
         print(
-            f"\n{length} residues, one thread, CPU time of a mutant: encoder alone {one:.1f} ms "
-            f"({1e3 / one:.1f} rows/s), scan {two:.1f} ms ({1e3 / two:.1f} rows/s, ratio {one / two:.2f}), "
-            f"null and tables {three:.1f} ms (ratio with them {one / (two + three):.2f})"
+            f"\n{length} residues, {precision}, one thread, CPU time of a mutant: transformers' encoder "
+            f"{theirs:.1f} ms, ours {one:.1f} ms ({1e3 / one:.1f} rows/s), scan {two:.1f} ms "
+            f"({1e3 / two:.1f} rows/s, ratio {theirs / two:.2f} and {one / two:.2f}), null and tables "
+            f"{three:.1f} ms (with them {theirs / (two + three):.2f} and {one / (two + three):.2f})"
         )
-    assert one / two >= LEAST
+    least, least_of_theirs = LEAST[precision]
+    assert one / two >= least
+    assert theirs / two >= least_of_theirs
