@@ -8,6 +8,8 @@ import numpy as np
 
 from mutscan.embed.source import find_encoder
 from mutscan.evidence.calibration import CALIBRATION_FILE, FORMAT
+from mutscan.families import FAMILIES_FILE, FamilyLibrary, load_library, write_library
+from mutscan.residues import STANDARD
 from mutscan.train.additive_fit import fit_additive
 
 DELETERIOUS, TOLERATED = 0.7, 0.3
@@ -31,23 +33,42 @@ def _tier(
 
 
 def calibrate_tiny_model(
-    model: Path, target: Path, *, revision: str | None = None, longest: int = 400
+    model: Path, target: Path, *, revision: str | None = None, longest: int = 400, family: str = ""
 ) -> Path:
-    """Copy a model to `target` and give it a calibration with a tier for sequence and one for structure."""
+    """Copy a model to `target` and give it a calibration with a tier for sequence and one for structure.
+
+    With `family`, a library of that one family, too: conservation counts.
+    """
     shutil.copytree(model, target)
     width = json.loads((model / "encoder" / "config.json").read_text())["hidden_size"]
     rng = np.random.default_rng(0)
     n = 1000
+    families = ""
+    if family:
+        codes = np.array([STANDARD.index(letter) for letter in family], dtype=np.uint16)
+        covered = np.full(len(codes), 99, dtype=np.uint16)
+        codebook = np.eye(20, dtype=np.float32)
+        write_library(target / FAMILIES_FILE, FamilyLibrary(codebook, codes, covered, np.array([len(codes)])))
+        library = load_library(target)
+        assert library is not None
+        families = library.sha256
     evidence = {"blosum62": rng.integers(-4, 5, n).astype(float), "end_distance": rng.uniform(0, 100, n)}
+    if family:
+        evidence["family_log_odds"] = rng.uniform(-6, 0, n)
     burial = {"burial_rank": rng.random(n)}
     views = {"site": rng.normal(size=(n, width)).astype(np.float32)}
     logit = (
         -0.7 * evidence["blosum62"] - 0.5 + 4.0 * (burial["burial_rank"] - 0.5) + 0.3 * views["site"][:, 0]
     )
+    if family:
+        logit -= 1.5 * (evidence["family_log_odds"] + 3.0)
     label = (rng.random(n) < 1 / (1 + np.exp(-logit))).astype(float)
     document = {
         "format": FORMAT,
-        "model": {"encoder_revision": revision or find_encoder(str(model / "encoder")).revision},
+        "model": {
+            "encoder_revision": revision or find_encoder(str(model / "encoder")).revision,
+            "families_sha256": families or None,
+        },
         "data": {"n": n, "longest": longest},
         "tiers": {
             "sequence": _tier(evidence, label, views),

@@ -176,6 +176,8 @@ class Calibration:
     tiers : mapping of name -> Tier
     encoder : str
         Revision of the encoder whose embeddings are read.
+    families : str
+        sha256 of the library of families that profiles are made with; empty for none.
     longest : int
         Residues of the longest protein it was calibrated on.
     splits : mapping of sequence hash -> split
@@ -186,6 +188,7 @@ class Calibration:
 
     tiers: Mapping[str, Tier]
     encoder: str
+    families: str
     longest: int
     splits: Mapping[str, str]
     document: Mapping[str, Any]
@@ -193,6 +196,16 @@ class Calibration:
     def split_of(self, sequence: str) -> str:
         """``fit``, ``test`` or, for a protein the calibration never met, an empty string."""
         return self.splits.get(sequence_hash(sequence), "")
+
+    def mismatch(self, encoder: str, families: str) -> str:
+        """Say why this calibration does not hold for an encoder revision and a library; empty if it does."""
+        made = "the model's calibration was made with"
+        if self.encoder != encoder:
+            return f"{made} encoder revision {self.encoder}, this one is {encoder}"
+        if self.families != families:
+            ours, theirs = (text[:12] or "none" for text in (families, self.families))
+            return f"{made} family library {theirs}, this one is {ours}"
+        return ""
 
     def structural(self) -> Mapping[str, Any]:
         """Facts of the structural flag: ``threshold`` is a robust z of the lDDT drop, or None for no rule."""
@@ -287,6 +300,7 @@ def load_calibration(folder: Path) -> Calibration | None:
         return Calibration(
             tiers,
             str(document["model"]["encoder_revision"]),
+            str(document["model"].get("families_sha256") or ""),
             int(document["data"]["longest"]),
             splits,
             document,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from mutscan.evidence.conservation import CONSERVATION_EVIDENCE
 from mutscan.residues import STANDARD
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ GROUP_OF: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(("helix", "strand", "handedness"), "secondary structure"),
     "plddt": "confidence of the structure",
+    **dict.fromkeys(CONSERVATION_EVIDENCE, "conservation"),
 }  # fmt: skip
 """Group of each piece of evidence; what an embedding is read for is ``sequence context``."""
 
@@ -196,6 +198,25 @@ def _confidence(seen: Mapping[str, float]) -> str:
     return f"pLDDT {plddt:.0f} at the site" if math.isfinite(plddt) else "no pLDDT: an experimental structure"
 
 
+def _conservation(seen: Mapping[str, float]) -> str:
+    known, families = _value(seen, "family_sequences"), _value(seen, "families")
+    if not math.isfinite(known):
+        return ""
+    count, groups = round(math.expm1(known)) - 1, round(math.expm1(families))
+    if count < 1:
+        return "no relatives in the library cover the site"
+    text = f"{count:,} related sequences of {groups:,} {'family' if groups == 1 else 'families'}"
+    odds, relative = _value(seen, "family_log_odds"), _value(seen, "family_entropy_relative")
+    if math.isfinite(relative):
+        how = "more" if relative < -0.1 else "less" if relative > 0.1 else "as"
+        text += f"; site {how} conserved {'as' if how == 'as' else 'than'} its surroundings"
+    if math.isfinite(odds):
+        times = math.exp(abs(odds))
+        than = "rarer" if odds < 0 else "commoner"
+        text += f", mutant {times:.1f} times {than} there than wild type"
+    return text
+
+
 def _context(seen: Mapping[str, float]) -> str:
     return "how labelled variants fare where the encoder reads the site and ± 7 residues as it does here"
 
@@ -205,6 +226,7 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, float]], str]]] = {
     "neighbourhood": _neighbourhood,
     "place in chain": _place,
     "language model": _language,
+    "conservation": _conservation,
     "burial": _burial,
     "rigidity": _rigidity,
     "residues around": _around,

@@ -97,14 +97,13 @@ class Judge:
         self._wild_type = wild_type
         self._calibration = load_calibration(model.path)
         self._otherwise = UNDECIDED
-        made_for = None if self._calibration is None else self._calibration.encoder
-        if made_for is not None and made_for != model.encoder.revision:
-            reason = (
-                f"no flag: the model's calibration was made with encoder revision {made_for}, "
-                f"this one is {model.encoder.revision}"
-            )
-            _log.warning("%s", reason)
-            self._otherwise = Verdict(notes=(reason,))
+        library = model.families
+        families = "" if library is None else library.sha256
+        calibration = self._calibration
+        wrong = "" if calibration is None else calibration.mismatch(model.encoder.revision, families)
+        if wrong:
+            _log.warning("no flag: %s", wrong)
+            self._otherwise = Verdict(notes=(f"no flag: {wrong}",))
             self._calibration = None
 
     @property
@@ -125,6 +124,7 @@ class Judge:
             embedding,
             ca_by_position(self._wild_type),
             plddt_by_position(self._wild_type),
+            self._model.family_profile(self._wild_type.sequence),
         )
 
     def judge(self, variants: Sequence[Variant]) -> list[Verdict]:
@@ -174,6 +174,7 @@ class Judge:
             return None
         return {
             "encoder_revision": calibration.encoder,
+            "families_sha256": calibration.families or None,
             "data": calibration.document.get("data"),
             "tiers": {
                 name: {"deleterious": tier.deleterious, "tolerated": tier.tolerated, "n": tier.facts.get("n")}

@@ -12,7 +12,7 @@ from scipy.special import expit
 
 from mutscan import __version__
 from mutscan.errors import UsageError
-from mutscan.evidence import EVIDENCE, STRUCTURE_EVIDENCE
+from mutscan.evidence import CONSERVATION_EVIDENCE, EVIDENCE, STRUCTURE_EVIDENCE
 from mutscan.evidence.calibration import FORMAT
 from mutscan.evidence.sequence import sequence_hash
 from mutscan.pipeline.network import load_model
@@ -146,13 +146,17 @@ def calibrate(
         paths["dms"] = dms[0]
     loaded = load_model(model, device=device, precision=precision, offline=offline)
     head = head_of(loaded, offline=offline)
+    library = loaded.families
+    of_sequence = [*EVIDENCE, *([] if library is None else CONSERVATION_EVIDENCE)]
     found = {}
     for kind, table in tables.items():
         further = None
         if kind == "variants" and chains is not None:
             further = chains_on_sequences(chains, table.proteins["sequence"].astype(str).tolist())
         files = structure_files(paths[kind], structures_dir)
-        found[kind] = gather(loaded.encoder, head, table, files, progress, chains=further, work=work)
+        found[kind] = gather(
+            loaded.encoder, head, table, files, progress, library=library, chains=further, work=work
+        )
     rows, first = _join(tables, found)
     labelled = rows.kind == "variants"
     table = tables["variants"]
@@ -170,7 +174,8 @@ def calibrate(
             progress.note(f"tier {name} left out: {fewest} variants of one class, {_FEWEST} are needed")
             continue
         progress.note(f"tier {name}: fitting {int((~kept_out).sum()):,} rows")
-        tiers[name] = _tier(name, rows, judged, is_test, kept_out, seed, _assay_names(tables, first))
+        pieces = [*of_sequence, *(STRUCTURE_EVIDENCE if name == "structure" else ())]
+        tiers[name] = _tier(pieces, rows, judged, is_test, kept_out, seed, _assay_names(tables, first))
         progress.note(f"tier {name}: AUROC {tiers[name]['test'].get('auroc')} on test groups")
     entries, words = {}, {}
     for kind, one in tables.items():
@@ -191,6 +196,7 @@ def calibrate(
             "name": loaded.config.name,
             "encoder_revision": loaded.encoder.revision,
             "precision": loaded.encoder.precision,
+            "families_sha256": None if library is None else library.sha256,
         },
         "data": {
             **{
@@ -213,6 +219,7 @@ def calibrate(
         },
         "evidence": {
             **EVIDENCE,
+            **(CONSERVATION_EVIDENCE if library is not None else {}),
             **STRUCTURE_EVIDENCE,
             "context_site": "linear map of the encoder's embedding of the site, weights in the tier",
             "context_near": "linear map of the mean embedding of site and ± 7 neighbours",
@@ -254,7 +261,7 @@ def _join(tables: dict[str, VariantTable], found: dict[str, Any]) -> tuple[_Rows
             weight = np.full(len(table), RANKED_WEIGHT)
         parts.append((kind, table, found[kind], target, weight))
     linked = link_clusters(sequences, np.array(clusters, dtype=np.int64))
-    names = [*EVIDENCE, *STRUCTURE_EVIDENCE]
+    names = [*EVIDENCE, *CONSERVATION_EVIDENCE, *STRUCTURE_EVIDENCE]
     protein = np.concatenate([table.protein + first[kind] for kind, table, *_ in parts])
     rows = _Rows(
         {
@@ -283,7 +290,7 @@ def _assay_names(tables: dict[str, VariantTable], first: dict[str, int]) -> dict
 
 
 def _tier(
-    name: str,
+    pieces: list[str],
     rows: _Rows,
     judged: NDArray[np.bool_],
     is_test: NDArray[np.bool_],
@@ -291,8 +298,7 @@ def _tier(
     seed: int,
     assays: dict[int, str],
 ) -> dict[str, Any]:
-    """Fit one tier; `judged` are the labelled rows it is calibrated on and measured with."""
-    pieces = [*EVIDENCE, *(STRUCTURE_EVIDENCE if name == "structure" else ())]
+    """Fit one tier of some pieces; `judged` are the labelled rows it is calibrated on and measured with."""
     fit, test = ~kept_out, judged & is_test
     unit = np.where(rows.kind == "variants", -1, rows.protein)
     fitted = fit_additive(

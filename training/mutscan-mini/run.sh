@@ -45,6 +45,10 @@ if [ -d "$data/wild_types" ]; then
 fi
 mutscan train model "${training[@]}" --encoder "$encoder" --config "$config" \
     --device cpu --threads 1 --offline --work "$work/model.work" --out "$model"
+if [ -f "$data/sequences.parquet" ] && [ ! -f "$work/families.npz" ]; then
+    mutscan train families --sequences "$data/sequences.parquet" --out "$work/families.npz"
+fi
+[ ! -f "$work/families.npz" ] || cp "$work/families.npz" "$model/families.npz"
 variants=$data/variants
 if [ -f "$variants/labelled_variants.csv.gz" ]; then
     mutscan train calibrate --model "$model" --proteins "$variants/labelled_proteins.csv.gz" \
