@@ -1,0 +1,236 @@
+"""Fit the tier for built mutants: what they tell on top of the structure tier's log-odds.
+
+Built mutants are few and dear beside rows that need a sequence alone, so this tier learns no evidence
+anew that the structure tier has: it takes that tier's log-odds times one slope, and adds a short curve for
+each piece of `mutscan.evidence.built`. The fit is a logistic regression with penalties; as in
+`mutscan.train.additive_fit`, rows of scans and stability tables are compared within their protein alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from scipy.linalg import solve
+from scipy.special import expit
+
+from mutscan.evidence.additive import AdditiveModel, Curve, between
+from mutscan.evidence.built import BUILT_EVIDENCE
+from mutscan.train.additive_fit import folds_of, match_share
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+BUILT_CAP: Final = 12
+"""Built mutants of one protein weigh no more than so many of a protein with fewer."""
+
+WEIGHED: Final = tuple(BUILT_EVIDENCE)
+"""Pieces of evidence that are weighed, the others having shown nothing."""
+
+N_FOLDS: Final = 5
+_STEPS: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltSettings:
+    """How much is let vary; penalties in units of rows.
+
+    Parameters
+    ----------
+    knots : int
+        Of each curve.
+    bend : float
+        Penalty on second differences of a curve.
+    size : float
+        On a curve's values.
+    slope : float
+        On the structure tier's slope, less 1.
+    """
+
+    knots: int = 4
+    bend: float = 10.0
+    size: float = 10.0
+    slope: float = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class FittedBuilt:
+    """A fitted tier.
+
+    Parameters
+    ----------
+    slope : float
+        What the structure tier's log-odds count for.
+    model : AdditiveModel
+        What is added to them.
+    p : float array, shape (n,)
+        Probability of each row by models that have not seen its group.
+    """
+
+    slope: float
+    model: AdditiveModel
+    p: NDArray[np.float64]
+
+    def logit(
+        self, base: NDArray[np.float64], evidence: Mapping[str, NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
+        """Log-odds of harm, shape (n,), from the structure tier's and the evidence of built mutants."""
+        return self.slope * base + self.model.logit(evidence, {})
+
+
+def fit_built(
+    base: NDArray[np.float64],
+    evidence: Mapping[str, NDArray[np.float64]],
+    target: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    group: NDArray[np.int64],
+    *,
+    unit: NDArray[np.int64],
+    share: float,
+    settings: BuiltSettings | None = None,
+    seed: int = 0,
+) -> FittedBuilt:
+    """Fit slope, curves and calibration.
+
+    Parameters
+    ----------
+    base : float array, shape (n,)
+        The structure tier's log-odds, each by a model that has not seen the row's group.
+    evidence : mapping of name -> float array, shape (n,)
+        Of built mutants; NaN where not known.
+    target : float array, shape (n,)
+        1 for deleterious, 0 for neutral; in a unit anything between, higher = worse.
+    weight : float array, shape (n,)
+    group : int array, shape (n,)
+        Rows of a group stay in one fold.
+    unit : int array, shape (n,)
+        Rows of one number are compared with each other only; -1 for labelled rows.
+    share : float
+        Share of harm among labelled rows, which the probability is to be made for.
+    settings : BuiltSettings, optional
+    seed : int
+        Of the folds.
+    """
+    settings = settings or BuiltSettings()
+    labelled = unit < 0
+    weight = weight.copy()
+    weight[labelled] = match_share(target[labelled], weight[labelled], share)
+    design = _Design(evidence, base, unit, settings)
+    x = design.columns(evidence, base, unit)
+    fold = folds_of(group, N_FOLDS, seed)
+    held_out = np.empty(len(base))
+    for f in range(N_FOLDS):
+        out = fold == f
+        beta = _penalised(x[~out], base[~out], target[~out], weight[~out], design.penalty)
+        # A unit that was not fitted has no constant of its own: none is needed, it is compared within.
+        held_out[out] = base[out] + x[out] @ beta
+    # Platt: two numbers, so the sum over the evidence stays a sum.
+    line = np.stack([held_out[labelled], np.ones(int(labelled.sum()))], axis=1)
+    slope, shift = _penalised(
+        line, np.zeros(len(line)), target[labelled], weight[labelled], 1e-9 * np.eye(2)
+    ).tolist()
+    beta = _penalised(x, base, target, weight, design.penalty)
+    mean = weight[labelled] @ x[labelled] / weight[labelled].sum()
+    model = design.model(slope * beta, mean, shift)
+    return FittedBuilt(float(slope * (1.0 + beta[0])), model, expit(slope * held_out + shift))
+
+
+class _Design:
+    """Columns: the log-odds once more, hat functions of each piece, a constant, one for each unit."""
+
+    def __init__(
+        self,
+        evidence: Mapping[str, NDArray[np.float64]],
+        base: NDArray[np.float64],
+        unit: NDArray[np.int64],
+        settings: BuiltSettings,
+    ) -> None:
+        self.knots = {name: _knots(x, settings.knots) for name, x in evidence.items()}
+        self.units = np.unique(unit[unit >= 0])
+        blocks = [np.array([[settings.slope * float(np.var(base))]])]
+        self.starts: dict[str, int] = {}
+        width = 1
+        for name, knots in self.knots.items():
+            k = len(knots)
+            block = settings.size * np.eye(k + 1)
+            if k > 2:
+                step = np.diff(np.eye(k), 2, axis=0)
+                block[:k, :k] += settings.bend * step.T @ step
+            self.starts[name] = width
+            width += k + 1
+            blocks.append(block)
+        self.constant = width
+        width += 1 + len(self.units)
+        self.penalty = np.full(width, 1e-3) * np.eye(width)
+        at = 0
+        for block in blocks:
+            self.penalty[at : at + len(block), at : at + len(block)] = block
+            at += len(block)
+
+    def columns(
+        self,
+        evidence: Mapping[str, NDArray[np.float64]],
+        base: NDArray[np.float64],
+        unit: NDArray[np.int64],
+    ) -> NDArray[np.float64]:
+        x = np.zeros((len(base), len(self.penalty)))
+        x[:, 0] = base
+        for name, knots in self.knots.items():
+            start = self.starts[name]
+            x[:, start : start + len(knots)] = _hats(evidence[name], knots)
+            x[~np.isfinite(evidence[name]), start + len(knots)] = 1.0
+        ranked = np.flatnonzero(unit >= 0)
+        x[ranked, self.constant + 1 + np.searchsorted(self.units, unit[ranked])] = 1.0
+        x[unit < 0, self.constant] = 1.0
+        return x
+
+    def model(self, beta: NDArray[np.float64], mean: NDArray[np.float64], shift: float) -> AdditiveModel:
+        """Curves, each centred on its mean over the labelled rows."""
+        intercept = float(beta[self.constant]) + shift
+        curves = {}
+        for name, knots in self.knots.items():
+            part = slice(self.starts[name], self.starts[name] + len(knots) + 1)
+            centre = float(beta[part] @ mean[part])
+            intercept += centre
+            curves[name] = Curve(knots, beta[part][:-1] - centre, float(beta[part][-1]) - centre)
+        return AdditiveModel(intercept, curves, {})
+
+
+def _knots(values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return np.zeros(1)
+    return np.unique(np.quantile(known, np.linspace(0.02, 0.98, count)))
+
+
+def _hats(values: NDArray[np.float64], knots: NDArray[np.float64]) -> NDArray[np.float64]:
+    out = np.zeros((len(values), len(knots)))
+    known = np.flatnonzero(np.isfinite(values))
+    low, share = between(values[known], knots)
+    out[known, low] = 1.0 - share
+    if len(knots) > 1:
+        out[known, low + 1] += share
+    return out
+
+
+def _penalised(
+    x: NDArray[np.float64],
+    base: NDArray[np.float64],
+    target: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    penalty: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Penalised logistic regression with an offset, by Newton's method; targets may be fractions."""
+    beta = np.zeros(x.shape[1])
+    for _ in range(_STEPS):
+        p = expit(base + x @ beta)
+        slope = x.T @ (weight * (p - target)) + penalty @ beta
+        curvature = (x * (weight * np.maximum(p * (1 - p), 1e-4))[:, None]).T @ x + penalty
+        step = solve(curvature, slope, assume_a="pos")
+        beta -= np.clip(step, -2.0, 2.0)
+        if float(np.abs(step).max()) < 1e-6:
+            break
+    return beta
