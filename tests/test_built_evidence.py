@@ -93,16 +93,15 @@ def test_polar_contacts_and_salt_bridges_are_counted(globin):
     assert found["built_polar_change"] < 0
 
 
-@pytest.mark.parametrize("letter", ["L", "K", "W"])
-def test_surface_is_that_of_an_independent_program(globin, tmp_path, letter):
-    """Bio.PDB's Shrake-Rupley with the same radii; 960 points against ours."""
+def test_surface_is_that_of_an_independent_program(globin, tmp_path):
+    """Bio.PDB's Shrake-Rupley with the same radii and more points."""
     write_structure(globin, tmp_path / "g.pdb")
     theirs = PDBParser(QUIET=True).get_structure("g", str(tmp_path / "g.pdb"))
-    ShrakeRupley(n_points=960, radii_dict={"C": 1.75, "N": 1.6, "O": 1.5, "S": 1.8}).compute(
+    ShrakeRupley(n_points=300, radii_dict={"C": 1.75, "N": 1.6, "O": 1.5, "S": 1.8}).compute(
         theirs, level="A"
     )
     residues = list(theirs.get_residues())
-    for site in [i for i, one in enumerate(globin.sequence) if one == letter]:
+    for site in [i for i, one in enumerate(globin.sequence) if one in "LKW"]:
         expected = sum(a.sasa for a in residues[site] if a.get_name() not in ("N", "CA", "C", "O", "OXT"))
         reached, whole = _Site(globin, site).surface()
         assert reached == pytest.approx(expected, abs=0.04 * whole)
