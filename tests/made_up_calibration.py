@@ -32,12 +32,33 @@ def _tier(
     }
 
 
+def _built_tier(builder: str) -> dict[str, object]:
+    """A tier on top of the structure's: half of its log-odds, and the less the more contacts there are."""
+    line = {"specificity": 0.92, "sensitivity": 0.92, "precision": 0.9, "npv": 0.9}
+    contacts = {"knots": [-60.0, 60.0], "logits": [1.5, -1.5], "missing": 0.2}
+    return {
+        "n": 300,
+        "n_groups": 30,
+        "builder": builder,
+        "base": {"tier": "structure", "slope": 0.5},
+        "thresholds": {"deleterious": {"p": DELETERIOUS, **line}, "tolerated": {"p": TOLERATED, **line}},
+        "model": {"intercept": 0.1, "curves": {"built_contacts_change": contacts}},
+    }
+
+
 def calibrate_tiny_model(
-    model: Path, target: Path, *, revision: str | None = None, longest: int = 400, family: str = ""
+    model: Path,
+    target: Path,
+    *,
+    revision: str | None = None,
+    longest: int = 400,
+    family: str = "",
+    built: str = "",
 ) -> Path:
     """Copy a model to `target` and give it a calibration with a tier for sequence and one for structure.
 
-    With `family`, a library of that one family, too: conservation counts.
+    With `family`, a library of that one family, too: conservation counts. And a tier for mutants of the
+    backend `built`, if that is given.
     """
     shutil.copytree(model, target)
     width = json.loads((model / "encoder" / "config.json").read_text())["hidden_size"]
@@ -73,6 +94,7 @@ def calibrate_tiny_model(
         "tiers": {
             "sequence": _tier(evidence, label, views),
             "structure": _tier(evidence | burial, label, views),
+            **({"built": _built_tier(built)} if built else {}),
         },
         "proteins": {"P1": ["0" * 16, 1, "fit"]},
     }
