@@ -8,6 +8,8 @@ import numpy as np
 
 from mutscan.embed.source import find_encoder
 from mutscan.evidence.calibration import CALIBRATION_FILE, FORMAT
+from mutscan.families import FAMILIES_FILE, FamilyLibrary, load_library, write_library
+from mutscan.residues import STANDARD
 from mutscan.train.additive_fit import fit_additive
 
 DELETERIOUS, TOLERATED = 0.7, 0.3
@@ -30,28 +32,69 @@ def _tier(
     }
 
 
+def _built_tier(builder: str) -> dict[str, object]:
+    """A tier on top of the structure's: half of its log-odds, and the less the more contacts there are."""
+    line = {"specificity": 0.92, "sensitivity": 0.92, "precision": 0.9, "npv": 0.9}
+    contacts = {"knots": [-60.0, 60.0], "logits": [1.5, -1.5], "missing": 0.2}
+    return {
+        "n": 300,
+        "n_groups": 30,
+        "builder": builder,
+        "base": {"tier": "structure", "slope": 0.5},
+        "thresholds": {"deleterious": {"p": DELETERIOUS, **line}, "tolerated": {"p": TOLERATED, **line}},
+        "model": {"intercept": 0.1, "curves": {"built_contacts_change": contacts}},
+    }
+
+
 def calibrate_tiny_model(
-    model: Path, target: Path, *, revision: str | None = None, longest: int = 400
+    model: Path,
+    target: Path,
+    *,
+    revision: str | None = None,
+    longest: int = 400,
+    family: str = "",
+    built: str = "",
 ) -> Path:
-    """Copy a model to `target` and give it a calibration with a tier for sequence and one for structure."""
+    """Copy a model to `target` and give it a calibration with a tier for sequence and one for structure.
+
+    With `family`, a library of that one family, too: conservation counts. And a tier for mutants of the
+    backend `built`, if that is given.
+    """
     shutil.copytree(model, target)
     width = json.loads((model / "encoder" / "config.json").read_text())["hidden_size"]
     rng = np.random.default_rng(0)
     n = 1000
+    families = ""
+    if family:
+        codes = np.array([STANDARD.index(letter) for letter in family], dtype=np.uint16)
+        covered = np.full(len(codes), 99, dtype=np.uint16)
+        codebook = np.eye(20, dtype=np.float32)
+        write_library(target / FAMILIES_FILE, FamilyLibrary(codebook, codes, covered, np.array([len(codes)])))
+        library = load_library(target)
+        assert library is not None
+        families = library.sha256
     evidence = {"blosum62": rng.integers(-4, 5, n).astype(float), "end_distance": rng.uniform(0, 100, n)}
+    if family:
+        evidence["family_log_odds"] = rng.uniform(-6, 0, n)
     burial = {"burial_rank": rng.random(n)}
     views = {"site": rng.normal(size=(n, width)).astype(np.float32)}
     logit = (
         -0.7 * evidence["blosum62"] - 0.5 + 4.0 * (burial["burial_rank"] - 0.5) + 0.3 * views["site"][:, 0]
     )
+    if family:
+        logit -= 1.5 * (evidence["family_log_odds"] + 3.0)
     label = (rng.random(n) < 1 / (1 + np.exp(-logit))).astype(float)
     document = {
         "format": FORMAT,
-        "model": {"encoder_revision": revision or find_encoder(str(model / "encoder")).revision},
+        "model": {
+            "encoder_revision": revision or find_encoder(str(model / "encoder")).revision,
+            "families_sha256": families or None,
+        },
         "data": {"n": n, "longest": longest},
         "tiers": {
             "sequence": _tier(evidence, label, views),
             "structure": _tier(evidence | burial, label, views),
+            **({"built": _built_tier(built)} if built else {}),
         },
         "proteins": {"P1": ["0" * 16, 1, "fit"]},
     }

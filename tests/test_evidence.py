@@ -11,6 +11,7 @@ from Bio.Align import substitution_matrices
 
 from mutscan.errors import CheckpointError
 from mutscan.evidence import (
+    CONSERVATION_EVIDENCE,
     EVIDENCE,
     STRUCTURE_EVIDENCE,
     ProteinView,
@@ -45,8 +46,9 @@ def test_sequence_evidence_is_named_complete_and_right():
     log_p = np.log(rng.dirichlet(np.ones(20), len(SEQUENCE)))
     index = np.array([0, 12, 55])
     found = sequence_evidence(ProteinView(SEQUENCE, log_p), index, code("VPL"))
-    assert list(found) == list(EVIDENCE)
-    assert all(values.shape == (3,) and np.isfinite(values).all() for values in found.values())
+    assert list(found) == [*EVIDENCE, *CONSERVATION_EVIDENCE]
+    assert all(values.shape == (3,) for values in found.values())
+    assert all(np.isfinite(found[name]).all() for name in EVIDENCE)
     assert found["blosum62"].tolist() == [1, -1, -2]  # M1V, S13P, Q56L
     assert found["end_distance"].tolist() == [0, 12, 0]
     np.testing.assert_allclose(found["log_odds"][1], log_p[12, code("P")[0]] - log_p[12, code("S")[0]])

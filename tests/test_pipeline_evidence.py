@@ -187,3 +187,26 @@ def test_without_calibration_all_stays_as_it_was(tiny_model: Path, tmp_path: Pat
     assert row["p_deleterious"] == row["flag"] == row["flag_rule"] == row["evidence"] == ""
     assert NO_FLAG in row["notes"]
     assert not (run.directory / "evidence.parquet").exists()
+
+
+def test_relatives_speak_where_the_model_has_a_library(tiny_model: Path, tmp_path: Path) -> None:
+    sequence = resolve_wild_type(str(WILD_TYPE), offline=True).sequence
+    with_families = calibrate_tiny_model(tiny_model, tmp_path / "families", family=sequence)
+    run = mutscan.score(
+        str(WILD_TYPE), ["L38D"], out=tmp_path / "out", model=str(with_families), builder="none", offline=True
+    )
+    told = run.evidence.set_index("evidence")["value"]
+    assert told["conservation"].startswith("99 related sequences of 1 family")
+    assert run.metadata["calibration"]["families_sha256"]
+
+
+def test_a_calibration_of_another_library_decides_nothing(tiny_model: Path, tmp_path: Path) -> None:
+    sequence = resolve_wild_type(str(WILD_TYPE), offline=True).sequence
+    changed = calibrate_tiny_model(tiny_model, tmp_path / "changed", family=sequence)
+    (changed / "families.npz").unlink()
+    run = mutscan.score(
+        str(WILD_TYPE), ["L38D"], out=tmp_path / "out", model=str(changed), builder="none", offline=True
+    )
+    (row,) = rows_of(run.directory)
+    assert row["p_deleterious"] == row["flag"] == ""
+    assert "this one is none" in row["notes"]

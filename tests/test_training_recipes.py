@@ -88,7 +88,7 @@ def test_commands_know_their_options(script: Path) -> None:
 
 def test_the_recipes_hold_the_commands_they_are_made_of() -> None:
     assert [split_torchrun(line)[1][0] for line in commands(TRAINING / "mutscan-mini" / "run.sh")] == [
-        "encoder", "dataset", "model", "calibrate", "evaluate",
+        "encoder", "dataset", "model", "families", "calibrate", "evaluate",
     ]  # fmt: skip
     first, second = (commands(PROTT5 / name) for name in ("run.sh", "torchrun.sh"))
     assert [split_torchrun(line)[1][0] for line in first] == ["dataset", "model", "evaluate"]

@@ -15,18 +15,21 @@ from mutscan.evidence.calibration import (
     Tier,
     load_calibration,
 )
+from mutscan.evidence.conservation import CONSERVATION_EVIDENCE, FamilyProfile
 from mutscan.evidence.limits import warnings_for
 from mutscan.evidence.sequence import EVIDENCE, ProteinView, sequence_evidence
 from mutscan.evidence.structure import STRUCTURE_EVIDENCE, structure_evidence
 
 __all__ = [
     "CALIBRATION_FILE",
+    "CONSERVATION_EVIDENCE",
     "EVIDENCE",
     "STRUCTURE_EVIDENCE",
     "AdditiveModel",
     "Assessment",
     "Calibration",
     "Contribution",
+    "FamilyProfile",
     "ProteinView",
     "Tier",
     "load_calibration",

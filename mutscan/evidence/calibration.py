@@ -43,6 +43,9 @@ class Tier:
         Probabilities from which up, and up to which, there is a flag; between them is ``uncertain``.
     facts : mapping
         Thresholds with precision, specificity and sensitivity, counts and metrics, as written.
+    base : Tier, optional
+        Tier whose log-odds this one adds to, times `slope`.
+    slope : float
     """
 
     name: str
@@ -50,6 +53,23 @@ class Tier:
     deleterious: float
     tolerated: float
     facts: Mapping[str, Any] = field(default_factory=dict)
+    base: Tier | None = None
+    slope: float = 1.0
+
+    @property
+    def intercept(self) -> float:
+        """Log-odds of harm before any evidence."""
+        return self.model.intercept + (0.0 if self.base is None else self.slope * self.base.intercept)
+
+    def grouped(
+        self, evidence: Mapping[str, NDArray[np.float64]], views: Mapping[str, NDArray[np.float64]]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Give what each group of evidence adds to the log-odds of harm, shape (n,) each."""
+        added = grouped(self.model.pieces(evidence, views))
+        if self.base is None:
+            return added
+        below = {group: self.slope * x for group, x in self.base.grouped(evidence, views).items()}
+        return below | {group: x + below.get(group, 0.0) for group, x in added.items()}
 
     def flag(self, p: float) -> str:
         """Flag of one probability; empty for NaN."""
@@ -176,6 +196,8 @@ class Calibration:
     tiers : mapping of name -> Tier
     encoder : str
         Revision of the encoder whose embeddings are read.
+    families : str
+        sha256 of the library of families that profiles are made with; empty for none.
     longest : int
         Residues of the longest protein it was calibrated on.
     splits : mapping of sequence hash -> split
@@ -186,6 +208,7 @@ class Calibration:
 
     tiers: Mapping[str, Tier]
     encoder: str
+    families: str
     longest: int
     splits: Mapping[str, str]
     document: Mapping[str, Any]
@@ -194,16 +217,37 @@ class Calibration:
         """``fit``, ``test`` or, for a protein the calibration never met, an empty string."""
         return self.splits.get(sequence_hash(sequence), "")
 
+    def mismatch(self, encoder: str, families: str) -> str:
+        """Say why this calibration does not hold for an encoder revision and a library; empty if it does."""
+        made = "the model's calibration was made with"
+        if self.encoder != encoder:
+            return f"{made} encoder revision {self.encoder}, this one is {encoder}"
+        if self.families != families:
+            ours, theirs = (text[:12] or "none" for text in (families, self.families))
+            return f"{made} family library {theirs}, this one is {ours}"
+        return ""
+
     def structural(self) -> Mapping[str, Any]:
         """Facts of the structural flag: ``threshold`` is a robust z of the lDDT drop, or None for no rule."""
         facts: Mapping[str, Any] = self.document.get("structural", {"threshold": None})
         return facts
 
-    def assess(self, protein: ProteinView, index: NDArray[np.int64], mutant: NDArray[np.int64]) -> Assessment:
+    @property
+    def weighs_built(self) -> str:
+        """Backend whose mutants the ``built`` tier was calibrated on; empty where there is no such tier."""
+        return str(self.tiers["built"].facts["builder"]) if "built" in self.tiers else ""
+
+    def assess(
+        self,
+        protein: ProteinView,
+        index: NDArray[np.int64],
+        mutant: NDArray[np.int64],
+        built: Mapping[str, NDArray[np.float64]] | None = None,
+    ) -> Assessment:
         """Weigh the evidence of n single substitutions of one protein.
 
-        A site with coordinates is judged by the ``structure`` tier where there is one, any other by
-        ``sequence``.
+        A site with coordinates is judged by the ``structure`` tier where there is one, and by ``built``
+        where its mutant was built and there is that tier; any other by ``sequence``.
 
         Parameters
         ----------
@@ -212,26 +256,31 @@ class Calibration:
             Replaced residues, 0-based.
         mutant : int array, shape (n,)
             What replaces them, places in `mutscan.residues.STANDARD`.
+        built : mapping of name -> float array, shape (n,), optional
+            `BUILT_EVIDENCE`; all NaN where no mutant was built.
         """
         evidence = sequence_evidence(protein, index, mutant)
         tier_of = np.full(len(index), "sequence", dtype="<U9")
         if protein.ca is not None and "structure" in self.tiers:
             evidence |= structure_evidence(protein, index, mutant)
             tier_of[np.isfinite(evidence["contact_number"])] = "structure"
+            if built is not None and "built" in self.tiers:
+                evidence |= built
+                known = np.any([np.isfinite(values) for values in built.values()], axis=0)
+                tier_of[known & (tier_of == "structure")] = "built"
         views = encoder_views(protein, index)
         groups: list[str] = []
         parts: list[tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]] = []
         logit = np.full(len(index), np.nan)
         for name in np.unique(tier_of).tolist():
             rows = np.flatnonzero(tier_of == name)
-            model = self.tiers[name].model
-            pieces = model.pieces(
+            tier = self.tiers[name]
+            added = tier.grouped(
                 {n: v[rows] for n, v in evidence.items()}, {n: v[rows] for n, v in views.items()}
             )
-            added = grouped(pieces)
             groups += [group for group in added if group not in groups]
             parts.append((rows, added))
-            logit[rows] = model.intercept + sum(added.values())
+            logit[rows] = tier.intercept + sum(added.values())
         contributions = np.full((len(index), len(groups)), np.nan)
         for rows, added in parts:
             for group, values in added.items():
@@ -271,22 +320,27 @@ def load_calibration(folder: Path) -> Calibration | None:
             raise CheckpointError(
                 f"{path}: format {document['format']}, this mutscan reads up to {FORMAT}; update mutscan"
             )
-        tiers = {
-            name: Tier(
+        tiers: dict[str, Tier] = {}
+        # A tier may stand on one of less evidence, so these come first.
+        for name, part in sorted(document["tiers"].items(), key=lambda entry: TIERS.index(entry[0])):
+            tiers[name] = Tier(
                 name,
                 AdditiveModel.from_dict(part["model"]),
                 float(part["thresholds"]["deleterious"]["p"]),
                 float(part["thresholds"]["tolerated"]["p"]),
                 part,
+                tiers[part["base"]["tier"]] if "base" in part else None,
+                float(part["base"]["slope"]) if "base" in part else 1.0,
             )
-            for name, part in document["tiers"].items()
-        }
+        if "built" in tiers and not isinstance(tiers["built"].facts["builder"], str):
+            raise ValueError("the built tier names no builder")
         splits = {str(entry[0]): str(entry[2]) for entry in document["proteins"].values()}
         if "sequence" not in tiers or not set(tiers) <= set(TIERS):
             raise ValueError(f"tiers are {sorted(tiers)}, expected sequence and perhaps others of {TIERS}")
         return Calibration(
             tiers,
             str(document["model"]["encoder_revision"]),
+            str(document["model"].get("families_sha256") or ""),
             int(document["data"]["longest"]),
             splits,
             document,

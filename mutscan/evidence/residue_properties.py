@@ -83,3 +83,10 @@ def _grantham() -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
 
 GRANTHAM: Final = _grantham()
 """Chemical distance of two residues, 5 (Leu, Ile) to 215 (Cys, Trp)."""
+
+_SWISS_PROT: Final = np.array([
+    0.0825, 0.0138, 0.0546, 0.0672, 0.0386, 0.0707, 0.0227, 0.0591, 0.0580, 0.0965, 0.0241, 0.0406, 0.0474,
+    0.0393, 0.0553, 0.0665, 0.0536, 0.0686, 0.0110, 0.0292,
+])  # fmt: skip
+BACKGROUND: Final = _SWISS_PROT / _SWISS_PROT.sum()
+"""Shares of the residues in UniProtKB/Swiss-Prot (its release statistics), summing to 1."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from mutscan.evidence.conservation import conservation_evidence
 from mutscan.evidence.residue_properties import (
     BLOSUM62,
     CHARGE,
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    from mutscan.evidence.conservation import FamilyProfile
 
 WINDOW: Final = 7
 """Neighbours to each side that count as surroundings."""
@@ -74,6 +77,8 @@ class ProteinView:
         C-alpha atoms of its structure laid out on `sequence`, NaN where unresolved.
     plddt : float array, shape (L,), optional
         Confidence of a structure model, 0-100, NaN where unresolved.
+    family : FamilyProfile, optional
+        What stands at each residue in its relatives.
     """
 
     sequence: str
@@ -81,6 +86,7 @@ class ProteinView:
     embedding: NDArray[np.floating] | None = None
     ca: NDArray[np.floating] | None = None
     plddt: NDArray[np.floating] | None = None
+    family: FamilyProfile | None = None
 
     @property
     def codes(self) -> NDArray[np.int64]:
@@ -91,7 +97,7 @@ class ProteinView:
 def sequence_evidence(
     protein: ProteinView, index: NDArray[np.int64], mutant: NDArray[np.int64]
 ) -> dict[str, NDArray[np.float64]]:
-    """Evidence `EVIDENCE` of n substitutions of one protein.
+    """Evidence `EVIDENCE` and `CONSERVATION_EVIDENCE` of n substitutions of one protein.
 
     Parameters
     ----------
@@ -104,7 +110,8 @@ def sequence_evidence(
     Returns
     -------
     dict of name -> float array, shape (n,)
-        NaN where not known: a wild-type residue that is none of the 20, no language model.
+        NaN where not known: a wild-type residue that is none of the 20, no language model, no relatives
+        looked for.
     """
     codes = protein.codes
     wild_type = codes[index]
@@ -115,7 +122,8 @@ def sequence_evidence(
     found["mutant_residue"] = mutant.astype(np.float64)
     found |= {name: values[index] for name, values in _surroundings(codes).items()}
     language = _language(protein.log_probabilities, codes, index, mutant)
-    return {name: {**found, **language}[name] for name in EVIDENCE}
+    ordered = {name: {**found, **language}[name] for name in EVIDENCE}
+    return ordered | conservation_evidence(protein.family, protein.sequence, index, mutant)
 
 
 def _exchange(wild_type: NDArray[np.int64], mutant: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:

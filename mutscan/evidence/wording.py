@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from mutscan.evidence.conservation import CONSERVATION_EVIDENCE
 from mutscan.residues import STANDARD
 
 if TYPE_CHECKING:
@@ -47,6 +48,22 @@ GROUP_OF: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(("helix", "strand", "handedness"), "secondary structure"),
     "plddt": "confidence of the structure",
+    **dict.fromkeys(CONSERVATION_EVIDENCE, "conservation"),
+    **dict.fromkeys(
+        (
+            "built_lddt_drop", "built_lddt_drop_site", "built_tm_drop", "built_site_shift",
+            "built_near_shift", "built_max_shift", "built_side_chain_shift",
+        ),
+        "built: movement",
+    ),
+    **dict.fromkeys(
+        (
+            "built_accessibility", "built_area_change", "built_buried_change", "built_contacts",
+            "built_contacts_change", "built_contacts_lost", "built_polar_change", "built_salt_change",
+        ),
+        "built: contacts",
+    ),
+    **dict.fromkeys(("built_clash", "built_room", "built_phi_misfit"), "built: fit"),
 }  # fmt: skip
 """Group of each piece of evidence; what an embedding is read for is ``sequence context``."""
 
@@ -196,6 +213,55 @@ def _confidence(seen: Mapping[str, float]) -> str:
     return f"pLDDT {plddt:.0f} at the site" if math.isfinite(plddt) else "no pLDDT: an experimental structure"
 
 
+def _conservation(seen: Mapping[str, float]) -> str:
+    known, families = _value(seen, "family_sequences"), _value(seen, "families")
+    if not math.isfinite(known):
+        return ""
+    count, groups = round(math.expm1(known)) - 1, round(math.expm1(families))
+    if count < 1:
+        return "no relatives in the library cover the site"
+    text = f"{count:,} related sequences of {groups:,} {'family' if groups == 1 else 'families'}"
+    odds, relative = _value(seen, "family_log_odds"), _value(seen, "family_entropy_relative")
+    if math.isfinite(relative):
+        how = "more" if relative < -0.1 else "less" if relative > 0.1 else "as"
+        text += f"; site {how} conserved {'as' if how == 'as' else 'than'} its surroundings"
+    if math.isfinite(odds):
+        times = math.exp(abs(odds))
+        than = "rarer" if odds < 0 else "commoner"
+        text += f", mutant {times:.1f} times {than} there than wild type"
+    return text
+
+
+def _movement(seen: Mapping[str, float]) -> str:
+    site, most = _value(seen, "built_site_shift"), _value(seen, "built_max_shift")
+    drop = _value(seen, "built_lddt_drop")
+    if not all(map(math.isfinite, (site, most, drop))):
+        return ""
+    kept = f"lowest lDDT {1 - drop:.3f}" if drop >= 0.0005 else "lDDT 1 everywhere"
+    return f"C-alpha of the site moves {site:.2f} Å, none more than {most:.2f} Å; {kept}"
+
+
+def _contacts(seen: Mapping[str, float]) -> str:
+    before, change = _value(seen, "built_contacts"), _value(seen, "built_contacts_change")
+    if not all(map(math.isfinite, (before, change))):
+        return ""
+    parts = [f"side chain: {before:.0f} contacts of atoms within 5 Å, {change:+.0f} in the mutant"]
+    for name, word in (("polar", "polar contact"), ("salt", "salt bridge")):
+        count = _value(seen, f"built_{name}_change")
+        if count < 0:
+            parts.append(f"loses {-count:.0f} {word}{'s' if count < -1 else ''}")
+    return ", ".join(parts)
+
+
+def _fit(seen: Mapping[str, float]) -> str:
+    room, phi = _value(seen, "built_room"), _value(seen, "built_phi_misfit")
+    if not math.isfinite(room):
+        return ""
+    much = f"overlaps by {room:.1f} Å with the surroundings as they were" if room >= 0.5 else "has room"
+    text = f"the new side chain {much}"
+    return f"{text}; phi {phi:.0f}° outside its range" if phi >= 5 else text
+
+
 def _context(seen: Mapping[str, float]) -> str:
     return "how labelled variants fare where the encoder reads the site and ± 7 residues as it does here"
 
@@ -205,10 +271,14 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, float]], str]]] = {
     "neighbourhood": _neighbourhood,
     "place in chain": _place,
     "language model": _language,
+    "conservation": _conservation,
     "burial": _burial,
     "rigidity": _rigidity,
     "residues around": _around,
     "secondary structure": _secondary,
     "confidence of the structure": _confidence,
+    "built: movement": _movement,
+    "built: contacts": _contacts,
+    "built: fit": _fit,
     CONTEXT: _context,
 }

@@ -16,12 +16,14 @@ from mutscan.residues import STANDARD
 from mutscan.structures import ca_by_position, plddt_by_position
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from mutscan.evidence import Assessment, Calibration, Contribution
     from mutscan.pipeline.network import LoadedModel, WildTypePredictor
     from mutscan.structures import WildType
-    from mutscan.variants import Variant
+    from mutscan.variants import Substitution, Variant
 
 _log = logging.getLogger(__name__)
 
@@ -97,14 +99,13 @@ class Judge:
         self._wild_type = wild_type
         self._calibration = load_calibration(model.path)
         self._otherwise = UNDECIDED
-        made_for = None if self._calibration is None else self._calibration.encoder
-        if made_for is not None and made_for != model.encoder.revision:
-            reason = (
-                f"no flag: the model's calibration was made with encoder revision {made_for}, "
-                f"this one is {model.encoder.revision}"
-            )
-            _log.warning("%s", reason)
-            self._otherwise = Verdict(notes=(reason,))
+        library = model.families
+        families = "" if library is None else library.sha256
+        calibration = self._calibration
+        wrong = "" if calibration is None else calibration.mismatch(model.encoder.revision, families)
+        if wrong:
+            _log.warning("no flag: %s", wrong)
+            self._otherwise = Verdict(notes=(f"no flag: {wrong}",))
             self._calibration = None
 
     @property
@@ -125,14 +126,28 @@ class Judge:
             embedding,
             ca_by_position(self._wild_type),
             plddt_by_position(self._wild_type),
+            self._model.family_profile(self._wild_type.sequence),
         )
 
-    def judge(self, variants: Sequence[Variant]) -> list[Verdict]:
+    @property
+    def weighs_built(self) -> str:
+        """Backend whose mutants are evidence too; empty where none are."""
+        return "" if self._calibration is None else self._calibration.weighs_built
+
+    def judge(
+        self, variants: Sequence[Variant], built: Mapping[Variant, Mapping[str, float]] | None = None
+    ) -> list[Verdict]:
         """Decide on each variant.
 
         Indels get no probability. The probability of a joint mutant is that of its worst substitution
         alone, said in its notes; that none of them harms does not show that all of them do not, so it
         is never ``tolerated``.
+
+        Parameters
+        ----------
+        variants : sequence of Variant
+        built : mapping of Variant -> evidence, optional
+            `BUILT_EVIDENCE` of single substitutions whose mutants `weighs_built` has made.
         """
         calibration = self._calibration
         if calibration is None:
@@ -140,15 +155,36 @@ class Judge:
         singles = {
             s: row for row, s in enumerate(dict.fromkeys(s for v in variants for s in v.substitutions))
         }
-        assessment = calibration.assess(
-            self._view,
-            np.array([single.position - 1 for single in singles], dtype=np.int64),
-            np.array([STANDARD.index(single.mutant) for single in singles], dtype=np.int64),
-        )
-        return [
+        assessment = self._assess(calibration, list(singles))
+        verdicts = [
             self._verdict(calibration, assessment, variant, [singles[s] for s in variant.substitutions])
             for variant in variants
         ]
+        # By itself: a joint mutant is not judged by how one of its substitutions was built alone.
+        rows = [row for row, variant in enumerate(variants) if variant in (built or {})]
+        if rows and built is not None:
+            seen = [built[variants[row]] for row in rows]
+            weighed = self._assess(
+                calibration,
+                [variants[row].substitutions[0] for row in rows],
+                {name: np.array([one[name] for one in seen]) for name in seen[0]},
+            )
+            for k, row in enumerate(rows):
+                verdicts[row] = self._verdict(calibration, weighed, variants[row], [k])
+        return verdicts
+
+    def _assess(
+        self,
+        calibration: Calibration,
+        singles: Sequence[Substitution],
+        built: Mapping[str, NDArray[np.float64]] | None = None,
+    ) -> Assessment:
+        return calibration.assess(
+            self._view,
+            np.array([single.position - 1 for single in singles], dtype=np.int64),
+            np.array([STANDARD.index(single.mutant) for single in singles], dtype=np.int64),
+            built,
+        )
 
     def _verdict(
         self, calibration: Calibration, assessment: Assessment, variant: Variant, rows: list[int]
@@ -174,6 +210,7 @@ class Judge:
             return None
         return {
             "encoder_revision": calibration.encoder,
+            "families_sha256": calibration.families or None,
             "data": calibration.document.get("data"),
             "tiers": {
                 name: {"deleterious": tier.deleterious, "tolerated": tier.tolerated, "n": tier.facts.get("n")}

@@ -16,6 +16,7 @@ import numpy as np
 
 from mutscan.calling import Null, build_null, sample_null
 from mutscan.embed import EmbeddingCache, embed_cached, load_encoder
+from mutscan.families import FamilySearch, load_library
 from mutscan.files import cache_dir
 from mutscan.model.checkpoint import find_model, load_checkpoint, model_hash
 from mutscan.model.predict import Predictor
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.embed import Encoder
+    from mutscan.evidence import FamilyProfile
+    from mutscan.families import FamilyLibrary
     from mutscan.model.checkpoint import ModelConfig
     from mutscan.model.predict import Encoded, Prediction
     from mutscan.pipeline.progress import Progress
@@ -72,6 +75,19 @@ class LoadedModel:
     sha256: str
     encoder: Encoder
     predictor: Predictor
+
+    @cached_property
+    def families(self) -> FamilyLibrary | None:
+        """Its library of protein families, if it has one."""
+        return load_library(self.path)
+
+    @cached_property
+    def _search(self) -> FamilySearch | None:
+        return None if self.families is None else FamilySearch(self.families)
+
+    def family_profile(self, sequence: str) -> FamilyProfile | None:
+        """Look a protein's relatives up; None without a library."""
+        return None if self._search is None else next(self._search.profiles([sequence]))
 
     def describe(self) -> dict[str, object]:
         """Describe it for run.json."""

@@ -22,6 +22,7 @@ from mutscan import __version__
 from mutscan.builders.choose import choose_builders, default_jobs, describe_builders
 from mutscan.builders.pool import BuildTask, MutantFactory, exchanges_of, read_measured
 from mutscan.errors import BuildError, RunFolderError, UsageError
+from mutscan.evidence.built import built_evidence
 from mutscan.files import write_errors, write_json
 from mutscan.pipeline.evidence import Judge, evidence_block
 from mutscan.pipeline.network import WildTypePredictor, load_model, protein_null
@@ -42,7 +43,7 @@ from mutscan.results import (
     write_residues,
     write_variants,
 )
-from mutscan.structures import write_structure
+from mutscan.structures import read_structure, write_structure
 
 if TYPE_CHECKING:
     import os
@@ -325,7 +326,7 @@ class Job:
         """Assemble variants.csv and residues.parquet from the finished parts."""
         names = carried_names(self.plan.carried_columns)
         assembler = None if self.null is None else Assembler(self.wild_type, self.null)
-        verdicts = self.judge.judge(self.variants)
+        verdicts = self.judge.judge(self.variants, self._built_evidence())
         results = {
             variant: self._result(variant, verdict)
             for variant, verdict in zip(self.variants, verdicts, strict=True)
@@ -355,6 +356,21 @@ class Job:
         if self.judge.calibrated:
             with block_writer(self.folder.evidence_parquet, EVIDENCE_SCHEMA) as add:
                 add(evidence_block(self.variants, verdicts))
+
+    def _built_evidence(self) -> dict[Variant, dict[str, float]]:
+        """Read what built single substitutions tell, where the calibration weighs their backend's."""
+        backend, wild_type = self.judge.weighs_built, self.wild_type
+        found: dict[Variant, dict[str, float]] = {}
+        if not backend or wild_type.structure is None:
+            return found
+        for variant, task in self.tasks.items():
+            if len(task.exchanges) != 1:
+                continue
+            measured = read_measured(task, wild_type)
+            if measured is not None and measured.builder == backend:
+                mutant = read_structure(task.structure)
+                found[variant] = built_evidence(wild_type.structure, mutant, task.exchanges[0].index)
+        return found
 
     def write_background(self) -> None:
         """Write what the variants are drawn against: the wild type's structure, and each residue's null."""

@@ -71,9 +71,9 @@ class FitSettings:
     """
 
     bend: float = 30.0
-    size: float = 3.0
-    table: float = 60.0
-    map: float = 1000.0
+    size: float = 10.0
+    table: float = 200.0
+    map: float = 6000.0
 
 
 def folds_of(group: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[np.int64]:

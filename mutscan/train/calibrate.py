@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 from scipy.special import expit
+from scipy.special import logit as log_odds
 
 from mutscan import __version__
 from mutscan.errors import UsageError
-from mutscan.evidence import EVIDENCE, STRUCTURE_EVIDENCE
+from mutscan.evidence import CONSERVATION_EVIDENCE, EVIDENCE, STRUCTURE_EVIDENCE
+from mutscan.evidence.built import BUILT_EVIDENCE
 from mutscan.evidence.calibration import FORMAT
 from mutscan.evidence.sequence import sequence_hash
+from mutscan.files import cache_dir
 from mutscan.pipeline.network import load_model
 from mutscan.pipeline.progress import Silent
 from mutscan.train.additive_fit import fit_additive, folds_of, match_share
 from mutscan.train.bootstrap import Auroc, ClusterBootstrap, Spearman, with_interval
+from mutscan.train.built_mutants import evidence_of_mutants
+from mutscan.train.built_tier import BUILT_CAP, WEIGHED, fit_built
 from mutscan.train.chain_structures import chains_on_sequences
 from mutscan.train.relatives import link_clusters
 from mutscan.train.variant_evidence import gather, head_of
@@ -57,6 +62,7 @@ ASSAY_CAP: Final = 1000
 """Substitutions of one scan weigh no more than so many of a smaller one."""
 
 _FEWEST: Final = 200  # variants of each class that a tier is calibrated on
+_FEWEST_BUILT: Final = 60  # the same where mutants are built: the tier is small, and stands on another
 _FEWEST_RANKED: Final = 50  # substitutions of a protein for a rank correlation of its own
 _FEWEST_WITHIN: Final = 10  # variants of a protein for an AUROC of its own
 _FEWEST_OF_CLASS: Final = 2
@@ -101,6 +107,9 @@ def calibrate(
     dms: tuple[Path, Path] | None = None,
     chains: Path | None = None,
     structures_dir: Path | None = None,
+    built: int = 0,
+    builder: str = "openmm",
+    jobs: int = 1,
     work: Path | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -122,6 +131,12 @@ def calibrate(
         ddG and scan scores: which substitutions of a protein are worse than others.
     chains : Path, optional
         structures.parquet, for labelled proteins that name no structure.
+    built : int
+        Mutants to build for the ``built`` tier; 0 leaves it out.
+    builder : str
+        Backend that builds them.
+    jobs : int
+        Builder processes.
     structures_dir, work, device, precision, offline, seed, progress
         As on the command line.
 
@@ -146,13 +161,17 @@ def calibrate(
         paths["dms"] = dms[0]
     loaded = load_model(model, device=device, precision=precision, offline=offline)
     head = head_of(loaded, offline=offline)
+    library = loaded.families
+    of_sequence = [*EVIDENCE, *([] if library is None else CONSERVATION_EVIDENCE)]
     found = {}
+    files = {kind: structure_files(path, structures_dir) for kind, path in paths.items()}
     for kind, table in tables.items():
         further = None
         if kind == "variants" and chains is not None:
             further = chains_on_sequences(chains, table.proteins["sequence"].astype(str).tolist())
-        files = structure_files(paths[kind], structures_dir)
-        found[kind] = gather(loaded.encoder, head, table, files, progress, chains=further, work=work)
+        found[kind] = gather(
+            loaded.encoder, head, table, files[kind], progress, library=library, chains=further, work=work
+        )
     rows, first = _join(tables, found)
     labelled = rows.kind == "variants"
     table = tables["variants"]
@@ -160,6 +179,7 @@ def calibrate(
     is_test[labelled] = folds_of(table.group, TEST_FOLDS, seed) == 0
     kept_out = np.isin(rows.linked, rows.linked[is_test])
     tiers = {}
+    logits = np.full(len(rows.kind), np.nan)
     for name, judged in (("sequence", labelled), ("structure", labelled & rows.structured)):
         fewest = min((judged & ~kept_out & (rows.truth == label)).sum() for label in (0, 1))
         if fewest < _FEWEST:
@@ -170,8 +190,25 @@ def calibrate(
             progress.note(f"tier {name} left out: {fewest} variants of one class, {_FEWEST} are needed")
             continue
         progress.note(f"tier {name}: fitting {int((~kept_out).sum()):,} rows")
-        tiers[name] = _tier(name, rows, judged, is_test, kept_out, seed, _assay_names(tables, first))
+        pieces = [*of_sequence, *(STRUCTURE_EVIDENCE if name == "structure" else ())]
+        tiers[name], logits = _tier(
+            pieces, rows, judged, is_test, kept_out, seed, _assay_names(tables, first)
+        )
         progress.note(f"tier {name}: AUROC {tiers[name]['test'].get('auroc')} on test groups")
+    left_out = "no mutants were asked for (--built)" if not built else ""
+    if built and "structure" in tiers:
+        mutants = evidence_of_mutants(
+            tables, files, built, progress, builder=builder, jobs=jobs, seed=seed,
+            work=(work if work is not None else cache_dir() / "evidence") / "built",
+        )  # fmt: skip
+        evidence = {name: np.concatenate([mutants[kind][name] for kind in tables]) for name in BUILT_EVIDENCE}
+        tier = _built_tier(rows, logits, evidence, tiers["structure"], is_test, kept_out, builder, seed)
+        left_out = "" if tier else f"fewer than {_FEWEST_BUILT} mutants of one class could be built"
+        tiers |= {"built": tier} if tier else {}
+    elif built:
+        left_out = "it stands on the structure tier, and there is none"
+    if left_out:
+        progress.note(f"tier built left out: {left_out}")
     entries, words = {}, {}
     for kind, one in tables.items():
         names, sequences = (one.proteins[c].astype(str).tolist() for c in ("protein", "sequence"))
@@ -191,6 +228,7 @@ def calibrate(
             "name": loaded.config.name,
             "encoder_revision": loaded.encoder.revision,
             "precision": loaded.encoder.precision,
+            "families_sha256": None if library is None else library.sha256,
         },
         "data": {
             **{
@@ -213,12 +251,15 @@ def calibrate(
         },
         "evidence": {
             **EVIDENCE,
+            **(CONSERVATION_EVIDENCE if library is not None else {}),
             **STRUCTURE_EVIDENCE,
+            **({name: BUILT_EVIDENCE[name] for name in WEIGHED} if "built" in tiers else {}),
             "context_site": "linear map of the encoder's embedding of the site, weights in the tier",
             "context_near": "linear map of the mean embedding of site and ± 7 neighbours",
             "a x b": "what two pieces add together beyond each alone",
         },
         "tiers": tiers,
+        **({"built_left_out": left_out} if left_out else {}),
         "structural": {
             "threshold": None,
             "why": "the Siamese net's drop was not calibrated here: the fitted tiers read the encoder and "
@@ -254,7 +295,7 @@ def _join(tables: dict[str, VariantTable], found: dict[str, Any]) -> tuple[_Rows
             weight = np.full(len(table), RANKED_WEIGHT)
         parts.append((kind, table, found[kind], target, weight))
     linked = link_clusters(sequences, np.array(clusters, dtype=np.int64))
-    names = [*EVIDENCE, *STRUCTURE_EVIDENCE]
+    names = [*EVIDENCE, *CONSERVATION_EVIDENCE, *STRUCTURE_EVIDENCE]
     protein = np.concatenate([table.protein + first[kind] for kind, table, *_ in parts])
     rows = _Rows(
         {
@@ -283,16 +324,18 @@ def _assay_names(tables: dict[str, VariantTable], first: dict[str, int]) -> dict
 
 
 def _tier(
-    name: str,
+    pieces: list[str],
     rows: _Rows,
     judged: NDArray[np.bool_],
     is_test: NDArray[np.bool_],
     kept_out: NDArray[np.bool_],
     seed: int,
     assays: dict[int, str],
-) -> dict[str, Any]:
-    """Fit one tier; `judged` are the labelled rows it is calibrated on and measured with."""
-    pieces = [*EVIDENCE, *(STRUCTURE_EVIDENCE if name == "structure" else ())]
+) -> tuple[dict[str, Any], NDArray[np.float64]]:
+    """Fit one tier of some pieces; `judged` are the labelled rows it is calibrated on and measured with.
+
+    Also gives each row's log-odds by a model that has not seen its group; NaN where none was asked.
+    """
     fit, test = ~kept_out, judged & is_test
     unit = np.where(rows.kind == "variants", -1, rows.protein)
     fitted = fit_additive(
@@ -326,15 +369,91 @@ def _tier(
         "test": {},
         "model": fitted.model.to_dict(),
     }
+    logits = np.full(len(fit), np.nan)
+    logits[fit] = log_odds(fitted.p)
     if test.any():
-        logit = fitted.model.logit(
+        logits[test] = fitted.model.logit(
             {n: rows.evidence[n][test] for n in pieces},
             {n: v[test].astype(np.float64) for n, v in rows.views.items()},
         )
         facts["test"] = _test_facts(
-            expit(logit), rows, test, [thresholds[key]["p"] for key in thresholds], share, seed
+            expit(logits[test]), rows, test, [thresholds[key]["p"] for key in thresholds], share, seed
         )
+    return facts, logits
+
+
+def _built_tier(
+    rows: _Rows,
+    base: NDArray[np.float64],
+    evidence: dict[str, NDArray[np.float64]],
+    structure: dict[str, Any],
+    is_test: NDArray[np.bool_],
+    kept_out: NDArray[np.bool_],
+    builder: str,
+    seed: int,
+) -> dict[str, Any]:
+    """Fit the tier of built mutants on top of the structure tier's log-odds `base`; empty for too few."""
+    there = rows.structured & np.any([np.isfinite(x) for x in evidence.values()], axis=0)
+    fit, labelled = there & ~kept_out, rows.kind == "variants"
+    test = there & labelled & is_test
+    if min((fit & labelled & (rows.truth == label)).sum() for label in (0, 1)) < _FEWEST_BUILT:
+        return {}
+    share = structure["share_deleterious"]
+    weighed = {name: evidence[name] for name in WEIGHED}
+    unit = np.where(labelled, -1, rows.protein)[fit]
+    weight = protein_weights(rows.protein[fit], BUILT_CAP) * np.where(unit < 0, 1.0, RANKED_WEIGHT)
+    fitted = fit_built(
+        base[fit], {name: x[fit] for name, x in weighed.items()}, rows.target[fit], weight,
+        rows.linked[fit], unit=unit, share=share, seed=seed,
+    )  # fmt: skip
+    here = unit < 0
+    p, label, group = fitted.p[here], rows.target[fit][here], rows.linked[fit][here]
+    capped = match_share(label, weight[here], share)
+    thresholds = choose_thresholds(p, label, capped, group, seed)
+    lines = [thresholds[key]["p"] for key in thresholds]
+    before = expit(base)
+    facts: dict[str, Any] = {
+        "n": len(p),
+        "n_deleterious": int(label.sum()),
+        "n_proteins": len(np.unique(rows.protein[fit][here])),
+        "n_groups": len(np.unique(group)),
+        "n_ranked": int((~here).sum()),
+        "share_deleterious": share,
+        "builder": builder,
+        "base": {"tier": "structure", "slope": round(fitted.slope, 5)},
+        "thresholds": thresholds,
+        "cross_fitted": {
+            **_against_base(p, before[fit][here], label, group, capped, seed),
+            "ece": round(calibration_error(p, label, capped), 4),
+            "ece_structure": round(calibration_error(before[fit][here], label, capped), 4),
+        },
+        "test": {},
+        "model": fitted.model.to_dict(),
+    }
+    if test.any():
+        after = expit(fitted.logit(base[test], {name: x[test] for name, x in weighed.items()}))
+        facts["test"] = _test_facts(after, rows, test, lines, share, seed)
+        cap = match_share(rows.target[test], protein_weights(rows.protein[test]), share)
+        facts["test"] |= _against_base(after, before[test], rows.target[test], rows.linked[test], cap, seed)
+        facts["test"]["ece_structure"] = round(calibration_error(before[test], rows.target[test], cap), 4)
     return facts
+
+
+def _against_base(
+    after: NDArray[np.float64],
+    before: NDArray[np.float64],
+    label: NDArray[np.float64],
+    group: NDArray[np.int64],
+    weight: NDArray[np.float64],
+    seed: int,
+) -> dict[str, Any]:
+    """AUROC with built mutants and by the structure tier, of the same rows, and what they add."""
+    one, other = Auroc(after, label > 0), Auroc(before, label > 0)
+    bootstrap = ClusterBootstrap(group, seed=seed, n_resamples=_RESAMPLES)
+    drawn = bootstrap.each(np.arange(len(label)), lambda w: one(w * weight) - other(w * weight))
+    facts: dict[str, object] = {"auroc": one(weight), "auroc_structure": other(weight)}
+    facts |= with_interval("auroc_gain", one(weight) - other(weight), drawn)
+    return {key: _rounded(value) for key, value in facts.items()}
 
 
 def _test_facts(

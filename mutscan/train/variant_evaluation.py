@@ -167,7 +167,12 @@ def evaluate_variants(
         clock(f"read {given.kind}")
         structures = StructureFinder(given.proteins, structures_dir)
         reader = EvidenceReader(
-            loaded.encoder, head_of(loaded, offline=offline), calibration, structures, work
+            loaded.encoder,
+            head_of(loaded, offline=offline),
+            calibration,
+            loaded.families,
+            structures,
+            work,
         )
         evidence = reader.read(table, progress)
         if evidence.without_structure:
@@ -202,11 +207,10 @@ def _usable_calibration(loaded: LoadedModel) -> tuple[Calibration | None, str]:
             f"{loaded.config.name} has no calibration.json; make one with `mutscan train calibrate` and put "
             "it into the model's folder"
         )
-    if calibration.encoder != loaded.encoder.revision:
-        return None, (
-            f"the calibration of {loaded.config.name} was made with encoder revision {calibration.encoder}, "
-            f"this one is {loaded.encoder.revision}; run `mutscan train calibrate` again"
-        )
+    families = "" if loaded.families is None else loaded.families.sha256
+    wrong = calibration.mismatch(loaded.encoder.revision, families)
+    if wrong:
+        return None, f"{loaded.config.name}: {wrong}; run `mutscan train calibrate` again"
     return calibration, ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from mutscan.errors import StructureError
 from mutscan.evidence import ProteinView, sequence_evidence, structure_evidence
 from mutscan.results import read_arrays, write_arrays
+from mutscan.train.family_profiles import FamilyProfiles
 from mutscan.train.variant_tables import structure_on_sequence
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from mutscan.embed import Encoder
     from mutscan.embed.head import LanguageHead
     from mutscan.evidence import Assessment, Calibration
+    from mutscan.families import FamilyLibrary
     from mutscan.pipeline.progress import Progress
     from mutscan.train.variant_tables import StructureFinder, VariantTable
 
@@ -67,6 +69,7 @@ class EvidenceReader:
     encoder : Encoder
     head : LanguageHead, optional
     calibration : Calibration, optional
+    library : FamilyLibrary, optional
     structures : StructureFinder
     work : Path
         Keeps what is finished; a broken run continues.
@@ -77,6 +80,7 @@ class EvidenceReader:
         encoder: Encoder,
         head: LanguageHead | None,
         calibration: Calibration | None,
+        library: FamilyLibrary | None,
         structures: StructureFinder,
         work: Path,
     ) -> None:
@@ -85,8 +89,10 @@ class EvidenceReader:
         self._calibration = calibration
         self._structures = structures
         self._work = work
+        self._profiles = FamilyProfiles(library, work)
+        families = "" if library is None else library.sha256
         document = "" if calibration is None else repr(calibration.document)
-        text = "\n".join(("1", encoder.key, str(encoder.device), document))
+        text = "\n".join(("2", encoder.key, str(encoder.device), families, document))
         self._identity = hashlib.sha256(text.encode()).hexdigest()
 
     def read(self, table: VariantTable, progress: Progress) -> Evidence:
@@ -102,13 +108,15 @@ class EvidenceReader:
         }
         found = {p: arrays for p, path in paths.items() if (arrays := read_arrays(path)) is not None}
         todo = [p for p in rows_of if p not in found]
+        self._profiles.look_up([sequences[p] for p in todo], progress)
         progress.start("wild types through the encoder", len(todo))
         for place, embedding in self._encoder.embed([sequences[p] for p in todo]):
             p = todo[place]
             rows = rows_of[p]
             ca, plddt = (None, None) if p not in shapes else structure_on_sequence(shapes[p], sequences[p])
             log_p = None if self._head is None else self._head.log_probabilities(embedding)
-            view = ProteinView(sequences[p], log_p, embedding, ca, plddt)
+            family = self._profiles.of(sequences[p])
+            view = ProteinView(sequences[p], log_p, embedding, ca, plddt, family)
             found[p] = self._assess(view, table.index[rows], table.mutant[rows])
             write_arrays(paths[p], **found[p])
             progress.advance()
@@ -162,7 +170,7 @@ class EvidenceReader:
             pieces |= structure_evidence(view, index, mutant)
         if self._calibration is not None:
             judged = self._calibration.assess(view, index, mutant)
-            alone = ProteinView(view.sequence, view.log_probabilities, view.embedding)
+            alone = replace(view, ca=None, plddt=None)
             plain = judged if view.ca is None else self._calibration.assess(alone, index, mutant)
             kept |= {"p": judged.p_deleterious, "p_sequence": plain.p_deleterious}
             kept |= {"flag": judged.flags(), "tier": judged.tier_of}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mutscan.evidence import EVIDENCE, STRUCTURE_EVIDENCE
+from mutscan.evidence import CONSERVATION_EVIDENCE, EVIDENCE, STRUCTURE_EVIDENCE
 from mutscan.evidence.sequence import LETTERS
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Scored:
             found.append(
                 Score(f"group_{name.replace(' ', '_')}", f"{name}, as weighed", "group", values, rows)
             )
-        words = {**EVIDENCE, **STRUCTURE_EVIDENCE}
+        words = {**EVIDENCE, **CONSERVATION_EVIDENCE, **STRUCTURE_EVIDENCE}
         for name, values in e.pieces.items():
             if name in LETTERS or name == "blosum62" or not np.isfinite(values).any():
                 continue

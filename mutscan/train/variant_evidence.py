@@ -15,6 +15,7 @@ from mutscan.evidence.sequence import encoder_views, sequence_hash
 from mutscan.files import cache_dir
 from mutscan.results import read_arrays, write_arrays
 from mutscan.structures.read import stem
+from mutscan.train.family_profiles import FamilyProfiles
 from mutscan.train.variant_tables import structure_on_sequence
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from mutscan.embed import Encoder
     from mutscan.embed.head import LanguageHead
+    from mutscan.families import FamilyLibrary
     from mutscan.pipeline.network import LoadedModel
     from mutscan.pipeline.progress import Progress
     from mutscan.train.chain_structures import Shape
@@ -62,13 +64,14 @@ def gather(
     structures: Mapping[str, Path],
     progress: Progress,
     *,
+    library: FamilyLibrary | None = None,
     chains: Mapping[int, Sequence[Shape]] | None = None,
     work: Path | None = None,
 ) -> Gathered:
     """Compute the evidence of a table's variants.
 
-    Each protein that has variants goes through the encoder once. What its variants need is stored in
-    `work` when it is there, so that a broken run continues.
+    Each protein that has variants goes through the encoder once, and is looked up in the library once.
+    What its variants need is stored in `work`, so that a broken run continues.
 
     Parameters
     ----------
@@ -78,6 +81,8 @@ def gather(
     structures : mapping of stem -> Path
         Where structures named by the table's ``structure`` column lie.
     progress : Progress
+    library : FamilyLibrary, optional
+        The model's.
     chains : mapping of a protein's row -> sequence of (C-alpha, pLDDT), optional
         Further structures; each site takes the first that has coordinates there, the named one before.
     work : Path, optional
@@ -99,12 +104,14 @@ def gather(
         write_arrays(paths[p], **stored[p])
         progress.advance()
     progress.finish()
+    profiles = FamilyProfiles(library, work)
+    profiles.look_up([sequences[p] for p in rows_of], progress)
     parts: dict[str, NDArray[np.float64]] = {}
     views: dict[str, NDArray[np.float32]] = {}
     structured = np.zeros(len(table), dtype=np.bool_)
     for p, rows in rows_of.items():
         arrays = stored[p]
-        view = ProteinView(sequences[p], arrays.get("log_probabilities"))
+        view = ProteinView(sequences[p], arrays.get("log_probabilities"), family=profiles.of(sequences[p]))
         index, mutant = table.index[rows], table.mutant[rows]
         found = sequence_evidence(view, index, mutant)
         named = _structure(table, p, structures, sequences[p], progress)

@@ -11,12 +11,14 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 if [ "${1:-}" = --smoke ]; then
+    smoke=yes
     work=${2:-$(mktemp -d)}
     data=$work/input
     encoder=$work/encoder
     model=$work/mutscan-smoke
     config=$data/config.toml
     pretraining=(--preset tiny --steps 6 --validate-every 3)
+    grouping=(--fewest 1 --codebook 64)
     more=(--mine 4 --mutants 2 --builder template --jobs 1)
     export OMP_NUM_THREADS=1
     python3 "$here/../smoke_data.py" "$data" --settings "$here/config.toml"
@@ -28,6 +30,7 @@ else
     model=$root/models/mutscan-mini
     config=$here/config.toml
     pretraining=(--preset 8m)
+    grouping=()
     more=(--mine 6000 --mutants 20 --builder openmm --max-length 400)
 fi
 
@@ -45,6 +48,12 @@ if [ -d "$data/wild_types" ]; then
 fi
 mutscan train model "${training[@]}" --encoder "$encoder" --config "$config" \
     --device cpu --threads 1 --offline --work "$work/model.work" --out "$model"
+# Relatives: needs MMseqs2 (mmseqs); the smoke run goes without where it is not installed.
+if [ -f "$data/sequences.parquet" ] && { [ -z "${smoke:-}" ] || command -v mmseqs > /dev/null; }; then
+    [ -f "$work/families.npz" ] ||
+        mutscan train families --sequences "$data/sequences.parquet" "${grouping[@]}" --out "$work/families.npz"
+    cp "$work/families.npz" "$model/families.npz"
+fi
 variants=$data/variants
 if [ -f "$variants/labelled_variants.csv.gz" ]; then
     mutscan train calibrate --model "$model" --proteins "$variants/labelled_proteins.csv.gz" \

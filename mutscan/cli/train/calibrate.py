@@ -94,6 +94,18 @@ def calibrate(
             callback=expand,
         ),
     ] = None,
+    built: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Mutants to build, about 2 s each, for a tier that weighs built mutants too.",
+        ),
+    ] = 0,
+    builder: Annotated[
+        str, typer.Option(metavar="NAME", help="Backend for --built: openmm, template or modeller.")
+    ] = "openmm",
+    jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Builder processes (cores).")] = None,
     work: Annotated[
         Path | None,
         typer.Option(
@@ -117,6 +129,7 @@ def calibrate(
     """
     terminal = Terminal(quiet=quiet, verbose=verbose)
     terminal.start_log()
+    from mutscan.builders.choose import default_jobs
     from mutscan.files import write_errors, write_json
     from mutscan.train.calibrate import calibrate as fit
 
@@ -128,6 +141,9 @@ def calibrate(
         dms=_both("--dms", dms_proteins, dms),
         chains=chains,
         structures_dir=structures_dir,
+        built=built,
+        builder=builder,
+        jobs=jobs or default_jobs(),
         work=work,
         device=device,
         precision=precision.value,

@@ -1,0 +1,240 @@
+"""Build mutants of labelled, scanned and measured variants, and read the evidence they give.
+
+Only proteins whose table names a structure file have all the atoms that a builder needs. Which variants
+are built is a seeded draw in which proteins, and both labels, take turns; each mutant is on disk when it
+is done, so that a broken run continues.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pandas as pd
+
+from mutscan.builders import Exchange
+from mutscan.builders.choose import choose_builders, describe_builders
+from mutscan.builders.pool import BuildTask, MutantFactory, read_measured
+from mutscan.errors import MutscanError
+from mutscan.evidence.built import BUILT_EVIDENCE, built_evidence
+from mutscan.residues import STANDARD
+from mutscan.structures import WildType, read_structure
+from mutscan.structures.mapping import map_sequence
+from mutscan.structures.read import stem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mutscan.pipeline.progress import Progress
+    from mutscan.train.variant_tables import VariantTable
+
+LABELLED_SHARE: Final = 0.5
+"""Of the mutants, for labelled variants where there are other tables; these share the rest."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class _Protein:
+    """A wild type, the rows of its table to build, and where results go."""
+
+    wild_type: WildType
+    folder: Path
+    rows: NDArray[np.int64]
+    tasks: list[BuildTask]
+
+
+def evidence_of_mutants(
+    tables: Mapping[str, VariantTable],
+    files: Mapping[str, Mapping[str, Path]],
+    count: int,
+    progress: Progress,
+    *,
+    builder: str,
+    work: Path,
+    jobs: int = 1,
+    seed: int = 0,
+) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Build about `count` mutants and read their evidence.
+
+    Parameters
+    ----------
+    tables : mapping of kind -> VariantTable
+        ``variants`` holds the labelled ones.
+    files : mapping of kind -> mapping of stem -> Path
+        Where structures lie that a table's ``structure`` column names.
+    count : int
+        Mutants; fewer where the tables have no more.
+    progress : Progress
+    builder : {"openmm", "template", "modeller"}
+    work : Path
+        Folder of finished mutants, made if it is not there.
+    jobs : int
+        Proteins worked on at a time, each with a process of its own.
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    dict of kind -> dict of name -> float array, shape (n,)
+        `BUILT_EVIDENCE` of each row of each table, NaN where no mutant was built.
+    """
+    found = {
+        kind: {name: np.full(len(table), np.nan) for name in BUILT_EVIDENCE} for kind, table in tables.items()
+    }
+    others = [kind for kind in tables if kind != "variants"]
+    for kind, table in tables.items():
+        share = 1.0 if not others else LABELLED_SHARE if kind == "variants" else 0.5 / len(others)
+        proteins = _wild_types(table, files[kind], builder, work, progress)
+        chosen = draw(table, proteins, int(count * share), labelled=kind == "variants", seed=seed)
+        todo = [_with_tasks(proteins[p], table, rows) for p, rows in chosen.items()]
+        failed = _build(todo, builder, jobs, progress)
+        if failed:
+            progress.note(f"{kind}: {len(failed)} mutants could not be built, the first: {failed[0]}")
+        for protein in todo:
+            for row, seen in _read(protein):
+                for name, value in seen.items():
+                    found[kind][name][row] = value
+    return found
+
+
+def draw(
+    table: VariantTable,
+    proteins: Mapping[int, _Protein],
+    count: int,
+    *,
+    labelled: bool,
+    seed: int,
+) -> dict[int, NDArray[np.int64]]:
+    """Choose rows to build, by protein: in rounds, in which each protein gives a row of each label.
+
+    Of repeated rows of one variant the first is taken. Sites without coordinates are left out.
+    """
+    rng = np.random.default_rng(seed)
+    rows = np.flatnonzero(np.isin(table.protein, list(proteins)))
+    resolved = np.zeros(len(rows), dtype=np.bool_)
+    for p, protein in proteins.items():
+        here = table.protein[rows] == p
+        assert protein.wild_type.structure_index is not None
+        resolved[here] = protein.wild_type.structure_index[table.index[rows[here]]] >= 0
+    rows = rng.permutation(rows[resolved])
+    frame = pd.DataFrame(
+        {
+            "row": rows,
+            "protein": table.protein[rows],
+            "index": table.index[rows],
+            "mutant": table.mutant[rows],
+            "label": table.value[rows] if labelled else 0.0,
+        }
+    ).drop_duplicates(["protein", "index", "mutant"])
+    frame["turn"] = frame.groupby(["protein", "label"]).cumcount()
+    chosen: list[NDArray[np.int64]] = []
+    labels = sorted(frame["label"].unique())
+    # Each label by itself: one that runs short does not shorten the other.
+    for k, label in enumerate(labels):
+        part = frame[frame["label"] == label].sort_values("turn", kind="stable")
+        most = count // len(labels) + (1 if k < count % len(labels) else 0)
+        chosen.append(part["row"].to_numpy(dtype=np.int64)[:most])
+    if not chosen:
+        return {}
+    taken = np.sort(np.concatenate(chosen))
+    return {int(p): taken[table.protein[taken] == p] for p in np.unique(table.protein[taken])}
+
+
+def _wild_types(
+    table: VariantTable, files: Mapping[str, Path], builder: str, work: Path, progress: Progress
+) -> dict[int, _Protein]:
+    found: dict[int, _Protein] = {}
+    if "structure" not in table.proteins:
+        return found
+    cells, names, sequences = (
+        table.proteins[c].astype(object).tolist() for c in ("structure", "protein", "sequence")
+    )
+    for p in np.unique(table.protein).tolist():
+        cell = cells[p]
+        path = files.get(stem(cell.rpartition("/")[2])) if isinstance(cell, str) and cell else None
+        if path is None:
+            continue
+        try:
+            structure = read_structure(path)
+            wild_type = WildType(
+                str(names[p]), str(sequences[p]), structure, map_sequence(structure, str(sequences[p]))
+            )
+        except MutscanError as error:
+            progress.note(f"{names[p]}: no mutants are built ({error.message})")
+            continue
+        key = hashlib.sha256(
+            json.dumps(describe_builders(choose_builders(builder, wild_type)), sort_keys=True).encode()
+        )
+        key.update(path.read_bytes())
+        folder = work / f"{path.name.partition('.')[0]}-{key.hexdigest()[:16]}"
+        found[p] = _Protein(wild_type, folder, np.zeros(0, dtype=np.int64), [])
+    return found
+
+
+def _with_tasks(protein: _Protein, table: VariantTable, rows: NDArray[np.int64]) -> _Protein:
+    index = protein.wild_type.structure_index
+    assert index is not None
+    tasks = []
+    for row in rows.tolist():
+        site, residue = int(index[table.index[row]]), STANDARD[int(table.mutant[row])]
+        key = f"{site}{residue}"  # two tables may share a file, not a numbering
+        tasks.append(
+            BuildTask(
+                key, (Exchange(site, residue),), protein.folder / f"{key}.npz", protein.folder / f"{key}.cif"
+            )
+        )
+    return _Protein(protein.wild_type, protein.folder, rows, tasks)
+
+
+def _build(proteins: Sequence[_Protein], builder: str, jobs: int, progress: Progress) -> list[str]:
+    """Build what is not there yet; says what could not be built."""
+    waiting = [
+        (protein, missing)
+        for protein in proteins
+        if (missing := [task for task in protein.tasks if read_measured(task, protein.wild_type) is None])
+    ]
+    failed: list[str] = []
+    progress.start("building mutants", sum(len(missing) for _, missing in waiting))
+
+    def work(protein: _Protein, missing: Sequence[BuildTask]) -> None:
+        protein.folder.mkdir(parents=True, exist_ok=True)
+        factory = MutantFactory(
+            protein.wild_type,
+            choose_builders(builder, protein.wild_type),
+            protein.folder / "builders",
+            jobs=1,
+            log=_log.warning,
+        )
+        for _, error in factory.run(missing):
+            if error is not None:
+                failed.append(f"{protein.wild_type.name}: {error.message}")
+            progress.advance()
+
+    with ThreadPoolExecutor(max_workers=jobs) as threads:
+        running = [threads.submit(work, *one) for one in waiting]
+        try:
+            for future in as_completed(running):
+                future.result()
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+    progress.finish()
+    return sorted(failed)
+
+
+def _read(protein: _Protein) -> Iterator[tuple[int, dict[str, float]]]:
+    """Evidence of each mutant that is there."""
+    structure = protein.wild_type.structure
+    assert structure is not None
+    for row, task in zip(protein.rows.tolist(), protein.tasks, strict=True):
+        if read_measured(task, protein.wild_type) is not None:
+            yield row, built_evidence(structure, read_structure(task.structure), task.exchanges[0].index)
