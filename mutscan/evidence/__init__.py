@@ -17,10 +17,12 @@ from mutscan.evidence.calibration import (
 )
 from mutscan.evidence.limits import warnings_for
 from mutscan.evidence.sequence import EVIDENCE, ProteinView, sequence_evidence
+from mutscan.evidence.structural import DROPS, StructuralRule
 from mutscan.evidence.structure import STRUCTURE_EVIDENCE, structure_evidence
 
 __all__ = [
     "CALIBRATION_FILE",
+    "DROPS",
     "EVIDENCE",
     "STRUCTURE_EVIDENCE",
     "AdditiveModel",
@@ -28,6 +30,7 @@ __all__ = [
     "Calibration",
     "Contribution",
     "ProteinView",
+    "StructuralRule",
     "Tier",
     "load_calibration",
     "sequence_evidence",

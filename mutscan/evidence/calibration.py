@@ -12,6 +12,7 @@ import numpy as np
 from mutscan.errors import CheckpointError
 from mutscan.evidence.additive import AdditiveModel
 from mutscan.evidence.sequence import encoder_views, sequence_evidence, sequence_hash
+from mutscan.evidence.structural import StructuralRule, read_rule
 from mutscan.evidence.structure import structure_evidence
 from mutscan.evidence.wording import describe, group_of
 
@@ -182,6 +183,8 @@ class Calibration:
         ``fit`` for proteins whose variants were fitted, ``test`` for those kept out.
     document : mapping
         calibration.json as it is.
+    structural : StructuralRule, optional
+        From which predicted drop on a structure is disturbed.
     """
 
     tiers: Mapping[str, Tier]
@@ -189,15 +192,11 @@ class Calibration:
     longest: int
     splits: Mapping[str, str]
     document: Mapping[str, Any]
+    structural: StructuralRule | None = None
 
     def split_of(self, sequence: str) -> str:
         """``fit``, ``test`` or, for a protein the calibration never met, an empty string."""
         return self.splits.get(sequence_hash(sequence), "")
-
-    def structural(self) -> Mapping[str, Any]:
-        """Facts of the structural flag: ``threshold`` is a robust z of the lDDT drop, or None for no rule."""
-        facts: Mapping[str, Any] = self.document.get("structural", {"threshold": None})
-        return facts
 
     def assess(self, protein: ProteinView, index: NDArray[np.int64], mutant: NDArray[np.int64]) -> Assessment:
         """Weigh the evidence of n single substitutions of one protein.
@@ -282,7 +281,9 @@ def load_calibration(folder: Path) -> Calibration | None:
             for name, part in document["tiers"].items()
         }
         splits = {str(entry[0]): str(entry[2]) for entry in document["proteins"].values()}
-        if "sequence" not in tiers or not set(tiers) <= set(TIERS):
+        structural = read_rule(document.get("structural", {}))
+        alone = not tiers and structural is not None
+        if not alone and ("sequence" not in tiers or not set(tiers) <= set(TIERS)):
             raise ValueError(f"tiers are {sorted(tiers)}, expected sequence and perhaps others of {TIERS}")
         return Calibration(
             tiers,
@@ -290,6 +291,7 @@ def load_calibration(folder: Path) -> Calibration | None:
             int(document["data"]["longest"]),
             splits,
             document,
+            structural,
         )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise CheckpointError(

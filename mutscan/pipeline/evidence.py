@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -12,13 +13,14 @@ import numpy as np
 
 from mutscan.embed.head import load_head
 from mutscan.evidence import ProteinView, load_calibration, warnings_for
+from mutscan.model.checkpoint import WEIGHTS_FILE
 from mutscan.residues import STANDARD
 from mutscan.structures import ca_by_position, plddt_by_position
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from mutscan.evidence import Assessment, Calibration, Contribution
+    from mutscan.evidence import Assessment, Calibration, Contribution, StructuralRule
     from mutscan.pipeline.network import LoadedModel, WildTypePredictor
     from mutscan.structures import WildType
     from mutscan.variants import Variant
@@ -28,7 +30,17 @@ _log = logging.getLogger(__name__)
 NO_FLAG: Final = "no flag: the model carries no calibrated rule"
 """Said in the notes of every scored row of a model without calibration.json."""
 
-UNKNOWN_RESIDUE: Final = "no flag: the wild-type residue is none of the 20"
+UNKNOWN_RESIDUE: Final = "no probability: the wild-type residue is none of the 20"
+
+OTHER_NET: Final = "no structural flag: its threshold was chosen on predictions of other weights of the net"
+
+NO_TIERS: Final = "no probability: the model carries a structural rule alone"
+
+SINGLES: Final = "the structural rule was chosen on single substitutions"
+"""Said in the notes of joint mutants and of indels that it speaks of."""
+
+ALONE: Final = "no probability, by the predicted structure alone"
+"""Said before a structural rule that decides."""
 
 NAMED: Final = 6
 """Pieces of evidence told in words, the strongest."""
@@ -46,11 +58,13 @@ class Verdict:
     p : float
         Probability that it is deleterious; NaN where there is none.
     flag, rule : str
-        Empty where there is no probability.
+        Empty where there is no probability, until `with_structure` is asked.
     evidence : tuple of Contribution
         The strongest first; of a joint mutant that of its worst substitution.
     notes : tuple of str
         Why there is no flag, and what warns of the one there is.
+    structural : StructuralRule, optional
+        What the predicted drop of this variant is to be held against.
     """
 
     p: float = math.nan
@@ -58,6 +72,27 @@ class Verdict:
     rule: str = ""
     evidence: tuple[Contribution, ...] = ()
     notes: tuple[str, ...] = (NO_FLAG,)
+    structural: StructuralRule | None = None
+
+    def with_structure(self, scores: Mapping[str, float]) -> Verdict:
+        """Add what the structural rule says of the variant's predicted scores.
+
+        Where there is a probability the flag stays: beside it the drop tells nothing new of harm. Where
+        there is none the drop decides alone; that it is small does not show a variant to be harmless, so
+        it is never ``tolerated``.
+
+        Parameters
+        ----------
+        scores : mapping of name -> float
+            Those of `mutscan.evidence.DROPS`, as in the row.
+        """
+        said = "" if self.structural is None else self.structural.words(scores)
+        if self.structural is None or not said:
+            return self
+        if self.rule:
+            return replace(self, rule=f"{self.rule}; {said}")
+        flag = "deleterious" if self.structural.disturbed(scores) else "uncertain"
+        return replace(self, flag=flag, rule=f"{ALONE}: {said}")
 
     @property
     def words(self) -> str:
@@ -106,11 +141,26 @@ class Judge:
             _log.warning("%s", reason)
             self._otherwise = Verdict(notes=(reason,))
             self._calibration = None
+        self._structural = None if self._calibration is None else self._usable(self._calibration.structural)
+        if self._calibration is not None and not self._calibration.tiers and self._structural is None:
+            self._otherwise = Verdict(notes=(OTHER_NET,))
+            self._calibration = None
 
     @property
     def calibrated(self) -> bool:
         """Whether there are probabilities at all."""
-        return self._calibration is not None
+        return self._calibration is not None and bool(self._calibration.tiers)
+
+    def _usable(self, rule: StructuralRule | None) -> StructuralRule | None:
+        """Return the structural rule, if it was calibrated on predictions of these very weights."""
+        if rule is None:
+            return None
+        with (self._model.path / WEIGHTS_FILE).open("rb") as content:
+            net = hashlib.file_digest(content, "sha256").hexdigest()
+        if net == rule.net:
+            return rule
+        _log.warning("%s; run `mutscan train calibrate` again", OTHER_NET)
+        return None
 
     @cached_property
     def _view(self) -> ProteinView:
@@ -130,6 +180,8 @@ class Judge:
     def judge(self, variants: Sequence[Variant]) -> list[Verdict]:
         """Decide on each variant.
 
+        What `Verdict.with_structure` may add is for the caller, who has the predictions.
+
         Indels get no probability. The probability of a joint mutant is that of its worst substitution
         alone, said in its notes; that none of them harms does not show that all of them do not, so it
         is never ``tolerated``.
@@ -137,6 +189,11 @@ class Judge:
         calibration = self._calibration
         if calibration is None:
             return [self._otherwise] * len(variants)
+        if not calibration.tiers:
+            return [
+                Verdict(notes=(NO_TIERS, *self._beyond_singles(v)), structural=self._structural)
+                for v in variants
+            ]
         singles = {
             s: row for row, s in enumerate(dict.fromkeys(s for v in variants for s in v.substitutions))
         }
@@ -155,17 +212,24 @@ class Judge:
     ) -> Verdict:
         index = [substitution.position - 1 for substitution in variant.substitutions]
         notes = tuple(warnings_for(calibration, self._view, index, indel=variant.indel is not None))
+        notes += self._beyond_singles(variant)
         if not rows:
-            return Verdict(notes=notes)
+            return Verdict(notes=notes, structural=self._structural)
         p = assessment.p_deleterious[rows]
         if not np.isfinite(p).all():
-            return Verdict(notes=(UNKNOWN_RESIDUE,))
+            return Verdict(
+                notes=(UNKNOWN_RESIDUE, *self._beyond_singles(variant)), structural=self._structural
+            )
         worst = assessment.worst(rows)
         flag, rule = assessment.flag(worst), assessment.rule(worst)
         if len(rows) > 1:
             rule = f"{variant.substitutions[rows.index(worst)]} alone: {rule}"
             flag = "uncertain" if flag == "tolerated" else flag
-        return Verdict(float(p.max()), flag, rule, tuple(assessment.explain(worst)), notes)
+        return Verdict(float(p.max()), flag, rule, tuple(assessment.explain(worst)), notes, self._structural)
+
+    def _beyond_singles(self, variant: Variant) -> tuple[str, ...]:
+        single = variant.indel is None and variant.n_substitutions == 1
+        return () if single or self._structural is None else (SINGLES,)
 
     def describe(self) -> dict[str, object] | None:
         """Say for run.json by what was decided; None without a calibration."""
@@ -179,6 +243,9 @@ class Judge:
                 name: {"deleterious": tier.deleterious, "tolerated": tier.tolerated, "n": tier.facts.get("n")}
                 for name, tier in calibration.tiers.items()
             },
+            "structural": None
+            if self._structural is None
+            else {"score": self._structural.score, "threshold": self._structural.threshold},
         }
 
 

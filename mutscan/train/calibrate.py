@@ -21,6 +21,7 @@ from mutscan.train.additive_fit import fit_additive, folds_of, match_share
 from mutscan.train.bootstrap import Auroc, ClusterBootstrap, Spearman, with_interval
 from mutscan.train.chain_structures import chains_on_sequences
 from mutscan.train.relatives import link_clusters
+from mutscan.train.structural_flag import SIAMESE_VARIANTS, calibrate_structural
 from mutscan.train.variant_evidence import gather, head_of
 from mutscan.train.variant_metrics import (
     PROTEIN_CAP,
@@ -106,6 +107,7 @@ def calibrate(
     precision: str = "auto",
     offline: bool = False,
     seed: int = 0,
+    siamese: int = SIAMESE_VARIANTS,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Fit every tier that the tables have evidence for.
@@ -124,6 +126,8 @@ def calibrate(
         structures.parquet, for labelled proteins that name no structure.
     structures_dir, work, device, precision, offline, seed, progress
         As on the command line.
+    siamese : int
+        Labelled variants that the structural flag's threshold is chosen on; 0: no structural flag.
 
     Returns
     -------
@@ -172,6 +176,10 @@ def calibrate(
         progress.note(f"tier {name}: fitting {int((~kept_out).sum()):,} rows")
         tiers[name] = _tier(name, rows, judged, is_test, kept_out, seed, _assay_names(tables, first))
         progress.note(f"tier {name}: AUROC {tiers[name]['test'].get('auroc')} on test groups")
+    structural = calibrate_structural(
+        loaded, table, rows.linked[labelled], is_test[labelled], kept_out[labelled], progress,
+        wanted=siamese, specificity=SPECIFICITY, work=work, seed=seed,
+    )  # fmt: skip
     entries, words = {}, {}
     for kind, one in tables.items():
         names, sequences = (one.proteins[c].astype(str).tolist() for c in ("protein", "sequence"))
@@ -219,11 +227,7 @@ def calibrate(
             "a x b": "what two pieces add together beyond each alone",
         },
         "tiers": tiers,
-        "structural": {
-            "threshold": None,
-            "why": "the Siamese net's drop was not calibrated here: the fitted tiers read the encoder and "
-            "the structure alone, so that they hold when the net's weights change",
-        },
+        "structural": structural,
         "proteins": entries,
         # By which `mutscan train evaluate` knows relatives of what was fitted.
         "words": words,

@@ -202,6 +202,8 @@ def _usable_calibration(loaded: LoadedModel) -> tuple[Calibration | None, str]:
             f"{loaded.config.name} has no calibration.json; make one with `mutscan train calibrate` and put "
             "it into the model's folder"
         )
+    if not calibration.tiers:
+        return None, f"the calibration of {loaded.config.name} holds a structural rule alone"
     if calibration.encoder != loaded.encoder.revision:
         return None, (
             f"the calibration of {loaded.config.name} was made with encoder revision {calibration.encoder}, "
