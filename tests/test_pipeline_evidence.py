@@ -189,7 +189,7 @@ def test_without_calibration_all_stays_as_it_was(tiny_model: Path, tmp_path: Pat
     assert not (run.directory / "evidence.parquet").exists()
 
 
-STRUCTURE = ("L38D", "L38V", "E10K", "K144E", "E10K;K144E", "K40del", "K40_N41insGA")
+STRUCTURE = ("L38D", "L38V", "E10K", "K144E", "E10K;K144E", "K40del", "K40_H41insGA")
 
 
 def structural_model(tiny_model: Path, target: Path, threshold: float, **more: object) -> Path:
@@ -217,8 +217,8 @@ def test_the_structural_rule_is_said_beside_the_probability_and_changes_no_flag(
             continue
         disturbed = -float(row["z_score"]) >= line
         said = f"structure {'disturbed' if disturbed else 'not disturbed'}: lDDT drop z "
-        end = f" >= {line:.2f} (specificity 0.92, precision 0.66; calibrated on 3,000 substitutions of 110 groups)"
-        assert row["flag_rule"].endswith(end if disturbed else f" < {line:.2f}")
+        where = "(specificity 0.92, precision 0.66; calibrated on 3,000 substitutions of 110 groups)"
+        assert row["flag_rule"].endswith(f" >= {line:.2f} {where}" if disturbed else f" < {line:.2f}")
         seen.add(disturbed)
         if row["p_deleterious"]:
             assert row["flag"] == old["flag"]

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 SIAMESE_VARIANTS: Final = 2000
 """Variants that the threshold is chosen on, when not said otherwise; half as many are measured on."""
 
+_RESAMPLES: Final = 300
 _FEWEST: Final = 100  # variants of each class that a threshold is chosen on
 
 
@@ -252,7 +253,7 @@ class _Measure:
     def __init__(self, drawn: Drawn, share: float, seed: int) -> None:
         self._drawn = drawn
         self.weight = match_share(drawn.positive.astype(np.float64), protein_weights(drawn.protein), share)
-        self._bootstrap = ClusterBootstrap(drawn.group, seed=seed)
+        self._bootstrap = ClusterBootstrap(drawn.group, seed=seed, n_resamples=_RESAMPLES)
 
     def counts(self) -> dict[str, int]:
         """Say how much there is."""

@@ -161,12 +161,11 @@ def calibrate(
     if rule["threshold"] is None:
         terminal.say(f"structural flag: none, {rule['why']}")
     else:
-        test = rule["test"]
         terminal.say(
-            f"structural flag: {rule['score']} drop from {rule['threshold']} on, chosen on {rule['n']:,} "
-            f"variants of {rule['n_groups']:,} groups (specificity {rule['specificity']}, sensitivity "
+            f"structural flag: {rule['n']:,} variants of {rule['n_groups']:,} groups; disturbed from a drop "
+            f"of {rule['score']} = {rule['threshold']} (specificity {rule['specificity']}, sensitivity "
             f"{rule['sensitivity']}, precision {rule['precision']}); test specificity "
-            f"{test.get('specificity', 'not measured')}, sensitivity {test.get('sensitivity', 'not measured')}"
+            f"{rule['test'].get('specificity', 'not measured')}"
         )
     terminal.say(f"written to {out}")
 
