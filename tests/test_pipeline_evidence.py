@@ -15,6 +15,7 @@ import mutscan
 from mutscan.pipeline.evidence import ALONE, NO_FLAG, OTHER_NET, SINGLES, Judge
 from mutscan.pipeline.network import WildTypePredictor, load_model
 from mutscan.pipeline.plan import resolve_wild_type
+from mutscan.report.digest import sentence
 from mutscan.results import EVIDENCE_SCHEMA
 from mutscan.variants import parse_variant
 
@@ -268,6 +269,7 @@ def test_a_structural_rule_alone_decides_and_never_tolerates(
         assert row["flag"] == ("deleterious" if drop >= line else "uncertain")
     assert len({row["flag"] for row in rows}) == 2
     assert not (run.directory / "evidence.parquet").exists()
+    assert all("by the predicted structure alone" in sentence(row) for _, row in run.variants.iterrows())
 
 
 def test_an_unknown_residue_is_judged_by_the_structure_alone(tiny_model: Path, tmp_path: Path) -> None:
