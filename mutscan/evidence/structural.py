@@ -62,12 +62,16 @@ class StructuralRule:
         sha256 of the weights of the Siamese net whose predictions it was calibrated on.
     facts : mapping
         The whole entry of calibration.json: specificity, precision, counts ...
+    beyond : bool
+        It is held against a joint mutant or an indel, for which nothing is calibrated: next to all indels
+        and most random pairs of substitutions pass a threshold of single ones.
     """
 
     score: str
     threshold: float
     net: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+    beyond: bool = False
 
     def disturbed(self, scores: Mapping[str, float]) -> bool | None:
         """Whether the structure is disturbed; None where the score is not known.
@@ -87,11 +91,15 @@ class StructuralRule:
             return ""
         # Rounded down, a drop never seems to reach a threshold that it does not reach.
         drop = math.floor(round(turned(self.score, scores[self.score]) / STEP, 6)) * STEP
+        sign = ">=" if disturbed else "<"
+        said = f"structure {'' if disturbed else 'not '}disturbed: {DROPS[self.score]} {drop:.2f} {sign} "
+        said += f"{self.threshold:.2f}"
+        if self.beyond:
+            return f"{said} (a threshold of single substitutions, not calibrated for others)"
         if not disturbed:
-            return f"structure not disturbed: {DROPS[self.score]} {drop:.2f} < {self.threshold:.2f}"
+            return said
         return (
-            f"structure disturbed: {DROPS[self.score]} {drop:.2f} >= {self.threshold:.2f} "
-            f"(specificity {self.facts['specificity']:.2f}, precision {self.facts['precision']:.2f}; "
+            f"{said} (specificity {self.facts['specificity']:.2f}, precision {self.facts['precision']:.2f}; "
             f"calibrated on {self.facts['n']:,} substitutions of {self.facts['n_groups']:,} groups)"
         )
 

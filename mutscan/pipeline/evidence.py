@@ -36,9 +36,6 @@ OTHER_NET: Final = "no structural flag: its threshold was chosen on predictions 
 
 NO_TIERS: Final = "no probability: the model carries a structural rule alone"
 
-SINGLES: Final = "the structural rule was chosen on single substitutions"
-"""Said in the notes of joint mutants and of indels that it speaks of."""
-
 ALONE: Final = "no probability, by the predicted structure alone"
 """Said before a structural rule that decides."""
 
@@ -78,8 +75,8 @@ class Verdict:
         """Add what the structural rule says of the variant's predicted scores.
 
         Where there is a probability the flag stays: beside it the drop tells nothing new of harm. Where
-        there is none the drop decides alone; that it is small does not show a variant to be harmless, so
-        it is never ``tolerated``.
+        there is none the drop of a single substitution decides alone; that it is small does not show it
+        to be harmless, so it is never ``tolerated``. An indel stays ``uncertain``: next to all of them pass.
 
         Parameters
         ----------
@@ -91,7 +88,8 @@ class Verdict:
             return self
         if self.rule:
             return replace(self, rule=f"{self.rule}; {said}")
-        flag = "deleterious" if self.structural.disturbed(scores) else "uncertain"
+        decided = self.structural.disturbed(scores) and not self.structural.beyond
+        flag = "deleterious" if decided else "uncertain"
         return replace(self, flag=flag, rule=f"{ALONE}: {said}")
 
     @property
@@ -190,10 +188,7 @@ class Judge:
         if calibration is None:
             return [self._otherwise] * len(variants)
         if not calibration.tiers:
-            return [
-                Verdict(notes=(NO_TIERS, *self._beyond_singles(v)), structural=self._structural)
-                for v in variants
-            ]
+            return [Verdict(notes=(NO_TIERS,), structural=self._rule_for(v)) for v in variants]
         singles = {
             s: row for row, s in enumerate(dict.fromkeys(s for v in variants for s in v.substitutions))
         }
@@ -212,24 +207,23 @@ class Judge:
     ) -> Verdict:
         index = [substitution.position - 1 for substitution in variant.substitutions]
         notes = tuple(warnings_for(calibration, self._view, index, indel=variant.indel is not None))
-        notes += self._beyond_singles(variant)
+        structural = self._rule_for(variant)
         if not rows:
-            return Verdict(notes=notes, structural=self._structural)
+            return Verdict(notes=notes, structural=structural)
         p = assessment.p_deleterious[rows]
         if not np.isfinite(p).all():
-            return Verdict(
-                notes=(UNKNOWN_RESIDUE, *self._beyond_singles(variant)), structural=self._structural
-            )
+            return Verdict(notes=(UNKNOWN_RESIDUE,), structural=structural)
         worst = assessment.worst(rows)
         flag, rule = assessment.flag(worst), assessment.rule(worst)
         if len(rows) > 1:
             rule = f"{variant.substitutions[rows.index(worst)]} alone: {rule}"
             flag = "uncertain" if flag == "tolerated" else flag
-        return Verdict(float(p.max()), flag, rule, tuple(assessment.explain(worst)), notes, self._structural)
+        return Verdict(float(p.max()), flag, rule, tuple(assessment.explain(worst)), notes, structural)
 
-    def _beyond_singles(self, variant: Variant) -> tuple[str, ...]:
+    def _rule_for(self, variant: Variant) -> StructuralRule | None:
         single = variant.indel is None and variant.n_substitutions == 1
-        return () if single or self._structural is None else (SINGLES,)
+        rule = self._structural
+        return rule if rule is None or single else replace(rule, beyond=True)
 
     def describe(self) -> dict[str, object] | None:
         """Say for run.json by what was decided; None without a calibration."""
