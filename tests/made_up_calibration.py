@@ -1,5 +1,6 @@
 """A calibration.json as `mutscan train calibrate` writes it, fitted to made-up labels in a moment."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 from mutscan.embed.source import find_encoder
 from mutscan.evidence.calibration import CALIBRATION_FILE, FORMAT
 from mutscan.families import FAMILIES_FILE, FamilyLibrary, load_library, write_library
+from mutscan.model.checkpoint import WEIGHTS_FILE
 from mutscan.residues import STANDARD
 from mutscan.train.additive_fit import fit_additive
 
@@ -46,6 +48,13 @@ def _built_tier(builder: str) -> dict[str, object]:
     }
 
 
+def structural_entry(model: Path, threshold: float, *, score: str = "lddt_z") -> dict[str, object]:
+    """Entry of a structural rule made for a model's own weights."""
+    net = hashlib.sha256((model / WEIGHTS_FILE).read_bytes()).hexdigest()
+    numbers = {"specificity": 0.92, "precision": 0.66, "n": 3000, "n_groups": 110}
+    return {"score": score, "threshold": threshold, "net_sha256": net, **numbers}
+
+
 def calibrate_tiny_model(
     model: Path,
     target: Path,
@@ -54,6 +63,8 @@ def calibrate_tiny_model(
     longest: int = 400,
     family: str = "",
     built: str = "",
+    structural: dict[str, object] | None = None,
+    tiers: bool = True,
 ) -> Path:
     """Copy a model to `target` and give it a calibration with a tier for sequence and one for structure.
 
@@ -95,7 +106,10 @@ def calibrate_tiny_model(
             "sequence": _tier(evidence, label, views),
             "structure": _tier(evidence | burial, label, views),
             **({"built": _built_tier(built)} if built else {}),
-        },
+        }
+        if tiers
+        else {},
+        "structural": structural or {"threshold": None, "why": "made up without"},
         "proteins": {"P1": ["0" * 16, 1, "fit"]},
     }
     (target / CALIBRATION_FILE).write_text(json.dumps(document), encoding="utf-8")

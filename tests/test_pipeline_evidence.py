@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_calibration import DELETERIOUS, TOLERATED, calibrate_tiny_model
+from made_up_calibration import DELETERIOUS, TOLERATED, calibrate_tiny_model, structural_entry
 
 import mutscan
-from mutscan.pipeline.evidence import NO_FLAG, Judge
+from mutscan.pipeline.evidence import ALONE, NO_FLAG, OTHER_NET, Judge
 from mutscan.pipeline.network import WildTypePredictor, load_model
 from mutscan.pipeline.plan import resolve_wild_type
+from mutscan.report.digest import sentence
 from mutscan.results import EVIDENCE_SCHEMA
 from mutscan.variants import parse_variant
 
@@ -210,3 +211,121 @@ def test_a_calibration_of_another_library_decides_nothing(tiny_model: Path, tmp_
     (row,) = rows_of(run.directory)
     assert row["p_deleterious"] == row["flag"] == ""
     assert "this one is none" in row["notes"]
+
+
+STRUCTURE = ("L38D", "L38V", "E10K", "K144E", "E10K;K144E", "K40del", "K40_H41insGA")
+
+
+def structural_model(tiny_model: Path, target: Path, threshold: float, **more: object) -> Path:
+    return calibrate_tiny_model(tiny_model, target, structural=structural_entry(tiny_model, threshold) | more)
+
+
+def drops_of(run: mutscan.Run) -> list[float]:
+    return sorted(-float(row["z_score"]) for row in rows_of(run.directory) if row["z_score"])
+
+
+def test_the_structural_rule_is_said_beside_the_probability_and_changes_no_flag(
+    run: mutscan.Run, tiny_model: Path, tmp_path: Path
+) -> None:
+    drops = drops_of(run)
+    line = round((drops[2] + drops[3]) / 2, 2)
+    model = structural_model(tiny_model, tmp_path / "m", line)
+    again = mutscan.score(
+        str(WILD_TYPE), VARIANTS, out=tmp_path / "out", model=str(model), builder="none", offline=True
+    )
+    before = {row["variant"]: row for row in rows_of(run.directory)}
+    seen = set()
+    for row in rows_of(again.directory):
+        old = before[row["variant"]]
+        if row["status"] == "failed" or not row["z_score"]:
+            continue
+        disturbed = -float(row["z_score"]) >= line
+        said = f"structure {'disturbed' if disturbed else 'not disturbed'}: lDDT drop z "
+        where = "(specificity 0.92, precision 0.66; calibrated on 3,000 substitutions of 110 groups)"
+        end = f" >= {line:.2f} {where}" if disturbed else f" < {line:.2f}"
+        if ";" in row["variant"] or row["variant"] == "K40del":
+            end = f"{line:.2f} (a threshold of single substitutions, not calibrated for others)"
+        assert row["flag_rule"].endswith(end)
+        seen.add(disturbed)
+        if row["p_deleterious"]:
+            assert row["flag"] == old["flag"]
+            assert row["p_deleterious"] == old["p_deleterious"]
+            assert row["flag_rule"].startswith(f"{old['flag_rule']}; {said}")
+            assert row["notes"] == old["notes"]
+        else:
+            assert row["variant"] == "K40del"
+            assert row["flag"] == "uncertain"
+            assert row["flag_rule"].startswith(f"{ALONE}: {said}")
+            assert "no probability" in row["notes"]
+    assert seen == {True, False}
+    assert again.metadata["calibration"]["structural"] == {"score": "lddt_z", "threshold": line}
+    assert run.metadata["calibration"]["structural"] is None
+    scan = mutscan.scan(
+        str(WILD_TYPE), positions="10,38", out=tmp_path / "scan", model=str(model), offline=True
+    )
+    scanned = {row["variant"]: row["flag_rule"] for row in rows_of(scan.directory)}
+    for row in rows_of(again.directory):
+        if row["variant"] in scanned:
+            assert scanned[row["variant"]] == row["flag_rule"]
+
+
+@pytest.mark.parametrize("score", ["lddt_z", "tm_z", "lddt_percentile", "tm_percentile"])
+def test_a_structural_rule_alone_decides_and_never_tolerates(
+    tiny_model: Path, tmp_path: Path, score: str
+) -> None:
+    line = 0.1 if score.endswith("z") else 50.5
+    entry = structural_entry(tiny_model, line, score=score)
+    model = calibrate_tiny_model(tiny_model, tmp_path / "m", structural=entry, tiers=False)
+    run = mutscan.score(
+        str(WILD_TYPE), STRUCTURE, out=tmp_path / "out", model=str(model), builder="none", offline=True
+    )
+    rows = rows_of(run.directory)
+    assert len(rows) == len(STRUCTURE)
+    for row in rows:
+        assert row["p_deleterious"] == row["evidence"] == ""
+        assert row["flag_rule"].startswith(f"{ALONE}: structure ")
+        if not row["variant"][1:-1].isdigit():
+            assert row["flag"] == "uncertain", "next to all indels pass: that says nothing of one"
+            assert "not calibrated for others" in row["flag_rule"]
+            continue
+        assert row["flag"] == ("uncertain" if "not disturbed" in row["flag_rule"] else "deleterious")
+        if score == "lddt_z":
+            drop = -float(row["z_score"])
+        elif score == "tm_z":
+            continue
+        else:
+            drop = 100 - float(row[score])
+        assert row["flag"] == ("deleterious" if drop >= line else "uncertain")
+    assert len({row["flag"] for row in rows}) == 2
+    assert not (run.directory / "evidence.parquet").exists()
+    assert all("by the predicted structure alone" in sentence(row) for _, row in run.variants.iterrows())
+
+
+def test_an_unknown_residue_is_judged_by_the_structure_alone(tiny_model: Path, tmp_path: Path) -> None:
+    sequence = resolve_wild_type(str(WILD_TYPE), offline=True).sequence
+    (tmp_path / "p.fasta").write_text(f">p\n{sequence[:20]}X{sequence[21:]}\n")
+    model = structural_model(tiny_model, tmp_path / "m", 2.0)
+    (verdict,) = judge_of(model, tmp_path / "p.fasta").judge([parse_variant("X21A")])
+    assert verdict.flag == verdict.rule == ""
+    assert verdict.with_structure({"lddt_z": -2.0}).flag == "deleterious"
+    below = verdict.with_structure({"lddt_z": -1.9999})
+    assert below.flag == "uncertain"
+    assert below.rule == f"{ALONE}: structure not disturbed: lDDT drop z 1.99 < 2.00"
+    assert verdict.with_structure({"lddt_z": math.nan}) == verdict
+
+
+def test_a_rule_made_with_other_weights_says_nothing(
+    tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = structural_model(tiny_model, tmp_path / "m", -9.0, net_sha256="0" * 64)
+    with caplog.at_level("WARNING"):
+        judge = judge_of(model, WILD_TYPE)
+    assert OTHER_NET in caplog.text
+    single, indel = judge.judge([parse_variant("L38D"), parse_variant("K40del")])
+    assert single.with_structure({"lddt_z": -9.0}) == single
+    assert indel.with_structure({"lddt_z": -9.0}).flag == ""
+    entry = structural_entry(tiny_model, -9.0) | {"net_sha256": "0" * 64}
+    alone = calibrate_tiny_model(tiny_model, tmp_path / "alone", structural=entry, tiers=False)
+    (verdict,) = judge_of(alone, WILD_TYPE).judge([parse_variant("L38D")])
+    assert verdict.notes == (OTHER_NET,)
+    assert judge_of(alone, WILD_TYPE).describe() is None

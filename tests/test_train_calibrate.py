@@ -67,7 +67,7 @@ def test_makes_a_calibration_that_holds_on_groups_it_never_saw(tables, ranked, t
     command += [str(variants), "--out", str(out), "--work", str(work), "--device", "cpu", "--quiet"]
     (dms_proteins, dms), (stability_proteins, stability) = ranked
     command += ["--dms", str(dms), "--dms-proteins", str(dms_proteins), "--stability", str(stability)]
-    command += ["--stability-proteins", str(stability_proteins)]
+    command += ["--stability-proteins", str(stability_proteins), "--siamese", "300"]
     done = CliRunner().invoke(app, command, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     first = out.read_bytes()
@@ -88,7 +88,18 @@ def test_makes_a_calibration_that_holds_on_groups_it_never_saw(tables, ranked, t
     for _, group, part in document["proteins"].values():
         assert split.setdefault(group, part) == part, "a group is on both sides"
     assert sorted(set(split.values())) == ["fit", "test"]
-    assert load_calibration(out.parent) is not None
+    loaded = load_calibration(out.parent)
+    assert loaded is not None
+    entry = document["structural"]
+    assert entry["n"] >= 300
+    assert entry["test"]["n"] >= 150
+    assert len(entry["candidates"]) == 4
+    if entry["threshold"] is None:
+        assert entry["youden_ci"][0] <= 0, "an untrained net may know nothing, and then makes no rule"
+        assert loaded.structural is None
+    else:
+        assert loaded.structural is not None
+        assert loaded.structural.threshold == entry["threshold"]
     # Again, from the finished proteins: the same bytes.
     assert len(list(work.glob("*.npz"))) == 42
     assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
@@ -100,7 +111,7 @@ def test_a_test_protein_keeps_its_relatives_out_of_the_fit(tables, ranked, tiny_
 
     proteins, variants = tables
     (of, table), _ = ranked
-    first = calibrate(str(tiny_model), proteins, variants, work=tmp_path / "w", device="cpu")
+    first = calibrate(str(tiny_model), proteins, variants, work=tmp_path / "w", device="cpu", siamese=0)
     known = pd.read_csv(proteins).set_index("protein")["sequence"]
     tested = next(name for name, entry in first["proteins"].items() if entry[2] == "test")
     scanned = pd.read_csv(of).assign(sequence=known[tested])
@@ -109,7 +120,9 @@ def test_a_test_protein_keeps_its_relatives_out_of_the_fit(tables, ranked, tiny_
         ("dms", f"{old}{i + 1}{'A' if old != 'A' else 'C'}", 0.1 * i) for i, old in enumerate(known[tested])
     ]
     pd.DataFrame(rows, columns=["assay", "variant", "score"]).to_csv(table, index=False)
-    again = calibrate(str(tiny_model), proteins, variants, dms=(of, table), work=tmp_path / "w", device="cpu")
+    again = calibrate(
+        str(tiny_model), proteins, variants, dms=(of, table), work=tmp_path / "w", device="cpu", siamese=0
+    )
     assert again["proteins"]["dms:dms"][2] == "left out"
     assert "dms:dms" not in again["words"]
     assert again["tiers"] == first["tiers"]

@@ -362,7 +362,7 @@ def test_rows_that_do_not_fit_are_counted_and_named_and_broken_tables_refused_by
 def test_a_short_protein_has_the_z_that_score_gives_and_a_long_one_is_looked_at_in_windows(
     tiny_model, tmp_path, monkeypatch
 ):
-    from mutscan.calling import mean_away_from_site, robust_z
+    from mutscan.calling import mean_away_from_site, percentile, robust_z
     from mutscan.pipeline.network import WildTypePredictor, load_model, protein_null
     from mutscan.pipeline.progress import Silent
     from mutscan.train import variant_evaluation_siamese as siamese
@@ -384,6 +384,9 @@ def test_a_short_protein_has_the_z_that_score_gives_and_a_long_one_is_looked_at_
         assert found["lddt_mean"][row] == pytest.approx(away, abs=2e-6)
         assert found["tm"][row] == pytest.approx(prediction.tm_raw, abs=2e-6)
         assert found["lddt_z"][row] == pytest.approx(robust_z(away, null.lddt), rel=0.02, abs=0.02)
+        # A value that ties with one of the null here may lie beside it there.
+        assert found["lddt_percentile"][row] == pytest.approx(percentile(away, null.lddt), abs=1.6)
+        assert found["tm_percentile"][row] == pytest.approx(percentile(prediction.tm_raw, null.tm), abs=1.6)
     monkeypatch.setattr(siamese, "WINDOW", 40)
     assert [siamese.window_of(i, 90) for i in sites.tolist()] == [(0, 40), (20, 60), (50, 90)]
     cut = siamese.SiameseScorer(loaded, tmp_path, "net").score(sequence, sites, mutant, Silent())

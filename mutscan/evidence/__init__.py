@@ -18,11 +18,13 @@ from mutscan.evidence.calibration import (
 from mutscan.evidence.conservation import CONSERVATION_EVIDENCE, FamilyProfile
 from mutscan.evidence.limits import warnings_for
 from mutscan.evidence.sequence import EVIDENCE, ProteinView, sequence_evidence
+from mutscan.evidence.structural import DROPS, StructuralRule
 from mutscan.evidence.structure import STRUCTURE_EVIDENCE, structure_evidence
 
 __all__ = [
     "CALIBRATION_FILE",
     "CONSERVATION_EVIDENCE",
+    "DROPS",
     "EVIDENCE",
     "STRUCTURE_EVIDENCE",
     "AdditiveModel",
@@ -31,6 +33,7 @@ __all__ = [
     "Contribution",
     "FamilyProfile",
     "ProteinView",
+    "StructuralRule",
     "Tier",
     "load_calibration",
     "sequence_evidence",

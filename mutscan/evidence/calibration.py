@@ -12,6 +12,7 @@ import numpy as np
 from mutscan.errors import CheckpointError
 from mutscan.evidence.additive import AdditiveModel
 from mutscan.evidence.sequence import encoder_views, sequence_evidence, sequence_hash
+from mutscan.evidence.structural import StructuralRule, read_rule
 from mutscan.evidence.structure import structure_evidence
 from mutscan.evidence.wording import describe, group_of
 
@@ -204,6 +205,8 @@ class Calibration:
         ``fit`` for proteins whose variants were fitted, ``test`` for those kept out.
     document : mapping
         calibration.json as it is.
+    structural : StructuralRule, optional
+        From which predicted drop on a structure is disturbed.
     """
 
     tiers: Mapping[str, Tier]
@@ -212,6 +215,7 @@ class Calibration:
     longest: int
     splits: Mapping[str, str]
     document: Mapping[str, Any]
+    structural: StructuralRule | None = None
 
     def split_of(self, sequence: str) -> str:
         """``fit``, ``test`` or, for a protein the calibration never met, an empty string."""
@@ -226,11 +230,6 @@ class Calibration:
             ours, theirs = (text[:12] or "none" for text in (families, self.families))
             return f"{made} family library {theirs}, this one is {ours}"
         return ""
-
-    def structural(self) -> Mapping[str, Any]:
-        """Facts of the structural flag: ``threshold`` is a robust z of the lDDT drop, or None for no rule."""
-        facts: Mapping[str, Any] = self.document.get("structural", {"threshold": None})
-        return facts
 
     @property
     def weighs_built(self) -> str:
@@ -335,7 +334,9 @@ def load_calibration(folder: Path) -> Calibration | None:
         if "built" in tiers and not isinstance(tiers["built"].facts["builder"], str):
             raise ValueError("the built tier names no builder")
         splits = {str(entry[0]): str(entry[2]) for entry in document["proteins"].values()}
-        if "sequence" not in tiers or not set(tiers) <= set(TIERS):
+        structural = read_rule(document.get("structural", {}))
+        alone = not tiers and structural is not None
+        if not alone and ("sequence" not in tiers or not set(tiers) <= set(TIERS)):
             raise ValueError(f"tiers are {sorted(tiers)}, expected sequence and perhaps others of {TIERS}")
         return Calibration(
             tiers,
@@ -344,6 +345,7 @@ def load_calibration(folder: Path) -> Calibration | None:
             int(document["data"]["longest"]),
             splits,
             document,
+            structural,
         )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise CheckpointError(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from mutscan.embed.head import load_head
 from mutscan.evidence import ProteinView, load_calibration, warnings_for
+from mutscan.model.checkpoint import WEIGHTS_FILE
 from mutscan.residues import STANDARD
 from mutscan.structures import ca_by_position, plddt_by_position
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mutscan.evidence import Assessment, Calibration, Contribution
+    from mutscan.evidence import Assessment, Calibration, Contribution, StructuralRule
     from mutscan.pipeline.network import LoadedModel, WildTypePredictor
     from mutscan.structures import WildType
     from mutscan.variants import Substitution, Variant
@@ -30,7 +32,14 @@ _log = logging.getLogger(__name__)
 NO_FLAG: Final = "no flag: the model carries no calibrated rule"
 """Said in the notes of every scored row of a model without calibration.json."""
 
-UNKNOWN_RESIDUE: Final = "no flag: the wild-type residue is none of the 20"
+UNKNOWN_RESIDUE: Final = "no probability: the wild-type residue is none of the 20"
+
+OTHER_NET: Final = "no structural flag: its threshold was chosen on predictions of other weights of the net"
+
+NO_TIERS: Final = "no probability: the model carries a structural rule alone"
+
+ALONE: Final = "no probability, by the predicted structure alone"
+"""Said before a structural rule that decides."""
 
 NAMED: Final = 6
 """Pieces of evidence told in words, the strongest."""
@@ -48,11 +57,13 @@ class Verdict:
     p : float
         Probability that it is deleterious; NaN where there is none.
     flag, rule : str
-        Empty where there is no probability.
+        Empty where there is no probability, until `with_structure` is asked.
     evidence : tuple of Contribution
         The strongest first; of a joint mutant that of its worst substitution.
     notes : tuple of str
         Why there is no flag, and what warns of the one there is.
+    structural : StructuralRule, optional
+        What the predicted drop of this variant is to be held against.
     """
 
     p: float = math.nan
@@ -60,6 +71,28 @@ class Verdict:
     rule: str = ""
     evidence: tuple[Contribution, ...] = ()
     notes: tuple[str, ...] = (NO_FLAG,)
+    structural: StructuralRule | None = None
+
+    def with_structure(self, scores: Mapping[str, float]) -> Verdict:
+        """Add what the structural rule says of the variant's predicted scores.
+
+        Where there is a probability the flag stays: beside it the drop tells nothing new of harm. Where
+        there is none the drop of a single substitution decides alone; that it is small does not show it
+        to be harmless, so it is never ``tolerated``. An indel stays ``uncertain``: next to all of them pass.
+
+        Parameters
+        ----------
+        scores : mapping of name -> float
+            Those of `mutscan.evidence.DROPS`, as in the row.
+        """
+        said = "" if self.structural is None else self.structural.words(scores)
+        if self.structural is None or not said:
+            return self
+        if self.rule:
+            return replace(self, rule=f"{self.rule}; {said}")
+        decided = self.structural.disturbed(scores) and not self.structural.beyond
+        flag = "deleterious" if decided else "uncertain"
+        return replace(self, flag=flag, rule=f"{ALONE}: {said}")
 
     @property
     def words(self) -> str:
@@ -107,11 +140,26 @@ class Judge:
             _log.warning("no flag: %s", wrong)
             self._otherwise = Verdict(notes=(f"no flag: {wrong}",))
             self._calibration = None
+        self._structural = None if self._calibration is None else self._usable(self._calibration.structural)
+        if self._calibration is not None and not self._calibration.tiers and self._structural is None:
+            self._otherwise = Verdict(notes=(OTHER_NET,))
+            self._calibration = None
 
     @property
     def calibrated(self) -> bool:
         """Whether there are probabilities at all."""
-        return self._calibration is not None
+        return self._calibration is not None and bool(self._calibration.tiers)
+
+    def _usable(self, rule: StructuralRule | None) -> StructuralRule | None:
+        """Return the structural rule, if it was calibrated on predictions of these very weights."""
+        if rule is None:
+            return None
+        with (self._model.path / WEIGHTS_FILE).open("rb") as content:
+            net = hashlib.file_digest(content, "sha256").hexdigest()
+        if net == rule.net:
+            return rule
+        _log.warning("%s; run `mutscan train calibrate` again", OTHER_NET)
+        return None
 
     @cached_property
     def _view(self) -> ProteinView:
@@ -139,6 +187,8 @@ class Judge:
     ) -> list[Verdict]:
         """Decide on each variant.
 
+        What `Verdict.with_structure` may add is for the caller, who has the predictions.
+
         Indels get no probability. The probability of a joint mutant is that of its worst substitution
         alone, said in its notes; that none of them harms does not show that all of them do not, so it
         is never ``tolerated``.
@@ -152,6 +202,8 @@ class Judge:
         calibration = self._calibration
         if calibration is None:
             return [self._otherwise] * len(variants)
+        if not calibration.tiers:
+            return [Verdict(notes=(NO_TIERS,), structural=self._rule_for(v)) for v in variants]
         singles = {
             s: row for row, s in enumerate(dict.fromkeys(s for v in variants for s in v.substitutions))
         }
@@ -191,17 +243,23 @@ class Judge:
     ) -> Verdict:
         index = [substitution.position - 1 for substitution in variant.substitutions]
         notes = tuple(warnings_for(calibration, self._view, index, indel=variant.indel is not None))
+        structural = self._rule_for(variant)
         if not rows:
-            return Verdict(notes=notes)
+            return Verdict(notes=notes, structural=structural)
         p = assessment.p_deleterious[rows]
         if not np.isfinite(p).all():
-            return Verdict(notes=(UNKNOWN_RESIDUE,))
+            return Verdict(notes=(UNKNOWN_RESIDUE,), structural=structural)
         worst = assessment.worst(rows)
         flag, rule = assessment.flag(worst), assessment.rule(worst)
         if len(rows) > 1:
             rule = f"{variant.substitutions[rows.index(worst)]} alone: {rule}"
             flag = "uncertain" if flag == "tolerated" else flag
-        return Verdict(float(p.max()), flag, rule, tuple(assessment.explain(worst)), notes)
+        return Verdict(float(p.max()), flag, rule, tuple(assessment.explain(worst)), notes, structural)
+
+    def _rule_for(self, variant: Variant) -> StructuralRule | None:
+        single = variant.indel is None and variant.n_substitutions == 1
+        rule = self._structural
+        return rule if rule is None or single else replace(rule, beyond=True)
 
     def describe(self) -> dict[str, object] | None:
         """Say for run.json by what was decided; None without a calibration."""
@@ -216,6 +274,9 @@ class Judge:
                 name: {"deleterious": tier.deleterious, "tolerated": tier.tolerated, "n": tier.facts.get("n")}
                 for name, tier in calibration.tiers.items()
             },
+            "structural": None
+            if self._structural is None
+            else {"score": self._structural.score, "threshold": self._structural.threshold},
         }
 
 

@@ -98,7 +98,15 @@ class Assembler:
             notes.extend(f"{note}{self._numbering}" for note in measured.notes)
             if measured.low_confidence:
                 confidence = "low"
-        verdict = result.verdict
+        against_null = {
+            "lddt_z": robust_z(away, null.lddt),
+            "lddt_percentile": percentile(away, null.lddt),
+            "tm_percentile": percentile(result.tm_raw, null.tm),
+        }
+        rule = result.verdict.structural
+        if rule is not None and rule.score == "tm_z":  # has no column: computed where it decides
+            against_null["tm_z"] = robust_z(result.tm_raw, null.tm)
+        verdict = result.verdict.with_structure(against_null)
         if plddt_site < LOW_PLDDT:
             confidence = "low"
         if plddt_site < LOW_PLDDT and not math.isfinite(verdict.p):  # else its warnings say so
@@ -116,9 +124,9 @@ class Assembler:
             "lddt_predicted_mean": _mean(result.lddt),
             "lddt_predicted_min": _least(result.lddt),
             "lddt_predicted_site": _least(result.lddt[sites]),
-            "tm_percentile": percentile(result.tm_raw, null.tm),
-            "lddt_percentile": percentile(away, null.lddt),
-            "z_score": robust_z(away, null.lddt),
+            "tm_percentile": against_null["tm_percentile"],
+            "lddt_percentile": against_null["lddt_percentile"],
+            "z_score": against_null["lddt_z"],
             "flag": verdict.flag,
             "flag_rule": verdict.rule,
             "p_deleterious": verdict.p,

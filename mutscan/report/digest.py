@@ -227,7 +227,8 @@ def sentence(row: pd.Series[Any]) -> str:
     """
     flag, p = str(row["flag"]), row["p_deleterious"]
     if flag:
-        verdict = VERDICTS.get(flag, flag) + (f" ({number(p, 2)})" if p == p else "")
+        verdict = VERDICTS.get(flag, flag)
+        verdict += f" ({number(p, 2)})" if p == p else " by the predicted structure alone"
     else:
         verdict = _standing(row["lddt_percentile"])
     regions = read_regions(str(row["affected_regions"]))

@@ -26,6 +26,7 @@ from mutscan.train.built_mutants import evidence_of_mutants
 from mutscan.train.built_tier import BUILT_CAP, WEIGHED, fit_built
 from mutscan.train.chain_structures import chains_on_sequences
 from mutscan.train.relatives import link_clusters
+from mutscan.train.structural_flag import SIAMESE_VARIANTS, calibrate_structural
 from mutscan.train.variant_evidence import gather, head_of
 from mutscan.train.variant_metrics import (
     PROTEIN_CAP,
@@ -115,6 +116,7 @@ def calibrate(
     precision: str = "auto",
     offline: bool = False,
     seed: int = 0,
+    siamese: int = SIAMESE_VARIANTS,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Fit every tier that the tables have evidence for.
@@ -139,6 +141,8 @@ def calibrate(
         Builder processes.
     structures_dir, work, device, precision, offline, seed, progress
         As on the command line.
+    siamese : int
+        Labelled variants that the structural flag's threshold is chosen on; 0: no structural flag.
 
     Returns
     -------
@@ -209,6 +213,10 @@ def calibrate(
         left_out = "it stands on the structure tier, and there is none"
     if left_out:
         progress.note(f"tier built left out: {left_out}")
+    structural = calibrate_structural(
+        loaded, table, rows.linked[labelled], is_test[labelled], kept_out[labelled], progress,
+        wanted=siamese, specificity=SPECIFICITY, work=work, seed=seed,
+    )  # fmt: skip
     entries, words = {}, {}
     for kind, one in tables.items():
         names, sequences = (one.proteins[c].astype(str).tolist() for c in ("protein", "sequence"))
@@ -260,11 +268,7 @@ def calibrate(
         },
         "tiers": tiers,
         **({"built_left_out": left_out} if left_out else {}),
-        "structural": {
-            "threshold": None,
-            "why": "the Siamese net's drop was not calibrated here: the fitted tiers read the encoder and "
-            "the structure alone, so that they hold when the net's weights change",
-        },
+        "structural": structural,
         "proteins": entries,
         # By which `mutscan train evaluate` knows relatives of what was fitted.
         "words": words,

@@ -207,6 +207,8 @@ def _usable_calibration(loaded: LoadedModel) -> tuple[Calibration | None, str]:
             f"{loaded.config.name} has no calibration.json; make one with `mutscan train calibrate` and put "
             "it into the model's folder"
         )
+    if not calibration.tiers:
+        return None, f"the calibration of {loaded.config.name} holds a structural rule alone"
     families = "" if loaded.families is None else loaded.families.sha256
     wrong = calibration.mismatch(loaded.encoder.revision, families)
     if wrong:

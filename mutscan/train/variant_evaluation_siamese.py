@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from mutscan.calling import MAD_TO_SD, mean_away_from_site, sample_null
+from mutscan.calling import MAD_TO_SD, mean_away_from_site, percentile, sample_null
 from mutscan.pipeline.network import WildTypePredictor
 from mutscan.residues import STANDARD
 from mutscan.results import read_arrays, write_arrays
@@ -33,8 +33,9 @@ WINDOW: Final = 512
 FEWEST_A_PROTEIN: Final = 50
 """At most so many variants of a protein are drawn, more only where there are too few proteins."""
 
-SIAMESE: Final = ("tm", "lddt_mean", "lddt_site", "tm_z", "lddt_z")
-"""Predicted TM-score; mean lDDT outside site ± 1; lDDT at the site; robust z of the first two."""
+SIAMESE: Final = ("tm", "lddt_mean", "lddt_site", "tm_z", "lddt_z", "tm_percentile", "lddt_percentile")
+"""Predicted TM-score; mean lDDT outside site ± 1; lDDT at the site; robust z and percentiles of the first
+two."""
 
 _STORED_AFTER: Final = 256  # mutants: so many passes a kill can cost
 
@@ -133,7 +134,8 @@ class SiameseScorer:
         asked = np.array([scores[one] for one in _keys(index, mutant)]).reshape(-1, 3)
         background = np.array([scores[one] for one in null]).reshape(-1, 3)
         z = [_robust_z(asked[:, column], background[:, column]) for column in (0, 1)]
-        return dict(zip(SIAMESE, (*asked.T, *z), strict=True))
+        ranks = [_percentiles(asked[:, column], background[:, column]) for column in (0, 1)]
+        return dict(zip(SIAMESE, (*asked.T, *z, *ranks), strict=True))
 
     def _mutants(
         self, sequence: str, index: NDArray[np.int64], mutant: NDArray[np.int64]
@@ -187,3 +189,8 @@ def _robust_z(values: NDArray[np.float64], null: NDArray[np.float64]) -> NDArray
     scale = MAD_TO_SD * np.median(np.abs(known - median))
     z: NDArray[np.float64] = (values - median) / scale if scale > 0 else np.full(len(values), np.nan)
     return z
+
+
+def _percentiles(values: NDArray[np.float64], null: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`mutscan.calling.percentile` of many values."""
+    return np.array([percentile(value, null) for value in values.tolist()], dtype=np.float64)

@@ -114,7 +114,17 @@ def calibrate(
             callback=expand,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the split and the folds.")] = 0,
+    siamese: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Labelled variants, drawn by --seed in whole proteins, that the threshold of the structural "
+            "flag is chosen on, and half as many of the test groups: each costs a pass of the encoder, each "
+            "protein 64 more (the default: about 10 minutes). 0: no structural flag.",
+        ),
+    ] = 2000,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the split, the folds and draws.")] = 0,
     device: DeviceOption = "auto",
     precision: PrecisionOption = Precision.auto,
     offline: OfflineOption = False,
@@ -149,6 +159,7 @@ def calibrate(
         precision=precision.value,
         offline=offline,
         seed=seed,
+        siamese=siamese,
         progress=terminal.progress(),
     )
     with write_errors(out):
@@ -161,6 +172,16 @@ def calibrate(
             f"{tier['cross_fitted']['auroc']}, ECE {tier['cross_fitted']['ece']}; test AUROC "
             f"{test.get('auroc', 'not measured')}; deleterious from p = {line['p']} "
             f"(specificity {line['specificity']}, precision {line['precision']})"
+        )
+    rule = document["structural"]
+    if rule["threshold"] is None:
+        terminal.say(f"structural flag: none, {rule['why']}")
+    else:
+        terminal.say(
+            f"structural flag: {rule['n']:,} variants of {rule['n_groups']:,} groups; disturbed from a drop "
+            f"of {rule['score']} = {rule['threshold']} (specificity {rule['specificity']}, sensitivity "
+            f"{rule['sensitivity']}, precision {rule['precision']}); test specificity "
+            f"{rule['test'].get('specificity', 'not measured')}"
         )
     terminal.say(f"written to {out}")
 

@@ -198,7 +198,8 @@ function makeVariantView(host) {
       ? el("table", { class: "diverging" }, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Evidence"), el("th", { scope: "col", class: "seen" }, "what was seen"),
           el("th", { scope: "col", class: "sides" }, el("span", {}, "← tolerated"), el("span", {}, "deleterious →")), el("th", { scope: "col", class: "number" }, "log-odds"))),
         el("tbody", {}, ...rows))
-      : el("p", { class: "quiet" }, "No calibrated evidence in this run: the model ships no rule, so nothing is weighed here."));
+      : el("p", { class: "quiet" }, variant.rule ? "This variant has no calibrated probability, so no evidence is weighed for it."
+        : "No calibrated evidence in this run: the model ships no rule, so nothing is weighed here."));
   }
 
   function show(next) {
