@@ -238,6 +238,25 @@ def test_many_mutants_as_one_by_one(config: SiameseConfig, length: int) -> None:
 
 
 @pytest.mark.parametrize("config", [HEADED, HEADLESS])
+def test_together_as_on_a_gpu_the_numbers_are_the_same(
+    config: SiameseConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU runs, on this CPU: all mutants at once through the net itself."""
+    torch.manual_seed(3)
+    predictor = Predictor(SiameseNet(config))
+    rng = np.random.default_rng(5)
+    sequence = "".join(rng.choice(list(STANDARD), 25))
+    wild_type = rng.normal(size=(25, 12)).astype(np.float32)
+    mutants = [sequence[:at] + "W" + sequence[at + 1 :] for at in (0, 9, 24)]
+    embeddings = [(wild_type + 0.1 * rng.normal(size=(25, 12))).astype(np.float32) for _ in mutants]
+    alone = SubstitutionPredictor(predictor, wild_type, sequence).predict(embeddings, mutants)
+    monkeypatch.setattr("mutscan.model.substitutions.PlainNet", lambda net, half: None)
+    together = SubstitutionPredictor(predictor, wild_type, sequence).predict(embeddings, mutants)
+    np.testing.assert_allclose(together[0], alone[0], atol=1e-6)
+    np.testing.assert_allclose(together[1], alone[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("config", [HEADED, HEADLESS])
 def test_half_precision_is_close_and_knows_equal_from_unequal(config: SiameseConfig) -> None:
     torch.manual_seed(3)
     predictor = Predictor(SiameseNet(config))
