@@ -78,6 +78,12 @@ def failures_of(folder: Path) -> list[dict[str, str]]:
 # What is written
 
 
+@pytest.fixture(autouse=True)
+def _without_mmseqs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clusters come from the tables' column, whether or not MMseqs2 is installed here."""
+    monkeypatch.setattr("mutscan.train.clusters.shutil.which", lambda name: None)
+
+
 def test_shards_hold_what_tm_align_and_lddt_say(tables: tuple[Path, Path], made: Path) -> None:
     shards = sorted((made / "pairs").iterdir())
     assert [path.name for path in shards] == [f"part-0000{k}.parquet" for k in range(4)]

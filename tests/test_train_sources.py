@@ -67,6 +67,12 @@ def write_list(path: Path, rows: list[tuple[str, str]], header: str = "chain_1,c
 # A folder of structures
 
 
+@pytest.fixture(autouse=True)
+def _without_mmseqs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clusters come from the tables' column, whether or not MMseqs2 is installed here."""
+    monkeypatch.setattr("mutscan.train.clusters.shutil.which", lambda name: None)
+
+
 def test_a_folder_of_structures_with_bad_files(globins: Path, tmp_path: Path) -> None:
     rows = [
         ("one", "two"),
