@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import fake_services
+import gemmi
 import numpy as np
 import pandas as pd
 import pytest
@@ -335,3 +336,18 @@ def test_an_accession_is_fetched_once_and_then_works_offline(
     assert float(rows[0]["plddt_site"]) > 0
     assert {record["source"] for record in run.metadata["records"]} >= {"UniProt"}
     assert all(record["sha256"] for record in run.metadata["records"])
+
+
+def test_what_the_structure_notes_is_told_once(tiny_model: Path, tmp_path: Path) -> None:
+    model = gemmi.read_structure(str(WILD_TYPE))
+    for residue in model[0][0]:
+        for atom in residue:
+            atom.b_iso = 10.0 + residue.seqid.num % 40  # as a predicted model has them
+    model.write_pdb(str(tmp_path / "wild.pdb"))
+    run = mutscan.score(
+        str(tmp_path / "wild.pdb"), ["L38D"], out=tmp_path / "out", model=str(tiny_model), builder="none",
+        offline=True,
+    )  # fmt: skip
+    notes = run.metadata["wild_type"]["notes"]
+    assert sum("not read as pLDDT" in note for note in notes) == 1
+    assert len(notes) == len(set(notes))

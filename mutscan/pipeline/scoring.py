@@ -227,7 +227,10 @@ def provenance(job: Job, settings: Mapping[str, object], started: float) -> dict
             "residues_with_coordinates": 0 if protein.structure is None else len(protein.structure),
             "structure_sha256": settings["structure_sha256"],
             "features": [asdict(feature) for feature in protein.features],
-            "notes": [*protein.notes, *(protein.structure.notes if protein.structure else ())],
+            # Laid on a sequence, a protein takes its structure's notes over.
+            "notes": list(
+                dict.fromkeys([*protein.notes, *(protein.structure.notes if protein.structure else ())])
+            ),
         },
         "records": [dict(record) for record in protein.records],
         "model": job.model.describe(),
