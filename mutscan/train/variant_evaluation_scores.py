@@ -26,7 +26,8 @@ LOW_TM: Final = 0.5
 
 _FALLING: Final = frozenset(
     ("blosum62", "log_odds", "log_odds_rank", "log_p_mutant", "entropy", "entropy_near", "entropy_protein",
-     "loop_near", "charged_near")
+     "loop_near", "charged_near", "family_log_odds", "family_log_p_mutant", "family_entropy",
+     "family_entropy_relative")
 )  # fmt: skip
 """Evidence of which less is more harmful; fixed beforehand, not by what is evaluated."""
 
