@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pandas as pd
 from scipy.special import expit
 from scipy.special import logit as log_odds
 
@@ -21,25 +19,29 @@ from mutscan.files import cache_dir
 from mutscan.pipeline.network import load_model
 from mutscan.pipeline.progress import Silent
 from mutscan.train.additive_fit import fit_additive, folds_of, match_share
-from mutscan.train.bootstrap import Auroc, ClusterBootstrap, Spearman, with_interval
+from mutscan.train.bootstrap import Auroc
 from mutscan.train.built_mutants import evidence_of_mutants
 from mutscan.train.built_tier import BUILT_CAP, WEIGHED, fit_built
+from mutscan.train.calibration_facts import (
+    SPECIFICITY,
+    choose_thresholds,
+    gain_facts,
+    labelled_facts,
+    ranked_facts,
+)
+from mutscan.train.calibration_rows import RANKED_WEIGHT, Rows, assay_names, join_tables
 from mutscan.train.chain_structures import chains_on_sequences
-from mutscan.train.relatives import link_clusters
 from mutscan.train.structural_flag import SIAMESE_VARIANTS, calibrate_structural
 from mutscan.train.variant_evidence import gather, head_of
 from mutscan.train.variant_metrics import (
     PROTEIN_CAP,
-    average_precision,
     calibration_error,
     protein_weights,
-    threshold_facts,
 )
 from mutscan.train.variant_tables import read_variants, structure_files
 from mutscan.train.word_sketches import word_sketch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -50,53 +52,8 @@ if TYPE_CHECKING:
 TEST_FOLDS: Final = 5
 """One in so many parts of the groups is kept for testing."""
 
-SPECIFICITY: Final = 0.92
-"""Asked of the ``deleterious`` threshold out of fold; 0.90 is promised."""
-
-SENSITIVITY: Final = 0.92
-"""Share of deleterious variants that stay above the ``tolerated`` threshold."""
-
-RANKED_WEIGHT: Final = 0.4
-"""Of a row of a scan or stability table, against a labelled one."""
-
-ASSAY_CAP: Final = 1000
-"""Substitutions of one scan weigh no more than so many of a smaller one."""
-
 _FEWEST: Final = 200  # variants of each class that a tier is calibrated on
 _FEWEST_BUILT: Final = 60  # the same where mutants are built: the tier is small, and stands on another
-_FEWEST_RANKED: Final = 50  # substitutions of a protein for a rank correlation of its own
-_FEWEST_WITHIN: Final = 10  # variants of a protein for an AUROC of its own
-_FEWEST_OF_CLASS: Final = 2
-_RESAMPLES: Final = 300
-
-
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """All rows to learn from, of every table.
-
-    Parameters
-    ----------
-    evidence, views : mapping of name -> float array, shape (n,) or (n, d)
-    target, weight : float array, shape (n,)
-        The label; for ranked rows how bad, between 0 and 1.
-    truth : float array, shape (n,)
-        The value of the table.
-    protein, linked : int array, shape (n,)
-        Protein, numbered through all tables, and group of relatives over all of them.
-    kind : str array, shape (n,)
-        ``variants``, ``stability`` or ``dms``.
-    structured : bool array, shape (n,)
-    """
-
-    evidence: dict[str, NDArray[np.float64]]
-    views: dict[str, NDArray[np.float32]]
-    target: NDArray[np.float64]
-    weight: NDArray[np.float64]
-    truth: NDArray[np.float64]
-    protein: NDArray[np.int64]
-    linked: NDArray[np.int64]
-    kind: NDArray[np.str_]
-    structured: NDArray[np.bool_]
 
 
 def calibrate(
@@ -176,7 +133,7 @@ def calibrate(
         found[kind] = gather(
             loaded.encoder, head, table, files[kind], progress, library=library, chains=further, work=work
         )
-    rows, first = _join(tables, found)
+    rows, first = join_tables(tables, found)
     labelled = rows.kind == "variants"
     table = tables["variants"]
     is_test = np.zeros(len(rows.kind), dtype=np.bool_)
@@ -195,9 +152,7 @@ def calibrate(
             continue
         progress.note(f"tier {name}: fitting {int((~kept_out).sum()):,} rows")
         pieces = [*of_sequence, *(STRUCTURE_EVIDENCE if name == "structure" else ())]
-        tiers[name], logits = _tier(
-            pieces, rows, judged, is_test, kept_out, seed, _assay_names(tables, first)
-        )
+        tiers[name], logits = _tier(pieces, rows, judged, is_test, kept_out, seed, assay_names(tables, first))
         progress.note(f"tier {name}: AUROC {tiers[name]['test'].get('auroc')} on test groups")
     left_out = "no mutants were asked for (--built)" if not built else ""
     if built and "structure" in tiers:
@@ -275,61 +230,9 @@ def calibrate(
     }
 
 
-def _join(tables: dict[str, VariantTable], found: dict[str, Any]) -> tuple[_Rows, dict[str, int]]:
-    """Put the rows of all tables one after the other; and the number of each table's first protein."""
-    sequences: list[str] = []
-    clusters: list[int] = []
-    first, parts = {}, []
-    for kind, table in tables.items():
-        first[kind] = len(sequences)
-        groups = (
-            table.proteins["group"].astype(str) if "group" in table.proteins else table.proteins["protein"]
-        )
-        codes, _ = pd.factorize(groups.astype(str))
-        clusters += (codes + len(sequences)).tolist()
-        sequences += table.proteins["sequence"].astype(str).tolist()
-        target: NDArray[np.float64] = table.value
-        weight: NDArray[np.floating] = protein_weights(table.protein)
-        if kind == "dms":
-            ranks = pd.Series(table.value).groupby(table.protein).rank(pct=True)
-            target = 1.0 - np.asarray(ranks, np.float64)
-            weight = RANKED_WEIGHT * protein_weights(table.protein, ASSAY_CAP)
-        elif kind == "stability":
-            target = np.asarray(expit((table.value - 1.0) / 0.8), np.float64)  # half way at 1 kcal/mol
-            weight = np.full(len(table), RANKED_WEIGHT)
-        parts.append((kind, table, found[kind], target, weight))
-    linked = link_clusters(sequences, np.array(clusters, dtype=np.int64))
-    names = [*EVIDENCE, *CONSERVATION_EVIDENCE, *STRUCTURE_EVIDENCE]
-    protein = np.concatenate([table.protein + first[kind] for kind, table, *_ in parts])
-    rows = _Rows(
-        {
-            name: np.concatenate(
-                [one.evidence.get(name, np.full(len(table), np.nan)) for _, table, one, *_ in parts]
-            )
-            for name in names
-        },
-        {name: np.concatenate([one.views[name] for _, _, one, *_ in parts]) for name in ("site", "near")},
-        np.concatenate([target for *_, target, _ in parts]),
-        np.concatenate([weight for *_, weight in parts]),
-        np.concatenate([table.value for _, table, *_ in parts]),
-        protein,
-        linked[protein],
-        np.concatenate([np.full(len(table), kind) for kind, table, *_ in parts]),
-        np.concatenate([one.structured for _, _, one, *_ in parts]),
-    )
-    return rows, first
-
-
-def _assay_names(tables: dict[str, VariantTable], first: dict[str, int]) -> dict[int, str]:
-    if "dms" not in tables:
-        return {}
-    names = tables["dms"].proteins["protein"].astype(str).tolist()
-    return {first["dms"] + row: name for row, name in enumerate(names)}
-
-
 def _tier(
     pieces: list[str],
-    rows: _Rows,
+    rows: Rows,
     judged: NDArray[np.bool_],
     is_test: NDArray[np.bool_],
     kept_out: NDArray[np.bool_],
@@ -368,7 +271,7 @@ def _tier(
             "auroc_capped": round(Auroc(p, label > 0)(weight), 4),
             "ece": round(calibration_error(p, label, weight), 4),
             "ece_all_rows": round(calibration_error(p, label), 4),
-            **_ranked(rows, fit, fitted.p, assays),
+            **ranked_facts(rows, fit, fitted.p, assays),
         },
         "test": {},
         "model": fitted.model.to_dict(),
@@ -380,14 +283,14 @@ def _tier(
             {n: rows.evidence[n][test] for n in pieces},
             {n: v[test].astype(np.float64) for n, v in rows.views.items()},
         )
-        facts["test"] = _test_facts(
+        facts["test"] = labelled_facts(
             expit(logits[test]), rows, test, [thresholds[key]["p"] for key in thresholds], share, seed
         )
     return facts, logits
 
 
 def _built_tier(
-    rows: _Rows,
+    rows: Rows,
     base: NDArray[np.float64],
     evidence: dict[str, NDArray[np.float64]],
     structure: dict[str, Any],
@@ -427,7 +330,7 @@ def _built_tier(
         "base": {"tier": "structure", "slope": round(fitted.slope, 5)},
         "thresholds": thresholds,
         "cross_fitted": {
-            **_against_base(p, before[fit][here], label, group, capped, seed),
+            **gain_facts(p, before[fit][here], label, group, capped, seed),
             "ece": round(calibration_error(p, label, capped), 4),
             "ece_structure": round(calibration_error(before[fit][here], label, capped), 4),
         },
@@ -436,175 +339,11 @@ def _built_tier(
     }
     if test.any():
         after = expit(fitted.logit(base[test], {name: x[test] for name, x in weighed.items()}))
-        facts["test"] = _test_facts(after, rows, test, lines, share, seed)
+        facts["test"] = labelled_facts(after, rows, test, lines, share, seed)
         cap = match_share(rows.target[test], protein_weights(rows.protein[test]), share)
-        facts["test"] |= _against_base(after, before[test], rows.target[test], rows.linked[test], cap, seed)
+        facts["test"] |= gain_facts(after, before[test], rows.target[test], rows.linked[test], cap, seed)
         facts["test"]["ece_structure"] = round(calibration_error(before[test], rows.target[test], cap), 4)
     return facts
-
-
-def _against_base(
-    after: NDArray[np.float64],
-    before: NDArray[np.float64],
-    label: NDArray[np.float64],
-    group: NDArray[np.int64],
-    weight: NDArray[np.float64],
-    seed: int,
-) -> dict[str, Any]:
-    """AUROC with built mutants and by the structure tier, of the same rows, and what they add."""
-    one, other = Auroc(after, label > 0), Auroc(before, label > 0)
-    bootstrap = ClusterBootstrap(group, seed=seed, n_resamples=_RESAMPLES)
-    drawn = bootstrap.each(np.arange(len(label)), lambda w: one(w * weight) - other(w * weight))
-    facts: dict[str, object] = {"auroc": one(weight), "auroc_structure": other(weight)}
-    facts |= with_interval("auroc_gain", one(weight) - other(weight), drawn)
-    return {key: _rounded(value) for key, value in facts.items()}
-
-
-def _test_facts(
-    p: NDArray[np.float64],
-    rows: _Rows,
-    test: NDArray[np.bool_],
-    lines: list[float],
-    share: float,
-    seed: int,
-) -> dict[str, Any]:
-    """Numbers on the test groups, each with a 95 % interval over groups.
-
-    No protein counts for more than `PROTEIN_CAP` variants, else one of them (p53 has two in five of the
-    rows of a fold) decides, and rows are weighted so that `share` of the weight is deleterious, as where
-    the probability was made; ``auroc_all_rows`` and ``ece_all_rows`` are without either.
-    """
-    label, group = rows.target[test], rows.linked[test]
-    cap = match_share(label, protein_weights(rows.protein[test]), share)
-    positive, above, below = label > 0, p >= lines[0], p <= lines[1]
-    bootstrap = ClusterBootstrap(group, seed=seed, n_resamples=_RESAMPLES)
-
-    def portion(hit: NDArray[np.bool_], of: NDArray[np.bool_]) -> Callable[[NDArray[np.float64]], float]:
-        return lambda w: float(w[hit & of].sum() / w[of].sum()) if w[of].sum() else float("nan")
-
-    facts: dict[str, Any] = {
-        "n": len(p),
-        "n_deleterious": int(positive.sum()),
-        "n_proteins": len(np.unique(rows.protein[test])),
-        "n_groups": len(np.unique(group)),
-    }
-    statistics: dict[str, Callable[[NDArray[np.float64]], float]] = {
-        "auroc": Auroc(p, positive),
-        "auprc": average_precision(p, positive),
-        "ece": lambda w: calibration_error(p, label, w),
-        "blosum62_auroc": Auroc(-rows.evidence["blosum62"][test], positive),
-        "specificity": portion(~above, ~positive),
-        "sensitivity": portion(above, positive),
-        "precision": portion(positive, above),
-        "npv": portion(~positive, below),
-        "share_uncertain": portion(~above & ~below, np.ones(len(p), np.bool_)),
-    }
-    for name, statistic in statistics.items():
-
-        def capped(w: NDArray[np.float64], of: Callable[..., float] = statistic) -> float:
-            return of(w * cap)
-
-        facts |= with_interval(name, capped(np.ones(len(p))), bootstrap.each(np.arange(len(p)), capped))
-    for name in ("auroc", "ece"):
-        facts[f"{name}_all_rows"] = statistics[name](np.ones(len(p)))
-    facts |= _within(p, positive, rows.protein[test], group, seed)
-    return {key: _rounded(value) for key, value in facts.items()}
-
-
-def _within(
-    p: NDArray[np.float64],
-    positive: NDArray[np.bool_],
-    protein: NDArray[np.int64],
-    group: NDArray[np.int64],
-    seed: int,
-) -> dict[str, object]:
-    """Average AUROC inside proteins with enough variants of both classes, with an interval over groups."""
-    areas, owners = [], []
-    for one in np.unique(protein).tolist():
-        here = protein == one
-        hits = int(positive[here].sum())
-        if here.sum() >= _FEWEST_WITHIN and _FEWEST_OF_CLASS <= hits <= here.sum() - _FEWEST_OF_CLASS:
-            areas.append(Auroc(p[here], positive[here])(np.ones(int(here.sum()))))
-            owners.append(int(group[here][0]))
-    if not areas:
-        return {"n_within": 0}
-    values = np.array(areas)
-    bootstrap = ClusterBootstrap(np.array(owners), seed=seed)
-    drawn = bootstrap.each(np.arange(len(values)), lambda w: float(w @ values / w.sum()))
-    return {
-        **with_interval("auroc_per_protein_mean", float(values.mean()), drawn),
-        "n_within": len(values),
-    }
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_rounded(one) for one in value]
-    return round(value, 4) if isinstance(value, float) else value
-
-
-def _ranked(
-    rows: _Rows, fit: NDArray[np.bool_], p: NDArray[np.float64], assays: dict[int, str]
-) -> dict[str, Any]:
-    """Rank correlations with scans and stabilities, each protein by models that saw none of its relatives."""
-    facts: dict[str, Any] = {}
-    for kind in ("dms", "stability"):
-        here = rows.kind[fit] == kind
-        if not here.any():
-            continue
-        protein, truth, score = rows.protein[fit][here], rows.truth[fit][here], p[here]
-        each = {}
-        for one in np.unique(protein).tolist():
-            mine = protein == one
-            if mine.sum() >= _FEWEST_RANKED:
-                each[one] = Spearman(score[mine], truth[mine])(np.ones(int(mine.sum())))
-        if kind == "dms":
-            facts["dms_spearman"] = {assays[one]: round(value, 3) for one, value in each.items()}
-            facts["dms_mean_abs_spearman"] = round(float(np.mean(np.abs(list(each.values())))), 4)
-        else:
-            facts["stability_spearman"] = round(Spearman(score, truth)(np.ones(len(truth))), 4)
-            if each:
-                facts["stability_spearman_per_protein"] = round(float(np.mean(list(each.values()))), 4)
-                facts["stability_proteins"] = len(each)
-    return facts
-
-
-def choose_thresholds(
-    p: NDArray[np.float64],
-    label: NDArray[np.float64],
-    weight: NDArray[np.float64],
-    group: NDArray[np.int64],
-    seed: int = 0,
-) -> dict[str, dict[str, Any]]:
-    """Draw both lines on probabilities of groups the model had not seen.
-
-    ``deleterious`` from the lowest p with specificity `SPECIFICITY`; ``tolerated`` up to the p that
-    leaves `SENSITIVITY` of the deleterious above it, and never above the other line. Precision and
-    specificity get 95 % intervals over groups.
-    """
-    upper = _weighted_quantile(p[label == 0], weight[label == 0], SPECIFICITY)
-    lower = min(_weighted_quantile(p[label == 1], weight[label == 1], 1.0 - SENSITIVITY), upper)
-    bootstrap = ClusterBootstrap(group, seed=seed, n_resamples=_RESAMPLES)
-    lines: dict[str, dict[str, Any]] = {}
-    for kind, line in (("deleterious", round(upper, 4)), ("tolerated", round(lower, 4))):
-        facts: dict[str, Any] = dict(threshold_facts(p, label, weight, line, kind))
-        for what in ("specificity", "sensitivity", "precision", "npv"):
-
-            def drawn(
-                w: NDArray[np.float64], what: str = what, line: float = line, kind: str = kind
-            ) -> float:
-                return threshold_facts(p, label, weight * w, line, kind)[what]
-
-            values = bootstrap.each(np.arange(len(p)), drawn)
-            facts[f"{what}_ci"] = [round(float(x), 4) for x in np.quantile(values, (0.025, 0.975))]
-        lines[kind] = facts
-    return lines
-
-
-def _weighted_quantile(values: NDArray[np.float64], weight: NDArray[np.float64], q: float) -> float:
-    order = np.argsort(values)
-    share = np.cumsum(weight[order]) / weight.sum()
-    return float(values[order][min(int(np.searchsorted(share, q)), len(values) - 1)])
 
 
 def _sha256(path: Path) -> str:
