@@ -26,7 +26,7 @@ LOW_DISK: Final = 2e9
 
 NETWORK_SECONDS: Final = 5.0
 
-LIBRARIES: Final = ("transformers", "gemmi", "tmtools", "pyarrow")
+LIBRARIES: Final = ("transformers", "gemmi", "tmtools", "pyarrow", "pyhmmer")
 
 
 @dataclass(frozen=True, slots=True)
