@@ -16,7 +16,7 @@ from mutscan.evidence.residue_properties import BLOSUM62, CODE
 from mutscan.pipeline.progress import Silent
 from mutscan.residues import STANDARD
 from mutscan.structures import write_structure
-from mutscan.train import built_mutants, calibrate
+from mutscan.train import building, calibrate
 from mutscan.train.bootstrap import Auroc
 from mutscan.train.built_mutants import evidence_of_mutants
 from mutscan.train.built_tier import WEIGHED, fit_built
@@ -137,9 +137,9 @@ def test_mutants_of_a_table_are_built_once_in_turns(tmp_path, monkeypatch):
     assert len(mutants) == 8
     mutants[0].unlink()
     asked = []
-    run = built_mutants.MutantFactory.run
+    run = building.MutantFactory.run
     monkeypatch.setattr(
-        built_mutants.MutantFactory, "run", lambda self, tasks: (asked.extend(tasks), run(self, tasks))[1]
+        building.MutantFactory, "run", lambda self, tasks: (asked.extend(tasks), run(self, tasks))[1]
     )
     again = made(tmp_path / "work")
     assert len(asked) == 1

@@ -143,7 +143,7 @@ def test_finished_mutants_are_not_built_again(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("nothing was left to build")
 
-    monkeypatch.setattr("mutscan.train.mutants.MutantFactory", refuse)
+    monkeypatch.setattr("mutscan.train.building.MutantFactory", refuse)
     same(mutant_dataset(wild_types, work=work, **SETTINGS), built)
     with pytest.raises(AssertionError):  # another draw, and a mutant that is half gone, are
         mutant_dataset(wild_types, work=work, **(SETTINGS | {"seed": 6}))

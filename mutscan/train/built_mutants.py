@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -19,16 +17,17 @@ import pandas as pd
 
 from mutscan.builders import Exchange
 from mutscan.builders.choose import choose_builders, describe_builders
-from mutscan.builders.pool import BuildTask, MutantFactory, read_measured
+from mutscan.builders.pool import BuildTask, read_measured
 from mutscan.errors import MutscanError
 from mutscan.evidence.built import BUILT_EVIDENCE, built_evidence
 from mutscan.residues import STANDARD
 from mutscan.structures import WildType, read_structure
 from mutscan.structures.mapping import map_sequence
 from mutscan.structures.read import stem
+from mutscan.train.building import build_missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 
 LABELLED_SHARE: Final = 0.5
 """Of the mutants, for labelled variants where there are other tables; these share the rest."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +93,10 @@ def evidence_of_mutants(
         proteins = _wild_types(table, files[kind], builder, work, progress)
         chosen = draw(table, proteins, int(count * share), labelled=kind == "variants", seed=seed)
         todo = [_with_tasks(proteins[p], table, rows) for p, rows in chosen.items()]
-        failed = _build(todo, builder, jobs, progress)
+        failed = sorted(
+            f"{protein.wild_type.name}: {reason}"
+            for protein, _, reason in build_missing(todo, builder, jobs, progress)
+        )
         if failed:
             progress.note(f"{kind}: {len(failed)} mutants could not be built, the first: {failed[0]}")
         for protein in todo:
@@ -193,42 +193,6 @@ def _with_tasks(protein: _Protein, table: VariantTable, rows: NDArray[np.int64])
             )
         )
     return _Protein(protein.wild_type, protein.folder, rows, tasks)
-
-
-def _build(proteins: Sequence[_Protein], builder: str, jobs: int, progress: Progress) -> list[str]:
-    """Build what is not there yet; says what could not be built."""
-    waiting = [
-        (protein, missing)
-        for protein in proteins
-        if (missing := [task for task in protein.tasks if read_measured(task, protein.wild_type) is None])
-    ]
-    failed: list[str] = []
-    progress.start("building mutants", sum(len(missing) for _, missing in waiting))
-
-    def work(protein: _Protein, missing: Sequence[BuildTask]) -> None:
-        protein.folder.mkdir(parents=True, exist_ok=True)
-        factory = MutantFactory(
-            protein.wild_type,
-            choose_builders(builder, protein.wild_type),
-            protein.folder / "builders",
-            jobs=1,
-            log=_log.warning,
-        )
-        for _, error in factory.run(missing):
-            if error is not None:
-                failed.append(f"{protein.wild_type.name}: {error.message}")
-            progress.advance()
-
-    with ThreadPoolExecutor(max_workers=jobs) as threads:
-        running = [threads.submit(work, *one) for one in waiting]
-        try:
-            for future in as_completed(running):
-                future.result()
-        except BaseException:
-            threads.shutdown(wait=False, cancel_futures=True)
-            raise
-    progress.finish()
-    return sorted(failed)
 
 
 def _read(protein: _Protein) -> Iterator[tuple[int, dict[str, float]]]:

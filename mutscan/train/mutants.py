@@ -17,9 +17,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import logging
-import threading
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -29,17 +26,18 @@ import pandas as pd
 
 from mutscan.builders import Exchange
 from mutscan.builders.choose import choose_builders, describe_builders
-from mutscan.builders.pool import BuildTask, Measured, MutantFactory, read_measured
+from mutscan.builders.pool import BuildTask, Measured, read_measured
 from mutscan.errors import MutscanError, RunFolderError, UsageError
 from mutscan.files import replacing
 from mutscan.pipeline.progress import Progress, Silent
 from mutscan.residues import STANDARD
 from mutscan.scores import EXPONENT, RADIUS
 from mutscan.structures import read_structure, wild_type_from_structure
+from mutscan.train.building import build_missing
 from mutscan.variants import Substitution
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -62,8 +60,6 @@ PAIR_COLUMNS: Final = (
 
 _CA_SCALE: Final = 100.0  # coordinates are stored in 0.01 Å, as int16:
 _FARTHEST: Final = 320.0  # Å
-
-_log = logging.getLogger(__name__)
 
 
 def mutant_dataset(
@@ -124,7 +120,10 @@ def mutant_dataset(
     progress = progress or Silent()
     work.mkdir(parents=True, exist_ok=True)
     proteins, failures = _read(wild_types, per_protein, builder, seed, work)
-    failures += _build(proteins, builder, jobs, progress)
+    failures += [
+        (protein.wild_type.name, protein.mutant_id(task.key), reason)
+        for protein, task, reason in build_missing(proteins, builder, jobs, progress)
+    ]
     with replacing(work / FAILURES) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id1", "id2", "reason"])
@@ -213,57 +212,6 @@ def _read(
         names = "+".join(one.name for one in builders)
         proteins.append(_Protein(wild_type, folder, tuple(substitutions), names))
     return proteins, failures
-
-
-def _build(
-    proteins: Sequence[_Protein], builder: str, jobs: int, progress: Progress
-) -> list[tuple[str, str, str]]:
-    """Build what is not there yet, several proteins at a time; returns what could not be built."""
-    todo = {id(protein): _missing(protein) for protein in proteins}
-    progress.start("building mutants", sum(len(tasks) for tasks in todo.values()))
-    failures: list[tuple[str, str, str]] = []
-    stop = threading.Event()
-
-    def work(protein: _Protein) -> None:
-        for task, reason in _build_one(protein, todo[id(protein)], builder):
-            if reason is not None:
-                failures.append((protein.wild_type.name, protein.mutant_id(task.key), reason))
-            progress.advance()
-            if stop.is_set():
-                return
-
-    with ThreadPoolExecutor(max_workers=jobs) as threads:
-        running = [threads.submit(work, protein) for protein in proteins if todo[id(protein)]]
-        try:
-            for future in as_completed(running):
-                future.result()
-        except BaseException:
-            stop.set()
-            threads.shutdown(wait=False, cancel_futures=True)
-            raise
-    progress.finish()
-    return failures
-
-
-def _missing(protein: _Protein) -> list[BuildTask]:
-    return [task for task in protein.tasks if read_measured(task, protein.wild_type) is None]
-
-
-def _build_one(
-    protein: _Protein, tasks: Sequence[BuildTask], builder: str
-) -> Iterator[tuple[BuildTask, str | None]]:
-    protein.folder.mkdir(exist_ok=True)
-    for leftover in protein.folder.glob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
-    factory = MutantFactory(
-        protein.wild_type,
-        choose_builders(builder, protein.wild_type),
-        protein.folder / "builders",
-        jobs=1,
-        log=_log.warning,
-    )
-    for task, error in factory.run(tasks):
-        yield task, None if error is None else error.message
 
 
 def _tables(proteins: Sequence[_Protein], failed: set[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
