@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from mutscan.evidence.residue_properties import BACKGROUND, BLOSUM62, CODE
+from mutscan.evidence.windows import window_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +70,7 @@ class FamilyProfile:
         """Twice the number of residue types beyond one that stand at a site, mean of ± 5, shape (L,)."""
         logs = np.log(np.where(self.frequencies > 0, self.frequencies, 1.0))
         types = np.exp(-(self.frequencies * logs).sum(axis=1))
-        return 2.0 * (_smoothed(types, _DIVERSE) - 1.0)
+        return 2.0 * (window_mean(types[:, None], _DIVERSE)[:, 0] - 1.0)
 
     @cached_property
     def log_probabilities(self) -> NDArray[np.float64]:
@@ -114,18 +115,9 @@ def conservation_evidence(
         "family_log_p_mutant": asked,
         "family_log_p_wild_type": own,
         "family_entropy": entropy[index],
-        "family_entropy_relative": (entropy - _smoothed(entropy, _BESIDE))[index],
+        "family_entropy_relative": (entropy - window_mean(entropy[:, None], _BESIDE)[:, 0])[index],
         "family_sequences": np.log1p(profile.sequences[index]),
         "families": np.log1p(profile.families[index]),
         "family_diversity": profile.diversity[index],
         "family_gaps": profile.gaps[index],
     }
-
-
-def _smoothed(values: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
-    """Mean of each value and its neighbours up to `reach` away, as far as there are."""
-    running = np.concatenate([[0.0], np.cumsum(values)])
-    place = np.arange(len(values))
-    last, first = np.minimum(place + reach + 1, len(values)), np.maximum(place - reach, 0)
-    mean: NDArray[np.float64] = (running[last] - running[first]) / (last - first)
-    return mean

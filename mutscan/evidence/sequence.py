@@ -18,6 +18,7 @@ from mutscan.evidence.residue_properties import (
     HYDROPHOBICITY,
     VOLUME,
 )
+from mutscan.evidence.windows import window_mean, window_sum
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -150,7 +151,7 @@ def _surroundings(codes: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
     one_hot = np.zeros((length, 20))
     there = np.flatnonzero(codes >= 0)
     one_hot[there, codes[there]] = 1.0
-    counts = window_sum(one_hot) - one_hot  # (L, 20)
+    counts = window_sum(one_hot, WINDOW) - one_hot  # (L, 20)
     total = np.maximum(counts.sum(axis=1), 1.0)
     share = counts / total[:, None]
 
@@ -185,8 +186,7 @@ def _language(
     own = np.where(there, log_p[np.arange(len(codes)), np.maximum(codes, 0)], np.nan)  # (L,)
     odds = log_p - own[:, None]  # (L, 20)
     entropy = -(np.exp(log_p) * log_p).sum(axis=1)
-    size = window_sum(np.ones((len(codes), 1)))[:, 0]
-    near = window_sum(entropy[:, None])[:, 0] / size
+    near = window_mean(entropy[:, None], WINDOW)[:, 0]
     wild_type = np.zeros(odds.shape, dtype=np.bool_)
     wild_type[there, codes[there]] = True
     everything = np.sort(odds[~wild_type & there[:, None]])
@@ -203,16 +203,6 @@ def _language(
     }
 
 
-def window_sum(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum over each residue and its ± `WINDOW` neighbours, as far as there are, shape (L, k) to (L, k)."""
-    running = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0)])
-    place = np.arange(len(values))
-    summed: NDArray[np.float64] = (
-        running[np.minimum(place + WINDOW + 1, len(values))] - running[np.maximum(place - WINDOW, 0)]
-    )
-    return summed
-
-
 def encoder_views(protein: ProteinView, index: NDArray[np.int64]) -> Mapping[str, NDArray[np.float64]]:
     """Embedding vectors that fixed linear maps read, shape (n, d) each.
 
@@ -221,10 +211,9 @@ def encoder_views(protein: ProteinView, index: NDArray[np.int64]) -> Mapping[str
     if protein.embedding is None:
         return {}
     embedding = protein.embedding.astype(np.float64)
-    size = window_sum(np.ones((len(embedding), 1)))
     return {
         "site": embedding[index],
-        "near": (window_sum(embedding) / size)[index],
+        "near": window_mean(embedding, WINDOW)[index],
         "protein": np.broadcast_to(embedding.mean(axis=0), (len(index), embedding.shape[1])),
     }
 

@@ -3,7 +3,7 @@
 One way in: ``FamilySearch(load_library(folder of a model)).profiles(sequences)``.
 """
 
-from mutscan.families.library import FAMILIES_FILE, FamilyLibrary, load_library, write_library
 from mutscan.families.search import FamilySearch
+from mutscan.families.store import FAMILIES_FILE, FamilyLibrary, load_library, write_library
 
 __all__ = ["FAMILIES_FILE", "FamilyLibrary", "FamilySearch", "load_library", "write_library"]

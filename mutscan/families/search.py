@@ -7,14 +7,15 @@ families' consensus sequences.
 from __future__ import annotations
 
 import itertools
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyhmmer
+from loky import cpu_count
 
 from mutscan.evidence import FamilyProfile
+from mutscan.evidence.residue_properties import CODE
 from mutscan.residues import STANDARD, UNKNOWN
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mutscan.families.library import FamilyLibrary
+    from mutscan.families.store import FamilyLibrary
 
 E_VALUE: Final = 1e-3
 """Up to which a family, and each stretch of it, counts as related."""
@@ -32,8 +33,6 @@ LONGEST: Final = 100_000
 
 _ALPHABET: Final = pyhmmer.easel.Alphabet.amino()
 _CODES: Final = np.frombuffer(STANDARD.encode(), dtype=np.uint8)
-_PLACE: Final = np.full(256, 20, dtype=np.int64)
-_PLACE[_CODES] = np.arange(20)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +65,8 @@ class FamilySearch:
     """
 
     def __init__(self, library: FamilyLibrary, *, threads: int | None = None) -> None:
-        self.library = library
-        self._threads = threads or _cores()
+        self._families = library
+        self._threads = threads or cpu_count()
         letters = _CODES[library.consensus].tobytes().decode("ascii")
         starts = library.starts.tolist()
         self._targets = pyhmmer.easel.DigitalSequenceBlock(
@@ -81,7 +80,7 @@ class FamilySearch:
     def profiles(self, sequences: Iterable[str]) -> Iterator[FamilyProfile]:
         """Profile of each sequence, in their order."""
         for sequence, matches in self.search(sequences):
-            yield profile_of(self.library, sequence, matches)
+            yield profile_of(self._families, sequence, matches)
 
     def search(self, sequences: Iterable[str]) -> Iterator[tuple[str, list[Match]]]:
         """Related stretches of each sequence, in their order."""
@@ -107,7 +106,7 @@ class FamilySearch:
             yield text, [] if query is None else list(self._matches(next(answers)))
 
     def _matches(self, hits: Sequence[pyhmmer.plan7.Hit]) -> Iterator[Match]:
-        starts = self.library.starts
+        starts = self._families.starts
         found = []
         for hit in hits:
             if not hit.included:
@@ -141,8 +140,8 @@ def profile_of(library: FamilyLibrary, sequence: str, matches: Sequence[Match]) 
     """
     length = len(sequence)
     frequencies = np.zeros((length, 20))
-    own = _PLACE[np.frombuffer(sequence.encode("ascii"), dtype=np.uint8)]
-    known = np.flatnonzero(own < 20)
+    own = CODE[np.frombuffer(sequence.encode("ascii"), dtype=np.uint8)]
+    known = np.flatnonzero(own >= 0)
     frequencies[known, own[known]] = 1.0
     sequences, families, lacking = np.ones(length), np.zeros(length), np.zeros(length)
     for match in matches:
@@ -176,7 +175,3 @@ def _known(sequence: str) -> str:
 
 def _digital(name: str, letters: str) -> pyhmmer.easel.DigitalSequence:
     return pyhmmer.easel.TextSequence(name=name.encode(), sequence=letters).digitize(_ALPHABET)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,10 +12,10 @@ import pandas as pd
 import torch
 
 from mutscan.errors import MissingDependencyError, UsageError
+from mutscan.evidence.residue_properties import CODE
 from mutscan.families import FamilyLibrary, write_library
 from mutscan.files import write_errors
 from mutscan.pipeline.progress import Silent
-from mutscan.residues import STANDARD
 from mutscan.train.corpus import RESIDUES, read_corpus
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 _OUTSIDE: Final = 21  # what an alignment leaves out at its ends
 _GAP: Final = 20  # a gap, or a residue that is none of the 20
-_ALIGNED: Final = np.full(256, _GAP, dtype=np.uint8)
-_ALIGNED[np.frombuffer(STANDARD.encode(), dtype=np.uint8)] = np.arange(20)
+_ALIGNED: Final = np.where(CODE >= 0, CODE, _GAP).astype(np.uint8)
 
 _SAMPLE: Final = 400_000  # columns the codebook is made on
 _ROUNDS: Final = 12  # of k-means

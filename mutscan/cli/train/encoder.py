@@ -10,7 +10,7 @@ import typer
 
 from mutscan.cli.console import Terminal, print_json_object, print_table
 from mutscan.cli.options import DeviceOption, JsonOption, Precision, QuietOption, VerboseOption
-from mutscan.cli.train.tables import expand
+from mutscan.cli.train.tables import expand, expand_all
 
 _SIZE = "Size, instead of the preset's"
 
@@ -22,10 +22,6 @@ class Stored(StrEnum):
     fp32 = "fp32"
 
 
-def _expand_all(values: list[Path]) -> list[Path]:
-    return [value.expanduser() for value in values]
-
-
 def encoder(
     sequences: Annotated[
         list[Path],
@@ -33,7 +29,7 @@ def encoder(
             "--sequences",
             metavar="FILE|DIR",
             help="Parquet (sequence, perhaps cluster) or FASTA, also .gz; may be given several times.",
-            callback=_expand_all,
+            callback=expand_all,
             show_default=False,
         ),
     ],

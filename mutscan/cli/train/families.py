@@ -9,11 +9,7 @@ import typer
 
 from mutscan.cli.console import Terminal, print_json_object
 from mutscan.cli.options import JsonOption, QuietOption, VerboseOption
-from mutscan.cli.train.tables import expand
-
-
-def _expand_all(values: list[Path]) -> list[Path]:
-    return [value.expanduser() for value in values]
+from mutscan.cli.train.tables import expand, expand_all
 
 
 def families(
@@ -23,7 +19,7 @@ def families(
             "--sequences",
             metavar="FILE|DIR",
             help="Parquet (sequence) or FASTA, also .gz; may be given several times.",
-            callback=_expand_all,
+            callback=expand_all,
             show_default=False,
         ),
     ],
