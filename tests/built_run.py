@@ -5,10 +5,10 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from peptides import helix
 
 from mutscan.results import RESIDUE_COLUMNS, write_residues, write_variants
 from mutscan.structures import Structure, write_structure
+from tests.peptides import helix
 
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQLE"
 FIRST = -3  # the structure's numbers start below zero, and jump over nothing

@@ -12,7 +12,7 @@ from mutscan.evidence.calibration import CALIBRATION_FILE, FORMAT
 from mutscan.families import FAMILIES_FILE, FamilyLibrary, load_library, write_library
 from mutscan.model.checkpoint import WEIGHTS_FILE
 from mutscan.residues import STANDARD
-from mutscan.train.additive_fit import fit_additive
+from mutscan.train.calibrate.additive import fit_additive
 
 DELETERIOUS, TOLERATED = 0.7, 0.3
 """Probabilities where the lines are drawn."""

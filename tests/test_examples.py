@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from mutscan.results import VARIANT_COLUMNS
+from tests.places import GLOBIN
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "globin"
+EXAMPLE = GLOBIN
 
 # Predicted scores repeat to 1e-4 on any CPU. Built structures pass through a minimiser that
 # amplifies rounding of other processors; their scores are compared more loosely.

@@ -1,6 +1,6 @@
 """The README tells the truth: its commands, options, names, files and numbers exist.
 
-``python tests/test_readme.py`` writes the accuracy table anew from the model's metrics.json.
+``python -m tests.test_readme`` writes the accuracy table anew from the model's metrics.json.
 """
 
 import ast
@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.places import ROOT
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 METRICS = ROOT / "models" / "mutscan-mini" / "metrics.json"
 
@@ -262,7 +263,7 @@ def test_the_accuracy_table_is_the_model_s():
     if not METRICS.is_file():
         pytest.skip("models/mutscan-mini/metrics.json is not in this checkout")
     expected = accuracy_table(json.loads(METRICS.read_text()))
-    assert between("accuracy") == expected, "run python tests/test_readme.py"
+    assert between("accuracy") == expected, "run python -m tests.test_readme"
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ from typer.main import get_command
 
 from mutscan.cli.train import app
 from mutscan.model.siamese import PRESETS
-from mutscan.train.config import TRAIN_PRESETS, TrainConfig, read_config
-from mutscan.train.splits import SPLITS
+from mutscan.train.chains.splits import SPLITS
+from mutscan.train.model.config import TRAIN_PRESETS, TrainConfig, read_config
+from tests.places import ROOT
 
-ROOT = Path(__file__).parents[1]
 TRAINING = ROOT / "training"
 SCRIPTS = sorted([*TRAINING.rglob("*.sh"), *TRAINING.rglob("*.sbatch")])
 SETTINGS = sorted(TRAINING.rglob("*.toml"))

@@ -32,8 +32,8 @@ from mutscan.builders.geometry import extend
 from mutscan.builders.rotamers import place_side_chain
 from mutscan.scores import tm_score
 from mutscan.structures import Structure, write_structure
-from mutscan.train.clusters import stable_number
-from mutscan.train.splits import assign_splits
+from mutscan.train.chains.clusters import stable_number
+from mutscan.train.chains.splits import assign_splits
 
 FAMILIES = {"train": 12, "validation": 5, "test": 5}
 MEMBERS = 3

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mutscan.pipeline.progress import Progress
+    from mutscan.progress import Progress
     from mutscan.structures import WildType
 
 _log = logging.getLogger(__name__)

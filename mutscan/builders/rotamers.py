@@ -1,7 +1,7 @@
 """Side-chain placement from a rotamer library: pure numpy, milliseconds, always the same answer.
 
 The library (``rotamers.json`` beside this file) was measured from crystal
-structures of the Protein Data Bank (CC0) by `mutscan.train.rotamers`; the file
+structures of the Protein Data Bank (CC0) by ``training/rotamers/derive.py``; the file
 itself says which, how many and how. It follows the methods of [1]_ (rotamers as
 clusters of chi angles, ambiguous amide and ring flips treated as such), [2]_ and [3]_
 (probabilities depend on the backbone's phi and psi, shrunk towards the average).

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import httpx
 
-from mutscan import __version__
 from mutscan.errors import FetchError, MutscanError
+from mutscan.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,10 +2,10 @@
 
 from mutscan.pipeline.comparison import Comparison, compare
 from mutscan.pipeline.plan import Plan, PlannedRow, check
-from mutscan.pipeline.progress import Progress, Silent
 from mutscan.pipeline.run import Run, open_run
 from mutscan.pipeline.scanning import scan
 from mutscan.pipeline.scoring import score
+from mutscan.progress import Progress, Silent
 
 __all__ = [
     "Comparison",

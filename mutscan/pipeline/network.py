@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mutscan.families import FamilyLibrary
     from mutscan.model.checkpoint import ModelConfig
     from mutscan.model.predict import Encoded, Prediction
-    from mutscan.pipeline.progress import Progress
+    from mutscan.progress import Progress
     from mutscan.variants import Variant
 
 _log = logging.getLogger(__name__)

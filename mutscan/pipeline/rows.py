@@ -10,7 +10,7 @@ import numpy as np
 
 from mutscan.calling import LOW_PLDDT, mean_away_from_site, percentile, robust_z
 from mutscan.errors import BuildError
-from mutscan.pipeline.evidence import UNDECIDED
+from mutscan.pipeline.verdict import UNDECIDED
 from mutscan.structures import plddt_by_position
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from mutscan.builders.pool import Measured
     from mutscan.calling import Null, Region
-    from mutscan.pipeline.evidence import Verdict
     from mutscan.pipeline.plan import PlannedRow
+    from mutscan.pipeline.verdict import Verdict
     from mutscan.structures import WildType
     from mutscan.variants import Variant
 

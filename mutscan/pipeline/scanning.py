@@ -17,20 +17,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mutscan import __version__
 from mutscan.builders.choose import choose_builders, default_jobs, describe_builders
 from mutscan.calling import NULL_SIZE, build_null, mean_away_from_site
 from mutscan.errors import RunFolderError, UsageError
 from mutscan.files import write_errors, write_json
 from mutscan.inputs import InputRow
-from mutscan.pipeline.evidence import evidence_block
 from mutscan.pipeline.network import load_model, protein_null
 from mutscan.pipeline.plan import MAX_LENGTH, Plan, PlannedRow, resolve_wild_type
 from mutscan.pipeline.positions import PositionTable
-from mutscan.pipeline.progress import Silent
 from mutscan.pipeline.rows import Assembler
 from mutscan.pipeline.run import Run
 from mutscan.pipeline.scoring import Job, file_name, fingerprint, logging_to, provenance
+from mutscan.pipeline.verdict import evidence_block
+from mutscan.progress import Silent
 from mutscan.report.views import write_views
 from mutscan.residues import STANDARD, is_standard
 from mutscan.results import (
@@ -43,6 +42,7 @@ from mutscan.results import (
     write_variants,
 )
 from mutscan.variants import Substitution, Variant
+from mutscan.version import __version__
 
 if TYPE_CHECKING:
     import os
@@ -52,9 +52,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.calling import Null
-    from mutscan.pipeline.evidence import Verdict
     from mutscan.pipeline.network import LoadedModel
-    from mutscan.pipeline.progress import Progress
+    from mutscan.pipeline.verdict import Verdict
+    from mutscan.progress import Progress
     from mutscan.structures import WildType
 
     _AddBlock = Callable[[dict[str, Any]], None]

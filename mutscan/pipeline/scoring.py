@@ -18,19 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mutscan import __version__
 from mutscan.builders.choose import choose_builders, default_jobs, describe_builders
 from mutscan.builders.pool import BuildTask, MutantFactory, exchanges_of, read_measured
 from mutscan.errors import BuildError, RunFolderError, UsageError
 from mutscan.evidence.built import built_evidence
 from mutscan.files import write_errors, write_json
-from mutscan.pipeline.evidence import Judge, evidence_block
 from mutscan.pipeline.network import WildTypePredictor, load_model, protein_null
 from mutscan.pipeline.plan import make_plan, read_inputs, resolve_wild_type
-from mutscan.pipeline.progress import Silent
 from mutscan.pipeline.rows import Assembler, VariantResult, unscored_row
 from mutscan.pipeline.run import Run
 from mutscan.pipeline.subdomains import SubdomainCaller
+from mutscan.pipeline.verdict import Judge, evidence_block
+from mutscan.progress import Silent
 from mutscan.report.views import write_views
 from mutscan.results import (
     EVIDENCE_SCHEMA,
@@ -44,6 +43,7 @@ from mutscan.results import (
     write_variants,
 )
 from mutscan.structures import read_structure, write_structure
+from mutscan.version import __version__
 
 if TYPE_CHECKING:
     import os
@@ -53,10 +53,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.calling import Null
-    from mutscan.pipeline.evidence import Verdict
     from mutscan.pipeline.network import LoadedModel
     from mutscan.pipeline.plan import Plan
-    from mutscan.pipeline.progress import Progress
+    from mutscan.pipeline.verdict import Verdict
+    from mutscan.progress import Progress
     from mutscan.structures import Structure, WildType
     from mutscan.variants import Variant
 

@@ -16,9 +16,9 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.image import imsave
 
-from mutscan import __version__
 from mutscan.report.compared import compared_facts, compared_headline, compared_scores
 from mutscan.report.html import shorten
+from mutscan.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import jinja2
 from markupsafe import Markup, escape
 
-from mutscan import __version__
 from mutscan.report.digest import number
+from mutscan.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
-from mutscan import __version__
 from mutscan.calling.naming import STRUCTURE
 from mutscan.errors import UsageError
 from mutscan.files import replacing
 from mutscan.report.coordinates import file_stem
 from mutscan.report.saved import read_run, site_positions
 from mutscan.results import RunFolder
+from mutscan.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 import tmtools
 
-from mutscan.train.clusters import ClusterColumn
-from mutscan.train.pairing import make_dataset
-from mutscan.train.planning import PairingSettings
-from mutscan.train.sources import Tables
+from mutscan.train.chains.clusters import ClusterColumn
+from mutscan.train.dataset.make import make_dataset
+from mutscan.train.dataset.plan import PairingSettings
+from mutscan.train.dataset.sources import Tables
 
 if TYPE_CHECKING:
     from pathlib import Path

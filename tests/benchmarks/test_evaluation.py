@@ -9,14 +9,19 @@ import pytest
 
 from mutscan.model.checkpoint import find_model
 from mutscan.pipeline.network import LoadedModel, load_model
-from mutscan.pipeline.progress import Silent
-from mutscan.train.bootstrap import ClusterBootstrap
-from mutscan.train.dataset import Chains, Pairs, read_tables
-from mutscan.train.evaluate import evaluate_pairs
-from mutscan.train.labels import lddt_labels
-from mutscan.train.metrics import SIMILAR, PairPredictions, pair_metrics
-from mutscan.train.predictions import LabelledResidues, compare_by_model, encode_chains, label_residues
-from mutscan.train.splits import pairs_inside, read_splits, splits_of
+from mutscan.progress import Silent
+from mutscan.train.chains.labels import lddt_labels
+from mutscan.train.chains.splits import pairs_inside, read_splits, splits_of
+from mutscan.train.chains.tables import Chains, Pairs, read_tables
+from mutscan.train.evaluate.pair_metrics import SIMILAR, PairPredictions, pair_metrics
+from mutscan.train.evaluate.pairs import evaluate_pairs
+from mutscan.train.evaluate.predictions import (
+    LabelledResidues,
+    compare_by_model,
+    encode_chains,
+    label_residues,
+)
+from mutscan.train.statistics.bootstrap import ClusterBootstrap
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1800)]
 

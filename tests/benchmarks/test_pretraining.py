@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from mutscan.embed import set_threads
-from mutscan.train.corpus import Corpus, read_corpus
-from mutscan.train.masked_lm import new_network
-from mutscan.train.packing import MicroBatch, PackedBatches, Vocabulary, padding_share
-from mutscan.train.pretrain import Pretrainer, Window
-from mutscan.train.pretrain_config import PRETRAIN_PRESETS
+from mutscan.train.chains.corpus import Corpus, read_corpus
+from mutscan.train.encoder.batches import MicroBatch, PackedBatches, Vocabulary, padding_share
+from mutscan.train.encoder.config import PRETRAIN_PRESETS
+from mutscan.train.encoder.network import new_network
+from mutscan.train.encoder.trainer import Pretrainer, Window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

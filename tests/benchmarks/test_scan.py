@@ -18,8 +18,8 @@ import torch
 from mutscan.embed.esm_forward import EsmForward
 from mutscan.pipeline.network import WildTypePredictor, load_model
 from mutscan.pipeline.plan import resolve_wild_type
-from mutscan.pipeline.progress import Silent
 from mutscan.pipeline.scanning import ScanJob, scanned_positions
+from mutscan.progress import Silent
 from mutscan.residues import STANDARD
 from mutscan.results import RunFolder
 

@@ -11,13 +11,13 @@ import torch
 
 from mutscan.model.siamese import SiameseConfig, SiameseNet
 from mutscan.model.vectors import ChainVectors, PairRows
-from mutscan.train.batches import ConnectedBatches, PairBatch, PairBatches, all_pairs, pair_weights
-from mutscan.train.config import MINI, TrainConfig
-from mutscan.train.dataset import Chains, Pairs, read_tables
-from mutscan.train.fit import Trainer
-from mutscan.train.geometry import local_geometry
-from mutscan.train.inputs import CachedInputs
-from mutscan.train.store import EmbeddingStore
+from mutscan.train.chains.tables import Chains, Pairs, read_tables
+from mutscan.train.model.batches import ConnectedBatches, PairBatch, PairBatches, all_pairs, pair_weights
+from mutscan.train.model.config import MINI, TrainConfig
+from mutscan.train.model.embeddings import EmbeddingStore
+from mutscan.train.model.geometry import local_geometry
+from mutscan.train.model.inputs import CachedInputs
+from mutscan.train.model.trainer import Trainer
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1200)]
 

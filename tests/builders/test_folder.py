@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from peptides import chain, helix, part, residues_of
 
 from mutscan.builders import Exchange, MutantBuilder
 from mutscan.builders.folder import FolderBuilder
@@ -14,6 +13,7 @@ from mutscan.builders.pool import on_wild_type
 from mutscan.errors import BuildError, UsageError
 from mutscan.scores import lddt, score_structures
 from mutscan.structures import write_structure
+from tests.peptides import chain, helix, part, residues_of
 
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQLE"
 FIRST = 101  # residue number of index 0

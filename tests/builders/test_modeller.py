@@ -16,18 +16,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from peptides import helix, part
 
 from mutscan.builders import Exchange, MutantBuilder
 from mutscan.builders.modeller import ModellerBuilder, modeller_status, seeds_from
 from mutscan.builders.modeller_files import read_model
 from mutscan.builders.modeller_process import _scrub
 from mutscan.errors import BuildError, MissingDependencyError, UsageError
+from tests.peptides import helix, part
+from tests.places import ROOT
 
 KEY = "GOODKEY4711"
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQ"
 SITE = 9  # R
-ROOT = Path(__file__).parents[1]
 
 INIT = """
 import json, os

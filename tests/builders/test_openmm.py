@@ -22,9 +22,9 @@ from mutscan.errors import BuildError, RunFolderError
 from mutscan.residues import STANDARD, THREE_LETTER
 from mutscan.structures import Structure, read_structure
 from tests.peptides import chain, helix, part, residues_of, without
+from tests.places import ROOT
 
 SEQUENCE = "AEAALKAKLVSFAEMAKQHAT"
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from peptides import chain, helix, part, residues_of, without
 
 from mutscan.builders import Exchange, MutantBuilder
 from mutscan.builders.chemistry import ATOMS, BONDS
@@ -20,6 +19,8 @@ from mutscan.builders.restraints import Atoms, derive, find_bonds, stray_forces
 from mutscan.builders.template import TemplateBuilder
 from mutscan.errors import BuildError, UsageError
 from mutscan.structures import Structure, read_structure
+from tests.peptides import chain, helix, part, residues_of, without
+from tests.places import ROOT
 
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQLEDW"
 SITE = 9  # R
@@ -182,7 +183,7 @@ def test_reproducible_in_another_process_with_other_threads(peptide, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", program, str(path)],
         env={**os.environ, "OPENMM_CPU_THREADS": "3", "OMP_NUM_THREADS": "2", "PYTHONHASHSEED": "7"},
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,

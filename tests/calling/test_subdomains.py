@@ -1,7 +1,5 @@
 """Measured drops, subdomains joined in space, their names, and working residues near them."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -19,8 +17,9 @@ from mutscan.pipeline.subdomains import SubdomainCaller
 from mutscan.structures import Feature, WildType, ca_by_position, read_structure, wild_type_from_structure
 from mutscan.structures.segments import Element
 from mutscan.variants import parse_variant
+from tests.places import GLOBIN
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "globin" / "wild_type.cif"
+EXAMPLE = GLOBIN / "wild_type.cif"
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,6 @@ import types
 import pandas as pd
 import pytest
 import typer
-from fabricated import make_run
-from made_up_comparison import make_comparison
 from typer.testing import CliRunner
 
 import mutscan
@@ -23,6 +21,8 @@ from mutscan import errors
 from mutscan.cli import console
 from mutscan.cli.app import app
 from mutscan.cli.errors import describe
+from tests.fabricated import make_run
+from tests.made_up_comparison import make_comparison
 
 HEAVY = ("torch", "transformers", "openmm", "pdbfixer", "tmtools", "httpx", "pandas")
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fabricated import make_run
 from rich.cells import cell_len
 
 from mutscan.cli.console import make_console
 from mutscan.cli.summary import print_summary
 from mutscan.report.digest import digest
 from mutscan.report.saved import read_run
+from tests.fabricated import make_run
 
 REGION = (
     "94-112,241-245,280-290 (superlongregionname of the DNA-binding domäne 亜鉛結合ループ and its "

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_encoders
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +31,7 @@ from mutscan.embed.esm_forward import EsmForward
 from mutscan.embed.tokens import esm_tokens, t5_tokens
 from mutscan.errors import CheckpointError, FetchError, MutscanError, UsageError
 from mutscan.residues import STANDARD
+from tests import tiny_encoders
 
 pytestmark = pytest.mark.timeout(120)
 

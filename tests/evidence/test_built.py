@@ -10,8 +10,6 @@ import pandas as pd
 import pytest
 from Bio.PDB import PDBParser
 from Bio.PDB.SASA import ShrakeRupley
-from made_up_calibration import calibrate_tiny_model
-from peptides import helix, without
 
 import mutscan
 from mutscan.builders import Exchange
@@ -20,14 +18,17 @@ from mutscan.evidence import load_calibration
 from mutscan.evidence.built import BUILT_EVIDENCE, _Site, built_evidence
 from mutscan.evidence.wording import describe, group_of
 from mutscan.structures import Structure, read_structure, write_structure
+from tests.made_up_calibration import calibrate_tiny_model
+from tests.peptides import helix, without
+from tests.places import GLOBIN
 
-GLOBIN = Path(__file__).parents[1] / "examples" / "globin" / "wild_type.cif"
+WILD_TYPE = GLOBIN / "wild_type.cif"
 CHANGES = [name for name in BUILT_EVIDENCE if name not in ("built_accessibility", "built_contacts")]
 
 
 @pytest.fixture(scope="module")
 def globin() -> Structure:
-    return read_structure(GLOBIN)
+    return read_structure(WILD_TYPE)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +150,7 @@ def model(tiny_model, tmp_path_factory):
 
 
 def rows_of(model: Path, out: Path, builder: str) -> dict[str, dict[str, str]]:
-    mutscan.score(str(GLOBIN), VARIANTS, out=out, model=str(model), builder=builder, offline=True, jobs=1)
+    mutscan.score(str(WILD_TYPE), VARIANTS, out=out, model=str(model), builder=builder, offline=True, jobs=1)
     with (out / "variants.csv").open(newline="", encoding="utf-8") as stream:
         return {row["variant"]: row for row in csv.DictReader(stream)}
 
@@ -186,7 +187,7 @@ def test_rows_without_a_mutant_fall_back(model):
     assert calibration.weighs_built == "template"
     from mutscan.evidence import ProteinView
 
-    globin = read_structure(GLOBIN)
+    globin = read_structure(WILD_TYPE)
     width = len(calibration.tiers["structure"].model.maps["context_site"].weights)
     view = ProteinView(globin.sequence, None, np.zeros((len(globin), width), np.float32), globin.ca)
     index, mutant = np.array([30, 30, 40]), np.array([0, 0, 0])

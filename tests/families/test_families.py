@@ -13,10 +13,16 @@ from mutscan.errors import CheckpointError, MissingDependencyError, UsageError
 from mutscan.evidence import CONSERVATION_EVIDENCE, FamilyProfile, ProteinView, sequence_evidence
 from mutscan.evidence.wording import describe
 from mutscan.families import FAMILIES_FILE, FamilyLibrary, FamilySearch, load_library, write_library
-from mutscan.pipeline.progress import Silent
+from mutscan.progress import Silent
 from mutscan.residues import STANDARD
-from mutscan.train.families import FamilySettings, column_frequencies, make_codebook, make_families, nearest
-from mutscan.train.family_profiles import FamilyProfiles
+from mutscan.train.families.make import (
+    FamilySettings,
+    column_frequencies,
+    make_codebook,
+    make_families,
+    nearest,
+)
+from mutscan.train.labelled.profiles import FamilyProfiles
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,13 +3,13 @@
 import json
 from typing import Any
 
-import fake_services as fake
 import pytest
-from fake_services import ACCESSION, ISOFORM, SEQUENCE
 
 from mutscan.errors import StructureError
 from mutscan.fetch.afdb import Model, agree, choose, complete, read_models
 from mutscan.structures import read_bytes
+from tests import fake_services as fake
+from tests.fake_services import ACCESSION, ISOFORM, SEQUENCE
 
 URL = "https://alphafold.ebi.ac.uk"
 

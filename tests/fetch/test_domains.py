@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fake_services as fake
 import numpy as np
 import pytest
-from fake_services import ACCESSION, SEQUENCE, Service
 
 from mutscan.calling import Namer
 from mutscan.fetch import Fetcher
 from mutscan.fetch.domains import read_interpro, read_ted
 from mutscan.fetch.http import Patience
+from tests import fake_services as fake
+from tests.fake_services import ACCESSION, SEQUENCE, Service
 
 BASE = f"/api/entry/interpro/protein/uniprot/{ACCESSION}"
 INTERPRO = f"{BASE}?page_size=200"

@@ -5,13 +5,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import fake_services as fake
 import numpy as np
 import pytest
-from fake_services import ACCESSION, ISOFORM, SEQUENCE, Reply, Service
 
 from mutscan.errors import FetchError, StructureError, UsageError
 from mutscan.fetch import Fetcher, Patience, list_cache
+from tests import fake_services as fake
+from tests.fake_services import ACCESSION, ISOFORM, SEQUENCE, Reply, Service
 
 ENTRY = f"/uniprotkb/{ACCESSION}.json"
 LIST = f"/api/prediction/{ACCESSION}"

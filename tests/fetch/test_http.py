@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-import fake_services as fake
 import httpx
 import pytest
-from fake_services import Reply, Service
 
 from mutscan.errors import FetchError
 from mutscan.fetch.http import Patience, download, read_json, retry_after
+from tests import fake_services as fake
+from tests.fake_services import Reply, Service
 
 OK = fake.json_reply({"answer": 42})
 PATH = "/thing"

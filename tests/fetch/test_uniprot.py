@@ -2,16 +2,16 @@
 
 import json
 
-import fake_services as fake
 import numpy as np
 import pytest
-from fake_services import ACCESSION, ISOFORM, SEQUENCE, feature
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mutscan.fetch import is_accession
 from mutscan.fetch.features import isoform_map, place_features, splice
 from mutscan.fetch.uniprot import Entry, Segment, read_entry, read_isoform, split_accession
+from tests import fake_services as fake
+from tests.fake_services import ACCESSION, ISOFORM, SEQUENCE, feature
 
 
 def read(**changes: object) -> Entry:

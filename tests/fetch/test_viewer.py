@@ -2,11 +2,11 @@
 
 import hashlib
 
-import fake_services as fake
 import pytest
 
 from mutscan.fetch import Patience, clear_cache, get_viewer, list_cache
 from mutscan.fetch.viewer import URL, VERSION
+from tests import fake_services as fake
 
 SCRIPT = b"globalThis.$3Dmol = {};"
 QUICK = Patience(timeout=2.0, retries=1, total=4.0, sleep=lambda _: None)

@@ -32,8 +32,9 @@ from mutscan.report.scan import read_scan
 from mutscan.residues import STANDARD
 from mutscan.results import RESIDUE_COLUMNS, VARIANT_COLUMNS
 from mutscan.structures import read_structure
+from tests.places import GLOBIN
 
-WILD_TYPE = Path(__file__).parents[1] / "examples" / "globin" / "wild_type.cif"
+WILD_TYPE = GLOBIN / "wild_type.cif"
 SHORT = "MKTAYIAKQRXQISFVKSHFSRQ"
 """One residue of it, at position 11, is unknown."""
 

@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import fake_services
 import gemmi
 import numpy as np
 import pandas as pd
@@ -20,8 +19,10 @@ from mutscan.errors import FetchError, RunFolderError, StructureError, UsageErro
 from mutscan.pipeline import check
 from mutscan.results import RESIDUE_COLUMNS, VARIANT_COLUMNS
 from mutscan.structures import read_structure
+from tests import fake_services
+from tests.places import GLOBIN
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "globin"
+EXAMPLE = GLOBIN
 WILD_TYPE = str(EXAMPLE / "wild_type.cif")
 
 

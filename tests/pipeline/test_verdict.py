@@ -9,17 +9,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_calibration import DELETERIOUS, TOLERATED, calibrate_tiny_model, structural_entry
 
 import mutscan
-from mutscan.pipeline.evidence import ALONE, NO_FLAG, OTHER_NET, Judge
 from mutscan.pipeline.network import WildTypePredictor, load_model
 from mutscan.pipeline.plan import resolve_wild_type
+from mutscan.pipeline.verdict import ALONE, NO_FLAG, OTHER_NET, Judge
 from mutscan.report.digest import sentence
 from mutscan.results import EVIDENCE_SCHEMA
 from mutscan.variants import parse_variant
+from tests.made_up_calibration import DELETERIOUS, TOLERATED, calibrate_tiny_model, structural_entry
+from tests.places import GLOBIN
 
-WILD_TYPE = Path(__file__).parents[1] / "examples" / "globin" / "wild_type.cif"
+WILD_TYPE = GLOBIN / "wild_type.cif"
 VARIANTS = ("L38D", "L38V", "E10K", "K144E", "E10K;K144E", "L38D;E10K", "K40del", "L38D", "W38A")
 
 pytestmark = pytest.mark.timeout(120)

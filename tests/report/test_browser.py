@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fabricated import make_run
 
 from mutscan.fetch.viewer import SHA256, VERSION
 from mutscan.report.render import render_report
 from mutscan.report.scan import COLUMNS
 from mutscan.residues import STANDARD
 from mutscan.structures import read_structure
+from tests.fabricated import make_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

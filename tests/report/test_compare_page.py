@@ -8,12 +8,12 @@ from html.parser import HTMLParser
 import matplotlib.image
 import numpy as np
 import pytest
-from made_up_comparison import PAIRS, A, B, make_comparison
 
 from mutscan.cli.console import make_console
 from mutscan.cli.summary import print_comparison
 from mutscan.report.compare_page import render_comparison
 from mutscan.report.compared import compared_headline
+from tests.made_up_comparison import PAIRS, A, B, make_comparison
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from built_run import SEQUENCE, made_up_run
 from typer.testing import CliRunner
 
 from mutscan.cli.app import app
 from mutscan.errors import UsageError
 from mutscan.report.figures import draw_run
 from mutscan.residues import STANDARD
+from tests.built_run import SEQUENCE, made_up_run
 
 HOSTILE = "<script>$x^2$</script>"
 

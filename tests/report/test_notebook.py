@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-from built_run import made_up_run
 
 import mutscan
 from mutscan.errors import UsageError
+from tests.built_run import made_up_run
 
 
 def calls(run: mutscan.Run, variant: str | None = None) -> list[tuple[str, str]]:

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fabricated import make_run
 from rich.console import Console
 
 from mutscan.cli.summary import print_summary
@@ -25,6 +24,7 @@ from mutscan.report.digest import digest, number
 from mutscan.report.render import render_report
 from mutscan.report.saved import read_run, site_positions
 from mutscan.structures import read_structure
+from tests.fabricated import make_run
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 

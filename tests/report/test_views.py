@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from built_run import FIRST, SEQUENCE, made_up_run
 
 from mutscan.errors import UsageError
 from mutscan.report.views import LABEL, LOADED, label_text, view_script, write_views
+from tests.built_run import FIRST, SEQUENCE, made_up_run
 
 HOSTILE = 'α-loop; "quit", `reinitialize` <b>\n@evil.pml, UniProt'
 PYMOL = shutil.which("pymol", path="/usr/local/bin:/usr/bin:/bin") or shutil.which("pymol")

@@ -14,8 +14,9 @@ from mutscan.structures.segments import (
     runs,
     secondary_structure,
 )
+from tests.places import GLOBIN
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "globin" / "wild_type.cif"
+EXAMPLE = GLOBIN / "wild_type.cif"
 
 # What every textbook says: how many bodies, and a cut that must lie between the first two.
 KNOWN = {

@@ -1,4 +1,4 @@
-"""Measure the rotamer library from crystal structures: ``python -m mutscan.train.rotamers``.
+"""Measure the rotamer library from crystal structures: ``python training/rotamers/derive.py``.
 
 Crystal chains -> unrelated ones, unrelated to a test set as well -> well-ordered
 residues -> ideal geometry, rotamers, and their dependence on the backbone, written as
@@ -310,7 +310,7 @@ def derive(structures: Sequence[Structure], excluded: Sequence[str] = ()) -> dic
     return {
         "about": {
             "what": "ideal geometry and rotamers of the 20 residues, chi1 dependent on phi and psi",
-            "made_by": "python -m mutscan.train.rotamers",
+            "made_by": "python training/rotamers/derive.py",
             "method": "Lovell 2000 (rotamers, flips), Dunbrack & Cohen 1997 (shrinkage), "
             "Shapovalov & Dunbrack 2011 (kernels over phi and psi)",
             "source": "crystal structures of the Protein Data Bank, CC0 1.0",

@@ -141,7 +141,7 @@ def calibrate(
     terminal.start_log()
     from mutscan.builders.choose import default_jobs
     from mutscan.files import write_errors, write_json
-    from mutscan.train.calibrate import calibrate as fit
+    from mutscan.train.calibrate.make import calibrate as fit
 
     document = fit(
         model,

@@ -12,9 +12,9 @@ from mutscan.cli.options import JsonOption, QuietOption, SeedOption, VerboseOpti
 from mutscan.cli.train.tables import expand
 
 if TYPE_CHECKING:
-    from mutscan.train.clusters import Clustering
-    from mutscan.train.pairing import Dataset
-    from mutscan.train.sources import Source
+    from mutscan.train.chains.clusters import Clustering
+    from mutscan.train.dataset.make import Dataset
+    from mutscan.train.dataset.sources import Source
 
 INPUT = "Pairs and structures"
 EXTRA = "Pairs made besides"
@@ -196,9 +196,9 @@ def dataset(
     terminal.start_log()
     from loky import cpu_count
 
-    from mutscan.train.clusters import choose_clustering
-    from mutscan.train.pairing import make_dataset
-    from mutscan.train.planning import Extras, PairingSettings
+    from mutscan.train.chains.clusters import choose_clustering
+    from mutscan.train.dataset.make import make_dataset
+    from mutscan.train.dataset.plan import Extras, PairingSettings
 
     settings = PairingSettings(
         seed=seed,
@@ -259,7 +259,7 @@ def _source(
     more: bool,
 ) -> Source:
     from mutscan.errors import UsageError
-    from mutscan.train.sources import StructureFiles, SwissModelList, Tables
+    from mutscan.train.dataset.sources import StructureFiles, SwissModelList, Tables
 
     if swiss_model is not None:
         if structures is not None or pairs is not None or keep_alignments:

@@ -110,9 +110,9 @@ def encoder(
     torchrun --nproc-per-node N -m mutscan train encoder ...
     """
     from mutscan.errors import UsageError
-    from mutscan.train.encoder import train_encoder
-    from mutscan.train.pretrain_config import read_pretrain_config
-    from mutscan.train.ranks import is_follower
+    from mutscan.train.encoder.config import read_pretrain_config
+    from mutscan.train.encoder.make import train_encoder
+    from mutscan.train.loop.ranks import is_follower
 
     terminal = Terminal(quiet=quiet or is_follower(), verbose=verbose)
     terminal.start_log()

@@ -24,8 +24,8 @@ from mutscan.cli.train.tables import expand, expand_all
 from mutscan.cli.train.variants import print_variants
 
 if TYPE_CHECKING:
-    from mutscan.train.evaluation import PairEvaluation
-    from mutscan.train.variant_evaluation import VariantEvaluation, VariantInput
+    from mutscan.train.evaluate.result import PairEvaluation
+    from mutscan.train.evaluate.variants import VariantEvaluation, VariantInput
 
 BESIDE = "What it is set beside"
 PAIRS = "Pairs of proteins"
@@ -177,7 +177,7 @@ def evaluate(
     terminal.start_log()
     from mutscan.errors import UsageError
     from mutscan.files import write_errors
-    from mutscan.train.splits import SPLITS
+    from mutscan.train.chains.splits import SPLITS
 
     if split is not None and split not in SPLITS:
         raise UsageError(f"--split {split}: expected one of {', '.join(SPLITS)}")
@@ -204,26 +204,26 @@ def evaluate(
     }
     on_pairs: PairEvaluation | None = None
     if structures is not None and pairs is not None:
-        from mutscan.train.evaluate import Rivals, evaluate_pairs
+        from mutscan.train.evaluate.pairs import Rivals, evaluate_pairs
 
         on_pairs = evaluate_pairs(
             model, structures, pairs, rivals=Rivals(against, tm_vec, tm_vec_encoder), **running
         )
     on_variants: VariantEvaluation | None = None
     if tables:
-        from mutscan.train.variant_evaluation import evaluate_variants
+        from mutscan.train.evaluate.variants import evaluate_variants
 
         on_variants = evaluate_variants(
             model, tables, structures_dir=structures_dir, work=work, siamese=_count(siamese), **running
         )
-    from mutscan.train.evaluation import join_evaluations, write_evaluation
+    from mutscan.train.evaluate.result import join_evaluations, write_evaluation
 
     metrics, predictions = join_evaluations(on_pairs, on_variants)
     written = "metrics.json and predictions.parquet"
     with write_errors(out):
         write_evaluation(out, metrics, predictions)
         if report:
-            from mutscan.train.evaluation_report import write_report
+            from mutscan.train.evaluate.report import write_report
 
             write_report(metrics, on_pairs, out)
             figures = ", figures" if on_pairs is not None else ""
@@ -251,7 +251,7 @@ def evaluate(
 def _tables(proteins: list[Path], given: dict[str, Path | None]) -> list[VariantInput]:
     """Put each table of variants beside its table of proteins."""
     from mutscan.errors import UsageError
-    from mutscan.train.variant_evaluation import COLUMNS, VariantInput
+    from mutscan.train.evaluate.variants import COLUMNS, VariantInput
 
     asked = [(kind, path) for kind in COLUMNS if (path := given[kind]) is not None]
     if not asked and not proteins:

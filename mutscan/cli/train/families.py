@@ -68,7 +68,7 @@ def families(
     terminal.start_log()
     from loky import cpu_count
 
-    from mutscan.train.families import FamilySettings, make_families
+    from mutscan.train.families.make import FamilySettings, make_families
 
     facts = make_families(
         sequences,

@@ -91,9 +91,9 @@ def model(
     Stopped at any time, the same command goes on where its state was last saved. With several GPUs:
     torchrun --nproc-per-node N -m mutscan train model ...
     """
-    from mutscan.train.config import read_config
-    from mutscan.train.ranks import is_follower
-    from mutscan.train.recipe import train_model
+    from mutscan.train.loop.ranks import is_follower
+    from mutscan.train.model.config import read_config
+    from mutscan.train.model.make import train_model
 
     terminal = Terminal(quiet=quiet or is_follower(), verbose=verbose)
     terminal.start_log()

@@ -96,7 +96,7 @@ def _print_stability(part: dict[str, Any]) -> None:
 
 
 def _print_evidence(section: str, tables: dict[str, Any]) -> None:
-    from mutscan.train.evaluation_report import KINDS, VARIANT_COLUMNS
+    from mutscan.train.evaluate.report import KINDS, VARIANT_COLUMNS
 
     columns = VARIANT_COLUMNS[section]
     for table in tables.values():

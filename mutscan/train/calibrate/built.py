@@ -2,8 +2,8 @@
 
 Built mutants are few and dear beside rows that need a sequence alone, so this tier learns no evidence
 anew that the structure tier has: it takes that tier's log-odds as they are, and adds a short curve for
-each piece of `mutscan.evidence.built`. The fit is a logistic regression with penalties; as in
-`mutscan.train.additive_fit`, rows of scans and stability tables are compared within their protein alone.
+each piece of `mutscan.evidence.built`. The fit is a penalised logistic regression; as in
+`mutscan.train.calibrate.additive`, rows of scans and stability tables are compared within their protein.
 Two numbers then make the sum a probability. (A slope of the log-odds fitted beside the curves cost 0.005 to
 0.01 of AUROC: groups are few, and folds disagreed about it.)
 """
@@ -18,7 +18,7 @@ from scipy.linalg import solve
 from scipy.special import expit
 
 from mutscan.evidence.additive import AdditiveModel, Curve, between
-from mutscan.train.additive_fit import folds_of, match_share
+from mutscan.train.calibrate.additive import folds_of, match_share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

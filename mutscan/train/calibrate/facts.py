@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mutscan.train.additive_fit import match_share
-from mutscan.train.bootstrap import Auroc, ClusterBootstrap, Spearman, with_interval
-from mutscan.train.variant_metrics import (
+from mutscan.train.calibrate.additive import match_share
+from mutscan.train.statistics.bootstrap import Auroc, ClusterBootstrap, Spearman, with_interval
+from mutscan.train.statistics.classifier import (
     average_precision,
     calibration_error,
     protein_weights,
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mutscan.train.calibration_rows import Rows
+    from mutscan.train.calibrate.rows import Rows
 
 SPECIFICITY: Final = 0.92
 """Asked of the ``deleterious`` threshold out of fold; 0.90 is promised."""

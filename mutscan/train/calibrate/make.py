@@ -9,7 +9,6 @@ import numpy as np
 from scipy.special import expit
 from scipy.special import logit as log_odds
 
-from mutscan import __version__
 from mutscan.errors import UsageError
 from mutscan.evidence import CONSERVATION_EVIDENCE, EVIDENCE, STRUCTURE_EVIDENCE
 from mutscan.evidence.built import BUILT_EVIDENCE
@@ -17,37 +16,38 @@ from mutscan.evidence.calibration import FORMAT
 from mutscan.evidence.sequence import sequence_hash
 from mutscan.files import cache_dir
 from mutscan.pipeline.network import load_model
-from mutscan.pipeline.progress import Silent
-from mutscan.train.additive_fit import fit_additive, folds_of, match_share
-from mutscan.train.bootstrap import Auroc
-from mutscan.train.built_mutants import evidence_of_mutants
-from mutscan.train.built_tier import BUILT_CAP, WEIGHED, fit_built
-from mutscan.train.calibration_facts import (
+from mutscan.progress import Silent
+from mutscan.train.calibrate.additive import fit_additive, folds_of, match_share
+from mutscan.train.calibrate.built import BUILT_CAP, WEIGHED, fit_built
+from mutscan.train.calibrate.facts import (
     SPECIFICITY,
     choose_thresholds,
     gain_facts,
     labelled_facts,
     ranked_facts,
 )
-from mutscan.train.calibration_rows import RANKED_WEIGHT, Rows, assay_names, join_tables
-from mutscan.train.chain_structures import chains_on_sequences
-from mutscan.train.structural_flag import SIAMESE_VARIANTS, calibrate_structural
-from mutscan.train.variant_evidence import gather, head_of
-from mutscan.train.variant_metrics import (
+from mutscan.train.calibrate.mutants import evidence_of_mutants
+from mutscan.train.calibrate.rows import RANKED_WEIGHT, Rows, assay_names, join_tables
+from mutscan.train.calibrate.structural import SIAMESE_VARIANTS, calibrate_structural
+from mutscan.train.chains.sketches import word_sketch
+from mutscan.train.labelled.evidence import gather, head_of
+from mutscan.train.labelled.structures import chains_on_sequences
+from mutscan.train.labelled.tables import read_variants, structure_files
+from mutscan.train.statistics.bootstrap import Auroc
+from mutscan.train.statistics.classifier import (
     PROTEIN_CAP,
     calibration_error,
     protein_weights,
 )
-from mutscan.train.variant_tables import read_variants, structure_files
-from mutscan.train.word_sketches import word_sketch
+from mutscan.version import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from mutscan.pipeline.progress import Progress
-    from mutscan.train.variant_tables import VariantTable
+    from mutscan.progress import Progress
+    from mutscan.train.labelled.tables import VariantTable
 
 TEST_FOLDS: Final = 5
 """One in so many parts of the groups is kept for testing."""

@@ -17,6 +17,7 @@ import pandas as pd
 
 from mutscan.builders import Exchange
 from mutscan.builders.choose import choose_builders, describe_builders
+from mutscan.builders.many import build_missing
 from mutscan.builders.pool import BuildTask, read_measured
 from mutscan.errors import MutscanError
 from mutscan.evidence.built import BUILT_EVIDENCE, built_evidence
@@ -24,7 +25,6 @@ from mutscan.residues import STANDARD
 from mutscan.structures import WildType, read_structure
 from mutscan.structures.mapping import map_sequence
 from mutscan.structures.read import stem
-from mutscan.train.building import build_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mutscan.pipeline.progress import Progress
-    from mutscan.train.variant_tables import VariantTable
+    from mutscan.progress import Progress
+    from mutscan.train.labelled.tables import VariantTable
 
 LABELLED_SHARE: Final = 0.5
 """Of the mutants, for labelled variants where there are other tables; these share the rest."""

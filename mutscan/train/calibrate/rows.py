@@ -10,13 +10,13 @@ import pandas as pd
 from scipy.special import expit
 
 from mutscan.evidence import CONSERVATION_EVIDENCE, EVIDENCE, STRUCTURE_EVIDENCE
-from mutscan.train.relatives import link_clusters
-from mutscan.train.variant_metrics import protein_weights
+from mutscan.train.chains.relatives import link_clusters
+from mutscan.train.statistics.classifier import protein_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mutscan.train.variant_tables import VariantTable
+    from mutscan.train.labelled.tables import VariantTable
 
 RANKED_WEIGHT: Final = 0.4
 """Of a row of a scan or stability table, against a labelled one."""

@@ -17,12 +17,12 @@ import numpy as np
 from mutscan.evidence.structural import DROPS, STEP, turned
 from mutscan.files import cache_dir
 from mutscan.model.checkpoint import WEIGHTS_FILE
-from mutscan.train.additive_fit import match_share
-from mutscan.train.bootstrap import Auroc, ClusterBootstrap, with_interval
-from mutscan.train.evaluation import content_hash
-from mutscan.train.variant_evaluation_scores import LOW_TM
-from mutscan.train.variant_evaluation_siamese import SIAMESE, WINDOW, SiameseScorer, draw_variants
-from mutscan.train.variant_metrics import PROTEIN_CAP, protein_weights
+from mutscan.train.calibrate.additive import match_share
+from mutscan.train.evaluate.result import content_hash
+from mutscan.train.evaluate.scores import LOW_TM
+from mutscan.train.labelled.siamese import SIAMESE, WINDOW, SiameseScorer, draw_variants
+from mutscan.train.statistics.bootstrap import Auroc, ClusterBootstrap, with_interval
+from mutscan.train.statistics.classifier import PROTEIN_CAP, protein_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.pipeline.network import LoadedModel
-    from mutscan.pipeline.progress import Progress
-    from mutscan.train.variant_tables import VariantTable
+    from mutscan.progress import Progress
+    from mutscan.train.labelled.tables import VariantTable
 
 SIAMESE_VARIANTS: Final = 2000
 """Variants that the threshold is chosen on, when not said otherwise; half as many are measured on."""

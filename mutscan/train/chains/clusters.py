@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from mutscan.errors import MissingDependencyError, UsageError
-from mutscan.train.pairlists import present, separator
+from mutscan.train.chains.pairlists import present, separator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

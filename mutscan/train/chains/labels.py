@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mutscan.train.dataset import Chains, Pairs
+    from mutscan.train.chains.tables import Chains, Pairs
 
 
 def lddt_labels(

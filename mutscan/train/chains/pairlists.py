@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from mutscan.errors import UsageError
-from mutscan.train.dataset import pair_files, read_columns
+from mutscan.train.chains.tables import pair_files, read_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from mutscan.residues import STANDARD, UNKNOWN
-from mutscan.train.clusters import stable_number
+from mutscan.train.chains.clusters import stable_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from mutscan.train.relatives import LINKED, words_of
+from mutscan.train.chains.relatives import LINKED, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

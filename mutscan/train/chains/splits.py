@@ -12,7 +12,7 @@ import numpy as np
 
 from mutscan.errors import UsageError
 from mutscan.files import replacing
-from mutscan.train.relatives import LINKED, shared_words
+from mutscan.train.chains.relatives import LINKED, shared_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from mutscan.train.dataset import Chains, Pairs
+    from mutscan.train.chains.tables import Chains, Pairs
 
 SPLITS: Final = ("train", "validation", "test")
 """Names of the three splits."""

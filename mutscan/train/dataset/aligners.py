@@ -175,7 +175,7 @@ class _Lane(threading.Thread):
         advance: Callable[[int], None] | None,
     ) -> None:
         super().__init__(daemon=True)
-        self.process = PipedProcess("mutscan.train.aligners:serve")
+        self.process = PipedProcess("mutscan.train.dataset.aligners:serve")
         self._chains = chains
         self._limit = limit
         self._settings = settings

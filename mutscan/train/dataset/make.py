@@ -20,12 +20,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-import mutscan
 from mutscan.files import replacing, write_errors, write_json
 from mutscan.results import JobFolder
-from mutscan.train.aligners import CHUNK, AlignedPair, Aligners
-from mutscan.train.dataset import read_columns
-from mutscan.train.planning import (
+from mutscan.train.chains.splits import ACROSS, SPLIT_FILE, SPLITS
+from mutscan.train.chains.tables import read_columns
+from mutscan.train.dataset.aligners import CHUNK, AlignedPair, Aligners
+from mutscan.train.dataset.plan import (
     STRUCTURES,
     Extras,
     PairingSettings,
@@ -34,7 +34,7 @@ from mutscan.train.planning import (
     is_planned,
     make_plan,
 )
-from mutscan.train.splits import ACROSS, SPLIT_FILE, SPLITS
+from mutscan.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mutscan.pipeline.progress import Progress
-    from mutscan.train.clusters import Clustering
-    from mutscan.train.sources import Source
+    from mutscan.progress import Progress
+    from mutscan.train.chains.clusters import Clustering
+    from mutscan.train.dataset.sources import Source
 
 SHARD_SCHEMA: Final = pa.schema(
     [
@@ -159,7 +159,7 @@ def make_dataset(
     extras = extras or Extras()
     if progress is None:
         # Not at the top: the workflow brings in the network's libraries, which are of no use here.
-        from mutscan.pipeline.progress import Silent
+        from mutscan.progress import Silent
 
         progress = Silent()
     with write_errors(out), DatasetFolder(out, restart=restart) as folder:
@@ -168,7 +168,7 @@ def make_dataset(
             **clustering.describe(),
             **extras.describe(),
             **asdict(settings),
-            "mutscan": mutscan.__version__,
+            "mutscan": __version__,
             "aligner": aligner_name(),
         }
         if not is_planned(folder):
@@ -337,7 +337,7 @@ def _finish(folder: DatasetFolder, plan: Plan, described: Mapping[str, Any]) -> 
         "splits": dict(splits),
         "picked_as": dict(sorted(picked.items())),
         "settings": dict(described),
-        "versions": {"mutscan": mutscan.__version__}
+        "versions": {"mutscan": __version__}
         | {name: version(name) for name in ("tmtools", "numpy", "pyarrow")},
         "files": files,
         "data_sha256": hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest(),

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mutscan.train.dataset import Chains
+    from mutscan.train.chains.tables import Chains
 
 CONTACT: Final = 10.0
 """Å; C-alphas this near, at least `NEAREST` residues apart, make a word."""

@@ -26,14 +26,14 @@ import pandas as pd
 
 from mutscan.builders import Exchange
 from mutscan.builders.choose import choose_builders, describe_builders
+from mutscan.builders.many import build_missing
 from mutscan.builders.pool import BuildTask, Measured, read_measured
 from mutscan.errors import MutscanError, RunFolderError, UsageError
 from mutscan.files import replacing
-from mutscan.pipeline.progress import Progress, Silent
+from mutscan.progress import Progress, Silent
 from mutscan.residues import STANDARD
 from mutscan.scores import EXPONENT, RADIUS
 from mutscan.structures import read_structure, wild_type_from_structure
-from mutscan.train.building import build_missing
 from mutscan.variants import Substitution
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 from mutscan.errors import UsageError
 from mutscan.files import replacing, write_json
 from mutscan.scores import EXPONENT, RADIUS
-from mutscan.train.aligners import PairTask
-from mutscan.train.clusters import DEFAULT_COLUMN, MMseqs
-from mutscan.train.dataset import Chains, coordinates
-from mutscan.train.relatives import adopt_clusters, link_clusters
-from mutscan.train.splits import SPLIT_FILE, SPLITS, assign_splits, splits_of_pairs, write_splits
+from mutscan.train.chains.clusters import DEFAULT_COLUMN, MMseqs
+from mutscan.train.chains.relatives import adopt_clusters, link_clusters
+from mutscan.train.chains.splits import SPLIT_FILE, SPLITS, assign_splits, splits_of_pairs, write_splits
+from mutscan.train.chains.tables import Chains, coordinates
+from mutscan.train.dataset.aligners import PairTask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mutscan.pipeline.progress import Progress
+    from mutscan.progress import Progress
     from mutscan.results import JobFolder
-    from mutscan.train.clusters import Clustering
-    from mutscan.train.sources import Source
+    from mutscan.train.chains.clusters import Clustering
+    from mutscan.train.dataset.sources import Source
 
 STRUCTURES: Final = "structures.parquet"
 """Name of the table of chains in a data set."""
@@ -336,7 +336,7 @@ def _build_mutants(
             f"mutant pairs are labelled with exponent {EXPONENT:g} and radius {RADIUS:g}, asked for are "
             f"{settings.lddt_exponent:g} and {settings.lddt_radius:g}; a data set has one of each"
         )
-    from mutscan.train.mutants import FAILURES, mutant_dataset
+    from mutscan.train.dataset.mutants import FAILURES, mutant_dataset
 
     work = folder.state / "mutants"
     built, pairs = mutant_dataset(
@@ -366,7 +366,7 @@ def _mine(
     progress: Progress,
 ) -> pd.DataFrame:
     """`pairs`, and those that are found among the chains of each split: a pair across splits is of no use."""
-    from mutscan.train.mining import mine_pairs
+    from mutscan.train.dataset.mining import mine_pairs
 
     if "i1" in pairs:
         raise UsageError("mined pairs have to be aligned; mine without keeping alignments")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from mutscan.errors import UsageError
-from mutscan.train.pairlists import present, separator
+from mutscan.train.chains.pairlists import present, separator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,13 +20,13 @@ from loky import ProcessPoolExecutor
 from mutscan.errors import StructureError, UsageError
 from mutscan.structures import read_structure
 from mutscan.structures.read import SUFFIXES, stem
-from mutscan.train.dataset import pair_files, read_columns
-from mutscan.train.pairlists import no_pairs, present, read_pair_list
+from mutscan.train.chains.pairlists import no_pairs, present, read_pair_list
+from mutscan.train.chains.tables import pair_files, read_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from mutscan.pipeline.progress import Progress
+    from mutscan.progress import Progress
 
 SWISS_MODEL_URL: Final = "MUTSCAN_SWISS_MODEL_URL"
 """Environment variable: another address of models, with ``{accession}`` in the place of the accession."""
@@ -229,7 +229,7 @@ class SwissModelList:
 
     def read(self, work: Path, *, jobs: int, progress: Progress) -> Listed:
         """Download what is not there yet, and read it."""
-        from mutscan.train import swissmodel
+        from mutscan.train.dataset import swissmodel
 
         folder = work / "swiss-model"
         chosen = swissmodel.download_swiss_model(

@@ -37,13 +37,13 @@ from mutscan.fetch.uniprot import is_accession
 from mutscan.files import replacing, write_errors
 from mutscan.structures.assemble import assemble
 from mutscan.structures.read import read_table
-from mutscan.train.sampling import sample_rows
+from mutscan.train.dataset.sampling import sample_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
     from pathlib import Path
 
-    from mutscan.pipeline.progress import Progress
+    from mutscan.progress import Progress
 
 URL: Final = "https://swissmodel.expasy.org/repository/uniprot/{accession}.pdb?provider=swissmodel"
 """Where a model is; ``provider`` leaves out experimental structures."""
@@ -155,7 +155,7 @@ def download_swiss_model(
         raise UsageError(f"limit {limit}: at least 1 pair was expected")
     if progress is None:
         # Its package brings torch along, which takes longer to load than many a download.
-        from mutscan.pipeline.progress import Silent
+        from mutscan.progress import Silent
 
         progress = Silent()
     sampled = _sample(pairs_csv, limit, seed)

@@ -16,7 +16,7 @@ import numpy as np
 
 from mutscan.embed.tokens import ESM_VOCABULARY
 from mutscan.errors import CheckpointError, UsageError
-from mutscan.train.corpus import RESIDUES
+from mutscan.train.chains.corpus import RESIDUES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.embed.tokens import Tokens
-    from mutscan.train.corpus import Corpus
+    from mutscan.train.chains.corpus import Corpus
 
 MASKED: Final = 0.15
 """Share of residues that are predicted; of these 80 % are masked, 10 % exchanged, 10 % left (BERT, ESM)."""
@@ -42,7 +42,7 @@ class Vocabulary:
     Parameters
     ----------
     residues : int array, shape (21,)
-        Token of each code of `mutscan.train.corpus.RESIDUES`; the last is X, which is never predicted.
+        Token of each code of `mutscan.train.chains.corpus.RESIDUES`; the last is X, which is never predicted.
     before, behind, pad, mask : int
         ``<cls>``, ``<eos>``, ``<pad>``, ``<mask>``.
     """

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from mutscan.errors import UsageError
-from mutscan.train.masked_lm import SHAPES, EncoderShape
-from mutscan.train.settings import read_toml, updated
+from mutscan.train.encoder.network import SHAPES, EncoderShape
+from mutscan.train.loop.settings import read_toml, updated
 
 if TYPE_CHECKING:
     from pathlib import Path

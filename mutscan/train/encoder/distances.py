@@ -17,17 +17,17 @@ from torch import Tensor, nn
 
 from mutscan.errors import UsageError
 from mutscan.residues import STANDARD
-from mutscan.train.corpus import RESIDUES
-from mutscan.train.dataset import coordinates, read_columns
-from mutscan.train.packing import widths_of
-from mutscan.train.splits import assign_splits
+from mutscan.train.chains.corpus import RESIDUES
+from mutscan.train.chains.splits import assign_splits
+from mutscan.train.chains.tables import coordinates, read_columns
+from mutscan.train.encoder.batches import widths_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from mutscan.train.packing import Vocabulary
+    from mutscan.train.encoder.batches import Vocabulary
 
 EDGES: Final = (5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 16.0, 18.0, 20.0)
 """Å, between the intervals of the distogram."""
@@ -66,7 +66,7 @@ class StructureBatches:
     Parameters
     ----------
     codes : list of int arrays, shape (L,)
-        Indices into `mutscan.train.corpus.RESIDUES`.
+        Indices into `mutscan.train.chains.corpus.RESIDUES`.
     ca : list of float32 arrays, shape (L, 3), Å
     clusters : int array, shape (n,)
     splits : str array, shape (n,)

@@ -13,14 +13,14 @@ import torch
 from mutscan.embed import resolve_device, resolve_precision, set_threads
 from mutscan.errors import UsageError
 from mutscan.files import replacing, write_errors, write_json
-from mutscan.pipeline.progress import Silent
-from mutscan.train.corpus import read_corpus
-from mutscan.train.distances import read_structures
-from mutscan.train.masked_lm import MaskedLM, new_network, read_network, write_network
-from mutscan.train.packing import PackedBatches, check_sizes, fixed_batches
-from mutscan.train.pretrain import Pretrained, Pretrainer
-from mutscan.train.ranks import joined, own_device
-from mutscan.train.state import STATE_FILE
+from mutscan.progress import Silent
+from mutscan.train.chains.corpus import read_corpus
+from mutscan.train.encoder.batches import PackedBatches, check_sizes, fixed_batches
+from mutscan.train.encoder.distances import read_structures
+from mutscan.train.encoder.network import MaskedLM, new_network, read_network, write_network
+from mutscan.train.encoder.trainer import Pretrained, Pretrainer
+from mutscan.train.loop.ranks import joined, own_device
+from mutscan.train.loop.state import STATE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mutscan.pipeline.progress import Progress
-    from mutscan.train.corpus import Corpus
-    from mutscan.train.pretrain_config import PretrainConfig
+    from mutscan.progress import Progress
+    from mutscan.train.chains.corpus import Corpus
+    from mutscan.train.encoder.config import PretrainConfig
 
 
 @dataclass(frozen=True, slots=True)

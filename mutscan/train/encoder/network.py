@@ -15,7 +15,7 @@ from mutscan.embed.tokens import ESM_VOCABULARY, esm_tokens
 from mutscan.embed.trainable import FusedIntermediate
 from mutscan.errors import CheckpointError, UsageError
 from mutscan.files import replacing, write_json
-from mutscan.train.packing import Vocabulary
+from mutscan.train.encoder.batches import Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from mutscan.errors import CheckpointError, MutscanError
 from mutscan.files import replacing
-from mutscan.train.distances import DistanceHead, contact_precision, distance_loss
-from mutscan.train.ranks import Ranks
-from mutscan.train.state import load_state, optimiser_tensors, restore_optimiser, save_state
+from mutscan.train.encoder.distances import DistanceHead, contact_precision, distance_loss
+from mutscan.train.loop.ranks import Ranks
+from mutscan.train.loop.state import load_state, optimiser_tensors, restore_optimiser, save_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mutscan.train.distances import StructureBatch, StructureBatches
-    from mutscan.train.masked_lm import MaskedLM
-    from mutscan.train.packing import MicroBatch, PackedBatches
-    from mutscan.train.pretrain_config import PretrainConfig
+    from mutscan.train.encoder.batches import MicroBatch, PackedBatches
+    from mutscan.train.encoder.config import PretrainConfig
+    from mutscan.train.encoder.distances import StructureBatch, StructureBatches
+    from mutscan.train.encoder.network import MaskedLM
 
 LOG_FILE: Final = "log.jsonl"
 """Its name in the work folder: one line for each validation."""

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mutscan.train.bootstrap import ClusterBootstrap
-from mutscan.train.metrics import errors, lddt_errors, macro_mae
-from mutscan.train.predictions import compare_by_cosine, identical_residues
-from mutscan.train.significance import MARGINS, Errors, compare_errors
+from mutscan.train.evaluate.pair_metrics import errors, lddt_errors, macro_mae
+from mutscan.train.evaluate.predictions import compare_by_cosine, identical_residues
+from mutscan.train.evaluate.significance import MARGINS, Errors, compare_errors
+from mutscan.train.statistics.bootstrap import ClusterBootstrap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from mutscan.train.dataset import Chains, Pairs
-    from mutscan.train.metrics import PairPredictions
-    from mutscan.train.predictions import LabelledResidues, VectorTable
+    from mutscan.train.chains.tables import Chains, Pairs
+    from mutscan.train.evaluate.pair_metrics import PairPredictions
+    from mutscan.train.evaluate.predictions import LabelledResidues, VectorTable
 
 CALIBRATION_CHAINS: Final = 200
 """Chains of training pairs that are encoded to calibrate the encoder's cosines."""

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mutscan.train.additive_fit import folds_of
-from mutscan.train.bootstrap import Ranks
-from mutscan.train.variant_evaluation_scores import SIAMESE, Score, Scored
+from mutscan.train.calibrate.additive import folds_of
+from mutscan.train.evaluate.scores import SIAMESE, Score, Scored
+from mutscan.train.statistics.bootstrap import Ranks
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from mutscan.scores import tm_score
-from mutscan.train.figures import (
+from mutscan.train.evaluate.example import ExamplePair, draw_example
+from mutscan.train.evaluate.figures import (
     Series,
     box_plots,
     drop_scatter,
@@ -15,16 +16,15 @@ from mutscan.train.figures import (
     scatter,
     trend,
 )
-from mutscan.train.metrics import SIMILAR
-from mutscan.train.mutant_metrics import MUTANT
-from mutscan.train.structure_figures import ExamplePair, draw_example
+from mutscan.train.evaluate.mutant_metrics import MUTANT
+from mutscan.train.evaluate.pair_metrics import SIMILAR
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.report.drawing import Drawing
-    from mutscan.train.baselines import Baseline
-    from mutscan.train.evaluation import PairEvaluation
+    from mutscan.train.evaluate.baselines import Baseline
+    from mutscan.train.evaluate.result import PairEvaluation
 
 _RIVALS: Final = ("tm_vec", "against", "encoder_cosine_calibrated", "encoder_cosine")
 """Whose errors are drawn over the model's: the first of these that has any."""

@@ -11,8 +11,8 @@ import numpy as np
 from mutscan.errors import StructureError
 from mutscan.evidence import ProteinView, sequence_evidence, structure_evidence
 from mutscan.results import read_arrays, write_arrays
-from mutscan.train.family_profiles import FamilyProfiles
-from mutscan.train.variant_tables import structure_on_sequence
+from mutscan.train.labelled.profiles import FamilyProfiles
+from mutscan.train.labelled.tables import structure_on_sequence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from mutscan.embed.head import LanguageHead
     from mutscan.evidence import Assessment, Calibration
     from mutscan.families import FamilyLibrary
-    from mutscan.pipeline.progress import Progress
-    from mutscan.train.variant_tables import StructureFinder, VariantTable
+    from mutscan.progress import Progress
+    from mutscan.train.labelled.tables import StructureFinder, VariantTable
 
 _VIEW: Final = "evidence:"
 _GROUP: Final = "group:"

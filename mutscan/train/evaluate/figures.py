@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.ticker import StrMethodFormatter
 
 from mutscan.report.drawing import INK, MODEL, RIVAL, Drawing, colour_bar, drawing, panel
-from mutscan.train.metrics import BANDS
+from mutscan.train.evaluate.pair_metrics import BANDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

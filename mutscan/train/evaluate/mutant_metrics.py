@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mutscan.train.bootstrap import ClusterBootstrap, Ranks, Spearman, with_interval
-from mutscan.train.metrics import errors, lddt_errors
-from mutscan.train.predictions import identical_residues
-from mutscan.train.significance import MUTANT_MARGINS, Errors, compare_errors
+from mutscan.train.evaluate.pair_metrics import errors, lddt_errors
+from mutscan.train.evaluate.predictions import identical_residues
+from mutscan.train.evaluate.significance import MUTANT_MARGINS, Errors, compare_errors
+from mutscan.train.statistics.bootstrap import ClusterBootstrap, Ranks, Spearman, with_interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mutscan.train.dataset import Chains, Pairs
-    from mutscan.train.metrics import PairPredictions
+    from mutscan.train.chains.tables import Chains, Pairs
+    from mutscan.train.evaluate.pair_metrics import PairPredictions
 
 MUTANT: Final = "mutant"
 """``picked_as`` of a wild type (chain 1) and its mutant (chain 2), aligned residue by residue."""

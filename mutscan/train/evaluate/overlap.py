@@ -10,8 +10,8 @@ import pandas as pd
 from mutscan.errors import CheckpointError, UsageError
 from mutscan.evidence.calibration import CALIBRATION_FILE
 from mutscan.evidence.sequence import sequence_hash
-from mutscan.train.splits import SPLIT_FILE, read_splits
-from mutscan.train.word_sketches import related
+from mutscan.train.chains.sketches import related
+from mutscan.train.chains.splits import SPLIT_FILE, read_splits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mutscan.train.bootstrap import Auroc, ClusterBootstrap, Spearman, with_interval
+from mutscan.train.statistics.bootstrap import Auroc, ClusterBootstrap, Spearman, with_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 The path is the one of `mutscan score`: each chain, of any length, goes through
 encoder and net alone and in full. `PairEvaluation.write` writes metrics.json
-and predictions.parquet; `mutscan.train.evaluation_report` draws them.
+and predictions.parquet; `mutscan.train.evaluate.report` draws them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import numpy as np
 
 from mutscan.errors import CheckpointError, UsageError
 from mutscan.pipeline.network import load_model
-from mutscan.pipeline.progress import Silent
-from mutscan.train.baselines import (
+from mutscan.progress import Silent
+from mutscan.train.chains.splits import SPLIT_FILE, check_disjoint, pairs_inside, read_splits, splits_of
+from mutscan.train.chains.tables import pair_files, read_columns, read_tables
+from mutscan.train.evaluate.baselines import (
     Baseline,
     baseline_metrics,
     calibration_pairs,
@@ -24,11 +26,15 @@ from mutscan.train.baselines import (
     significance,
     trivial_baselines,
 )
-from mutscan.train.dataset import pair_files, read_columns, read_tables
-from mutscan.train.evaluation import Clock, PairEvaluation, content_hash, definitions, describe_model
-from mutscan.train.metrics import SIMILAR, PairPredictions, pair_metrics
-from mutscan.train.mutant_metrics import MUTANT, Drops, lddt_drops, mutant_metrics, substituted_residues
-from mutscan.train.predictions import (
+from mutscan.train.evaluate.mutant_metrics import (
+    MUTANT,
+    Drops,
+    lddt_drops,
+    mutant_metrics,
+    substituted_residues,
+)
+from mutscan.train.evaluate.pair_metrics import SIMILAR, PairPredictions, pair_metrics
+from mutscan.train.evaluate.predictions import (
     Compared,
     LabelledResidues,
     compare_by_cosine,
@@ -36,8 +42,8 @@ from mutscan.train.predictions import (
     encode_chains,
     label_residues,
 )
-from mutscan.train.splits import SPLIT_FILE, check_disjoint, pairs_inside, read_splits, splits_of
-from mutscan.train.tmvec import PROTT5, tmvec_vectors
+from mutscan.train.evaluate.result import Clock, PairEvaluation, content_hash, definitions, describe_model
+from mutscan.train.evaluate.tmvec import PROTT5, tmvec_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,9 +52,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.pipeline.network import LoadedModel
-    from mutscan.pipeline.progress import Progress
-    from mutscan.train.dataset import Chains, Pairs
-    from mutscan.train.splits import SplitEntry
+    from mutscan.progress import Progress
+    from mutscan.train.chains.splits import SplitEntry
+    from mutscan.train.chains.tables import Chains, Pairs
 
 _MAX_RESIDUES: Final = 5000
 

@@ -26,7 +26,7 @@ from mutscan.model.sequence_alignment import (
     ragged_rows,
 )
 from mutscan.model.vectors import ChainVectors, PairRows
-from mutscan.train.labels import lddt_labels
+from mutscan.train.chains.labels import lddt_labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from mutscan.model.sequence_alignment import AlignmentScores
     from mutscan.pipeline.network import LoadedModel
-    from mutscan.pipeline.progress import Progress
-    from mutscan.train.dataset import Chains, Pairs
+    from mutscan.progress import Progress
+    from mutscan.train.chains.tables import Chains, Pairs
 
 _IN_MEMORY: Final = 2_000_000_000  # bytes of one table of residue vectors; larger ones are files
 _BLOCK: Final = 1 << 14  # vectors compared at a time by their cosine

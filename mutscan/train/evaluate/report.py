@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 import jinja2
 from markupsafe import Markup, escape
 
-from mutscan import __version__
 from mutscan.files import replacing
 from mutscan.report.drawing import INK, MODEL, RIVAL, Drawing
-from mutscan.train.bootstrap import N_BOOTSTRAP
-from mutscan.train.evaluation_figures import draw_evaluation
-from mutscan.train.mutant_metrics import DROPS
-from mutscan.train.significance import MARGINS, MUTANT_MARGINS
+from mutscan.train.evaluate.drawings import draw_evaluation
+from mutscan.train.evaluate.mutant_metrics import DROPS
+from mutscan.train.evaluate.significance import MARGINS, MUTANT_MARGINS
+from mutscan.train.statistics.bootstrap import N_BOOTSTRAP
+from mutscan.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from mutscan.train.evaluation import PairEvaluation
+    from mutscan.train.evaluate.result import PairEvaluation
 
 TABLE_ROWS: Final = (
     ("mae", "MAE", "mean absolute error: how far off a prediction is on average"),
@@ -110,7 +110,7 @@ def render_evaluation(metrics: Mapping[str, Any], drawings: Sequence[Drawing]) -
     environment = jinja2.Environment(
         # The stylesheet of `mutscan report` is shared: one look.
         loader=jinja2.ChoiceLoader(
-            [jinja2.PackageLoader("mutscan.train"), jinja2.PackageLoader("mutscan.report")]
+            [jinja2.PackageLoader("mutscan.train.evaluate"), jinja2.PackageLoader("mutscan.report")]
         ),
         autoescape=True,
         undefined=jinja2.StrictUndefined,

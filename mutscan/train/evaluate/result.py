@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mutscan.files import replacing, write_json
-from mutscan.train.bootstrap import N_BOOTSTRAP
-from mutscan.train.metrics import SIMILAR
-from mutscan.train.significance import MARGINS, MUTANT_MARGINS
+from mutscan.train.evaluate.pair_metrics import SIMILAR
+from mutscan.train.evaluate.significance import MARGINS, MUTANT_MARGINS
+from mutscan.train.statistics.bootstrap import N_BOOTSTRAP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from mutscan.model.checkpoint import ModelConfig
     from mutscan.pipeline.network import LoadedModel
-    from mutscan.train.baselines import Baseline
-    from mutscan.train.dataset import Chains, Pairs
-    from mutscan.train.metrics import PairPredictions
-    from mutscan.train.mutant_metrics import Drops
-    from mutscan.train.variant_evaluation import VariantEvaluation
+    from mutscan.train.chains.tables import Chains, Pairs
+    from mutscan.train.evaluate.baselines import Baseline
+    from mutscan.train.evaluate.mutant_metrics import Drops
+    from mutscan.train.evaluate.pair_metrics import PairPredictions
+    from mutscan.train.evaluate.variants import VariantEvaluation
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mutscan.train.variant_evaluation_evidence import Evidence
-    from mutscan.train.variant_tables import VariantTable
+    from mutscan.train.evaluate.evidence import Evidence
+    from mutscan.train.labelled.tables import VariantTable
 
 LOW_TM: Final = 0.5
 """TM-score below which two folds are said to differ: as a rule for variants it flags nothing."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from scipy import stats
 
-from mutscan.train.bootstrap import ClusterBootstrap, with_interval
+from mutscan.train.statistics.bootstrap import ClusterBootstrap, with_interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

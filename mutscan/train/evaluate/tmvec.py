@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from mutscan.embed import load_encoder
 from mutscan.errors import CheckpointError
-from mutscan.train.predictions import VectorTable
+from mutscan.train.evaluate.predictions import VectorTable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mutscan.pipeline.progress import Progress
-    from mutscan.train.dataset import Chains
+    from mutscan.progress import Progress
+    from mutscan.train.chains.tables import Chains
 
 PROTT5: Final = "Rostlab/prot_t5_xl_half_uniref50-enc"
 """The encoder TM-Vec was trained on."""

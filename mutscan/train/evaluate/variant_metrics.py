@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mutscan.train.bootstrap import Auroc, ClusterBootstrap, Spearman, with_interval
-from mutscan.train.variant_evaluation_combined import mean_rank, rows_of_each, with_siamese
-from mutscan.train.variant_evaluation_scores import LOW_TM, SIAMESE, Scored, evidence_tables
-from mutscan.train.variant_metrics import average_precision, calibration_error, protein_weights
+from mutscan.train.evaluate.combined import mean_rank, rows_of_each, with_siamese
+from mutscan.train.evaluate.scores import LOW_TM, SIAMESE, Scored, evidence_tables
+from mutscan.train.statistics.bootstrap import Auroc, ClusterBootstrap, Spearman, with_interval
+from mutscan.train.statistics.classifier import average_precision, calibration_error, protein_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

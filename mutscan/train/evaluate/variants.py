@@ -18,29 +18,29 @@ from mutscan.errors import UsageError
 from mutscan.evidence import load_calibration
 from mutscan.files import cache_dir, write_errors
 from mutscan.pipeline.network import load_model
-from mutscan.pipeline.progress import Silent
-from mutscan.train.evaluation import Clock, content_hash, describe_model, write_evaluation
-from mutscan.train.relatives import link_clusters
-from mutscan.train.splits import SPLITS
-from mutscan.train.variant_evaluation_evidence import EvidenceReader
-from mutscan.train.variant_evaluation_metrics import (
-    RESAMPLES,
-    dms_section,
-    labelled_section,
-    stability_section,
-)
-from mutscan.train.variant_evaluation_overlap import (
+from mutscan.progress import Silent
+from mutscan.train.chains.relatives import link_clusters
+from mutscan.train.chains.splits import SPLITS
+from mutscan.train.evaluate.evidence import EvidenceReader
+from mutscan.train.evaluate.overlap import (
     Overlap,
     find_overlap,
     named,
     refuse_overlap,
     seen_in_training,
 )
-from mutscan.train.variant_evaluation_scores import LOW_TM, Scored
-from mutscan.train.variant_evaluation_siamese import SIAMESE, WINDOW, SiameseScorer, draw_variants
-from mutscan.train.variant_evidence import head_of
-from mutscan.train.variant_metrics import PROTEIN_CAP
-from mutscan.train.variant_tables import StructureFinder, first_lines, read_variants
+from mutscan.train.evaluate.result import Clock, content_hash, describe_model, write_evaluation
+from mutscan.train.evaluate.scores import LOW_TM, Scored
+from mutscan.train.evaluate.variant_metrics import (
+    RESAMPLES,
+    dms_section,
+    labelled_section,
+    stability_section,
+)
+from mutscan.train.labelled.evidence import head_of
+from mutscan.train.labelled.siamese import SIAMESE, WINDOW, SiameseScorer, draw_variants
+from mutscan.train.labelled.tables import StructureFinder, first_lines, read_variants
+from mutscan.train.statistics.classifier import PROTEIN_CAP
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 
     from mutscan.evidence import Calibration
     from mutscan.pipeline.network import LoadedModel
-    from mutscan.pipeline.progress import Progress
-    from mutscan.train.variant_tables import VariantTable
+    from mutscan.progress import Progress
+    from mutscan.train.labelled.tables import VariantTable
 
 Kind = Literal["variants", "dms", "stability"]
 

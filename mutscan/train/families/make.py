@@ -15,8 +15,8 @@ from mutscan.errors import MissingDependencyError, UsageError
 from mutscan.evidence.residue_properties import CODE
 from mutscan.families import FamilyLibrary, write_library
 from mutscan.files import write_errors
-from mutscan.pipeline.progress import Silent
-from mutscan.train.corpus import RESIDUES, read_corpus
+from mutscan.progress import Silent
+from mutscan.train.chains.corpus import RESIDUES, read_corpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mutscan.pipeline.progress import Progress
-    from mutscan.train.corpus import Corpus
+    from mutscan.progress import Progress
+    from mutscan.train.chains.corpus import Corpus
 
 _OUTSIDE: Final = 21  # what an alignment leaves out at its ends
 _GAP: Final = 20  # a gap, or a residue that is none of the 20

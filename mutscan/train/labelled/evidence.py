@@ -15,8 +15,8 @@ from mutscan.evidence.sequence import encoder_views, sequence_hash
 from mutscan.files import cache_dir
 from mutscan.results import read_arrays, write_arrays
 from mutscan.structures.read import stem
-from mutscan.train.family_profiles import FamilyProfiles
-from mutscan.train.variant_tables import structure_on_sequence
+from mutscan.train.labelled.profiles import FamilyProfiles
+from mutscan.train.labelled.tables import structure_on_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from mutscan.embed.head import LanguageHead
     from mutscan.families import FamilyLibrary
     from mutscan.pipeline.network import LoadedModel
-    from mutscan.pipeline.progress import Progress
-    from mutscan.train.chain_structures import Shape
-    from mutscan.train.variant_tables import VariantTable
+    from mutscan.progress import Progress
+    from mutscan.train.labelled.structures import Shape
+    from mutscan.train.labelled.tables import VariantTable
 
 
 @dataclass(frozen=True, eq=False)

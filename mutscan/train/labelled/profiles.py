@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mutscan.families import FamilyLibrary
-    from mutscan.pipeline.progress import Progress
+    from mutscan.progress import Progress
 
 _TOGETHER = 64  # proteins searched at a time: so many a kill can cost
 

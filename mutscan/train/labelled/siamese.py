@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.pipeline.network import LoadedModel
-    from mutscan.pipeline.progress import Progress
-    from mutscan.train.variant_tables import VariantTable
+    from mutscan.progress import Progress
+    from mutscan.train.labelled.tables import VariantTable
 
 WINDOW: Final = 512
 """Longest stretch of a protein that is compared at once. Shorter proteins are compared in full, as

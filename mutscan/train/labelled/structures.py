@@ -9,7 +9,7 @@ import pandas as pd
 
 from mutscan.errors import UsageError
 from mutscan.structures.mapping import MIN_IDENTITY, MIN_PLACED, place_residues
-from mutscan.train.relatives import shared_words
+from mutscan.train.chains.relatives import shared_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from mutscan.train.validation import Validation
+    from mutscan.train.model.validation import Validation
 
 _log = logging.getLogger(__name__)
 

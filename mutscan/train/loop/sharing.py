@@ -19,7 +19,7 @@ from torch import Tensor, distributed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from mutscan.train.ranks import Ranks
+    from mutscan.train.loop.ranks import Ranks
 
 
 @contextlib.contextmanager

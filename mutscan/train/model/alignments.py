@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mutscan.pipeline.progress import Progress
-    from mutscan.train.dataset import Chains, Pairs
+    from mutscan.progress import Progress
+    from mutscan.train.chains.tables import Chains, Pairs
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,12 +19,12 @@ from torch import Tensor
 
 from mutscan.model.sequence_alignment import letter_places
 from mutscan.model.vectors import PairRows
-from mutscan.train.alignments import PairAlignments
+from mutscan.train.model.alignments import PairAlignments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mutscan.train.dataset import Chains, Pairs
+    from mutscan.train.chains.tables import Chains, Pairs
 
 
 MUTANTS_OF_ONE: Final = 4

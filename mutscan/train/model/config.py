@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mutscan.errors import UsageError
 from mutscan.model.siamese import PRESETS, SiameseConfig
-from mutscan.train.loss import LossConfig
-from mutscan.train.settings import read_toml, updated
+from mutscan.train.loop.settings import read_toml, updated
+from mutscan.train.model.loss import LossConfig
 
 if TYPE_CHECKING:
     from pathlib import Path

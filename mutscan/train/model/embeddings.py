@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.embed import Encoder
-    from mutscan.train.dataset import Chains
+    from mutscan.train.chains.tables import Chains
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,16 +14,16 @@ from torch.utils.checkpoint import checkpoint
 from mutscan.embed.device import even_width
 from mutscan.model.packing import Packing
 from mutscan.model.vectors import ChainVectors
-from mutscan.train.sharing import gather_pieces, shares
+from mutscan.train.loop.sharing import gather_pieces, shares
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mutscan.model.siamese import SiameseNet
-    from mutscan.train.batches import PairBatch
-    from mutscan.train.config import TrainConfig
-    from mutscan.train.inputs import ChainInputs
-    from mutscan.train.ranks import Ranks
+    from mutscan.train.loop.ranks import Ranks
+    from mutscan.train.model.batches import PairBatch
+    from mutscan.train.model.config import TrainConfig
+    from mutscan.train.model.inputs import ChainInputs
 
 # What a chunk costs besides its residues, in residues: many small operations, each waited for.
 _CHUNK_COST: Final = {"cpu": 200, "mps": 2000, "cuda": 4000}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from mutscan.embed import TrainableEncoder
     from mutscan.model.packing import Packing
-    from mutscan.train.store import EmbeddingStore
+    from mutscan.train.model.embeddings import EmbeddingStore
 
 
 class ChainInputs(Protocol):

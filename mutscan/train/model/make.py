@@ -17,42 +17,42 @@ import torch
 from mutscan.embed import clean, find_encoder, load_encoder, load_trainable, resolve_device, set_threads
 from mutscan.files import write_json
 from mutscan.model.checkpoint import EncoderReference, ModelConfig, save_checkpoint
-from mutscan.pipeline.progress import Silent
-from mutscan.train.alignments import pair_alignments
-from mutscan.train.batches import (
+from mutscan.progress import Silent
+from mutscan.train.chains.labels import response_labels
+from mutscan.train.chains.splits import SPLIT_FILE, SPLITS, pairs_inside, write_splits
+from mutscan.train.evaluate.pair_metrics import SIMILAR
+from mutscan.train.evaluate.pairs import evaluate_pairs
+from mutscan.train.loop.ranks import Ranks, joined, own_device
+from mutscan.train.loop.sharing import leader_first
+from mutscan.train.loop.state import STATE_FILE
+from mutscan.train.model.alignments import pair_alignments
+from mutscan.train.model.batches import (
     ConnectedBatches,
     PairBatches,
     all_pairs,
     few_of_each_family,
     pair_weights,
 )
-from mutscan.train.encoding import ChainEncoder
-from mutscan.train.evaluate import evaluate_pairs
-from mutscan.train.fit import Fit, Trainer
-from mutscan.train.geometry import local_geometry
-from mutscan.train.inputs import CachedInputs, EncodedInputs
-from mutscan.train.labels import response_labels
-from mutscan.train.metrics import SIMILAR
-from mutscan.train.ranks import Ranks, joined, own_device
-from mutscan.train.refit import gather_evidence, refit_lddt
-from mutscan.train.sharing import leader_first
-from mutscan.train.splits import SPLIT_FILE, SPLITS, pairs_inside, write_splits
-from mutscan.train.state import STATE_FILE
-from mutscan.train.store import build_store
-from mutscan.train.tables import read_training_set
+from mutscan.train.model.embeddings import build_store
+from mutscan.train.model.encoding import ChainEncoder
+from mutscan.train.model.geometry import local_geometry
+from mutscan.train.model.inputs import CachedInputs, EncodedInputs
+from mutscan.train.model.refit import gather_evidence, refit_lddt
+from mutscan.train.model.trainer import Fit, Trainer
+from mutscan.train.model.training_set import read_training_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from mutscan.pipeline.progress import Progress
-    from mutscan.train.alignments import PairAlignments
-    from mutscan.train.batches import PairBatch
-    from mutscan.train.config import TrainConfig
-    from mutscan.train.dataset import Chains
-    from mutscan.train.inputs import ChainInputs
-    from mutscan.train.tables import TrainingSet
+    from mutscan.progress import Progress
+    from mutscan.train.chains.tables import Chains
+    from mutscan.train.model.alignments import PairAlignments
+    from mutscan.train.model.batches import PairBatch
+    from mutscan.train.model.config import TrainConfig
+    from mutscan.train.model.inputs import ChainInputs
+    from mutscan.train.model.training_set import TrainingSet
 
 
 @dataclass(frozen=True, slots=True)

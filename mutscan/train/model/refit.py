@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 
-from mutscan.train.loss import response_loss
+from mutscan.train.model.loss import response_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from mutscan.model.siamese import SiameseNet
     from mutscan.model.vectors import ChainVectors, PairRows
-    from mutscan.train.loss import LossConfig
+    from mutscan.train.model.loss import LossConfig
 
 _RATE: Final = 1e-3
 _DECAY: Final = 0.01

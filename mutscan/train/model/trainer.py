@@ -18,14 +18,14 @@ from torch import Tensor, nn
 
 from mutscan.errors import CheckpointError
 from mutscan.model.siamese import SiameseNet
-from mutscan.train.encoding import ChainEncoder
-from mutscan.train.geometry import N_TARGETS
-from mutscan.train.log import Speed, TrainingLog, told
-from mutscan.train.loss import pair_loss, response_loss
-from mutscan.train.ranks import Ranks
-from mutscan.train.sharing import agreed, average_gradients
-from mutscan.train.state import load_state, optimiser_tensors, restore_optimiser, save_state
-from mutscan.train.validation import Validation, measure
+from mutscan.train.loop.log import Speed, TrainingLog, told
+from mutscan.train.loop.ranks import Ranks
+from mutscan.train.loop.sharing import agreed, average_gradients
+from mutscan.train.loop.state import load_state, optimiser_tensors, restore_optimiser, save_state
+from mutscan.train.model.encoding import ChainEncoder
+from mutscan.train.model.geometry import N_TARGETS
+from mutscan.train.model.loss import pair_loss, response_loss
+from mutscan.train.model.validation import Validation, measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.model.vectors import ChainVectors
-    from mutscan.train.batches import ConnectedBatches, PairBatch, PairBatches
-    from mutscan.train.config import TrainConfig
-    from mutscan.train.inputs import ChainInputs
+    from mutscan.train.model.batches import ConnectedBatches, PairBatch, PairBatches
+    from mutscan.train.model.config import TrainConfig
+    from mutscan.train.model.inputs import ChainInputs
 
 
 @dataclass(frozen=True, eq=False)

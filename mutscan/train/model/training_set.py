@@ -10,13 +10,13 @@ import numpy as np
 
 from mutscan.errors import UsageError
 from mutscan.results import read_arrays, write_arrays
-from mutscan.train.dataset import Chains, Pairs, read_tables
-from mutscan.train.evaluate import read_picked_as
-from mutscan.train.labels import lddt_labels
-from mutscan.train.metrics import SIMILAR
-from mutscan.train.mutant_metrics import MUTANT
-from mutscan.train.relatives import adopt_clusters, link_clusters
-from mutscan.train.splits import assign_splits, pairs_inside
+from mutscan.train.chains.labels import lddt_labels
+from mutscan.train.chains.relatives import adopt_clusters, link_clusters
+from mutscan.train.chains.splits import assign_splits, pairs_inside
+from mutscan.train.chains.tables import Chains, Pairs, read_tables
+from mutscan.train.evaluate.mutant_metrics import MUTANT
+from mutscan.train.evaluate.pair_metrics import SIMILAR
+from mutscan.train.evaluate.pairs import read_picked_as
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mutscan.pipeline.progress import Progress
+    from mutscan.progress import Progress
 
 _EXPONENT: Final = 3.0
 _RADIUS: Final = 15.0

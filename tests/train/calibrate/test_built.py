@@ -6,21 +6,22 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from peptides import helix
 from scipy.special import expit, logit
 from typer.testing import CliRunner
 
+from mutscan.builders import many as building
 from mutscan.evidence import load_calibration
 from mutscan.evidence.built import BUILT_EVIDENCE
 from mutscan.evidence.residue_properties import BLOSUM62, CODE
-from mutscan.pipeline.progress import Silent
+from mutscan.progress import Silent
 from mutscan.residues import STANDARD
 from mutscan.structures import write_structure
-from mutscan.train import building, calibrate
-from mutscan.train.bootstrap import Auroc
-from mutscan.train.built_mutants import evidence_of_mutants
-from mutscan.train.built_tier import WEIGHED, fit_built
-from mutscan.train.variant_tables import read_variants, structure_files
+from mutscan.train.calibrate import make as calibrate
+from mutscan.train.calibrate.built import WEIGHED, fit_built
+from mutscan.train.calibrate.mutants import evidence_of_mutants
+from mutscan.train.labelled.tables import read_variants, structure_files
+from mutscan.train.statistics.bootstrap import Auroc
+from tests.peptides import helix
 
 
 def rows(n: int, effect: float, seed: int = 0) -> dict[str, np.ndarray]:

@@ -13,9 +13,9 @@ from mutscan.errors import UsageError
 from mutscan.evidence import load_calibration
 from mutscan.evidence.residue_properties import BLOSUM62, CODE
 from mutscan.residues import STANDARD
-from mutscan.train.chain_structures import chains_on_sequences
-from mutscan.train.variant_metrics import average_precision, calibration_error
-from mutscan.train.variant_tables import read_variants
+from mutscan.train.labelled.structures import chains_on_sequences
+from mutscan.train.labelled.tables import read_variants
+from mutscan.train.statistics.classifier import average_precision, calibration_error
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_makes_a_calibration_that_holds_on_groups_it_never_saw(tables, ranked, t
 
 
 def test_a_test_protein_keeps_its_relatives_out_of_the_fit(tables, ranked, tiny_model, tmp_path):
-    from mutscan.train.calibrate import calibrate
+    from mutscan.train.calibrate.make import calibrate
 
     proteins, variants = tables
     (of, table), _ = ranked

@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_calibration import calibrate_tiny_model, structural_entry
 
 from mutscan.errors import CheckpointError
 from mutscan.evidence import StructuralRule, load_calibration
 from mutscan.evidence.calibration import CALIBRATION_FILE
 from mutscan.evidence.structural import DROPS
 from mutscan.model.checkpoint import WEIGHTS_FILE
-from mutscan.pipeline.progress import Silent
+from mutscan.progress import Silent
 from mutscan.residues import STANDARD
-from mutscan.train import structural_flag
-from mutscan.train.structural_flag import Drawn, calibrate_structural, structural_facts, threshold_at
-from mutscan.train.variant_evaluation_siamese import SIAMESE
-from mutscan.train.variant_tables import VariantTable, read_variants
+from mutscan.train.calibrate import structural as structural_flag
+from mutscan.train.calibrate.structural import Drawn, calibrate_structural, structural_facts, threshold_at
+from mutscan.train.labelled.siamese import SIAMESE
+from mutscan.train.labelled.tables import VariantTable, read_variants
+from tests.made_up_calibration import calibrate_tiny_model, structural_entry
 
 FACTS = {"specificity": 0.92, "precision": 0.71, "n": 3012, "n_groups": 110}
 

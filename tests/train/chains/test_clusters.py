@@ -13,9 +13,9 @@ import pytest
 
 from mutscan.errors import MissingDependencyError, UsageError
 from mutscan.residues import STANDARD
-from mutscan.train import clusters as module
-from mutscan.train import relatives
-from mutscan.train.clusters import (
+from mutscan.train.chains import clusters as module
+from mutscan.train.chains import relatives
+from mutscan.train.chains.clusters import (
     ClusterColumn,
     ClusterFile,
     MMseqs,
@@ -23,7 +23,7 @@ from mutscan.train.clusters import (
     read_cluster_file,
     stable_number,
 )
-from mutscan.train.relatives import WordIndex, adopt_clusters, link_clusters, shared_words
+from mutscan.train.chains.relatives import WordIndex, adopt_clusters, link_clusters, shared_words
 
 STAND_IN = """#!{python}
 import sys

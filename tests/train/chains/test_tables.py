@@ -6,15 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_pairs import N_CHAINS, write_tables
 
 from mutscan.errors import UsageError
 from mutscan.scores import lddt
-from mutscan.train.batches import ConnectedBatches, all_pairs, pair_weights
-from mutscan.train.dataset import Chains, Pairs, read_tables
-from mutscan.train.geometry import N_TARGETS, local_geometry
-from mutscan.train.labels import lddt_labels, sequence_identity
-from mutscan.train.splits import (
+from mutscan.train.chains.labels import lddt_labels, sequence_identity
+from mutscan.train.chains.splits import (
     SPLITS,
     assign_splits,
     check_disjoint,
@@ -23,7 +19,11 @@ from mutscan.train.splits import (
     splits_of,
     write_splits,
 )
-from mutscan.train.store import build_store
+from mutscan.train.chains.tables import Chains, Pairs, read_tables
+from mutscan.train.model.batches import ConnectedBatches, all_pairs, pair_weights
+from mutscan.train.model.embeddings import build_store
+from mutscan.train.model.geometry import N_TARGETS, local_geometry
+from tests.made_up_pairs import N_CHAINS, write_tables
 
 
 @pytest.fixture(scope="module")

@@ -16,22 +16,22 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from made_up_pairs import write_tables
 from typer.testing import CliRunner
 
 from mutscan.align import PipedProcess, tm_align
 from mutscan.cli.app import app
 from mutscan.errors import MissingDependencyError, RunFolderError, UsageError
 from mutscan.scores import lddt
-from mutscan.train import aligners
-from mutscan.train.aligners import AlignedPair, Aligners, PairTask
-from mutscan.train.clusters import ClusterColumn
-from mutscan.train.dataset import read_tables
-from mutscan.train.labels import lddt_labels
-from mutscan.train.pairing import SHARD_SCHEMA, make_dataset
-from mutscan.train.planning import PairingSettings
-from mutscan.train.sources import Tables
-from mutscan.train.splits import assign_splits, read_splits
+from mutscan.train.chains.clusters import ClusterColumn
+from mutscan.train.chains.labels import lddt_labels
+from mutscan.train.chains.splits import assign_splits, read_splits
+from mutscan.train.chains.tables import read_tables
+from mutscan.train.dataset import aligners
+from mutscan.train.dataset.aligners import AlignedPair, Aligners, PairTask
+from mutscan.train.dataset.make import SHARD_SCHEMA, make_dataset
+from mutscan.train.dataset.plan import PairingSettings
+from mutscan.train.dataset.sources import Tables
+from tests.made_up_pairs import write_tables
 
 N_PAIRS = 61
 BY_COLUMN = ClusterColumn("cluster25")
@@ -81,7 +81,7 @@ def failures_of(folder: Path) -> list[dict[str, str]]:
 @pytest.fixture(autouse=True)
 def _without_mmseqs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clusters come from the tables' column, whether or not MMseqs2 is installed here."""
-    monkeypatch.setattr("mutscan.train.clusters.shutil.which", lambda name: None)
+    monkeypatch.setattr("mutscan.train.chains.clusters.shutil.which", lambda name: None)
 
 
 def test_shards_hold_what_tm_align_and_lddt_say(tables: tuple[Path, Path], made: Path) -> None:
@@ -390,7 +390,7 @@ def test_a_pair_that_kills_its_worker_twice_fails(monkeypatch: pytest.MonkeyPatc
 
 def test_a_worker_that_cannot_start_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        aligners, "PipedProcess", lambda server: PipedProcess("mutscan.train.aligners:no_such_thing")
+        aligners, "PipedProcess", lambda server: PipedProcess("mutscan.train.dataset.aligners:no_such_thing")
     )
     with pytest.raises(MissingDependencyError, match="did not start"):
         all_of([[PairTask(0, 1)]])

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from mutscan.errors import UsageError
-from mutscan.train.dataset import Chains
-from mutscan.train.mining import (
+from mutscan.train.chains.tables import Chains
+from mutscan.train.dataset.mining import (
     LENGTH_RATIO,
     N_WORDS,
     PER_CLUSTER_PAIR,

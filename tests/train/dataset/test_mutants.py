@@ -10,20 +10,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from peptides import helix, without
 
 from mutscan.errors import UsageError
 from mutscan.residues import STANDARD
 from mutscan.scores import score_structures
 from mutscan.structures import write_structure
-from mutscan.train.dataset import read_tables
-from mutscan.train.mutants import (
+from mutscan.train.chains.tables import read_tables
+from mutscan.train.dataset.mutants import (
     CHAIN_COLUMNS,
     FAILURES,
     PAIR_COLUMNS,
     draw_substitutions,
     mutant_dataset,
 )
+from tests.peptides import helix, without
 
 SEQUENCES = {"one": "MKTAYIAKQRQISFVKSH", "two": "GSDLAEKLLRAIQEGNLE", "three": "PEEALRKWAEVMRSLGY"}
 SETTINGS = {"per_protein": 2, "builder": "template", "seed": 5, "jobs": 2}
@@ -143,7 +143,7 @@ def test_finished_mutants_are_not_built_again(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("nothing was left to build")
 
-    monkeypatch.setattr("mutscan.train.building.MutantFactory", refuse)
+    monkeypatch.setattr("mutscan.builders.many.MutantFactory", refuse)
     same(mutant_dataset(wild_types, work=work, **SETTINGS), built)
     with pytest.raises(AssertionError):  # another draw, and a mutant that is half gone, are
         mutant_dataset(wild_types, work=work, **(SETTINGS | {"seed": 6}))
@@ -168,7 +168,7 @@ def test_a_changed_wild_type_is_another_one(
 SCRIPT = """
 import sys
 from pathlib import Path
-from mutscan.train.mutants import mutant_dataset
+from mutscan.train.dataset.mutants import mutant_dataset
 folder, work = map(Path, sys.argv[1:])
 paths = [folder / f"{name}.cif" for name in ("one", "two", "three")]
 mutant_dataset(paths, per_protein=2, builder="template", seed=5, jobs=1, work=work)

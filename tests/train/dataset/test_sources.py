@@ -10,23 +10,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fake_services import Reply, running
-from made_up_pairs import write_tables
-from peptides import helix
 from tmtools.testing import get_pdb_path
 from typer.testing import CliRunner
 
 from mutscan.cli.app import app
 from mutscan.errors import UsageError
-from mutscan.pipeline.progress import Silent
+from mutscan.progress import Silent
 from mutscan.structures import read_structure, write_structure
-from mutscan.train import sources
-from mutscan.train.clusters import ClusterColumn
-from mutscan.train.dataset import read_tables
-from mutscan.train.pairing import make_dataset
-from mutscan.train.pairlists import read_pair_list
-from mutscan.train.planning import Extras, PairingSettings
-from mutscan.train.sources import StructureFiles, Tables, read_chains
+from mutscan.train.chains.clusters import ClusterColumn
+from mutscan.train.chains.pairlists import read_pair_list
+from mutscan.train.chains.tables import read_tables
+from mutscan.train.dataset import sources
+from mutscan.train.dataset.make import make_dataset
+from mutscan.train.dataset.plan import Extras, PairingSettings
+from mutscan.train.dataset.sources import StructureFiles, Tables, read_chains
+from tests.fake_services import Reply, running
+from tests.made_up_pairs import write_tables
+from tests.peptides import helix
 
 BY_COLUMN = ClusterColumn("cluster25")
 
@@ -70,7 +70,7 @@ def write_list(path: Path, rows: list[tuple[str, str]], header: str = "chain_1,c
 @pytest.fixture(autouse=True)
 def _without_mmseqs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clusters come from the tables' column, whether or not MMseqs2 is installed here."""
-    monkeypatch.setattr("mutscan.train.clusters.shutil.which", lambda name: None)
+    monkeypatch.setattr("mutscan.train.chains.clusters.shutil.which", lambda name: None)
 
 
 def test_a_folder_of_structures_with_bad_files(globins: Path, tmp_path: Path) -> None:

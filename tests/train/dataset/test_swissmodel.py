@@ -16,14 +16,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_services import HTML, Reply, Service, pdb_reply, pdb_text, running
 
 from mutscan.errors import FetchError, RunFolderError, UsageError
 from mutscan.fetch.http import Patience
-from mutscan.pipeline.progress import Silent
+from mutscan.progress import Silent
 from mutscan.structures import read_structure
-from mutscan.train.sampling import sample_rows
-from mutscan.train.swissmodel import FAILURES, MANIFEST, PAIRS, download_swiss_model
+from mutscan.train.dataset.sampling import sample_rows
+from mutscan.train.dataset.swissmodel import FAILURES, MANIFEST, PAIRS, download_swiss_model
+from tests.fake_services import HTML, Reply, Service, pdb_reply, pdb_text, running
 
 SEQUENCES = {
     "P00001": "MKTAYIAKQRQISFVKSHFSRQ",
@@ -103,7 +103,7 @@ def test_a_draw_depends_on_seed_and_rows_alone(tmp_path: Path, monkeypatch: pyte
     assert sample_rows(write_list(tmp_path / "dos.csv", 300, end="\r\n"), 40, seed=3) == plain
     assert sample_rows(tmp_path / "list.csv", 40, seed=4).rows != plain.rows
     assert sample_rows(tmp_path / "list.csv", 15, seed=3).rows == plain.rows[:15]
-    monkeypatch.setattr("mutscan.train.sampling._BLOCK", 7)
+    monkeypatch.setattr("mutscan.train.dataset.sampling._BLOCK", 7)
     assert sample_rows(tmp_path / "list.csv", 40, seed=3) == plain
     everything = sample_rows(tmp_path / "list.csv", None, seed=3)
     assert [row[0] for row in everything.rows] == [f"A{k}" for k in range(300)]
@@ -341,7 +341,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from unittest.mock import Mock
-from mutscan.train.swissmodel import download_swiss_model
+from mutscan.train.dataset.swissmodel import download_swiss_model
 table, folder, url = sys.argv[1:]
 settings = dict(limit=12, max_length=300, seed=1, url=url, workers=2, delay=0.02)
 download_swiss_model(Path(table), Path(folder), progress=Mock(), **settings)

@@ -20,30 +20,38 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_encoders import quiet_transformers, write_esm, write_t5
 from typer.testing import CliRunner
 
-import mutscan.train.encoder as encoder_module
-import mutscan.train.pretrain as pretrain_module
+import mutscan.train.encoder.make as encoder_module
+import mutscan.train.encoder.trainer as pretrain_module
 from mutscan.cli.app import app
 from mutscan.embed import load_encoder
 from mutscan.embed.tokens import ESM_VOCABULARY, clean
 from mutscan.errors import CheckpointError, MutscanError, RunFolderError, UsageError
 from mutscan.residues import STANDARD
-from mutscan.train.corpus import RESIDUES, Corpus, read_corpus
-from mutscan.train.distances import (
+from mutscan.train.chains.corpus import RESIDUES, Corpus, read_corpus
+from mutscan.train.chains.splits import assign_splits
+from mutscan.train.encoder.batches import (
+    PackedBatches,
+    Vocabulary,
+    cut,
+    fixed_batches,
+    padding_share,
+    widths_of,
+)
+from mutscan.train.encoder.config import PRETRAIN_PRESETS, PretrainConfig, read_pretrain_config
+from mutscan.train.encoder.distances import (
     EDGES,
     DistanceHead,
     contact_precision,
     distance_loss,
     read_structures,
 )
-from mutscan.train.encoder import train_encoder
-from mutscan.train.masked_lm import SHAPES, EncoderShape, new_network, read_network
-from mutscan.train.packing import PackedBatches, Vocabulary, cut, fixed_batches, padding_share, widths_of
-from mutscan.train.pretrain_config import PRETRAIN_PRESETS, PretrainConfig, read_pretrain_config
-from mutscan.train.ranks import Ranks, own_device
-from mutscan.train.splits import assign_splits
+from mutscan.train.encoder.make import train_encoder
+from mutscan.train.encoder.network import SHAPES, EncoderShape, new_network, read_network
+from mutscan.train.loop.ranks import Ranks, own_device
+from tests.places import ROOT
+from tests.tiny_encoders import quiet_transformers, write_esm, write_t5
 
 VOCABULARY = Vocabulary.standard()
 MASK, PAD = ESM_VOCABULARY.index("<mask>"), ESM_VOCABULARY.index("<pad>")
@@ -376,7 +384,7 @@ COMMAND = [
     sys.executable, "-m", "mutscan", "train", "encoder", "--preset", "tiny", "--device", "cpu",
     "--threads", "1", "--quiet",
 ]  # fmt: skip
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(whole: Path, table: Path, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_encoders
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -13,8 +12,9 @@ from torch.nn import functional
 
 from mutscan.embed import load_encoder
 from mutscan.errors import CheckpointError
-from mutscan.pipeline.progress import Silent
-from mutscan.train.baselines import (
+from mutscan.progress import Silent
+from mutscan.train.chains.tables import Chains, Pairs
+from mutscan.train.evaluate.baselines import (
     CALIBRATION_CHAINS,
     Line,
     calibration_pairs,
@@ -22,9 +22,14 @@ from mutscan.train.baselines import (
     fit_line,
     trivial_baselines,
 )
-from mutscan.train.dataset import Chains, Pairs
-from mutscan.train.predictions import LabelledResidues, VectorTable, identical_residues, label_residues
-from mutscan.train.tmvec import load_tmvec, tmvec_vectors
+from mutscan.train.evaluate.predictions import (
+    LabelledResidues,
+    VectorTable,
+    identical_residues,
+    label_residues,
+)
+from mutscan.train.evaluate.tmvec import load_tmvec, tmvec_vectors
+from tests import tiny_encoders
 
 SEQUENCES = ("MKTAYIAKQRQISFVK", "MKTAYIVKQRNISFVKSH", "GSHMLEDPVDAFKQAW")
 
@@ -137,7 +142,7 @@ def test_without_training_pairs_the_cosine_stays_raw_and_says_so(
 def test_a_large_table_of_residue_vectors_is_a_file(
     chains: Chains, pairs: Pairs, residues: LabelledResidues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mutscan.train import predictions
+    from mutscan.train.evaluate import predictions
 
     expected = cosine_baselines(filled(chains)[0], pairs, residues, (None, None), "")[0].lddt
     monkeypatch.setattr(predictions, "_IN_MEMORY", 100)
@@ -234,7 +239,7 @@ def test_tmvec_is_the_plain_network_with_its_mask(
 
 
 def test_tmvec_published_size(tmp_path: Path) -> None:
-    from mutscan.train.tmvec import TMVec
+    from mutscan.train.evaluate.tmvec import TMVec
 
     with torch.device("meta"):
         sizes = [sum(p.numel() for p in TMVec(1024, 4, n, 2048, 512).parameters()) for n in (2, 4)]

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from mutscan.train.evaluation_report import inline_svg, interval, p_value, score
-from mutscan.train.figures import (
+from mutscan.train.evaluate.example import ExamplePair, draw_example
+from mutscan.train.evaluate.figures import (
     Drawing,
     Series,
     box_plots,
@@ -18,7 +18,7 @@ from mutscan.train.figures import (
     scatter,
     trend,
 )
-from mutscan.train.structure_figures import ExamplePair, draw_example
+from mutscan.train.evaluate.report import inline_svg, interval, p_value, score
 
 RNG = np.random.default_rng(0)
 TRUTH = np.append(RNG.random(99), 1.0)
@@ -103,7 +103,7 @@ def test_ranges_come_from_the_data(errors: list[float], limit: float) -> None:
 
 
 def test_boxes_are_quartiles_and_the_last_interval_is_closed() -> None:
-    from mutscan.train.figures import _box
+    from mutscan.train.evaluate.figures import _box
 
     values = np.append(np.arange(9.0), 100.0)
     box = _box(values)
@@ -126,7 +126,7 @@ def test_chain_2_is_laid_on_chain_1() -> None:
 def test_difference_matrix_is_zero_for_equal_structures_and_blank_where_unaligned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from mutscan.train import structure_figures
+    from mutscan.train.evaluate import example as structure_figures
 
     seen = {}
     monkeypatch.setattr(

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from mutscan.train.bootstrap import Auroc, ClusterBootstrap, Ranks, Spearman
-from mutscan.train.metrics import BANDS, PairPredictions, binned, errors, one_hot, pair_metrics
-from mutscan.train.mutant_metrics import DROPS, lddt_drops, mutant_metrics
+from mutscan.train.evaluate.mutant_metrics import DROPS, lddt_drops, mutant_metrics
+from mutscan.train.evaluate.pair_metrics import BANDS, PairPredictions, binned, errors, one_hot, pair_metrics
+from mutscan.train.statistics.bootstrap import Auroc, ClusterBootstrap, Ranks, Spearman
 
 TM_KEYS = ("mae", "macro_mae", "pearson", "spearman", "auroc_0.5", "constant_mae", "identity_mae")
 LDDT_KEYS = ("mae", "mae_per_protein", "pearson", "constant_mae")

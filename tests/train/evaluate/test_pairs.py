@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import tiny_encoders
-from made_up_pairs import write_tables
 from typer.testing import CliRunner
 
 from mutscan.cli.app import app
 from mutscan.model.checkpoint import load_checkpoint
 from mutscan.residues import STANDARD
+from tests import tiny_encoders
+from tests.made_up_pairs import write_tables
 
 TM_KEYS = ("mae", "macro_mae", "pearson", "spearman", "auroc_0.5", "constant_mae", "identity_mae")
 LDDT_KEYS = ("mae", "mae_per_protein", "pearson", "constant_mae")
@@ -294,9 +294,9 @@ def test_a_second_model_is_compared_on_the_same_pairs(evaluated) -> None:  # typ
 @pytest.mark.parametrize("head", [0, 8])
 def test_pairs_compared_together_are_those_compared_alone(head: int, tmp_path: Path) -> None:
     from mutscan.pipeline.network import load_model
-    from mutscan.pipeline.progress import Silent
-    from mutscan.train.dataset import read_tables
-    from mutscan.train.predictions import compare_by_model, encode_chains, label_residues
+    from mutscan.progress import Silent
+    from mutscan.train.chains.tables import read_tables
+    from mutscan.train.evaluate.predictions import compare_by_model, encode_chains, label_residues
 
     model = untrained(tmp_path, head)
     loaded = load_model(str(model), device="cpu")

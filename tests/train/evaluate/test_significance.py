@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mutscan.train.significance import MARGINS, Errors, compare_errors, equivalence, welch, wilcoxon
+from mutscan.train.evaluate.significance import MARGINS, Errors, compare_errors, equivalence, welch, wilcoxon
 
 
 def made_up(n: int = 400, n_groups: int = 40, shift: float = 0.0, seed: int = 0) -> tuple:

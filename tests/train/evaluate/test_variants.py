@@ -15,7 +15,7 @@ from mutscan.errors import UsageError
 from mutscan.evidence import STRUCTURE_EVIDENCE
 from mutscan.evidence.residue_properties import BLOSUM62, CODE
 from mutscan.residues import STANDARD
-from mutscan.train.variant_evaluation import VariantInput, evaluate_variants
+from mutscan.train.evaluate.variants import VariantInput, evaluate_variants
 
 LABELLED_KEYS = (
     "auroc", "auprc", "ece", "auroc_per_protein_mean", "blosum62_auroc", "specificity", "sensitivity",
@@ -58,7 +58,7 @@ def table_of(folder, kind="variants", name="variants"):
 @pytest.fixture(scope="module")
 def fitted(tiny_model, tmp_path_factory):
     """A tiny model with a calibration, and the tables that was fitted on."""
-    from mutscan.train.calibrate import calibrate
+    from mutscan.train.calibrate.make import calibrate
 
     folder = tmp_path_factory.mktemp("fitted")
     make_tables(folder, 40, seed=0)
@@ -364,8 +364,8 @@ def test_a_short_protein_has_the_z_that_score_gives_and_a_long_one_is_looked_at_
 ):
     from mutscan.calling import mean_away_from_site, percentile, robust_z
     from mutscan.pipeline.network import WildTypePredictor, load_model, protein_null
-    from mutscan.pipeline.progress import Silent
-    from mutscan.train import variant_evaluation_siamese as siamese
+    from mutscan.progress import Silent
+    from mutscan.train.labelled import siamese
     from mutscan.variants import parse_variant
 
     loaded = load_model(str(tiny_model), device="cpu")
@@ -417,7 +417,7 @@ def test_pairs_and_variants_evaluated_together_share_one_file_each(tiny_model, n
 
     import pyarrow as pa
 
-    from mutscan.train.evaluation import join_evaluations
+    from mutscan.train.evaluate.result import join_evaluations
 
     found = evaluate(tiny_model, [table_of(new)], tmp_path, siamese=0)
     pairs = SimpleNamespace(

@@ -7,20 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_encoders
 import torch
-from made_up_pairs import write_tables
 
 from mutscan.embed import TrainableEncoder, load_encoder, load_trainable
 from mutscan.errors import CheckpointError, UsageError
 from mutscan.model.siamese import SiameseConfig
 from mutscan.residues import STANDARD
-from mutscan.train.batches import ConnectedBatches, all_pairs
-from mutscan.train.config import TrainConfig
-from mutscan.train.dataset import Chains, Pairs, read_tables
-from mutscan.train.fit import Trainer
-from mutscan.train.inputs import EncodedInputs
-from mutscan.train.labels import lddt_labels
+from mutscan.train.chains.labels import lddt_labels
+from mutscan.train.chains.tables import Chains, Pairs, read_tables
+from mutscan.train.model.batches import ConnectedBatches, all_pairs
+from mutscan.train.model.config import TrainConfig
+from mutscan.train.model.inputs import EncodedInputs
+from mutscan.train.model.trainer import Trainer
+from tests import tiny_encoders
+from tests.made_up_pairs import write_tables
 
 CPU = torch.device("cpu")
 NET = SiameseConfig(d_input=16, d_model=16, n_heads=2, n_layers=1, d_feed_forward=32, d_pool=8, dropout=0.0)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mutscan.errors import UsageError
-from mutscan.train.loss import LossConfig, pair_loss, response_loss
+from mutscan.train.model.loss import LossConfig, pair_loss, response_loss
 
 PAPER = LossConfig()
 

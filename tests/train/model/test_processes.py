@@ -11,17 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_encoders
 import torch
-from made_up_pairs import write_tables
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from mutscan.cli.app import app
-from mutscan.train.ranks import Ranks
-from mutscan.train.sharing import shares
-
-ROOT = Path(__file__).resolve().parents[1]
+from mutscan.train.loop.ranks import Ranks
+from mutscan.train.loop.sharing import shares
+from tests import tiny_encoders
+from tests.made_up_pairs import write_tables
+from tests.places import ROOT
 
 pytestmark = pytest.mark.timeout(300)
 

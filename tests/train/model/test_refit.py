@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from mutscan.model.siamese import SiameseConfig, SiameseNet
-from mutscan.train.batches import few_of_each_family
-from mutscan.train.dataset import Chains, Pairs
-from mutscan.train.loss import LossConfig, response_loss
-from mutscan.train.refit import Evidence, refit_lddt
+from mutscan.train.chains.tables import Chains, Pairs
+from mutscan.train.model.batches import few_of_each_family
+from mutscan.train.model.loss import LossConfig, response_loss
+from mutscan.train.model.refit import Evidence, refit_lddt
 
 CONFIG = LossConfig(lddt_square=4.0, response=0.05)
 

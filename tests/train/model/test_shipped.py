@@ -10,15 +10,15 @@ import pandas as pd
 import pytest
 
 from mutscan.model.checkpoint import load_checkpoint, verify_model
-from mutscan.train.config import read_config
-from mutscan.train.dataset import read_tables
-from mutscan.train.labels import lddt_labels
-from mutscan.train.relatives import link_clusters
-from mutscan.train.splits import SPLIT_FILE, SPLITS, assign_splits, read_splits
+from mutscan.train.chains.labels import lddt_labels
+from mutscan.train.chains.relatives import link_clusters
+from mutscan.train.chains.splits import SPLIT_FILE, SPLITS, assign_splits, read_splits
+from mutscan.train.chains.tables import read_tables
+from mutscan.train.model.config import read_config
+from tests.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "models" / "mutscan-mini"
-FROZEN = Path(__file__).parent / "data" / "mutscan_mini_predictions.json"
+FROZEN = ROOT / "tests" / "data" / "mutscan_mini_predictions.json"
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_labels_of_real_pairs_are_those_of_tm_align_and_scores(shared: Path) -> 
 @pytest.mark.slow
 def test_a_number_of_the_card_can_be_made_again(shared: Path, tmp_path: Path) -> None:
     """The first hundred test pairs through the command's own path."""
-    from mutscan.train.evaluate import evaluate_pairs
+    from mutscan.train.evaluate.pairs import evaluate_pairs
 
     entries = read_splits(MODEL / SPLIT_FILE)
     pairs = pd.read_parquet(shared / "data" / "pairs.parquet")

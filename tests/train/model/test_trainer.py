@@ -9,20 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_up_pairs import write_tables
 
 from mutscan.errors import CheckpointError, UsageError
 from mutscan.model.siamese import PRESETS, SiameseConfig
-from mutscan.train.batches import ConnectedBatches, PairBatches, all_pairs, pair_weights
-from mutscan.train.config import TRAIN_PRESETS, TrainConfig, read_config
-from mutscan.train.dataset import Chains, Pairs, read_tables
-from mutscan.train.encoding import chunks
-from mutscan.train.fit import Trainer
-from mutscan.train.geometry import local_geometry
-from mutscan.train.inputs import CachedInputs
-from mutscan.train.labels import lddt_labels
-from mutscan.train.loss import LossConfig
-from mutscan.train.store import EmbeddingStore
+from mutscan.train.chains.labels import lddt_labels
+from mutscan.train.chains.tables import Chains, Pairs, read_tables
+from mutscan.train.model.batches import ConnectedBatches, PairBatches, all_pairs, pair_weights
+from mutscan.train.model.config import TRAIN_PRESETS, TrainConfig, read_config
+from mutscan.train.model.embeddings import EmbeddingStore
+from mutscan.train.model.encoding import chunks
+from mutscan.train.model.geometry import local_geometry
+from mutscan.train.model.inputs import CachedInputs
+from mutscan.train.model.loss import LossConfig
+from mutscan.train.model.trainer import Trainer
+from tests.made_up_pairs import write_tables
 
 NET = SiameseConfig(
     d_input=12, d_model=16, n_heads=2, n_layers=1, d_feed_forward=32, d_pool=8, dropout=0.0,

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_pairs import write_tables
 
 from mutscan.errors import UsageError
-from mutscan.pipeline.progress import Silent
-from mutscan.train.batches import pair_weights
-from mutscan.train.splits import assign_splits
-from mutscan.train.tables import TrainingSet, read_training_set
+from mutscan.progress import Silent
+from mutscan.train.chains.splits import assign_splits
+from mutscan.train.model.batches import pair_weights
+from mutscan.train.model.training_set import TrainingSet, read_training_set
+from tests.made_up_pairs import write_tables
 
 LABEL = 0.875  # of every residue of the made-up mutants
 
@@ -144,7 +144,7 @@ def test_labels_are_computed_once(
     natural: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = read(natural, work=tmp_path)
-    monkeypatch.delattr("mutscan.train.tables.lddt_labels")
+    monkeypatch.delattr("mutscan.train.model.training_set.lddt_labels")
     np.testing.assert_array_equal(read(natural, work=tmp_path).lddt, first.lddt)
 
 
