@@ -198,6 +198,15 @@ def test_the_tree_is_the_tree():
     assert rooms == listed
 
 
+def test_the_table_of_models_has_the_size_that_models_list_prints():
+    from mutscan.model.checkpoint import list_models
+
+    (info,) = [info for info in list_models() if info.path == ROOT / "models" / "mutscan-mini"]
+    for page in ("models/README.md", "models/mutscan-mini/README.md"):
+        sizes = re.findall(r"\b(\d+) MB(?= \||\s+in all)", (ROOT / page).read_text(encoding="utf-8"))
+        assert sizes == [f"{info.size / 1e6:.0f}"], page
+
+
 def test_pre_commit_hooks_are_the_tools_of_ci():
     config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
     hooks = [hook for repo in config["repos"] for hook in repo["hooks"]]
@@ -269,6 +278,7 @@ def verdict_table(calibration: dict) -> str:
         ]
 
     crossed = [tier["cross_fitted"] for tier in tiers]
+    share = 100 * tiers[0]["share_deleterious"]
     n_scans = len(crossed[0]["dms_spearman"])
     rows = [
         ("", ["from the sequence", "with a structure"]),
@@ -280,7 +290,7 @@ def verdict_table(calibration: dict) -> str:
         ("expected calibration error", measured("ece")),
         ("specificity of `deleterious`", measured("specificity")),
         ("its sensitivity", measured("sensitivity")),
-        (f"its precision, {100 * tiers[0]['share_deleterious']:.0f} % being deleterious", measured("precision")),
+        (f"its precision, {share:.0f} % being deleterious", measured("precision")),
         ("share left `uncertain`", measured("share_uncertain")),
         (
             f"{n_scans} deep mutational scans, mean absolute Spearman",
