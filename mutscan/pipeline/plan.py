@@ -14,6 +14,7 @@ from mutscan.errors import UsageError, VariantError
 from mutscan.fetch import Fetcher, is_accession
 from mutscan.inputs import InputTable, join_tables, read_arguments, read_variants
 from mutscan.model.checkpoint import find_model
+from mutscan.model.names import DEFAULT_MODEL
 from mutscan.structures import (
     WildType,
     is_fasta_file,
@@ -259,7 +260,7 @@ def check(
     *,
     variants_file: str | os.PathLike[str] | None = None,
     variant_column: str | None = None,
-    model: str = "mutscan-mini",
+    model: str = DEFAULT_MODEL,
     builder: str = "auto",
     structure: str | os.PathLike[str] | None = None,
     chain: str | None = None,
