@@ -20,7 +20,8 @@ from safetensors.torch import load_file, save_file
 
 from mutscan.errors import CheckpointError
 from mutscan.files import cache_dir, replacing, write_json
-from mutscan.model.siamese import SiameseConfig, SiameseNet
+from mutscan.model.config import SiameseConfig
+from mutscan.model.siamese import SiameseNet
 from mutscan.scores import EXPONENT, RADIUS
 
 if TYPE_CHECKING:

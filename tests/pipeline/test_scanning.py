@@ -21,8 +21,9 @@ import mutscan
 from mutscan.calling import percentile, robust_z
 from mutscan.cli.summary import print_scan_summary
 from mutscan.errors import RunFolderError, UsageError
+from mutscan.model.config import SiameseConfig
 from mutscan.model.predict import Predictor
-from mutscan.model.siamese import SiameseConfig, SiameseNet
+from mutscan.model.siamese import SiameseNet
 from mutscan.model.substitutions import SubstitutionPredictor
 from mutscan.pipeline import scanning
 from mutscan.pipeline.network import ahead
