@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mutscan.errors import UsageError, VariantError
+from mutscan.structures.fasta import is_fasta_file
+from mutscan.structures.files import without_gz
 from mutscan.variants import Variant, difference, normalise, parse_variant
 
 if TYPE_CHECKING:
@@ -32,7 +34,6 @@ VARIANT_COLUMNS: Final = (
 )  # fmt: skip
 """Headers taken for the variant column, best first, as `_plain` spells them."""
 
-_FASTA_ENDINGS: Final = (".fasta", ".fa", ".faa", ".fas")
 _TABLE_ENDINGS: Final = (".csv", ".tsv", ".tab")
 _DELIMITERS: Final = ("\t", ",", ";")
 # Not str.splitlines: that also breaks at form feeds and Unicode separators, which cells may hold.
@@ -143,12 +144,11 @@ def read_variants(
     first = next((line for line in lines if line.strip() and not line.lstrip().startswith("#")), None)
     if first is None:
         raise UsageError(f"{name}: holds no variants; expected one a line, or a CSV, TSV or FASTA file")
-    bare = name.lower().removesuffix(".gz")
-    if first.startswith(">") or bare.endswith(_FASTA_ENDINGS):
+    if first.startswith(">") or is_fasta_file(name):
         if column is not None:
             raise UsageError(f"{name}: is FASTA, which has no column {column!r}; leave the column out")
         return InputTable(tuple(_fasta_rows(lines, name)))
-    table = _Table.find(lines, name, column, surely=bare.endswith(_TABLE_ENDINGS))
+    table = _Table.find(lines, name, column, surely=without_gz(name).lower().endswith(_TABLE_ENDINGS))
     read = table.read() if table else InputTable(tuple(_plain_rows(lines, name)))
     if not read.rows:
         raise UsageError(f"{name}: holds a header and no variants; expected one a line")

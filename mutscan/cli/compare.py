@@ -21,6 +21,7 @@ from mutscan.cli.options import (
     VerboseOption,
 )
 from mutscan.errors import UsageError
+from mutscan.model.names import DEFAULT_MODEL
 
 _PROTEIN = "UniProt accession, structure file or FASTA file."
 
@@ -38,7 +39,7 @@ def compare(
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write a page: scores, alignment, track, matrices."),
     ] = None,
-    model: ModelOption = "mutscan-mini",
+    model: ModelOption = DEFAULT_MODEL,
     offline: OfflineOption = False,
     device: DeviceOption = "auto",
     precision: PrecisionOption = Precision.auto,

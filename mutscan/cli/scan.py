@@ -30,7 +30,7 @@ from mutscan.cli.options import (
     VersionOption,
     WildTypeArgument,
 )
-from mutscan.cli.score import DEFAULT_MODEL
+from mutscan.model.names import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -31,12 +31,11 @@ from mutscan.cli.options import (
     VersionOption,
     WildTypeArgument,
 )
+from mutscan.model.names import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from mutscan.pipeline import PlannedRow
     from mutscan.structures import WildType
-
-DEFAULT_MODEL = "mutscan-mini"
 
 CHECK_COLUMNS = (
     "input",

@@ -20,7 +20,9 @@ from safetensors.torch import load_file, save_file
 
 from mutscan.errors import CheckpointError
 from mutscan.files import cache_dir, replacing, write_json
-from mutscan.model.siamese import SiameseConfig, SiameseNet
+from mutscan.model.config import SiameseConfig
+from mutscan.model.siamese import SiameseNet
+from mutscan.scores import EXPONENT, RADIUS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,8 +84,8 @@ class ModelConfig:
     name: str
     siamese: SiameseConfig
     encoder: EncoderReference = field(default_factory=EncoderReference)
-    lddt_exponent: float = 3.0
-    lddt_radius: float = 15.0
+    lddt_exponent: float = EXPONENT
+    lddt_radius: float = RADIUS
     training: Mapping[str, Any] = field(default_factory=dict)
     data_sha256: str | None = None
     version: str = "1"

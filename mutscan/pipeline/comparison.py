@@ -14,6 +14,7 @@ from Bio.Align import substitution_matrices
 from mutscan.align import tm_align
 from mutscan.errors import UsageError
 from mutscan.files import replacing, write_errors
+from mutscan.model.names import DEFAULT_MODEL
 from mutscan.pipeline.network import cached_embedding, load_model
 from mutscan.pipeline.plan import MAX_LENGTH, resolve_wild_type
 from mutscan.scores import score_structures
@@ -118,7 +119,7 @@ def compare(
     *,
     chain_a: str | None = None,
     chain_b: str | None = None,
-    model: str = "mutscan-mini",
+    model: str = DEFAULT_MODEL,
     device: str = "auto",
     precision: str = "auto",
     batch_residues: int | None = None,

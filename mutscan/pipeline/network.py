@@ -177,9 +177,7 @@ class WildTypePredictor:
         lddt : float32 array, shape (n, L)
         """
         encoder = self._model.encoder
-        net = SubstitutionPredictor(
-            self._model.predictor, self.embedding, self._sequence, half=encoder.precision == "bf16"
-        )
+        net = SubstitutionPredictor(self._model.predictor, self.embedding, self._sequence)
         on_cpu = encoder.device.type == "cpu"
         embedded = self._embedded(batches, _MUTANTS_A_CALL if on_cpu else 1)
         # A small encoder on the CPU has workers of its own that go on while the net works.

@@ -14,13 +14,18 @@ from mutscan.errors import UsageError, VariantError
 from mutscan.fetch import Fetcher, is_accession
 from mutscan.inputs import InputTable, join_tables, read_arguments, read_variants
 from mutscan.model.checkpoint import find_model
+from mutscan.model.names import DEFAULT_MODEL
 from mutscan.structures import (
     WildType,
+    is_fasta_file,
+    is_structure_file,
     read_fasta,
     read_structure,
     wild_type_from_structure,
     with_structure,
 )
+from mutscan.structures.fasta import FASTA_ENDINGS
+from mutscan.structures.files import STRUCTURE_ENDINGS
 from mutscan.variants import parse_variant, split_reference, suggest_offset
 
 if TYPE_CHECKING:
@@ -35,9 +40,6 @@ MAX_LENGTH: Final = 5000
 
 SKIPPED_CODES: Final = frozenset({"synonymous", "unsupported_variant"})
 """Error codes of rows that are understood but deliberately not scored: status ``skipped``."""
-
-_FASTA_ENDINGS: Final = (".fasta", ".fa", ".faa", ".fas", ".seq")
-_STRUCTURE_ENDINGS: Final = (".pdb", ".ent", ".cif", ".mmcif")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +110,20 @@ def resolve_wild_type(
         As they occur.
     """
     path = Path(text).expanduser()
-    bare = path.name.lower().removesuffix(".gz")
-    looks_like_path = os.sep in text or bare.endswith(_FASTA_ENDINGS + _STRUCTURE_ENDINGS)
+    looks_like_path = os.sep in text or is_structure_file(text) or is_fasta_file(text)
     if path.is_file():
-        if bare.endswith(_STRUCTURE_ENDINGS):
+        if is_structure_file(path):
             if structure is not None:
                 raise UsageError(
                     f"{text} is a structure already; --structure goes with an accession or FASTA"
                 )
             resolved = wild_type_from_structure(read_structure(path, chain=chain))
             return replace(resolved, records=(*resolved.records, _file_record(path)))
-        if bare.endswith(_FASTA_ENDINGS):
+        if is_fasta_file(path):
             return _with_given_structure(_wild_type_from_fasta(path), structure, chain)
         raise UsageError(
-            f"{text}: expected a structure ({' '.join(_STRUCTURE_ENDINGS[:3])}, also .gz) "
-            f"or a FASTA file ({' '.join(_FASTA_ENDINGS[:3])}); give the file one of these endings"
+            f"{text}: expected a structure ({' '.join(STRUCTURE_ENDINGS)}, also .gz) "
+            f"or a FASTA file ({' '.join(FASTA_ENDINGS)}, also .gz); give the file one of these endings"
         )
     if looks_like_path:
         raise UsageError(f"no such file: {text}")
@@ -259,7 +260,7 @@ def check(
     *,
     variants_file: str | os.PathLike[str] | None = None,
     variant_column: str | None = None,
-    model: str = "mutscan-mini",
+    model: str = DEFAULT_MODEL,
     builder: str = "auto",
     structure: str | os.PathLike[str] | None = None,
     chain: str | None = None,

@@ -22,6 +22,7 @@ from mutscan.calling import NULL_SIZE, build_null, mean_away_from_site
 from mutscan.errors import RunFolderError, UsageError
 from mutscan.files import write_errors, write_json
 from mutscan.inputs import InputRow
+from mutscan.model.names import DEFAULT_MODEL
 from mutscan.pipeline.network import load_model, protein_null
 from mutscan.pipeline.plan import MAX_LENGTH, Plan, PlannedRow, resolve_wild_type
 from mutscan.pipeline.positions import PositionTable
@@ -82,7 +83,7 @@ def scan(
     *,
     positions: str | None = None,
     out: str | os.PathLike[str] | None = None,
-    model: str = "mutscan-mini",
+    model: str = DEFAULT_MODEL,
     builder: str = "none",
     structure: str | os.PathLike[str] | None = None,
     chain: str | None = None,

@@ -23,6 +23,7 @@ from mutscan.builders.pool import BuildTask, MutantFactory, exchanges_of, read_m
 from mutscan.errors import BuildError, RunFolderError, UsageError
 from mutscan.evidence.built import built_evidence
 from mutscan.files import write_errors, write_json
+from mutscan.model.names import DEFAULT_MODEL
 from mutscan.pipeline.network import WildTypePredictor, load_model, protein_null
 from mutscan.pipeline.plan import make_plan, read_inputs, resolve_wild_type
 from mutscan.pipeline.rows import Assembler, VariantResult, unscored_row
@@ -70,7 +71,7 @@ def score(
     variants_file: str | os.PathLike[str] | None = None,
     variant_column: str | None = None,
     out: str | os.PathLike[str] | None = None,
-    model: str = "mutscan-mini",
+    model: str = DEFAULT_MODEL,
     builder: str = "auto",
     structure: str | os.PathLike[str] | None = None,
     chain: str | None = None,

@@ -1,6 +1,7 @@
 """The command line: arguments reach the library, results reach stdout, words reach stderr, codes are kept."""
 
 import errno
+import inspect
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import types
+from importlib import import_module
 
 import pandas as pd
 import pytest
@@ -17,14 +19,17 @@ import typer
 from typer.testing import CliRunner
 
 import mutscan
-from mutscan import errors
+from mutscan import errors, pipeline
 from mutscan.cli import console
 from mutscan.cli.app import app
 from mutscan.cli.errors import describe
+from mutscan.cli.options import Precision
+from mutscan.embed.device import DTYPES
 from tests.fabricated import make_run
 from tests.made_up_comparison import make_comparison
 
 HEAVY = ("torch", "transformers", "openmm", "pdbfixer", "tmtools", "httpx", "pandas")
+COMMANDS = {"check": "score"}  # modules of commands that share one
 
 
 def run(*arguments, **settings):
@@ -93,6 +98,24 @@ def test_every_promised_option_is_there(command, monkeypatch):
         *("--json", "--quiet", "--verbose", "--version"),
     ):
         assert re.search(rf"{option}\b", text), option
+
+
+@pytest.mark.parametrize("name", ["score", "scan", "check", "compare"])
+def test_defaults_of_a_command_are_those_of_its_function(name):
+    function = inspect.signature(getattr(pipeline, name)).parameters
+    command = inspect.signature(
+        getattr(import_module(f"mutscan.cli.{COMMANDS.get(name, name)}"), name)
+    ).parameters
+    shared = [option for option in command if option in function]
+    assert len(shared) > 5
+    empty = inspect.Parameter.empty
+    for option in shared:
+        given, own = command[option].default, function[option].default
+        assert (given or None) == (own or None) or own is empty, option
+
+
+def test_precisions_are_those_of_the_encoders():
+    assert [one.value for one in Precision] == ["auto", *DTYPES]
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["score", "--version"]])

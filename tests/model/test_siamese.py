@@ -23,8 +23,9 @@ from mutscan.model.checkpoint import (
     verify_model,
     write_sums,
 )
+from mutscan.model.config import PRESETS, SiameseConfig
 from mutscan.model.predict import Predictor
-from mutscan.model.siamese import PRESETS, SiameseConfig, SiameseNet
+from mutscan.model.siamese import SiameseNet
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
-from mutscan.builders import Exchange
+from mutscan.builders import BUILDERS, Exchange
 from mutscan.builders.choose import choose_builders, describe_builders
 from mutscan.builders.many import build_missing
 from mutscan.builders.pool import BuildTask, Measured, read_measured
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.structures import Structure, WildType
-
-BUILDERS: Final = ("auto", "modeller", "openmm", "template")
-"""Backends that build: a folder of ready mutants holds no random substitutions."""
 
 FAILURES: Final = "failures.csv"
 """In the working folder: id1, id2, reason of every mutant (or wild type, without id2) that is missing."""

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mutscan.errors import UsageError
-from mutscan.model.siamese import PRESETS, SiameseConfig
+from mutscan.model.config import PRESETS, SiameseConfig
 from mutscan.train.loop.settings import read_toml, updated
 from mutscan.train.model.loss import LossConfig
 
