@@ -13,10 +13,7 @@ from mutscan.results import read_arrays, write_arrays
 from mutscan.train.chains.labels import lddt_labels
 from mutscan.train.chains.relatives import adopt_clusters, link_clusters
 from mutscan.train.chains.splits import assign_splits, pairs_inside
-from mutscan.train.chains.tables import Chains, Pairs, read_tables
-from mutscan.train.evaluate.mutant_metrics import MUTANT
-from mutscan.train.evaluate.pair_metrics import SIMILAR
-from mutscan.train.evaluate.pairs import read_picked_as
+from mutscan.train.chains.tables import MUTANT, SIMILAR, Chains, Pairs, read_picked_as, read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
