@@ -12,8 +12,8 @@ from mutscan.pipeline.network import LoadedModel, load_model
 from mutscan.progress import Silent
 from mutscan.train.chains.labels import lddt_labels
 from mutscan.train.chains.splits import pairs_inside, read_splits, splits_of
-from mutscan.train.chains.tables import Chains, Pairs, read_tables
-from mutscan.train.evaluate.pair_metrics import SIMILAR, PairPredictions, pair_metrics
+from mutscan.train.chains.tables import SIMILAR, Chains, Pairs, read_tables
+from mutscan.train.evaluate.pair_metrics import PairPredictions, pair_metrics
 from mutscan.train.evaluate.pairs import evaluate_pairs
 from mutscan.train.evaluate.predictions import (
     LabelledResidues,

@@ -9,6 +9,7 @@
 # takes all that is not shipped. Stopped at any time, the same command goes on where it was.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+seed=${SEED:-0}
 
 if [ "${1:-}" = --smoke ]; then
     smoke=yes
@@ -35,18 +36,18 @@ else
 fi
 
 if [ ! -d "$encoder" ]; then
-    mutscan train encoder --sequences "$data/sequences.parquet" "${pretraining[@]}" --device cpu --threads 1 \
-        --work "$work/encoder.work" --out "$encoder"
+    mutscan train encoder --sequences "$data/sequences.parquet" "${pretraining[@]}" --seed "$seed" \
+        --device cpu --threads 1 --work "$work/encoder.work" --out "$encoder"
 fi
 tables=(--structures "$data/structures.parquet" --pairs "$data/pairs.parquet")
 training=("${tables[@]}")
 if [ -d "$data/wild_types" ]; then
     # Pairs of one fold across families, and mutants. Exit code 3: some could not be made; failures.csv says which.
     mutscan train dataset --structures "$data/structures.parquet" --cluster-column cluster25 \
-        --wild-types "$data/wild_types" "${more[@]}" --out "$work/more" || [ $? -eq 3 ]
+        --wild-types "$data/wild_types" "${more[@]}" --seed "$seed" --out "$work/more" || [ $? -eq 3 ]
     training+=(--structures "$work/more/structures.parquet" --pairs "$work/more/pairs")
 fi
-mutscan train model "${training[@]}" --encoder "$encoder" --config "$config" \
+mutscan train model "${training[@]}" --encoder "$encoder" --config "$config" --seed "$seed" \
     --device cpu --threads 1 --offline --work "$work/model.work" --out "$model"
 # Relatives: needs MMseqs2 (mmseqs); the smoke run goes without where it is not installed.
 if [ -f "$data/sequences.parquet" ] && { [ -z "${smoke:-}" ] || command -v mmseqs > /dev/null; }; then

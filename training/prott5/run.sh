@@ -8,7 +8,7 @@
 # command goes on where it was. From the environment (README.md says more):
 #     STEPS    which of "dataset model evaluate" (all)
 #     PAIRS    pairs drawn from the list (470000)     MINE        pairs of TM 0.5 to 0.8 looked for besides (0)
-#     SEED     of splits and training (0)             WILD_TYPES  folder of structures to build mutants of
+#     SEED     random seed of all steps (0)           WILD_TYPES  folder of structures to build mutants of
 #     ENCODER  folder or hub name (Rostlab's)         TM_VEC      folder of TM-Vec's weights, to compare with
 #     JOBS     processes of the dataset (cores)       DEVICE      auto, cuda, cpu (auto)
 set -euo pipefail
@@ -38,7 +38,7 @@ model=$work/prott5-$name-seed$seed
 
 if [[ " $steps " == *" dataset "* ]]; then
     # Exit code 3 is expected: some models are gone from the repository, failures.csv says which.
-    mutscan train dataset "${source[@]}" --max-length 300 --lddt-exponent 3 --mine "${MINE:-0}" \
+    mutscan train dataset "${source[@]}" --max-length 300 --lddt-exponent 3 --mine "${MINE:-0}" --seed "$seed" \
         ${WILD_TYPES:+--wild-types "$WILD_TYPES" --mutants 20} ${JOBS:+--jobs "$JOBS"} \
         --out "$work/dataset" || [ $? -eq 3 ]
 fi

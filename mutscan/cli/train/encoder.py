@@ -112,7 +112,7 @@ def encoder(
     from mutscan.errors import UsageError
     from mutscan.train.encoder.config import read_pretrain_config
     from mutscan.train.encoder.make import train_encoder
-    from mutscan.train.loop.ranks import is_follower
+    from mutscan.train.loop.processes import is_follower
 
     terminal = Terminal(quiet=quiet or is_follower(), verbose=verbose)
     terminal.start_log()

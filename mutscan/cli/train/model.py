@@ -91,7 +91,7 @@ def model(
     Stopped at any time, the same command goes on where its state was last saved. With several GPUs:
     torchrun --nproc-per-node N -m mutscan train model ...
     """
-    from mutscan.train.loop.ranks import is_follower
+    from mutscan.train.loop.processes import is_follower
     from mutscan.train.model.config import read_config
     from mutscan.train.model.make import train_model
 

@@ -1,4 +1,4 @@
-"""Which proteins a model may learn from, be chosen by and be judged on; the check that none is mixed up."""
+"""Splits of chains into training, validation and test, and the check that none is in two of them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import numpy as np
 
 from mutscan.errors import UsageError
 from mutscan.files import replacing
+from mutscan.train.chains.clusters import sequence_digest
 from mutscan.train.chains.relatives import LINKED, shared_words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
@@ -33,7 +34,8 @@ SPLIT_FILE: Final = "splits.csv"
 
 _COLUMNS: Final = ("id", "sequence_sha256_16", "cluster25", "split")
 _SEQUENCE: Final = "sequence"  # lists of earlier models lack it
-_NAMED: Final = 5  # so many proteins or clusters are named in a message
+_NAMED: Final = 5  # proteins or clusters named in a message, at most
+_SHOWN: Final = 20  # residues of a sequence shown in a message
 
 
 def assign_splits(
@@ -57,6 +59,40 @@ def assign_splits(
         else:
             names[cluster] = "validation" if place < sum(fractions) else "test"
     return np.array([names[cluster] for cluster in clusters.tolist()], dtype=np.str_)
+
+
+def complete_splits(
+    clusters: NDArray[np.int64],
+    given: NDArray[np.str_],
+    *,
+    seed: int = 0,
+    unknown: NDArray[np.bool_] | None = None,
+) -> NDArray[np.str_]:
+    """Split of each chain: the one a data set gave it, else that of its cluster, else a seeded draw.
+
+    Parameters
+    ----------
+    clusters : int array, shape (n,)
+    given : str array, shape (n,)
+        Splits that are decided already; ``""`` where none is.
+    seed : int
+        Of the draw, `assign_splits`.
+    unknown : bool array, shape (n,), optional
+        Chains without a known cluster. A cluster of such chains alone is in the training split.
+
+    Returns
+    -------
+    str array, shape (n,)
+        ``""`` for a chain without a given split whose cluster is in several: it fits in none of them.
+    """
+    drawn = assign_splits(clusters, seed=seed)
+    if unknown is not None:
+        drawn[unknown & ~np.isin(clusters, clusters[~unknown])] = "train"
+    inside = np.array([np.isin(clusters, clusters[given == split]) for split in SPLITS])  # (3, n)
+    count = inside.sum(axis=0)
+    own = np.array(SPLITS)[inside.argmax(axis=0)]
+    found: NDArray[np.str_] = np.select([given != "", count == 1, count == 0], [given, own, drawn], "")
+    return found
 
 
 def pairs_inside(pairs: Pairs, splits: NDArray[np.str_], split: str) -> NDArray[np.int64]:
@@ -141,15 +177,15 @@ def write_splits(path: Path, chains: Chains, splits: NDArray[np.str_], *, sequen
     columns = [chains.ids, chains.digests, clusters.tolist(), splits.tolist()]
     if sequences:
         columns.append(chains.sequences)
-    # A chain that several tables hold is listed as the first of them has it.
-    rows = {row[0]: row for row in reversed(list(zip(*columns, strict=True)))}
+    # A chain that several tables hold is listed as in the first of them; one without a split is not listed.
+    rows = {row[0]: row for row in reversed(list(zip(*columns, strict=True))) if row[3]}
     writer.writerows(sorted(rows.values()))
     with replacing(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
 
 
 def read_splits(path: Path) -> dict[str, SplitEntry]:
-    """Read a split list: id -> `SplitEntry`.
+    """Read the split list of a model or a data set: id -> `SplitEntry`.
 
     Raises
     ------
@@ -157,7 +193,7 @@ def read_splits(path: Path) -> dict[str, SplitEntry]:
         The file is missing or is no split list.
     """
     if not path.is_file():
-        raise UsageError(f"{path}: no such file; the split list of the model's training was expected")
+        raise UsageError(f"{path}: no such file; expected a split list")
     entries = {}
     with path.open(encoding="utf-8", newline="") as lines:
         reader = csv.DictReader(lines)
@@ -165,12 +201,66 @@ def read_splits(path: Path) -> dict[str, SplitEntry]:
             if set(row) - {_SEQUENCE} != set(_COLUMNS) or row["split"] not in SPLITS:
                 raise UsageError(
                     f"{path}: line {reader.line_num} is no row of a split list "
-                    f"({', '.join(_COLUMNS)}); write it anew with `mutscan train model`"
+                    f"({', '.join(_COLUMNS)}); make the data set or the model again"
                 )
             entries[row["id"]] = SplitEntry(
                 row["sequence_sha256_16"], int(row["cluster25"]), row["split"], row.get(_SEQUENCE) or None
             )
     return entries
+
+
+def find_split_list(structures: Path, pairs: Path | None = None) -> Path | None:
+    """Find the split list of the data set that tables belong to; None for tables of no data set.
+
+    Parameters
+    ----------
+    structures : Path
+        Table of chains.
+    pairs : Path, optional
+        Table of pairs, a folder of shards, or the folder of a data set.
+
+    Raises
+    ------
+    UsageError
+        The two tables are of two data sets.
+    """
+    folders = [structures.parent]
+    if pairs is not None:
+        folders += [pairs, pairs.parent, *([pairs.parent.parent] if pairs.parent.name == "pairs" else [])]
+    found = {path.resolve(): path for folder in folders if (path := folder / SPLIT_FILE).is_file()}
+    if len(found) > 1:
+        one, other = list(found.values())[:2]
+        raise UsageError(
+            f"{structures} and {pairs} belong to two data sets, with the splits {one} and {other}; "
+            "give the structures and the pairs of one data set"
+        )
+    return next(iter(found.values()), None)
+
+
+def listed_splits(path: Path, sequences: Sequence[str]) -> NDArray[np.str_]:
+    """Split of each chain of a data set, from its split list.
+
+    Raises
+    ------
+    UsageError
+        The list lacks a chain, or has one sequence in two splits.
+    """
+    splits: dict[str, str] = {}
+    for name, entry in read_splits(path).items():
+        if splits.setdefault(entry.digest, entry.split) != entry.split:
+            raise UsageError(
+                f"{path}: {name} is in {entry.split}, but the same sequence is also in "
+                f"{splits[entry.digest]}; "
+                "make the data set again with clusters that keep equal sequences together"
+            )
+    digests = [sequence_digest(sequence) for sequence in sequences]
+    missing = [k for k, digest in enumerate(digests) if digest not in splits]
+    if missing:
+        raise UsageError(
+            f"{path}: {len(missing)} chains of the data set are not in its split list, the first with the "
+            f"sequence {sequences[missing[0]][:_SHOWN]}...; make it again with `mutscan train dataset`"
+        )
+    return np.array([splits[digest] for digest in digests], dtype=np.str_)
 
 
 def splits_of(chains: Chains, entries: Mapping[str, SplitEntry]) -> NDArray[np.str_]:

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+SIMILAR: Final = 0.7
+"""Lowest TM-score of a pair whose lDDT is trained on and evaluated."""
+
+MUTANT: Final = "mutant"
+"""``picked_as`` of a wild type (chain 1) and its mutant (chain 2), aligned residue by residue."""
+
 _CA_SCALE: Final = 100.0  # coordinates are stored in 0.01 Å
 
 
@@ -248,6 +254,18 @@ def pair_files(path: Path) -> list[Path]:
     if not files:
         raise UsageError(f"{folder}: holds no Parquet file; a pairs table or the shards of one were expected")
     return files
+
+
+def read_picked_as(path: Path) -> NDArray[np.str_]:
+    """Read how each pair of a table (or a folder of them) was picked, shape (n,); empty where not said."""
+    parts = []
+    for file in pair_files(path):
+        table = read_columns(file, ("id1",), ("picked_as",))
+        if "picked_as" in table.column_names:
+            parts.append(np.array([value or "" for value in table["picked_as"].to_pylist()], dtype=np.str_))
+        else:
+            parts.append(np.full(len(table), "", dtype=np.str_))
+    return np.concatenate(parts)
 
 
 _ENDS = ("id1", "id2", "tm_norm1", "tm_norm2")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from mutscan.errors import UsageError
 from mutscan.train.encoder.network import SHAPES, EncoderShape
-from mutscan.train.loop.settings import read_toml, updated
+from mutscan.train.loop.settings import cosine_decay, read_preset, updated
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,17 +90,11 @@ class PretrainConfig:
         """Tokens of a micro-batch at most: an equal share of a step."""
         return self.batch_tokens // self.chunks
 
-    @property
-    def digest(self) -> str:
-        """Short sha256 of all settings: a state is continued under the settings it was made with only."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
-
     def rate(self, step: int) -> float:
         """Learning rate of a step."""
         if step < self.warmup:
             return self.learning_rate * (step + 1) / self.warmup
-        through = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return self.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * through)))
+        return self.learning_rate * cosine_decay(step, self.warmup, self.steps)
 
 
 PRETRAIN_PRESETS: Final[dict[str, PretrainConfig]] = {
@@ -149,12 +140,7 @@ def read_pretrain_config(
     UsageError
         The preset, a field or its type is unknown, or a value makes no sense.
     """
-    settings = read_toml(path)
-    name = str(settings.pop("preset", preset))
-    if name not in PRETRAIN_PRESETS:
-        raise UsageError(f"no encoder preset is called {name}; there are {', '.join(PRETRAIN_PRESETS)}")
-    base = PRETRAIN_PRESETS[name]
-    where = str(path) if path is not None else "settings"
+    base, settings, where = read_preset(path, preset, PRETRAIN_PRESETS, "encoder")
     size = settings.pop("shape", {}) | {k: v for k, v in (shape or {}).items() if v is not None}
     given = settings | {key: value for key, value in overrides.items() if value is not None}
     return updated(base, given | {"shape": updated(base.shape, size, f"{where}, [shape]")}, where)

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from mutscan.errors import UsageError
 from mutscan.residues import STANDARD
 from mutscan.train.chains.corpus import RESIDUES
-from mutscan.train.chains.splits import assign_splits
+from mutscan.train.chains.relatives import link_clusters
+from mutscan.train.chains.splits import assign_splits, find_split_list, listed_splits
 from mutscan.train.chains.tables import coordinates, read_columns
 from mutscan.train.encoder.batches import widths_of
 
@@ -92,6 +93,7 @@ class StructureBatches:
         self.codes = codes
         self.ca = ca
         self.clusters = clusters
+        self.splits = splits
         self.vocabulary = vocabulary
         self.chains = chains
         self.crop = crop
@@ -101,14 +103,14 @@ class StructureBatches:
         if not self._members or not self._checked:
             raise UsageError(
                 f"the structures have {len(self._members)} clusters in the train split and "
-                f"{len(self._checked)} in the validation split of seed {seed}; at least one in each was "
-                "expected: give more structures, or none"
+                f"{len(self._checked)} in the validation split; at least one in each was expected: give more "
+                "structures, or none"
             )
 
     @property
     def digest(self) -> str:
-        """sha256 of chains, coordinates and clusters."""
-        digest = hashlib.sha256(self.clusters.tobytes())
+        """sha256 of chains, coordinates, clusters and splits."""
+        digest = hashlib.sha256(self.clusters.tobytes() + ",".join(self.splits.tolist()).encode())
         for codes, ca in zip(self.codes, self.ca, strict=True):
             digest.update(codes.tobytes() + ca.tobytes())
         return digest.hexdigest()
@@ -157,15 +159,18 @@ def _by_cluster(clusters: NDArray[np.int64], chosen: NDArray[np.bool_]) -> list[
 def read_structures(
     path: Path, vocabulary: Vocabulary, *, chains: int, crop: int, seed: int
 ) -> StructureBatches:
-    """Read a table of chains; its clusters are split by the seed as for training a model.
+    """Read a table of chains and their splits.
+
+    The splits are those of the data set that the table belongs to, so that a Siamese net trained on it is
+    tested on chains whose structures the encoder has not seen. For another table they are drawn as
+    `mutscan train model` draws them: linked clusters, by a seeded hash.
 
     Parameters
     ----------
     path : Path
         Parquet with columns sequence, ca (little-endian int16, L x 3, 0.01 Å) and cluster25.
     vocabulary, chains, crop, seed
-        See `StructureBatches`. A Siamese net trained with the same seed on the same clusters is
-        tested on chains whose structures the encoder has not seen.
+        See `StructureBatches`.
 
     Raises
     ------
@@ -173,16 +178,20 @@ def read_structures(
         The file or a column is missing, or a row does not fit together.
     """
     table = read_columns(path, ("sequence", "ca", "cluster25"))
+    sequences = table["sequence"].to_pylist()
     codes, coords = [], []
-    for row, (sequence, buffer) in enumerate(
-        zip(table["sequence"].to_pylist(), table["ca"].to_pylist(), strict=True), start=1
-    ):
+    for row, (sequence, buffer) in enumerate(zip(sequences, table["ca"].to_pylist(), strict=True), start=1):
         if not sequence or set(sequence) - set(STANDARD):
             raise UsageError(f"{path}, row {row}: expected standard residues, read {sequence!r}")
         codes.append(np.array([RESIDUES.index(letter) for letter in sequence]))
         coords.append(coordinates(buffer or b"", sequence, f"in row {row}", path))
     clusters = table["cluster25"].to_numpy().astype(np.int64)
-    splits = assign_splits(clusters, seed=seed)
+    listed = find_split_list(path)
+    splits = (
+        assign_splits(link_clusters(sequences, clusters), seed=seed)
+        if listed is None
+        else listed_splits(listed, sequences)
+    )
     return StructureBatches(codes, coords, clusters, splits, vocabulary, chains=chains, crop=crop, seed=seed)
 
 

@@ -19,7 +19,7 @@ from mutscan.train.encoder.batches import PackedBatches, check_sizes, fixed_batc
 from mutscan.train.encoder.distances import read_structures
 from mutscan.train.encoder.network import MaskedLM, new_network, read_network, write_network
 from mutscan.train.encoder.trainer import Pretrained, Pretrainer
-from mutscan.train.loop.ranks import joined, own_device
+from mutscan.train.loop.processes import joined, own_device
 from mutscan.train.loop.state import STATE_FILE
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from mutscan.scores import tm_score
+from mutscan.train.chains.tables import MUTANT, SIMILAR
 from mutscan.train.evaluate.example import ExamplePair, draw_example
 from mutscan.train.evaluate.figures import (
     Series,
@@ -16,8 +17,6 @@ from mutscan.train.evaluate.figures import (
     scatter,
     trend,
 )
-from mutscan.train.evaluate.mutant_metrics import MUTANT
-from mutscan.train.evaluate.pair_metrics import SIMILAR
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from matplotlib.collections import LineCollection
 
 from mutscan.report.drawing import Drawing, colour_bar, drawing, panel
-from mutscan.train.evaluate.pair_metrics import SIMILAR
+from mutscan.train.chains.tables import SIMILAR
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from mutscan.train.chains.tables import Chains, Pairs
     from mutscan.train.evaluate.pair_metrics import PairPredictions
 
-MUTANT: Final = "mutant"
-"""``picked_as`` of a wild type (chain 1) and its mutant (chain 2), aligned residue by residue."""
-
 DROPS: Final = {
     "chain": "mean over the chain",
     "site": "at the substituted residue, the worst where there are several",

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SIMILAR: Final = 0.7
-"""lDDT is evaluated on pairs with at least this TM-score."""
-
 BANDS: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Edges of the five true-TM bands; the last is closed."""
 

@@ -16,7 +16,7 @@ from mutscan.errors import CheckpointError, UsageError
 from mutscan.pipeline.network import load_model
 from mutscan.progress import Silent
 from mutscan.train.chains.splits import SPLIT_FILE, check_disjoint, pairs_inside, read_splits, splits_of
-from mutscan.train.chains.tables import pair_files, read_columns, read_tables
+from mutscan.train.chains.tables import MUTANT, SIMILAR, pair_files, read_picked_as, read_tables
 from mutscan.train.evaluate.baselines import (
     Baseline,
     baseline_metrics,
@@ -27,13 +27,12 @@ from mutscan.train.evaluate.baselines import (
     trivial_baselines,
 )
 from mutscan.train.evaluate.mutant_metrics import (
-    MUTANT,
     Drops,
     lddt_drops,
     mutant_metrics,
     substituted_residues,
 )
-from mutscan.train.evaluate.pair_metrics import SIMILAR, PairPredictions, pair_metrics
+from mutscan.train.evaluate.pair_metrics import PairPredictions, pair_metrics
 from mutscan.train.evaluate.predictions import (
     Compared,
     LabelledResidues,
@@ -195,18 +194,6 @@ def evaluate_pairs(
     return PairEvaluation(
         metrics, chains, table, predictions, tuple(baselines), identity, drops, clock.seconds
     )
-
-
-def read_picked_as(path: Path) -> NDArray[np.str_]:
-    """Read how each pair of a table (or a folder of them) was picked, shape (n,); empty where not said."""
-    parts = []
-    for file in pair_files(path):
-        table = read_columns(file, ("id1",), ("picked_as",))
-        if "picked_as" in table.column_names:
-            parts.append(np.array([value or "" for value in table["picked_as"].to_pylist()], dtype=np.str_))
-        else:
-            parts.append(np.full(len(table), "", dtype=np.str_))
-    return np.concatenate(parts)
 
 
 def _load_second(

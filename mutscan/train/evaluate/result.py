@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mutscan.files import replacing, write_json
-from mutscan.train.evaluate.pair_metrics import SIMILAR
+from mutscan.train.chains.tables import SIMILAR
 from mutscan.train.evaluate.significance import MARGINS, MUTANT_MARGINS
 from mutscan.train.statistics.bootstrap import N_BOOTSTRAP
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mutscan.errors import UsageError
 from mutscan.model.config import PRESETS, SiameseConfig
-from mutscan.train.loop.settings import read_toml, updated
+from mutscan.train.loop.settings import cosine_decay, read_preset, updated
 from mutscan.train.model.loss import LossConfig
 
 if TYPE_CHECKING:
@@ -149,19 +146,13 @@ class TrainConfig:
                 "equally often; give steps, or sampler = 'pairs'"
             )
 
-    @property
-    def digest(self) -> str:
-        """Short sha256 of all settings: a state is continued under the settings it was made with only."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
-
     def factor(self, step: int) -> float:
         """Learning rates of a step, in units of their settings."""
         if step < self.warmup:
             return (step + 1) / self.warmup
         if self.schedule == "constant":
             return 1.0
-        through = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * through))
+        return cosine_decay(step, self.warmup, self.steps)
 
 
 MINI: Final = TrainConfig(
@@ -218,12 +209,7 @@ def read_config(path: Path | None, preset: str = "mini", **overrides: Any) -> Tr
     UsageError
         The preset, a field or its type is unknown.
     """
-    settings = read_toml(path)
-    name = str(settings.pop("preset", preset))
-    if name not in TRAIN_PRESETS:
-        raise UsageError(f"no training preset is called {name}; there are {', '.join(TRAIN_PRESETS)}")
-    base = TRAIN_PRESETS[name]
-    where = str(path) if path is not None else "settings"
+    base, settings, where = read_preset(path, preset, TRAIN_PRESETS, "training")
     net = updated(base.net, settings.pop("net", {}), f"{where}, [net]")
     loss = updated(base.loss, settings.pop("loss", {}), f"{where}, [loss]")
     given = settings | {key: value for key, value in overrides.items() if value is not None}

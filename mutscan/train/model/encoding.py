@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
@@ -14,13 +13,14 @@ from torch.utils.checkpoint import checkpoint
 from mutscan.embed.device import even_width
 from mutscan.model.packing import Packing
 from mutscan.model.vectors import ChainVectors
-from mutscan.train.loop.sharing import gather_pieces, shares
+from mutscan.train.loop.processes import gather_pieces, shares
+from mutscan.train.loop.steps import autocast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mutscan.model.siamese import SiameseNet
-    from mutscan.train.loop.ranks import Ranks
+    from mutscan.train.loop.processes import Ranks
     from mutscan.train.model.batches import PairBatch
     from mutscan.train.model.config import TrainConfig
     from mutscan.train.model.inputs import ChainInputs
@@ -184,7 +184,7 @@ class ChainEncoder:
     def _chunk(
         self, chains: list[int], lengths: Tensor, width: int, keep: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        with self._autocast():
+        with autocast(self.device, self.config.precision):
             if self.device.type == "cpu":
                 packing = Packing.of(lengths.tolist(), self.device)
                 x = self.inputs.packed(chains, packing)
@@ -196,8 +196,3 @@ class ChainEncoder:
             y, z = self.net(x, mask)
             matching = self.net.matching(y, mask)
         return y.float()[mask], z.float(), None if matching is None else matching[mask]
-
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.config.precision == "bf16":
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return contextlib.nullcontext()

@@ -20,10 +20,9 @@ from mutscan.model.checkpoint import EncoderReference, ModelConfig, save_checkpo
 from mutscan.progress import Silent
 from mutscan.train.chains.labels import response_labels
 from mutscan.train.chains.splits import SPLIT_FILE, SPLITS, pairs_inside, write_splits
-from mutscan.train.evaluate.pair_metrics import SIMILAR
+from mutscan.train.chains.tables import SIMILAR
 from mutscan.train.evaluate.pairs import evaluate_pairs
-from mutscan.train.loop.ranks import Ranks, joined, own_device
-from mutscan.train.loop.sharing import leader_first
+from mutscan.train.loop.processes import Ranks, joined, leader_first, own_device
 from mutscan.train.loop.state import STATE_FILE
 from mutscan.train.model.alignments import pair_alignments
 from mutscan.train.model.batches import (

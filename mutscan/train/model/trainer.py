@@ -1,15 +1,8 @@
-"""The training loop of the Siamese net, on cached embeddings or together with its encoder.
-
-Nothing in a step depends on earlier random draws: batch, channel dropout and
-torch's generator are seeded by (seed, step). The saved state is therefore the
-step, the weights and the optimiser, and a killed run, started again, ends with
-the weights of an uninterrupted one.
-"""
+"""Training of the Siamese net, on cached embeddings or together with its encoder."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,22 +11,22 @@ from torch import Tensor, nn
 
 from mutscan.errors import CheckpointError
 from mutscan.model.siamese import SiameseNet
-from mutscan.train.loop.log import Speed, TrainingLog, told
-from mutscan.train.loop.ranks import Ranks
-from mutscan.train.loop.sharing import agreed, average_gradients
-from mutscan.train.loop.state import load_state, optimiser_tensors, restore_optimiser, save_state
+from mutscan.train.loop.processes import agreed, average_gradients
+from mutscan.train.loop.steps import Steps
 from mutscan.train.model.encoding import ChainEncoder
 from mutscan.train.model.geometry import N_TARGETS
 from mutscan.train.model.loss import pair_loss, response_loss
 from mutscan.train.model.validation import Validation, measure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from mutscan.model.vectors import ChainVectors
+    from mutscan.train.loop.processes import Ranks
+    from mutscan.train.loop.state import State
     from mutscan.train.model.batches import ConnectedBatches, PairBatch, PairBatches
     from mutscan.train.model.config import TrainConfig
     from mutscan.train.model.inputs import ChainInputs
@@ -41,9 +34,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A finished training: the chosen weights and how they came about.
+    """A finished training: the net with the best weights, and how it was trained.
 
-    The encoder, where it learned, holds the chosen weights too.
+    An encoder that learned holds its best weights, too.
     """
 
     net: SiameseNet
@@ -53,7 +46,7 @@ class Fit:
     seconds: float
 
 
-class Trainer:
+class Trainer(Steps[Validation]):
     """Trains a net; `run` continues a saved state if the folder holds one.
 
     Parameters
@@ -92,15 +85,12 @@ class Trainer:
         ranks: Ranks | None = None,
         peak_tflops: float | None = None,
     ) -> None:
-        self.ranks = ranks if ranks is not None else Ranks()
+        super().__init__(config, folder, device, data, ranks, peak_tflops)
         self.config = config
         self.inputs = inputs
         self.batches = batches
         self.validation = validation
         self.geometry = geometry
-        self.folder = folder
-        self.device = device
-        self.identity = {"settings": config.digest, "data": data}
         torch.manual_seed(config.seed)
         self.net = SiameseNet(config.net).to(device)
         self.head = nn.Linear(config.net.d_model, N_TARGETS).to(device)
@@ -116,7 +106,7 @@ class Trainer:
             self.rates.append(config.encoder_rate)
         self.parameters = [parameter for group in learning for parameter in group]
         kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimiser]
-        self.optimiser = kind(
+        optimiser = kind(
             [{"params": group} for group in learning],
             config.learning_rate,
             betas=(0.9, 0.98),
@@ -124,20 +114,15 @@ class Trainer:
             fused=device.type in ("cpu", "cuda"),
         )
         self.encode = ChainEncoder(self.net, inputs, config, device, self.ranks)
-        self.log = TrainingLog(folder)
-        self.speed = Speed(device, peak_tflops)
         n_chains = len(batches.lengths)
         self.memory = torch.zeros(n_chains, config.net.d_model, device=device)
         self.remembered = torch.zeros(n_chains, dtype=torch.bool)
         self.average = {name: value.clone() for name, value in self.weights().items()}
-        self.best = {name: value.clone() for name, value in self.average.items()}
-        self.best_step = 0
-        self.best_validation: Validation | None = None
-        self.step = 0
-        self.seconds = 0.0
+        self.sums, self.counts = np.zeros(3), np.zeros(3)
+        self.begin(optimiser)
 
     def weights(self) -> dict[str, Tensor]:
-        """Live weights of the model: the net's, and those of the encoder that learn."""
+        """Give the current weights: the net's, and those of the encoder that learn."""
         found = {f"net.{name}": value.detach() for name, value in self.net.state_dict().items()}
         if self.encoder is not None:
             learning = {n: p for n, p in self.encoder.named_parameters() if p.requires_grad}
@@ -150,47 +135,30 @@ class Trainer:
         advance: Callable[[int], None] = lambda n: None,
         describe: Callable[[str], None] = lambda text: None,
     ) -> Fit:
-        """Train to the last step and return the best weights.
-
-        Parameters
-        ----------
-        advance : callable
-            Told the number of steps done since it was last called.
-        describe : callable
-            Told of losses, now and then.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._load()
-        if self.ranks.leads:
-            self.log.resume(self.step)
-        advance(self.step)
-        began = time.monotonic() - self.seconds
-        sums = np.zeros(3)
-        counts = np.zeros(3)
-        self.speed.report()
-        while self.step < self.config.steps and not self._lost_patience():
-            values = self._train_step(self.batches(self.step))
-            finite = np.isfinite(values)
-            sums[finite] += values[finite]
-            counts += finite
-            self.step += 1
-            advance(1)
-            if self.step % self.config.validate_every == 0 or self.step == self.config.steps:
-                self.seconds = time.monotonic() - began
-                means = np.divide(sums, counts, out=np.full(3, np.nan), where=counts > 0)
-                train = dict(zip(("loss", "tm_mae", "lddt_mae"), means.tolist(), strict=True))
-                self._validate(train)
-                describe(told(train, self.best_validation))
-                sums[:], counts[:] = 0, 0
-        self.log.close()
+        """Train to the last step and return the best weights; see `Steps.run_steps`."""
+        self.run_steps(advance, describe)
         if self.best_validation is None:
-            raise CheckpointError(f"{self.folder}: no step was trained; ask for at least one")
+            raise CheckpointError(f"{self.folder}: no step was trained; expected at least one")
         self._use(self.best)
         return Fit(self.net.eval(), self.best_step, self.best_validation, self.step, self.seconds)
 
-    def _lost_patience(self) -> bool:
-        waited = (self.step - self.best_step) // self.config.validate_every
+    def batches_from(self, step: int) -> Iterator[PairBatch]:
+        return (self.batches(k) for k in range(step, self.steps))
+
+    def is_finished(self) -> bool:
+        waited = (self.step - self.best_step) // self.validate_every
         return self.best_validation is not None and 0 < self.config.patience <= waited
+
+    def train_step(self, batch: PairBatch) -> None:
+        values = self._train_step(batch)
+        finite = np.isfinite(values)
+        self.sums[finite] += values[finite]
+        self.counts += finite
+
+    def train_means(self) -> dict[str, float]:
+        means = np.divide(self.sums, self.counts, out=np.full(3, np.nan), where=self.counts > 0)
+        self.sums[:], self.counts[:] = 0, 0
+        return dict(zip(("loss", "tm_mae", "lddt_mae"), means.tolist(), strict=True))
 
     def _train_step(self, batch: PairBatch) -> NDArray[np.float64]:
         config = self.config
@@ -272,7 +240,7 @@ class Trainer:
         tm_score: Tensor,
         weight: Tensor,
     ) -> Tensor:
-        """Loss of the TM-scores that global vectors give by themselves, without lDDT."""
+        """Loss of the TM-scores from global vectors alone, without lDDT."""
         predicted = self.net.tm_score(pooled_1, pooled_2, length_1.to(self.device), length_2.to(self.device))
         none = torch.empty(0, device=self.device)
         return pair_loss(
@@ -287,7 +255,7 @@ class Trainer:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        # A young average follows closely: it forgets all but the last tenth of the steps.
+        # A young average follows the weights closely, over the last tenth of the steps.
         decay = min(self.config.average, (1 + self.step) / (10 + self.step))
         weights = self.weights()
         torch._foreach_lerp_([self.average[name] for name in weights], list(weights.values()), 1 - decay)
@@ -320,50 +288,32 @@ class Trainer:
         for name, value in self.weights().items():
             value.copy_(weights[name])
 
-    def _validate(self, train: Mapping[str, float]) -> None:
-        speed = self.speed.report()
-        validation = Validation(*agreed(self.ranks, astuple(self.validate()), self.device))
-        if self.best_validation is None or validation.score < self.best_validation.score:
-            self.best_validation, self.best_step = validation, self.step
-            self.best = {name: value.clone() for name, value in self.average.items()}
-        if self.ranks.leads:
-            rate = self.config.learning_rate * self.config.factor(self.step - 1)
-            self.log.write(self.step, self.seconds, rate, train, validation, self.best_step, speed)
-            self._save()
-        self.speed.report()
+    def measure(self, train: Mapping[str, float]) -> Validation:
+        return Validation(*agreed(self.ranks, astuple(self.validate()), self.device))
+
+    def score(self, validation: Validation) -> float:
+        return validation.score
+
+    def rate(self, step: int) -> float:
+        return self.config.learning_rate * self.config.factor(step)
 
     # State
 
-    def _save(self) -> None:
-        assert self.best_validation is not None
-        parts = {
+    def candidate(self) -> Mapping[str, Tensor]:
+        return self.average
+
+    def parts(self) -> dict[str, Mapping[str, Tensor]]:
+        return {
             "head": self.head.state_dict(),
             "memory": {"vectors": self.memory, "filled": self.remembered},
             "weights": self.weights(),
             "average": self.average,
-            "best": self.best,
-            "optimiser": optimiser_tensors(self.optimiser),
         }
-        metadata = {
-            "step": self.step,
-            "seconds": self.seconds,
-            "best_step": self.best_step,
-            "best_validation": asdict(self.best_validation),
-            **self.identity,
-        }
-        save_state(self.folder, parts, metadata)
 
-    def _load(self) -> None:
-        state = load_state(self.folder, self.identity)
-        if state is None:
-            return
+    def restore(self, state: State) -> Validation:
         self._use(state.part("weights"))
         self.head.load_state_dict(state.part("head"))
         self.memory.copy_(state.part("memory")["vectors"])
         self.remembered = state.part("memory")["filled"]
         self.average = {name: value.to(self.device) for name, value in state.part("average").items()}
-        self.best = {name: value.to(self.device) for name, value in state.part("best").items()}
-        restore_optimiser(self.optimiser, state.part("optimiser"))
-        self.step, self.best_step = state.metadata["step"], state.metadata["best_step"]
-        self.seconds = state.metadata["seconds"]
-        self.best_validation = Validation(**state.metadata["best_validation"])
+        return Validation(**state.metadata["best_validation"])

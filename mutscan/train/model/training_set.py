@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import pandas as pd
 
 from mutscan.errors import UsageError
 from mutscan.results import read_arrays, write_arrays
 from mutscan.train.chains.labels import lddt_labels
 from mutscan.train.chains.relatives import adopt_clusters, link_clusters
-from mutscan.train.chains.splits import assign_splits, pairs_inside
-from mutscan.train.chains.tables import Chains, Pairs, read_tables
-from mutscan.train.evaluate.mutant_metrics import MUTANT
-from mutscan.train.evaluate.pair_metrics import SIMILAR
-from mutscan.train.evaluate.pairs import read_picked_as
+from mutscan.train.chains.splits import complete_splits, find_split_list, listed_splits, pairs_inside
+from mutscan.train.chains.tables import MUTANT, SIMILAR, Chains, Pairs, read_picked_as, read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,10 +44,12 @@ class TrainingSet:
     exponent, radius : float
         Of these labels; the radius in Å.
     splits : str array, shape (number of chains,)
+        ``""`` for a chain that is in none.
     tables : int array, shape (number of tables + 1,)
         Table k gave ``pairs[tables[k]:tables[k + 1]]``.
     sha256 : str
-        Of all of it: sequences, coordinates, clusters, pairs, alignments, stored labels.
+        Of sequences, coordinates, clusters, pairs, alignments and stored labels; with a data set among the
+        tables also of the splits.
     """
 
     chains: Chains
@@ -106,9 +106,13 @@ def read_training_set(
 
     A chain without a cluster (a table without ``cluster25``, or a negative number in it) gets that of
     its wild type if it is a mutant's, else that of the known chain it is equal or related to
-    (`adopt_clusters`). Where there is none either, it becomes a cluster of its own in the training
-    split. All other clusters are split 80 : 10 : 10 by a seeded hash, after those that hold parts of
-    one protein (`link_clusters`) were joined.
+    (`adopt_clusters`), else a cluster of its own.
+
+    The chains of a data set of ``mutscan train dataset`` are split as its splits.csv says. For other
+    tables, clusters that hold parts of one protein are joined (`link_clusters`). A joined cluster that
+    a data set holds chains of gets their split; where they are in several splits, its other chains are
+    left out. A cluster of chains without a known one is trained on. The others are split 80 : 10 : 10 by
+    a seeded hash.
 
     Parameters
     ----------
@@ -116,7 +120,7 @@ def read_training_set(
         The n-th table of pairs is made of the n-th table of structures; one table of structures may
         serve all pairs.
     seed : int
-        Of the splits.
+        Of the splits of tables that are no data set.
     lddt_from : float
         Pairs with a TM-score from here on get labels; as do all that bring them.
     work : Path
@@ -126,7 +130,7 @@ def read_training_set(
     Raises
     ------
     UsageError
-        The tables do not fit, or no chain has a cluster.
+        The tables do not fit, no chain has a cluster, or two data sets put one cluster in two splits.
     """
     if len(structures) not in (1, len(pairs)):
         raise UsageError(
@@ -136,14 +140,13 @@ def read_training_set(
     tables = list(structures) * (len(pairs) // len(structures))
     parts = [read_tables(table, pair) for table, pair in zip(tables, pairs, strict=True)]
     mutant = np.concatenate([read_picked_as(path) == MUTANT for path in pairs])
+    lists = [find_split_list(table, pair) for table, pair in zip(tables, pairs, strict=True)]
     chains = _join_chains([chains for chains, _ in parts], tables)
     joined = _join_pairs(parts)
     exponent, radius = _label_settings([part for _, part in parts], pairs)
     chains, loose = _complete_clusters(chains, joined, mutant, tables)
-    assert chains.clusters is not None
-    splits = assign_splits(link_clusters(chains.sequences, chains.clusters), seed=seed)
-    splits[loose] = "train"
-    sha256 = _hash(chains, joined)
+    splits = _splits(chains, loose, [part for part, _ in parts], lists, seed=seed, progress=progress)
+    sha256 = _hash(chains, joined, splits if any(lists) else None)
     lddt = _labels(work, chains, joined, sha256, exponent, radius, lddt_from, progress)
     ends = np.cumsum([0, *(len(part) for _, part in parts)])
     return TrainingSet(chains, joined, mutant, lddt, exponent, radius, splits, ends, sha256)
@@ -233,6 +236,55 @@ def _complete_clusters(
     return Chains(chains.ids, chains.sequences, chains.ca, clusters), loose
 
 
+def _splits(
+    chains: Chains,
+    loose: NDArray[np.bool_],
+    parts: Sequence[Chains],
+    lists: Sequence[Path | None],
+    *,
+    seed: int,
+    progress: Progress,
+) -> NDArray[np.str_]:
+    """Split of each chain: of data sets as their lists say, of others with their relatives or drawn."""
+    assert chains.clusters is not None
+    given = np.concatenate(
+        [
+            np.full(len(part), "", dtype="U10") if path is None else listed_splits(path, part.sequences)
+            for part, path in zip(parts, lists, strict=True)
+        ]
+    )
+    linked = link_clusters(chains.sequences, chains.clusters)
+    _refuse_conflicts(
+        chains, linked, given, np.repeat([str(path or "") for path in lists], [*map(len, parts)])
+    )
+    splits = complete_splits(linked, given, seed=seed, unknown=loose)
+    left_out = int((splits == "").sum())
+    if left_out:
+        progress.note(
+            f"{left_out} chains are left out: they are in no data set and related to chains of several splits"
+        )
+    return splits
+
+
+def _refuse_conflicts(
+    chains: Chains, linked: NDArray[np.int64], given: NDArray[np.str_], lists: NDArray[np.str_]
+) -> None:
+    """Refuse data sets that put related chains in different splits; one data set may (``--no-link``)."""
+    listed = pd.DataFrame({"cluster": linked, "split": given, "list": lists, "id": chains.ids})[given != ""]
+    counts = listed.groupby("cluster")[["split", "list"]].transform("nunique")
+    divided = listed[(counts > 1).all(axis=1)]
+    if len(divided):
+        same = divided[divided["cluster"] == divided["cluster"].iloc[0]]
+        one = same.iloc[0]
+        other = same[same["split"] != one["split"]].iloc[0]
+        raise UsageError(
+            f"{' and '.join(dict.fromkeys(same['list']))} put related chains in different splits: "
+            f"{one['id']} is in {one['split']}, {other['id']} in {other['split']} "
+            f"({divided['cluster'].nunique()} clusters); "
+            "make one data set of all pairs, or give both the same clusters and the same --seed"
+        )
+
+
 def _labels(
     work: Path,
     chains: Chains,
@@ -264,7 +316,7 @@ def _labels(
     return labels
 
 
-def _hash(chains: Chains, pairs: Pairs) -> str:
+def _hash(chains: Chains, pairs: Pairs, splits: NDArray[np.str_] | None) -> str:
     digest = hashlib.sha256("\n".join(chains.sequences).encode())
     for ca in chains.ca:
         digest.update(ca.tobytes())
@@ -272,4 +324,6 @@ def _hash(chains: Chains, pairs: Pairs) -> str:
     for array in (*arrays, pairs.lddt):
         if array is not None:
             digest.update(array.tobytes())
+    if splits is not None:
+        digest.update(",".join(splits.tolist()).encode())
     return digest.hexdigest()

@@ -1,8 +1,8 @@
-"""What a validation measures, and the one number by which the best weights are chosen."""
+"""Errors on the validation pairs, and the number by which the best weights are chosen."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,9 +32,13 @@ class Validation:
 
     @property
     def score(self) -> float:
-        """What the best weights are chosen by; lower is better."""
+        """Number by which the best weights are chosen; lower is better."""
         parts = np.array([self.tm_mae, self.macro_mae, self.lddt_mae])
         return float(np.nansum(parts * [0.5, 0.5, 1.0]))
+
+    def to_dict(self) -> dict[str, float]:
+        """Errors by their names."""
+        return asdict(self)
 
 
 def measure(
@@ -43,7 +47,7 @@ def measure(
     lddt_predicted: NDArray[np.float32],
     lddt: NDArray[np.float32],
 ) -> Validation:
-    """Compare predictions, clipped to [0, 1], with labels; a NaN among `lddt` counts for nothing."""
+    """Compare predictions, clipped to [0, 1], with labels; NaN among `lddt` is ignored."""
     error = np.abs(tm_predicted.clip(0, 1) - tm_score)
     band = np.clip((tm_score * 5).astype(int), 0, 4)
     known = ~np.isnan(lddt)

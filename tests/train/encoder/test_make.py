@@ -23,7 +23,6 @@ import torch
 from typer.testing import CliRunner
 
 import mutscan.train.encoder.make as encoder_module
-import mutscan.train.encoder.trainer as pretrain_module
 from mutscan.cli.app import app
 from mutscan.embed import load_encoder
 from mutscan.embed.tokens import ESM_VOCABULARY, clean
@@ -49,7 +48,7 @@ from mutscan.train.encoder.distances import (
 )
 from mutscan.train.encoder.make import train_encoder
 from mutscan.train.encoder.network import SHAPES, EncoderShape, new_network, read_network
-from mutscan.train.loop.ranks import Ranks, own_device
+from mutscan.train.loop.processes import Ranks, own_device
 from tests.places import ROOT
 from tests.tiny_encoders import quiet_transformers, write_esm, write_t5
 
@@ -318,9 +317,9 @@ def test_it_learns(whole: Path) -> None:
     assert last["perplexity"] < 0.8 * first["perplexity"]
     assert last["perplexity"] == pytest.approx(math.exp(last["loss"]), abs=1e-3)
     for line in lines:
-        assert line["tokens_per_second"] > 0
-        assert 0 <= line["padding"] < 0.2
-        assert 0 < line["flop_utilisation"]
+        assert line["speed"]["tokens_per_second"] > 0
+        assert 0 <= line["train"]["padding"] < 0.2
+        assert 0 < line["speed"]["flop_utilisation"]
     metrics = json.loads((whole / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["best_step"] == min(lines, key=lambda line: line["validation"]["loss"])["step"]
     assert metrics["settings"]["steps"] == 60
@@ -417,7 +416,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(whole: Path, table: Path, tmp_pa
     # The same name, so the same card; and the same weights, configuration, metrics.
     assert results_of(out) == results_of(whole)
     for line, other in zip(log_of(out), log_of(whole), strict=True):
-        for key in ("step", "rate", "train", "validation", "best_step", "padding"):
+        assert line["train"]["padding"] == other["train"]["padding"]
+        for key in ("step", "rate", "train", "validation", "best_step"):
             if key != "train" or line["step"] != 30:
                 assert line[key] == other[key]
 
@@ -482,7 +482,7 @@ def test_each_process_gets_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv(name, value)
     assert own_device("cuda") == "cuda:1"
     assert own_device("cpu") == "cpu"
-    with pytest.raises(UsageError, match="take --device cuda"):
+    with pytest.raises(UsageError, match="use --device cuda"):
         own_device("cuda:1")
 
 
@@ -744,7 +744,7 @@ def test_a_full_disk_is_told_in_words(table: Path, tmp_path: Path, monkeypatch: 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pretrain_module, "save_state", full)
+    monkeypatch.setattr("mutscan.train.loop.steps.save_state", full)
     with pytest.raises(RunFolderError, match=r"the disk is full; .* run the same command again"):
         train_encoder([table], tmp_path / "x", CONFIG, device="cpu", threads=1)
 

@@ -16,8 +16,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from mutscan.cli.app import app
-from mutscan.train.loop.ranks import Ranks
-from mutscan.train.loop.sharing import shares
+from mutscan.train.loop.processes import Ranks, shares
 from tests import tiny_encoders
 from tests.made_up_pairs import write_tables
 from tests.places import ROOT
