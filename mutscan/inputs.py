@@ -76,13 +76,15 @@ class InputRow:
     source: str = "arguments"
     problem: str | None = None
 
-    def variant(self, wild_type: str) -> Variant:
+    def variant(self, wild_type: str, written: Variant | None = None) -> Variant:
         """Read the line as a variant of a wild type, checked and in canonical form.
 
         Parameters
         ----------
         wild_type : str
             Its sequence.
+        written : Variant, optional
+            `text` as `parse_variant` reads it, where that is known already.
 
         Raises
         ------
@@ -93,7 +95,7 @@ class InputRow:
             raise VariantError(self.problem)
         if self.sequence is not None:
             return difference(wild_type, self.sequence)
-        return normalise(parse_variant(self.text), wild_type)
+        return normalise(written or parse_variant(self.text), wild_type)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import numpy as np
 from mutscan.builders import BuiltMutant
 from mutscan.builders.assembly import check_exchanges, residue_label
 from mutscan.errors import BuildError, StructureError, UsageError
+from mutscan.hashes import file_sha256, json_sha256
 from mutscan.residues import UNKNOWN, is_standard
 from mutscan.structures import is_structure_file, read_structure
 from mutscan.structures.files import EXPECTED, stem
@@ -61,8 +62,13 @@ class FolderBuilder:
             raise UsageError(f"{self.directory}: expected a folder of mutant structures, one file each")
 
     def settings(self) -> Mapping[str, object]:
-        """Where the files are; what is in them is read anew for each variant that has no result yet."""
-        return {"directory": str(Path(self.directory).resolve()), "control": "none"}
+        """Name of the folder, and a hash over names and contents of its structure files."""
+        files = sorted(p for p in Path(self.directory).iterdir() if is_structure_file(p) and p.is_file())
+        return {
+            "directory": Path(self.directory).resolve().name,
+            "sha256": json_sha256([[path.name, file_sha256(path)] for path in files]),
+            "control": "none",
+        }
 
     def prepare(self, wild_type: Structure, scratch: Path) -> PreparedFolder:
         """Take note of the wild type; files are looked for when their variant's turn comes."""

@@ -21,7 +21,7 @@ from mutscan.cli.options import (
     VerboseOption,
 )
 from mutscan.errors import UsageError
-from mutscan.model.names import DEFAULT_MODEL
+from mutscan.pipeline.options import DEFAULTS
 
 _PROTEIN = "UniProt accession, structure file or FASTA file."
 
@@ -39,9 +39,9 @@ def compare(
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write a page: scores, alignment, track, matrices."),
     ] = None,
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = DEFAULTS.model,
     offline: OfflineOption = False,
-    device: DeviceOption = "auto",
+    device: DeviceOption = DEFAULTS.device,
     precision: PrecisionOption = Precision.auto,
     batch_residues: BatchResiduesOption = None,
     json: JsonOption = False,

@@ -14,8 +14,8 @@ from Bio.Align import substitution_matrices
 from mutscan.align import tm_align
 from mutscan.errors import UsageError
 from mutscan.files import replacing, write_errors
-from mutscan.model.names import DEFAULT_MODEL
 from mutscan.pipeline.network import cached_embedding, load_model
+from mutscan.pipeline.options import DEFAULTS
 from mutscan.pipeline.plan import MAX_LENGTH, resolve_wild_type
 from mutscan.scores import score_structures
 from mutscan.structures import ca_by_position
@@ -119,9 +119,9 @@ def compare(
     *,
     chain_a: str | None = None,
     chain_b: str | None = None,
-    model: str = DEFAULT_MODEL,
-    device: str = "auto",
-    precision: str = "auto",
+    model: str = DEFAULTS.model,
+    device: str = DEFAULTS.device,
+    precision: str = DEFAULTS.precision,
     batch_residues: int | None = None,
     offline: bool = False,
 ) -> Comparison:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 from mutscan.builders.choose import choose_builders
 from mutscan.errors import UsageError, VariantError
 from mutscan.fetch import Fetcher, is_accession
+from mutscan.hashes import file_sha256
 from mutscan.inputs import InputTable, join_tables, read_arguments, read_variants
 from mutscan.model.checkpoint import find_model
-from mutscan.model.names import DEFAULT_MODEL
+from mutscan.pipeline.options import DEFAULTS
 from mutscan.structures import (
     WildType,
     is_fasta_file,
@@ -166,7 +166,7 @@ def _with_given_structure(
 
 def _file_record(path: Path) -> dict[str, object]:
     """Provenance of a user's own file."""
-    return {"source": "file", "path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return {"source": "file", "path": str(path), "sha256": file_sha256(path)}
 
 
 def read_inputs(
@@ -193,11 +193,11 @@ def read_inputs(
 
 def make_plan(wild_type: WildType, table: InputTable) -> Plan:
     """Parse every line and check it against the wild type; one row for each line, whatever happens."""
-    rows = [_planned(wild_type, row) for row in table.rows]
+    planned = [_planned(wild_type, row) for row in table.rows]
+    rows = [row for row, _ in planned]
     mismatched = [row for row in rows if row.error is not None and row.error.code == "wild_type_mismatch"]
     if mismatched and len(wild_type.sequence) <= MAX_LENGTH:
-        written = [v for v in (_parsed(row.source) for row in rows) if v is not None]
-        offset = suggest_offset(written, wild_type.sequence)
+        offset = suggest_offset([v for _, v in planned if v is not None], wild_type.sequence)
         if offset:
             hint = (
                 f"; all variants would match with their positions shifted by {offset:+d}: "
@@ -213,16 +213,15 @@ def make_plan(wild_type: WildType, table: InputTable) -> Plan:
     return Plan(wild_type, tuple(rows), table.carried_columns, counts)
 
 
-def _parsed(source: InputRow) -> Variant | None:
-    if source.sequence is not None:
-        return None
-    try:
-        return parse_variant(source.text)
-    except VariantError:
-        return None
-
-
-def _planned(wild_type: WildType, source: InputRow) -> PlannedRow:
+def _planned(wild_type: WildType, source: InputRow) -> tuple[PlannedRow, Variant | None]:
+    """Check one line; returns its row, and its variant as written where the line can be read as one."""
+    written: Variant | None = None
+    unreadable: VariantError | None = None
+    if source.sequence is None:
+        try:
+            written = parse_variant(source.text)
+        except VariantError as error:
+            unreadable = error
     try:
         reference = None if source.sequence is not None else split_reference(source.text)[0]
         if reference is not None and _contradicts(reference, wild_type.name):
@@ -236,10 +235,12 @@ def _planned(wild_type: WildType, source: InputRow) -> PlannedRow:
                 f"at most {MAX_LENGTH} can be scored; cut the protein to the domain concerned",
                 code="too_long",
             )
-        variant = source.variant(wild_type.sequence)
+        if unreadable is not None and source.problem is None:
+            raise unreadable
+        variant = source.variant(wild_type.sequence, written)
     except VariantError as error:
-        return PlannedRow(source, error=error)
-    return PlannedRow(source, variant=variant)
+        return PlannedRow(source, error=error), written
+    return PlannedRow(source, variant=variant), written
 
 
 def _contradicts(reference: str, name: str) -> bool:
@@ -260,8 +261,8 @@ def check(
     *,
     variants_file: str | os.PathLike[str] | None = None,
     variant_column: str | None = None,
-    model: str = DEFAULT_MODEL,
-    builder: str = "auto",
+    model: str = DEFAULTS.model,
+    builder: str = DEFAULTS.builder,
     structure: str | os.PathLike[str] | None = None,
     chain: str | None = None,
     offline: bool = False,

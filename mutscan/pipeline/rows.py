@@ -40,12 +40,11 @@ class VariantResult:
     verdict: Verdict = UNDECIDED
 
 
-def unscored_row(planned: PlannedRow, wild_type: WildType) -> dict[str, object]:
+def unscored_row(planned: PlannedRow) -> dict[str, object]:
     """Row of a line that names no variant to score."""
     assert planned.error is not None
     return {
         "input": planned.source.text,
-        "wild_type": wild_type.name,
         "status": planned.status,
         "error_code": planned.error.code,
         "message": f"{planned.source.source} line {planned.source.number}: {planned.error.message}",
@@ -61,15 +60,14 @@ class Assembler:
         self._plddt = plddt_by_position(wild_type)
         self._numbering = "" if _file_counts_alike(wild_type) else " (the file's numbering)"
 
-    def row(self, planned: PlannedRow, result: VariantResult, error: BuildError | None) -> dict[str, object]:
-        """Row of a scored variant; `error` is why its structure could not be built."""
-        row: dict[str, object] = {"input": planned.source.text, "wild_type": self.wild_type.name}
+    def row(self, result: VariantResult, error: BuildError | None) -> dict[str, object]:
+        """Row of a scored variant without its input; `error` is why its structure could not be built."""
         variant = result.variant
         if error is None and variant.indel is not None:
             error = BuildError(
                 f"{variant}: insertions and deletions are scored on sequence only", code="indel_not_built"
             )
-        row.update(
+        return dict(
             status="ok" if error is None else "partial",
             error_code=None if error is None else error.code,
             message=None if error is None else error.message,
@@ -77,9 +75,8 @@ class Assembler:
             hgvs=variant.hgvs,
             n_substitutions=variant.n_substitutions,
             positions=";".join(map(str, variant.positions)),
+            **self._scores(result),
         )
-        row.update(self._scores(result))
-        return row
 
     def _scores(self, result: VariantResult) -> dict[str, object]:
         variant, measured, null = result.variant, result.measured, self.null
@@ -183,6 +180,21 @@ class Assembler:
             "ca_shift": unknown if measured is None else measured.ca_shift,
             "affected": result.affected,
             "region": regions,
+        }
+
+    def affected(self, result: VariantResult) -> dict[str, Any]:
+        """Block of affected.parquet for one variant."""
+        regions = result.regions
+        return {
+            "variant": [str(result.variant)] * len(regions),
+            "stretches": [
+                [{"first": first, "last": last} for first, last in region.stretches] for region in regions
+            ],
+            "name": [region.name or None for region in regions],
+            "source": [region.source or None for region in regions],
+            "lddt_drop": [region.mean_drop for region in regions],
+            "evidence": [region.evidence or None for region in regions],
+            "remarks": [list(region.remarks) for region in regions],
         }
 
 

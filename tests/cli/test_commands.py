@@ -276,17 +276,14 @@ def test_ctrl_c_says_that_it_can_be_continued(raising):
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_a_real_ctrl_c_ends_a_real_process():
     code = """
-    import signal, sys, time, types
+    import signal, sys, time
     # A shell's background job is started with Ctrl-C ignored, and its children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    pipeline = types.ModuleType("mutscan.pipeline")
+    from mutscan import pipeline
     def score(*_, **__):
         print("ready", flush=True)
         time.sleep(60)
     pipeline.score = score
-    sys.modules["mutscan.pipeline"] = pipeline
-    import mutscan
-    mutscan.pipeline = pipeline
     from mutscan.__main__ import main
     sys.argv = ["mutscan", "score", "P04637", "R175H"]
     main()

@@ -26,7 +26,7 @@ from mutscan.model.predict import Predictor
 from mutscan.model.siamese import SiameseNet
 from mutscan.model.substitutions import SubstitutionPredictor
 from mutscan.pipeline import scanning
-from mutscan.pipeline.network import ahead
+from mutscan.pipeline.network import ahead, load_model
 from mutscan.pipeline.positions import POSITION_COLUMNS, SCORES
 from mutscan.pipeline.scanning import in_runs, parse_positions, substitutions
 from mutscan.report.scan import read_scan
@@ -450,7 +450,7 @@ def test_a_double_mutant_is_predicted_jointly(tiny_model: Path, tmp_path: Path) 
     summed = drops["L38D"] + drops["H97A"]
     assert np.abs(drops["L38D;H97A"] - summed).max() > 1e-4
     # It is the prediction of the double's own sequence.
-    model = scanning.load_model(str(tiny_model), device="cpu", offline=True)
+    model = load_model(str(tiny_model), device="cpu", offline=True)
     sequence = example_sequence()
     double = f"{sequence[:37]}D{sequence[38:96]}A{sequence[97:]}"
     expected = model.predictor.compare(
