@@ -447,6 +447,7 @@ def test_hash_is_of_what_predictions_depend_on(folder: Path, tmp_path: Path) -> 
     assert model_hash(moved) == before
     (folder / ".DS_Store").write_bytes(b"not part of the model")
     (folder / "README.md").write_text("a model card")
+    (folder / "encoder" / "vocab.txt").write_text("of the tokenizer")
     assert model_hash(folder) == before
     for file in ("model.safetensors", "encoder/model.safetensors", "config.json"):
         data = (moved / file).read_bytes()
