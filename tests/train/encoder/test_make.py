@@ -151,7 +151,7 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
     for name, words in (
         ("a.parquet", "no column sequence; there are seq"),
         ("broken.parquet", "cannot be read as a Parquet table"),
-        ("empty", "holds no Parquet or FASTA file"),
+        ("empty", "contains no Parquet or FASTA file"),
         ("none.fasta", "no such file"),
     ):
         with pytest.raises(UsageError, match=words):
