@@ -1,6 +1,7 @@
 """The examples in docstrings run and print what they say."""
 
 import doctest
+import re
 from importlib import import_module
 
 import pytest
@@ -23,3 +24,13 @@ def test_examples(module: str) -> None:
 
 def test_they_are_found() -> None:
     assert len(MODULES) > 30
+
+
+def test_no_docstring_cites_a_document_that_does_not_ship() -> None:
+    found = [
+        path.name
+        for folder in ("mutscan", "tests")
+        for path in (ROOT / folder).rglob("*.py")
+        if re.search(r"\b[Ss]pec (section )?\d", path.read_text(encoding="utf-8"))
+    ]
+    assert found == []

@@ -2,7 +2,7 @@
 
 A single substitution leaves every global score near 1 whatever it does, so
 a score means something only against what other substitutions do to the same
-protein: the null (spec section 12).
+protein: the null.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAD_TO_SD: Final = 1.4826
 
 SITE_MARGIN: Final = 1
 """Residues to each side of a substitution left out of predicted profiles: the input changes there
-by construction, so a dip proves nothing about the structure (spec section 12)."""
+by construction, so a dip proves nothing about the structure."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -165,7 +165,7 @@ def affected_residues(
     drop: NDArray[np.float64],
     positions: Sequence[int] = (),
 ) -> NDArray[np.bool_]:
-    """Residues in an affected stretch, shape (L,) (spec section 12).
+    """Residues in an affected stretch, shape (L,).
 
     z and drop are smoothed over 3 residues; residues from a robust z of 3 and a drop of 0.001 on
     are kept, runs separated by at most 2 residues merged, and what is shorter than 3 residues is let

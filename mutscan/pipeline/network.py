@@ -279,7 +279,7 @@ def cached_embedding(encoder: Encoder, sequence: str) -> NDArray[np.float32]:
 def protein_null(
     predictor: WildTypePredictor, model: LoadedModel, sequence: str, *, seed: int, progress: Progress
 ) -> Null:
-    """Find or make the protein's null (spec section 12).
+    """Find or make the protein's null: how its other substitutions score.
 
     Kept in the user's cache by sequence, model, encoder precision and device, and seed.
     """
