@@ -180,7 +180,7 @@ def _regions(regions: Sequence[AffectedRegion], block: pd.DataFrame) -> Iterator
 def label_text(text: str, limit: int = LABEL) -> str:
     """Text as a label that no viewer can take for a command: ASCII letters, digits and a few signs.
 
-    Greek letters are spelled, other letters lose their accents, what is cut is cut between words.
+    Greek letters are spelled out, other letters lose their accents, and long text is cut between words.
 
     Examples
     --------
@@ -198,6 +198,8 @@ def label_text(text: str, limit: int = LABEL) -> str:
 
 
 def _spelled(letter: str) -> str:
+    if unicodedata.combining(letter):  # an accent, which normalisation has split off
+        return ""
     name = unicodedata.name(letter, "")
     return name.rpartition(" ")[2].lower() if name.startswith("GREEK") else letter
 

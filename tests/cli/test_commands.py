@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -626,6 +627,28 @@ def test_models_verify_finds_what_changed(shelf):
     assert done.exit_code == 6
     assert "metrics.json" in done.stderr
     assert "made-up\tNO" in done.stdout
+
+
+def test_models_sums_are_what_verify_and_sha256sum_read(shelf):
+    expected = (shelf.parent / "SHA256SUMS").read_text()
+    (shelf / "metrics.json").write_text('{"tm": {"mae": 0.01}}')
+    done = run("models", "sums", shelf.parent)
+    assert (done.exit_code, done.stdout) == (0, f"{shelf.parent / 'SHA256SUMS'}\n")
+    found = (shelf.parent / "SHA256SUMS").read_text()
+    assert [line[66:] for line in found.splitlines()] == [line[66:] for line in expected.splitlines()]
+    assert found != expected
+    assert run("models", "verify", "made-up").exit_code == 0
+    if program := shutil.which("sha256sum"):
+        subprocess.run([program, "--check", "SHA256SUMS"], cwd=shelf.parent, check=True, capture_output=True)
+
+
+def test_models_sums_of_a_folder_without_models(shelf, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "empty", tmp_path / "absent", shelf):
+        done = run("models", "sums", folder)
+        assert done.exit_code == 6
+        assert "contains no model" in done.stderr
+        assert not (folder / "SHA256SUMS").exists()
 
 
 def test_models_show_nothing_known(shelf):

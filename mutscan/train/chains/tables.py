@@ -143,7 +143,7 @@ class Pairs:
         Raises
         ------
         UsageError
-            They hold labels of another exponent or radius: the two are never mixed (spec 13, row 1).
+            They hold labels of another exponent or radius: the two are never mixed.
         """
         if self.lddt is None:
             return None

@@ -6,7 +6,7 @@ an ångström: of 900 random substitutions built by openmm in 150 proteins 91 % 
 and the mean over the protein falls by 0.0003 at the 95th percentile (by 0.02 in 293 pairs of crystals).
 Here every wild type gets a seeded random draw of all its substitutions, each is built by the
 backend that users' variants are built by, and the pair is measured with the residues
-corresponding one to one (spec 4.3): no alignment is searched.
+corresponding one to one: no alignment is searched.
 
 What a mutant is depends on its wild type's file, the backend's settings and the draw alone.
 Each is on disk when it is done, so a killed call goes on where it was and ends with the same tables.
