@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,10 @@ from mutscan.cli.options import (
 )
 from mutscan.cli.train.metrics import print_metrics
 from mutscan.cli.train.tables import PairsListOption, StructuresListOption, expand
+
+if TYPE_CHECKING:
+    from mutscan.progress import Progress
+    from mutscan.train.model.make import TrainedModel
 
 
 def model(
@@ -91,7 +95,7 @@ def model(
     Stopped at any time, the same command goes on where its state was last saved. With several GPUs:
     torchrun --nproc-per-node N -m mutscan train model ...
     """
-    from mutscan.train.loop.processes import is_follower
+    from mutscan.train.loop.processes import is_follower, own_device
     from mutscan.train.model.config import read_config
     from mutscan.train.model.make import train_model
 
@@ -105,6 +109,7 @@ def model(
         "encoder_rate": encoder_rate,
         "mutant_weight": mutant_weight,
     }
+    progress = terminal.progress()
     trained = train_model(
         structures,
         pairs,
@@ -118,9 +123,35 @@ def model(
         offline=offline,
         restart=restart,
         peak_tflops=peak_tflops,
-        progress=terminal.progress(),
+        progress=progress,
     )
     if is_follower():
         return
     terminal.say(f"model written to {trained.path} (weights of step {trained.best_step})")
-    print_metrics(trained.metrics, json)
+    metrics = _evaluate(trained, own_device(device), precision.value, offline, progress)
+    print_metrics(metrics, json)
+
+
+def _evaluate(
+    trained: TrainedModel, device: str, precision: str, offline: bool, progress: Progress
+) -> dict[str, Any]:
+    """Evaluate on the test pairs of each table; those of the first one make the model's metrics.json."""
+    from mutscan.files import write_json
+    from mutscan.train.evaluate.pairs import evaluate_pairs
+
+    metrics: dict[str, Any] = {}
+    for number, tables in trained.test_tables.items():
+        evaluation = evaluate_pairs(
+            str(trained.path.resolve()),
+            *tables,
+            split="test",
+            device=device,
+            precision=precision,
+            offline=offline,
+            progress=progress,
+        )
+        evaluation.write(trained.work / ("test" if number == 1 else f"test-{number}"))
+        if number == 1:
+            metrics = evaluation.metrics
+            write_json(trained.path / "metrics.json", metrics)
+    return metrics

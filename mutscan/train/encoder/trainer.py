@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from mutscan.errors import CheckpointError, MutscanError
 from mutscan.train.encoder.distances import DistanceHead, contact_precision, distance_loss
-from mutscan.train.loop.steps import Steps
+from mutscan.train.loop.steps import Steps, autocast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -160,7 +160,7 @@ class Pretrainer(Steps[Held]):
             self.best, self.best_step, self.best_validation, self.tokens, 1 - self.tokens / self.places
         )
 
-    def batches_from(self, step: int) -> Iterator[tuple[list[MicroBatch], StructureBatch | None]]:
+    def batches_from(self, step: int) -> Generator[tuple[list[MicroBatch], StructureBatch | None]]:
         """Batches of the steps to come; each is made while the network works on the one before."""
 
         def prepare(step: int) -> tuple[list[MicroBatch], StructureBatch | None]:
@@ -168,9 +168,9 @@ class Pretrainer(Steps[Held]):
 
         with ThreadPoolExecutor(1, "batches") as pool:
             coming = pool.submit(prepare, step)
-            for following in range(step + 1, self.steps + 1):
+            for following in range(step + 1, self.config.steps + 1):
                 ready = coming.result()
-                if following < self.steps:
+                if following < self.config.steps:
                     coming = pool.submit(prepare, following)
                 yield ready
 
@@ -213,7 +213,7 @@ class Pretrainer(Steps[Held]):
     def _masked_loss(self, item: MicroBatch) -> Tensor:
         """Negative log-likelihood of all masked residues of a micro-batch, summed."""
         places = torch.from_numpy(item.places).to(self.device)
-        with self.autocast():
+        with autocast(self.device, self.config.precision):
             hidden = self._encode(item.tokens, item.mask)
             # At masked residues only: the head over all tokens would cost six times more.
             logits = self.network.lm_head(hidden.flatten(0, 1)[places])
@@ -224,7 +224,7 @@ class Pretrainer(Steps[Held]):
         """Logits of the distogram and the true intervals."""
         assert self.head is not None
         mask = np.arange(batch.tokens.shape[1]) < batch.lengths[:, None]
-        with self.autocast():
+        with autocast(self.device, self.config.precision):
             hidden = self._encode(batch.tokens, mask)
             logits = self.head(hidden[:, 1:-1])
         return logits, torch.from_numpy(batch.intervals).to(self.device)
@@ -283,9 +283,6 @@ class Pretrainer(Steps[Held]):
         if self.structures is None:
             return validation.loss
         return validation.loss + self.config.structure_weight * validation.structure_loss
-
-    def rate(self, step: int) -> float:
-        return self.config.rate(step)
 
     # State
 

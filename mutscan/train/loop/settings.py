@@ -28,6 +28,8 @@ class LoopSettings(Protocol):
     def validate_every(self) -> int: ...
     @property
     def precision(self) -> str: ...
+    def rate(self, step: int) -> float:
+        """Learning rate of a step."""
 
 
 def settings_digest(settings: LoopSettings) -> str:

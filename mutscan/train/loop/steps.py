@@ -22,7 +22,7 @@ from mutscan.train.loop.settings import settings_digest
 from mutscan.train.loop.state import load_state, optimiser_tensors, restore_optimiser, save_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
     from mutscan.train.loop.settings import LoopSettings
@@ -73,9 +73,7 @@ class Steps(ABC, Generic[Measured]):
         self.folder = folder
         self.device = device
         self.ranks = ranks if ranks is not None else Ranks()
-        self.steps = settings.steps
-        self.validate_every = settings.validate_every
-        self.precision = settings.precision
+        self.settings = settings
         self.identity = {"settings": settings_digest(settings), "data": data}
         self.log = TrainingLog(folder)
         self.speed = Speed(device, peak_tflops)
@@ -92,7 +90,7 @@ class Steps(ABC, Generic[Measured]):
     # What a training defines
 
     @abstractmethod
-    def batches_from(self, step: int) -> Iterator[Any]:
+    def batches_from(self, step: int) -> Generator[Any]:
         """Batches of all steps from `step` on."""
 
     @abstractmethod
@@ -112,10 +110,6 @@ class Steps(ABC, Generic[Measured]):
         """Rate a validation, to choose the best weights by; lower is better."""
 
     @abstractmethod
-    def rate(self, step: int) -> float:
-        """Learning rate of a step, for the log."""
-
-    @abstractmethod
     def candidate(self) -> Mapping[str, Tensor]:
         """Weights that a validation measures."""
 
@@ -131,9 +125,9 @@ class Steps(ABC, Generic[Measured]):
         """Further numbers of the state."""
         return {}
 
-    def is_finished(self) -> bool:
-        """Whether to stop before the last step."""
-        return False
+    def is_done(self) -> bool:
+        """Whether no step is left to train."""
+        return self.step >= self.settings.steps
 
     # The loop
 
@@ -157,21 +151,15 @@ class Steps(ABC, Generic[Measured]):
         advance(self.step)
         began = time.monotonic() - self.seconds
         self.speed.report()
-        if not self._is_done():
-            with contextlib.closing(self.batches_from(self.step)) as batches:  # type: ignore[type-var]
-                for batch in batches:
-                    self.train_step(batch)
-                    self.step += 1
-                    advance(1)
-                    if self.step % self.validate_every == 0 or self.step == self.steps:
-                        self.seconds = time.monotonic() - began
-                        describe(self._validate())
-                    if self._is_done():
-                        break
+        with contextlib.closing(self.batches_from(self.step)) as batches:
+            while not self.is_done():
+                self.train_step(next(batches))
+                self.step += 1
+                advance(1)
+                if self.step % self.settings.validate_every == 0 or self.step == self.settings.steps:
+                    self.seconds = time.monotonic() - began
+                    describe(self._validate())
         self.log.close()
-
-    def _is_done(self) -> bool:
-        return self.step >= self.steps or self.is_finished()
 
     def _validate(self) -> str:
         train = self.train_means()
@@ -182,7 +170,7 @@ class Steps(ABC, Generic[Measured]):
             self.best = self._copy_of_candidate()
         shown = validation.to_dict()
         if self.ranks.leads:
-            rate = self.rate(self.step - 1)
+            rate = self.settings.rate(self.step - 1)
             self.log.write(self.step, self.seconds, rate, train, shown, self.best_step, speed)
             self._save()
         self.speed.report()
@@ -191,10 +179,6 @@ class Steps(ABC, Generic[Measured]):
 
     def _copy_of_candidate(self) -> dict[str, Tensor]:
         return {name: value.detach().clone() for name, value in self.candidate().items()}
-
-    def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """Precision of the forward pass."""
-        return autocast(self.device, self.precision)
 
     # State
 

@@ -46,8 +46,8 @@ class PairAlignments:
 def pair_alignments(
     chains: Chains,
     pairs: Pairs,
-    *,
     mutant: NDArray[np.bool_] | None = None,
+    *,
     progress: Progress,
     work: Path | None = None,
     name: str = "pairs",

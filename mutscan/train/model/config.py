@@ -146,6 +146,10 @@ class TrainConfig:
                 "equally often; give steps, or sampler = 'pairs'"
             )
 
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, of the weights that have no rate of their own."""
+        return self.learning_rate * self.factor(step)
+
     def factor(self, step: int) -> float:
         """Learning rates of a step, in units of their settings."""
         if step < self.warmup:

@@ -1,7 +1,7 @@
-"""`train_model`: tables and an encoder in, a model folder out.
+"""`train_model`: make a model folder from tables of pairs and an encoder.
 
-Everything on the way (embeddings, labels, the state of the training) is kept
-in a work folder; a run that is killed goes on from there.
+Embeddings, labels, alignments and the state of the training are kept in a work folder, from which an
+interrupted run continues.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ import numpy as np
 import torch
 
 from mutscan.embed import clean, find_encoder, load_encoder, load_trainable, resolve_device, set_threads
-from mutscan.files import write_json
 from mutscan.model.checkpoint import EncoderReference, ModelConfig, save_checkpoint
 from mutscan.progress import Silent
 from mutscan.train.chains.labels import response_labels
 from mutscan.train.chains.splits import SPLIT_FILE, SPLITS, pairs_inside, write_splits
 from mutscan.train.chains.tables import SIMILAR
-from mutscan.train.evaluate.pairs import evaluate_pairs
 from mutscan.train.loop.processes import Ranks, joined, leader_first, own_device
 from mutscan.train.loop.state import STATE_FILE
 from mutscan.train.model.alignments import pair_alignments
@@ -41,7 +39,7 @@ from mutscan.train.model.trainer import Fit, Trainer
 from mutscan.train.model.training_set import read_training_set
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -62,15 +60,30 @@ class TrainedModel:
     ----------
     path : Path
         Its folder.
-    metrics : dict
-        Contents of its metrics.json: errors on the test split.
+    work : Path
+        The work folder.
     best_step : int
         The step whose weights were chosen by the validation pairs.
+    test_tables : mapping of int -> (structures, pairs)
+        Tables to evaluate the model on, by their numbers from 1: the first, and those of the others that
+        hold pairs of the test split.
     """
 
     path: Path
-    metrics: dict[str, Any]
+    work: Path
     best_step: int
+    test_tables: Mapping[int, tuple[Path, Path]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """What all steps of a training need."""
+
+    config: TrainConfig
+    work: Path
+    device: torch.device
+    ranks: Ranks
+    progress: Progress
 
 
 def train_model(
@@ -92,15 +105,14 @@ def train_model(
 ) -> TrainedModel:
     """Train a Siamese net, and its encoder if `config` says so, and write the model folder.
 
-    The clusters of the tables are split 80 : 10 : 10 by a seeded hash; pairs across splits are left
-    out. The weights with the best validation error are kept, and evaluated once on the test split.
-    Started by ``torchrun``, all processes train one model; the first of them writes, and the work
-    folder must be one that all of them see.
+    Pairs across splits are left out. The weights with the lowest validation error are kept. Started by
+    ``torchrun``, all processes train one model; the first process writes, and the work folder must be one
+    that all of them see.
 
     Parameters
     ----------
     structures, pairs : sequence of Path
-        Tables as `read_training_set` takes them.
+        Tables as `read_training_set` takes them; it also says who decides the splits.
     encoder : str
         Folder or hub name. A folder, or an encoder that learned, becomes part of the model.
     out : Path
@@ -108,23 +120,18 @@ def train_model(
     config : TrainConfig
         ``net.d_input`` is taken from the encoder, `steps` from `epochs` where they are given.
     work : Path, optional
-        For embeddings, labels, state and log; ``OUT.work`` when not given.
+        Folder for embeddings, labels, state and log; ``OUT.work`` by default.
     name : str, optional
-        Of the model; the folder's name when not given.
+        Name of the model; the folder's name by default.
     device, precision, offline
-        Of the encoder, as `mutscan.score`; the device is the net's too.
+        As for `mutscan.score`; the net runs on the same device.
     threads : int, optional
         CPU threads of the net.
     restart : bool
-        Forget the state of an earlier run.
+        Discard the state of an earlier run.
     peak_tflops : float, optional
-        What all devices together can do; the log then tells the share of it that is used.
+        Peak performance of all devices, to log the share of it that is used.
     progress : Progress, optional
-
-    Returns
-    -------
-    TrainedModel
-        In a process that follows another one, without metrics.
 
     Raises
     ------
@@ -154,95 +161,80 @@ def train_model(
             source = (
                 _learning(data.chains, encoder, config, where, offline=offline)
                 if config.encoder_rate
-                else _frozen(
-                    work,
-                    data.chains,
-                    encoder,
-                    device=str(where),
-                    precision=precision,
-                    offline=offline,
-                    progress=progress,
-                )
+                else _frozen(work, data.chains, encoder, str(where), precision, offline, progress)
             )
-        config = replace(config, net=replace(config.net, d_input=source.inputs.dim))
         if threads is not None:
             set_threads(threads)
-        config, fit = _fit(data, source, config, work, where, ranks, peak_tflops, progress)
-    if not ranks.leads:
-        return TrainedModel(out, {}, fit.best_step)
-
-    reference, folder = source.finish(work)
-    model = ModelConfig(
-        name=name or out.name,
-        siamese=config.net,
-        encoder=reference,
-        lddt_exponent=data.exponent,
-        lddt_radius=data.radius,
-        training=_describe(data, config, fit),
-        data_sha256=data.sha256,
-    )
-    save_checkpoint(out, fit.net, model, encoder=folder)
-    write_splits(out / SPLIT_FILE, data.chains, data.splits, sequences=False)
-    metrics = _evaluate(out, structures, pairs, data, work, str(where), precision, progress)
-    return TrainedModel(out, metrics, fit.best_step)
+        run = _Run(_complete(config, data, source), work, where, ranks, progress)
+        fit = _fit(run, data, source, peak_tflops)
+    if ranks.leads:
+        _write(out, name or out.name, run, data, source, fit)
+    return TrainedModel(out, work, fit.best_step, data.test_tables())
 
 
-def _fit(
-    data: TrainingSet,
-    source: _Source,
-    config: TrainConfig,
-    work: Path,
-    device: torch.device,
-    ranks: Ranks,
-    peak_tflops: float | None,
-    progress: Progress,
-) -> tuple[TrainConfig, Fit]:
-    """Train; also gives the settings with the number of steps that the epochs came to."""
+def _complete(config: TrainConfig, data: TrainingSet, source: _Source) -> TrainConfig:
+    """Set the encoder's width, and the number of steps that the epochs make."""
+    config = replace(config, net=replace(config.net, d_input=source.inputs.dim))
+    if not config.epochs:
+        return config
+    training = data.inside("train", longest=config.max_length)
+    return replace(config, steps=math.ceil(config.epochs * len(training) / config.batch_pairs))
+
+
+def _fit(run: _Run, data: TrainingSet, source: _Source, peak_tflops: float | None) -> Fit:
+    """Train, and fit the last layer of the pair head again."""
+    config = run.config
     training = data.inside("train", longest=config.max_length)
     held_out = data.inside("validation", longest=config.max_length, mutants=False)
     held_out = held_out[
         few_of_each_family(data.chains, data.pairs.take(held_out), config.validate_family, seed=config.seed)
     ]
-    if config.epochs:
-        config = replace(config, steps=math.ceil(config.epochs * len(training) / config.batch_pairs))
     pairs, others = data.pairs.take(training), data.pairs.take(held_out)
-    alignments: PairAlignments | None = None
-    held_out_alignments: PairAlignments | None = None
+    alignments: list[PairAlignments | None] = [None, None]
     if config.net.d_match:
-        with leader_first(ranks):
-            alignments = pair_alignments(
-                data.chains, pairs, mutant=data.mutant[training], progress=progress, work=work, name="train"
-            )
-            held_out_alignments = pair_alignments(
-                data.chains, others, progress=progress, work=work, name="validation"
-            )
+        with leader_first(run.ranks):
+            alignments = [
+                pair_alignments(data.chains, *one, progress=run.progress, work=run.work, name=name)
+                for name, *one in (("train", pairs, data.mutant[training]), ("validation", others, None))
+            ]
     used = np.unique(np.concatenate([pairs.chain_1, pairs.chain_2]))
     geometry = {c: local_geometry(data.chains.ca[c]) for c in used.tolist()} if config.geometry else {}
+    labels = data.labels_of(held_out)
     trainer = Trainer(
         config,
         source.inputs,
-        _batches(data, training, config, alignments),
-        all_pairs(
-            data.chains,
-            others,
-            data.labels_of(held_out),
-            lddt_from=SIMILAR,
-            alignments=held_out_alignments,
-        ),
+        _batches(data, training, config, alignments[0]),
+        all_pairs(data.chains, others, labels, lddt_from=SIMILAR, alignments=alignments[1]),
         geometry,
-        work,
-        device,
+        run.work,
+        run.device,
         f"{data.sha256[:16]}/{source.key}",
-        ranks=ranks,
+        ranks=run.ranks,
         peak_tflops=peak_tflops,
     )
-    progress.start("train", config.steps)
-    fit = trainer.run(advance=progress.advance, describe=progress.note)
-    progress.finish()
+    run.progress.start("train", config.steps)
+    fit = trainer.run(advance=run.progress.advance, describe=run.progress.note)
+    run.progress.finish()
     if config.refit_steps and config.net.d_match:
-        mutants = np.flatnonzero(data.mutant & (data.splits[data.pairs.chain_1] != "test"))
-        _refit(data, fit, source.inputs, trainer.validation, mutants, config, device)
-    return config, fit
+        mutants = np.flatnonzero(data.mutant & np.isin(data.splits[data.pairs.chain_1], SPLITS[:2]))
+        _refit(data, fit, source.inputs, trainer.validation, mutants, config, run.device)
+    return fit
+
+
+def _write(out: Path, name: str, run: _Run, data: TrainingSet, source: _Source, fit: Fit) -> None:
+    """Write the model folder, apart from its metrics."""
+    reference, folder = source.finish(run.work)
+    model = ModelConfig(
+        name=name,
+        siamese=run.config.net,
+        encoder=reference,
+        lddt_exponent=data.exponent,
+        lddt_radius=data.radius,
+        training=_describe(data, run.config, fit),
+        data_sha256=data.sha256,
+    )
+    save_checkpoint(out, fit.net, model, encoder=folder)
+    write_splits(out / SPLIT_FILE, data.chains, data.splits, sequences=False)
 
 
 def _refit(
@@ -254,7 +246,7 @@ def _refit(
     config: TrainConfig,
     device: torch.device,
 ) -> None:
-    """Fit the weights of the lDDT's distances anew; every process does, and to the same end."""
+    """Fit the weights of the lDDT's distances again, in every process alike."""
     encode = ChainEncoder(fit.net, inputs, config, device, Ranks())
     batches = [natural]
     if len(mutant) and config.loss.response:
@@ -326,7 +318,7 @@ def _batches(
 
 
 def _describe(data: TrainingSet, config: TrainConfig, fit: Fit) -> dict[str, Any]:
-    """Tell config.json of the training."""
+    """Describe the training, for config.json."""
     training = data.inside("train", longest=config.max_length, mutants=False)
     scores = data.pairs.tm_score[training]
     counts = {split: len(pairs_inside(data.pairs, data.splits, split)) for split in SPLITS}
@@ -337,7 +329,7 @@ def _describe(data: TrainingSet, config: TrainConfig, fit: Fit) -> dict[str, Any
         "validation": asdict(fit.validation),
         "pairs": counts,
         "mutant_pairs": int(data.mutant.sum()),
-        # Of natural pairs: the constant baselines that the model is compared with.
+        # Of natural pairs: the constant baselines.
         "medians": {
             "tm_score": float(np.median(scores)),
             "lddt": float(np.nanmedian(data.labels_of(training[scores >= SIMILAR]))),
@@ -345,41 +337,9 @@ def _describe(data: TrainingSet, config: TrainConfig, fit: Fit) -> dict[str, Any
     }
 
 
-def _evaluate(
-    out: Path,
-    structures: Sequence[Path],
-    pairs: Sequence[Path],
-    data: TrainingSet,
-    work: Path,
-    device: str,
-    precision: str,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Evaluate on the test pairs of each table, and write those of the first into the model."""
-    tables = list(structures) * (len(pairs) // len(structures))
-    metrics: dict[str, Any] = {}
-    for number, (table, pair) in enumerate(zip(tables, pairs, strict=True), start=1):
-        if number > 1 and not data.holds_test_pairs(number - 1):
-            continue
-        evaluation = evaluate_pairs(
-            str(out.resolve()),
-            table,
-            pair,
-            split="test",
-            device=device,
-            precision=precision,
-            progress=progress,
-        )
-        evaluation.write(work / ("test" if number == 1 else f"test-{number}"))
-        if number == 1:
-            metrics = evaluation.metrics
-            write_json(out / "metrics.json", metrics)
-    return metrics
-
-
 @dataclass(frozen=True, eq=False)
 class _Source:
-    """Where the net's inputs come from, and which encoder the finished model names."""
+    """Inputs of the net, and the encoder that the finished model names."""
 
     inputs: ChainInputs
     key: str
@@ -390,13 +350,12 @@ def _frozen(
     work: Path,
     chains: Chains,
     name: str,
-    *,
     device: str,
     precision: str,
     offline: bool,
     progress: Progress,
 ) -> _Source:
-    """Embed all chains once; the model gets the encoder as it is."""
+    """Embed all chains once; the model gets the encoder unchanged."""
     encoder = load_encoder(name, device=device, precision=precision, offline=offline)
     progress.start("embed chains", len(chains))
     store = build_store(work, chains, encoder, advance=progress.advance)
@@ -413,7 +372,7 @@ def _frozen(
 def _learning(
     chains: Chains, name: str, config: TrainConfig, device: torch.device, *, offline: bool
 ) -> _Source:
-    """Train the encoder in the same steps; the model gets what became of it."""
+    """Train the encoder in the same steps; the model gets the trained encoder."""
     encoder = load_trainable(name, device=device, offline=offline)
     files = encoder.files
 

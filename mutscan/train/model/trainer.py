@@ -19,7 +19,7 @@ from mutscan.train.model.loss import pair_loss, response_loss
 from mutscan.train.model.validation import Validation, measure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -142,12 +142,14 @@ class Trainer(Steps[Validation]):
         self._use(self.best)
         return Fit(self.net.eval(), self.best_step, self.best_validation, self.step, self.seconds)
 
-    def batches_from(self, step: int) -> Iterator[PairBatch]:
-        return (self.batches(k) for k in range(step, self.steps))
+    def batches_from(self, step: int) -> Generator[PairBatch]:
+        for k in range(step, self.config.steps):
+            yield self.batches(k)
 
-    def is_finished(self) -> bool:
-        waited = (self.step - self.best_step) // self.validate_every
-        return self.best_validation is not None and 0 < self.config.patience <= waited
+    def is_done(self) -> bool:
+        waited = (self.step - self.best_step) // self.config.validate_every
+        lost_patience = self.best_validation is not None and 0 < self.config.patience <= waited
+        return super().is_done() or lost_patience
 
     def train_step(self, batch: PairBatch) -> None:
         values = self._train_step(batch)
@@ -293,9 +295,6 @@ class Trainer(Steps[Validation]):
 
     def score(self, validation: Validation) -> float:
         return validation.score
-
-    def rate(self, step: int) -> float:
-        return self.config.learning_rate * self.config.factor(step)
 
     # State
 

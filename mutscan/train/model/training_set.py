@@ -47,6 +47,8 @@ class TrainingSet:
         ``""`` for a chain that is in none.
     tables : int array, shape (number of tables + 1,)
         Table k gave ``pairs[tables[k]:tables[k + 1]]``.
+    paths : tuple of (Path, Path), length number of tables
+        Structures and pairs of each table.
     sha256 : str
         Of sequences, coordinates, clusters, pairs, alignments and stored labels; with a data set among the
         tables also of the splits.
@@ -60,6 +62,7 @@ class TrainingSet:
     radius: float
     splits: NDArray[np.str_]
     tables: NDArray[np.int64]
+    paths: tuple[tuple[Path, Path], ...]
     sha256: str
 
     def inside(self, split: str, *, longest: int = 0, mutants: bool = True) -> NDArray[np.int64]:
@@ -83,10 +86,11 @@ class TrainingSet:
             )
         return chosen
 
-    def holds_test_pairs(self, table: int) -> bool:
-        """Whether table number `table`, from 0, holds a pair inside the test split."""
+    def test_tables(self) -> dict[int, tuple[Path, Path]]:
+        """Structures and pairs of the first table and of those that hold test pairs, by number from 1."""
         test = pairs_inside(self.pairs, self.splits, "test")
-        return bool(((test >= self.tables[table]) & (test < self.tables[table + 1])).any())
+        holding = {0, *(np.searchsorted(self.tables, test, side="right") - 1).tolist()}
+        return {number + 1: self.paths[number] for number in sorted(holding)}
 
     def labels_of(self, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
         """Labels of the aligned residues of the pairs `chosen`, in their order."""
@@ -138,9 +142,10 @@ def read_training_set(
             "same order, or one for all"
         )
     tables = list(structures) * (len(pairs) // len(structures))
-    parts = [read_tables(table, pair) for table, pair in zip(tables, pairs, strict=True)]
+    paths = tuple(zip(tables, pairs, strict=True))
+    parts = [read_tables(*one) for one in paths]
     mutant = np.concatenate([read_picked_as(path) == MUTANT for path in pairs])
-    lists = [find_split_list(table, pair) for table, pair in zip(tables, pairs, strict=True)]
+    lists = [find_split_list(*one) for one in paths]
     chains = _join_chains([chains for chains, _ in parts], tables)
     joined = _join_pairs(parts)
     exponent, radius = _label_settings([part for _, part in parts], pairs)
@@ -149,7 +154,7 @@ def read_training_set(
     sha256 = _hash(chains, joined, splits if any(lists) else None)
     lddt = _labels(work, chains, joined, sha256, exponent, radius, lddt_from, progress)
     ends = np.cumsum([0, *(len(part) for _, part in parts)])
-    return TrainingSet(chains, joined, mutant, lddt, exponent, radius, splits, ends, sha256)
+    return TrainingSet(chains, joined, mutant, lddt, exponent, radius, splits, ends, paths, sha256)
 
 
 def _join_chains(parts: Sequence[Chains], tables: Sequence[Path]) -> Chains:
