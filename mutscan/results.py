@@ -39,6 +39,12 @@ VARIANT_COLUMNS: Final = (
 )  # fmt: skip
 """Columns of variants.csv, in order; carried input columns follow."""
 
+TEXT_COLUMNS: Final = frozenset({
+    "input", "status", "error_code", "message", "wild_type", "variant", "hgvs", "positions",
+    "flag", "flag_rule", "affected_regions", "confidence", "notes", "evidence",
+})  # fmt: skip
+"""Columns of variants.csv that hold text, also where they look like numbers; the others hold numbers."""
+
 RESIDUE_SCHEMA: Final = pa.schema(
     [
         ("variant", pa.string()),
@@ -352,60 +358,19 @@ class RunFolder(JobFolder):
     )  # fmt: skip
     FOLDERS: ClassVar[tuple[str, ...]] = ("structures",)
 
-    @property
-    def structures(self) -> Path:
-        """Folder of structures."""
-        return self.path / "structures"
-
-    @property
-    def variants_csv(self) -> Path:
-        """The result rows."""
-        return self.path / "variants.csv"
-
-    @property
-    def residues_parquet(self) -> Path:
-        """The per-residue rows."""
-        return self.path / "residues.parquet"
-
-    @property
-    def affected_parquet(self) -> Path:
-        """The affected regions of each variant."""
-        return self.path / "affected.parquet"
-
-    @property
-    def positions_csv(self) -> Path:
-        """The summary of each position of a scan."""
-        return self.path / "positions.csv"
-
-    @property
-    def scan_parquet(self) -> Path:
-        """The heat map of a scan: 20 rows for each position."""
-        return self.path / "scan.parquet"
-
-    @property
-    def evidence_parquet(self) -> Path:
-        """What speaks for and against each variant, where the model is calibrated."""
-        return self.path / "evidence.parquet"
-
-    @property
-    def null_parquet(self) -> Path:
-        """What other substitutions do to each residue."""
-        return self.path / "null.parquet"
-
-    @property
-    def run_json(self) -> Path:
-        """The provenance."""
-        return self.path / "run.json"
-
-    @property
-    def report_html(self) -> Path:
-        """The report."""
-        return self.path / "report.html"
-
-    @property
-    def log_txt(self) -> Path:
-        """The full log."""
-        return self.path / "log.txt"
+    def __init__(self, path: Path, *, restart: bool = False) -> None:
+        super().__init__(path, restart=restart)
+        self.structures = path / "structures"
+        self.variants_csv = path / "variants.csv"
+        self.residues_parquet = path / "residues.parquet"
+        self.affected_parquet = path / "affected.parquet"
+        self.evidence_parquet = path / "evidence.parquet"
+        self.null_parquet = path / "null.parquet"
+        self.positions_csv = path / "positions.csv"
+        self.scan_parquet = path / "scan.parquet"
+        self.run_json = path / "run.json"
+        self.report_html = path / "report.html"
+        self.log_txt = path / "log.txt"
 
     def structure_of(self, variant: str) -> Path:
         """Path of a mutant's structure; the stem of its name is the key of the mutant's parts, too.

@@ -237,21 +237,10 @@ class Job(ABC):
     def _result(self, variant: Variant, verdict: Verdict, measured: Measured | None) -> VariantResult:
         tm, tm_raw, profile = self.prediction(variant)
         lddt = profile.astype("float64")
-        affected = self._subdomains.call(variant, lddt, measured)
         if measured is not None:
             self.build_seconds[str(variant)] = round(measured.seconds, 3)
-        return VariantResult(
-            variant=variant,
-            tm=tm,
-            tm_raw=tm_raw,
-            lddt=lddt,
-            z=affected.z,
-            affected=affected.residues,
-            regions=affected.regions,
-            measured=measured,
-            notes=affected.notes,
-            verdict=verdict,
-        )
+        affected = self._subdomains.call(variant, lddt, measured)
+        return VariantResult(variant, tm, tm_raw, lddt, affected, measured, verdict)
 
     @cached_property
     def _subdomains(self) -> SubdomainCaller:

@@ -10,15 +10,15 @@ import numpy as np
 
 from mutscan.calling import LOW_PLDDT, mean_away_from_site, percentile, robust_z
 from mutscan.errors import BuildError
-from mutscan.pipeline.verdict import UNDECIDED
 from mutscan.structures import plddt_by_position
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.builders.pool import Measured
-    from mutscan.calling import Null, Region
+    from mutscan.calling import Null
     from mutscan.pipeline.plan import PlannedRow
+    from mutscan.pipeline.subdomains import Affected
     from mutscan.pipeline.verdict import Verdict
     from mutscan.structures import WildType
     from mutscan.variants import Variant
@@ -32,12 +32,9 @@ class VariantResult:
     tm: float
     tm_raw: float
     lddt: NDArray[np.float64]
-    z: NDArray[np.float64]
-    affected: NDArray[np.bool_]
-    regions: tuple[Region, ...]
+    affected: Affected
     measured: Measured | None
-    notes: tuple[str, ...] = ()
-    verdict: Verdict = UNDECIDED
+    verdict: Verdict
 
 
 def unscored_row(planned: PlannedRow) -> dict[str, object]:
@@ -114,7 +111,7 @@ class Assembler:
         if variant.exchanges_start:
             confidence = "low"
             notes.append("exchanges the start: the protein may not be made at all, which no score here sees")
-        notes.extend(result.notes)
+        notes.extend(result.affected.notes)
         notes.extend(verdict.notes)
         scores: dict[str, object] = {
             "tm_predicted": result.tm,
@@ -127,8 +124,8 @@ class Assembler:
             "flag": verdict.flag,
             "flag_rule": verdict.rule,
             "p_deleterious": verdict.p,
-            "n_residues_affected": int(result.affected.sum()),
-            "affected_regions": "; ".join(map(str, result.regions)),
+            "n_residues_affected": int(result.affected.residues.sum()),
+            "affected_regions": "; ".join(map(str, result.affected.regions)),
             "plddt_site": plddt_site,
             "confidence": confidence,
             "notes": "; ".join(dict.fromkeys(notes)),
@@ -158,7 +155,7 @@ class Assembler:
             named = wild_type.structure.numbers
             numbers = [named[i] if i >= 0 else None for i in wild_type.structure_index.tolist()]
         labels: dict[int, list[str]] = {}
-        for region in result.regions:
+        for region in result.affected.regions:
             for first, last in region.stretches:
                 for index in range(first - 1, last):
                     labels.setdefault(index, []).append(region.label)
@@ -176,15 +173,15 @@ class Assembler:
             "plddt": unknown if self._plddt is None else self._plddt,
             "lddt_predicted": result.lddt,
             "lddt_measured": unknown if measured is None else measured.lddt,
-            "lddt_drop_z": result.z,
+            "lddt_drop_z": result.affected.z,
             "ca_shift": unknown if measured is None else measured.ca_shift,
-            "affected": result.affected,
+            "affected": result.affected.residues,
             "region": regions,
         }
 
     def affected(self, result: VariantResult) -> dict[str, Any]:
         """Block of affected.parquet for one variant."""
-        regions = result.regions
+        regions = result.affected.regions
         return {
             "variant": [str(result.variant)] * len(regions),
             "stretches": [

@@ -103,20 +103,10 @@ def scan(
         When the run as a whole cannot be done.
     """
     options = Options(
-        out=out,
-        model=model,
-        builder=builder,
-        structure=structure,
-        chain=chain,
-        device=device,
-        precision=precision,
-        batch_residues=batch_residues,
-        jobs=jobs,
-        offline=offline,
-        restart=restart,
-        seed=seed,
-        progress=progress or Silent(),
-    )
+        out=out, model=model, builder=builder, structure=structure, chain=chain, device=device,
+        precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline, restart=restart,
+        seed=seed, progress=progress or Silent(),
+    )  # fmt: skip
     resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
     sites = scanned_positions(resolved, positions)
     return run_job(

@@ -92,20 +92,10 @@ def score(
         When the run as a whole cannot be done; single variants fail in their row.
     """
     options = Options(
-        out=out,
-        model=model,
-        builder=builder,
-        structure=structure,
-        chain=chain,
-        device=device,
-        precision=precision,
-        batch_residues=batch_residues,
-        jobs=jobs,
-        offline=offline,
-        restart=restart,
-        seed=seed,
-        progress=progress or Silent(),
-    )
+        out=out, model=model, builder=builder, structure=structure, chain=chain, device=device,
+        precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline, restart=restart,
+        seed=seed, progress=progress or Silent(),
+    )  # fmt: skip
     table = read_inputs(variants, variants_file, variant_column, stdin)
     resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
     plan = make_plan(resolved, table)

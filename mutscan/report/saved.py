@@ -20,6 +20,7 @@ from mutscan.results import (
     EVIDENCE_SCHEMA,
     NULL_SCHEMA,
     RESIDUE_COLUMNS,
+    TEXT_COLUMNS,
     VARIANT_COLUMNS,
     RunFolder,
 )
@@ -27,26 +28,6 @@ from mutscan.results import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
-
-TEXT_COLUMNS: Final = frozenset(
-    {
-        "input",
-        "status",
-        "error_code",
-        "message",
-        "wild_type",
-        "variant",
-        "hgvs",
-        "positions",
-        "flag",
-        "flag_rule",
-        "affected_regions",
-        "confidence",
-        "notes",
-        "evidence",
-    }
-)
-"""Columns of variants.csv that are words; the other ones of `VARIANT_COLUMNS` are numbers."""
 
 COUNT_COLUMNS: Final = frozenset({"n_substitutions", "n_residues_affected"})
 """Number columns that hold whole numbers."""
