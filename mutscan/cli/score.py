@@ -78,8 +78,8 @@ def score(
     """Score variants of one protein: predicted and measured TM-score and lDDT, one row each.
 
     Writes variants.csv, residues.parquet, run.json, report.html, structures/ and
-    log.txt into the run folder. The same command again continues a run that was
-    interrupted. Exit code: 0 every row ok, 3 some not, 4 none.
+    log.txt into the run folder. Run the same command again to continue an
+    interrupted run. Exit code: 0 all rows scored, 3 some not, 4 none.
     """
     terminal = Terminal(quiet=quiet, verbose=verbose)
     terminal.start_log()

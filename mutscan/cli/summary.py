@@ -185,7 +185,7 @@ def _print_bad_rows(run: SavedRun, console: Console) -> None:
     bad = run.variants[run.variants["status"] != "ok"]
     if not len(bad):
         return
-    console.print(Text("\nNot scored, or in part", style="bold"))
+    console.print(Text("\nNot scored, or only in part", style="bold"))
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")

@@ -17,7 +17,7 @@ SAME_FOLD: Final = 0.5
 """TM-score from which two proteins usually share a fold (Xu & Zhang, Bioinformatics 26, 889, 2010)."""
 
 UNALIKE: Final = 0.3
-"""TM-score below which two proteins are as alike as random ones (the same)."""
+"""TM-score below which two proteins are as similar as random ones (the same source)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,13 +103,15 @@ def compared_headline(comparison: Compared) -> str:
         scores = f"TM-score {number(measured, 2)} measured, {number(comparison.tm_predicted, 2)} predicted"
     else:
         best = max(comparison.tm_predicted, comparison.tm_predicted_b)
-        scores = f"TM-score {number(comparison.tm_predicted, 2)} predicted, no two structures to measure"
+        scores = (
+            f"TM-score {number(comparison.tm_predicted, 2)} predicted, not measured without two structures"
+        )
     if best >= SAME_FOLD:
         verdict = "have the same fold" if measured is not None else "probably have the same fold"
     elif best < UNALIKE:
-        verdict = "are no more alike than random proteins"
+        verdict = "are no more similar than random proteins"
     else:
-        verdict = "are alike in parts at most"
+        verdict = "are similar in parts at most"
     return f"{comparison.name_a} and {comparison.name_b} {verdict}: {scores}."
 
 

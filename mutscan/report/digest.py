@@ -1,4 +1,4 @@
-"""What matters most in a run, in a few lines: the report's top and the terminal's summary say the same."""
+"""The most important results of a run in a few lines, for the top of the report and for the terminal."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def _stretches(run: SavedRun, variants: Iterable[str]) -> list[tuple[int, int]]:
 
 
 def _alone(row: pd.Series[Any]) -> str:
-    return "looks tolerated" if row["flag"] == "tolerated" else "could not be decided"
+    return "is likely tolerated" if row["flag"] == "tolerated" else "is uncertain"
 
 
 def remainder(run: SavedRun) -> str:
@@ -277,9 +277,9 @@ def _facts(run: SavedRun) -> list[tuple[str, str]]:
     encoder = "own encoder" if Path(encoder).name == "encoder" else f"encoder {encoder}"
     return [
         ("Protein", f"{run.name}, {length} residues" if length else run.name),
-        ("Structure", structure or "none: measured scores stay empty"),
+        ("Structure", structure or "none; measured scores are empty"),
         ("Model", ", ".join(filter(None, (_text(model.get("name")), encoder, f"sha256 {sha256}…")))),
-        ("Builder", _builders(said.get("builder")) or "none: measured scores stay empty"),
+        ("Builder", _builders(said.get("builder")) or "none; measured scores are empty"),
         ("Ran on", ", ".join(filter(None, (_text(said.get("device")), _text(said.get("precision")))))),
         ("Made", f"{finished} UTC by mutscan {_text(said.get('mutscan'))}" if finished else ""),
     ]

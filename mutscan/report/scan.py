@@ -26,7 +26,12 @@ TOP: Final = 5
 """Positions named as the most and the least tolerant."""
 
 COLUMNS: Final = (
-    ("tolerance", "Tolerance", 2, "Share of the substitutions that count as tolerated, see below the table"),
+    (
+        "tolerance",
+        "Tolerance",
+        2,
+        "Share of the substitutions that count as tolerated; see the note below the table",
+    ),
     ("p_deleterious_mean", "P(deleterious), mean", 2, "Calibrated probability, mean over the substitutions"),
     ("z_score_mean", "z, mean", 2, "Against all other substitutions; lower is more disruptive"),
     ("z_score_min", "z, lowest", 2, "Of the worst substitution"),
@@ -122,7 +127,7 @@ def read_scan(directory: Path) -> SavedScan:
     path = RunFolder(directory).positions_csv
     if not isinstance(run.provenance.get("scan"), dict):
         raise UsageError(
-            f"{directory}: run.json says nothing of a scan; expected the folder of 'mutscan scan'"
+            f"{directory}: run.json does not describe a scan; expected the folder of 'mutscan scan'"
         )
     try:
         table = pd.read_csv(path, dtype=_TEXT)
@@ -141,7 +146,7 @@ def headline(scan: SavedScan) -> str:
     stretches = join_stretches((int(p), int(p)) for p in worst["position"])
     longest = sorted(sorted(stretches, key=lambda s: s[0] - s[1])[:4])
     if not stretches:
-        return f"No position of {name} is disturbed by most of its substitutions."
+        return f"Every position of {name} tolerates most of its substitutions."
     where = in_words(longest)
     more = ", most of all" if len(stretches) > len(longest) else ":"
     return (
@@ -192,7 +197,8 @@ def render_scan(directory: Path, *, viewer: str = "", viewer_note: str = "") -> 
         name=name,
         headline=headline(scan),
         remainder=(
-            f"Few: at least {100 - 100 * INTOLERANT:.0f} % of a position's substitutions are {scan.harmful}."
+            f"Few means that at least {100 - 100 * INTOLERANT:.0f} % of the substitutions of a position are "
+            f"{scan.harmful}."
         ),
         harmful=scan.harmful,
         calibrated=scan.calibrated,
