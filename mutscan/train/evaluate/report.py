@@ -49,6 +49,20 @@ VERDICTS: Final = {
     "undecided": "these pairs cannot tell",
 }
 
+LABELLED_ROWS: Final = (
+    ("auroc", "AUROC", "all variants"),
+    ("auroc_per_protein_mean", "AUROC inside proteins", "mean over proteins with 10 variants or more"),
+    ("auroc_capped", "AUROC, capped", "no protein weighs more than 100 variants"),
+    ("auprc", "AUPRC", "a score without information gets the share of deleterious variants"),
+    ("ece", "Calibration error", "10 bins of equal count"),
+    ("ece_capped", "Calibration error, capped", "no protein weighs more than 100 variants"),
+    ("specificity", "Specificity", "of the flag deleterious"),
+    ("sensitivity", "Sensitivity", "of the flag deleterious"),
+    ("share_uncertain", "Share uncertain", "between both thresholds"),
+    ("blosum62_auroc", "AUROC of BLOSUM62", "the exchange alone"),
+)
+"""Rows of the table of labelled variants: key, name, meaning."""
+
 VARIANT_COLUMNS: Final = {
     "variants": (
         ("auroc", "AUROC"),
@@ -131,6 +145,7 @@ def render_evaluation(metrics: Mapping[str, Any], drawings: Sequence[Drawing]) -
         mutant_margins=MUTANT_MARGINS,
         n_resamples=N_BOOTSTRAP,
         summary=summary(metrics),
+        labelled_rows=LABELLED_ROWS,
         variant_columns=VARIANT_COLUMNS,
         kinds=KINDS,
         figures={

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import pandas as pd
 
 from mutscan.errors import UsageError, VariantError
 from mutscan.evidence.residue_properties import CODE
-from mutscan.structures import read_structure
-from mutscan.structures.mapping import map_sequence
-from mutscan.structures.read import stem
 from mutscan.variants.notation import parse_variant
 
 if TYPE_CHECKING:
@@ -22,8 +19,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+Kind = Literal["variants", "dms", "stability"]
+"""Labelled variants, deep mutational scans, or changes of stability."""
+
+COLUMNS: Final[dict[Kind, str]] = {"variants": "label", "dms": "score", "stability": "ddG"}
+"""Column with the known effect of a variant, by the kind of table."""
+
 LABELS: Final = {"deleterious": 1.0, "neutral": 0.0}
-_STRUCTURE_ENDINGS: Final = (".pdb", ".ent", ".cif", ".pdb.gz", ".ent.gz", ".cif.gz")
 _NAMED: Final = 5  # rows or proteins named in a message
 
 
@@ -233,69 +235,3 @@ def first_lines(left_out: Sequence[str]) -> str:
     'line 2: a; line 3: b'
     """
     return "; ".join(left_out[:_NAMED]) + (" ..." if len(left_out) > _NAMED else "")
-
-
-def structure_files(table: Path, folder: Path | None) -> dict[str, Path]:
-    """Structure files by stem: in `folder`, else in the table's own folder, and those below."""
-    return {name: paths[0] for name, paths in _by_stem(table, folder).items()}
-
-
-def _by_stem(table: Path, folder: Path | None) -> dict[str, list[Path]]:
-    root = folder if folder is not None else table.resolve().parent
-    if folder is not None and not folder.is_dir():
-        raise UsageError(f"--structures-dir {folder}: no such folder")
-    found: dict[str, list[Path]] = {}
-    for path in sorted(root.rglob("*")):
-        if path.name.lower().endswith(_STRUCTURE_ENDINGS) and path.is_file():
-            found.setdefault(stem(path.name), []).append(path)
-    return found
-
-
-class StructureFinder:
-    """Where the files are that ``structure`` cells name.
-
-    A cell is matched by its file's stem, whatever the ending. Of several files of one stem, the one that
-    lies where the cell says comes first.
-
-    Parameters
-    ----------
-    table : Path
-        Table of proteins; its folder and those below are looked through.
-    folder : Path, optional
-        Looked through instead.
-
-    Raises
-    ------
-    UsageError
-        `folder` is none.
-    """
-
-    def __init__(self, table: Path, folder: Path | None = None) -> None:
-        self._root = folder if folder is not None else table.resolve().parent
-        self._files = _by_stem(table, folder)
-
-    def candidates(self, cell: object) -> list[Path]:
-        """Files a cell may mean, the likeliest first; none for an empty cell or one nothing matches."""
-        if not isinstance(cell, str) or not cell.strip():
-            return []
-        named = (self._root / cell.strip()).parent
-        paths = self._files.get(stem(cell.strip().replace("\\", "/").rpartition("/")[2]), [])
-        return sorted(paths, key=lambda path: path.parent != named)
-
-
-def structure_on_sequence(
-    path: Path, sequence: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """C-alpha atoms (L, 3) and pLDDT (L,) of a structure, laid out on a sequence; NaN where unresolved.
-
-    Raises
-    ------
-    StructureError
-        The file is no structure, or not of this sequence.
-    """
-    structure = read_structure(path)
-    index = map_sequence(structure, sequence)
-    ca = np.where((index >= 0)[:, None], structure.ca[np.maximum(index, 0)], np.nan)
-    if structure.plddt is None:
-        return ca, None
-    return ca, np.where(index >= 0, structure.plddt[np.maximum(index, 0)], np.nan)

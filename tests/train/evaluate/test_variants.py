@@ -402,7 +402,7 @@ def test_the_command_line_says_what_belongs_together(tmp_path):
     file = str(tmp_path / "x.csv")
     for arguments, words in (
         ([], "nothing to evaluate"),
-        (["--structures", file], "belong together"),
+        (["--structures", file], "go together"),
         (["--proteins", file], "expected a table of their variants"),
         (["--variants", file], "--proteins is given 0 times"),
         (["--variants", file, "--proteins", file, "--siamese", "some"], "--siamese some"),
@@ -417,7 +417,7 @@ def test_pairs_and_variants_evaluated_together_share_one_file_each(tiny_model, n
 
     import pyarrow as pa
 
-    from mutscan.train.evaluate.result import join_evaluations
+    from mutscan.train.evaluate.make import Evaluation
 
     found = evaluate(tiny_model, [table_of(new)], tmp_path, siamese=0)
     pairs = SimpleNamespace(
@@ -429,7 +429,7 @@ def test_pairs_and_variants_evaluated_together_share_one_file_each(tiny_model, n
         },
         table=lambda: pa.table({"id1": ["a", "b"], "group": [1, 2], "tm_predicted": [0.5, 0.6]}),
     )
-    metrics, rows = join_evaluations(pairs, found)
+    metrics, rows = Evaluation(pairs, found).joined()
     assert {"pairs", "variants"} <= set(metrics)
     assert {"tm", "ece"} <= set(metrics["definitions"])
     assert metrics["data"]["split"] == "test"
