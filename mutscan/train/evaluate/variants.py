@@ -103,29 +103,30 @@ def evaluate_variants(
     Parameters
     ----------
     model : str
-        Name or folder. Without a calibration, what needs a probability is None in the metrics.
+        Name or folder. Without a calibration, metrics that need a probability are None.
     tables : list of VariantInput
-        One of each kind at most.
+        At most one of each kind.
     split : {"train", "test"}, optional
-        Only proteins the model's calibration was fitted on; or those it kept for testing (of labelled
-        variants), was not fitted on and has no relative of (of scans and stabilities). Without it all are
-        evaluated, and refused if labels of this kind of one of them, or of a relative, were fitted.
+        ``train``: only proteins that the model's calibration was fitted on. ``test``: of labelled variants
+        the proteins kept for testing; of scans and stabilities those without a fitted relative. Without
+        it all are evaluated, and refused if labels of this kind were fitted for one of the proteins or a
+        relative.
     structures_dir : Path, optional
-        Where structures lie; by default the proteins tables' folders and those below.
+        Folder of the structures; by default those of the proteins tables and their subfolders.
     work : Path, optional
         Keeps finished proteins; the user's cache when not given.
     siamese : int, optional
-        Variants of each table that go through the Siamese net, drawn by `seed`; all when None.
+        Number of variants of each table that get Siamese scores, drawn by `seed`; None for all.
     device, precision, batch_residues, offline
         As `mutscan.score`.
     seed : int
-        Of the draw, the nulls and the bootstrap.
+        Random seed of the draw, the nulls and the bootstrap.
     progress : Progress, optional
 
     Raises
     ------
     UsageError
-        The tables do not fit, nothing is left to evaluate, or its labels were fitted.
+        The tables do not fit, nothing is left to evaluate, or the labels were fitted.
     """
     progress = progress if progress is not None else Silent()
     if split not in (None, "train", "test"):
@@ -139,7 +140,7 @@ def evaluate_variants(
     if calibration is None:
         if split is not None:
             raise UsageError(f"--split {split} asks for a part of the model's calibration, but {reason}")
-        progress.note(f"{reason}: what needs p_deleterious is left empty")
+        progress.note(f"{reason}: metrics that need p_deleterious are left empty")
     work = work if work is not None else cache_dir() / "evaluation"
     reader = EvidenceReader(loaded, work, offline=offline)
     scorer = SiameseScorer(loaded, work, file_sha256(loaded.path / WEIGHTS_FILE), seed=seed)
@@ -174,7 +175,7 @@ def evaluate_variants(
 
 
 def _usable_calibration(loaded: LoadedModel) -> tuple[Calibration | None, str]:
-    """Calibration of a model, and why there is none."""
+    """Calibration of a model, or None and the reason why it cannot be used."""
     calibration = load_calibration(loaded.path)
     if calibration is None:
         return None, (
@@ -182,7 +183,7 @@ def _usable_calibration(loaded: LoadedModel) -> tuple[Calibration | None, str]:
             "it into the model's folder"
         )
     if not calibration.tiers:
-        return None, f"the calibration of {loaded.config.name} holds a structural rule alone"
+        return None, f"the calibration of {loaded.config.name} holds only a structural rule"
     families = "" if loaded.families is None else loaded.families.sha256
     wrong = calibration.mismatch(loaded.encoder.revision, families)
     if wrong:
@@ -197,7 +198,7 @@ def _read(
     split: str | None,
     progress: Progress,
 ) -> tuple[VariantTable, Overlap, dict[str, Any]]:
-    """Read a table, leave out what may not or cannot be evaluated, say what was left out."""
+    """Read a table, leave out rows that may not or cannot be evaluated, and describe them."""
     table = read_variants(
         given.proteins,
         given.variants,
@@ -237,18 +238,18 @@ def _read(
 
 
 def _key_column(given: VariantInput) -> str:
-    """Choose the column of names: a protein may have several scans, so these go by their assay."""
+    """Choose the column of names: the assay for scans, because a protein may have several."""
     if given.kind != "dms":
         return "protein"
     try:
         both = [set(pd.read_csv(path, nrows=0).columns) for path in (given.proteins, given.variants)]
     except (OSError, ValueError, EOFError):
-        return "protein"  # the reader says what is wrong
+        return "protein"  # the reader reports the error
     return "assay" if all("assay" in columns for columns in both) else "protein"
 
 
 def _groups(table: VariantTable) -> NDArray[np.int64]:
-    """Group of each variant: the table's own, else proteins that share words belong together."""
+    """Group of each variant: that of the table, otherwise proteins with shared words form a group."""
     if "group" in table.proteins:
         return table.group
     sequences = table.proteins["sequence"].astype(str).tolist()
@@ -298,7 +299,7 @@ def _predictions(kind: Kind, scored: Scored) -> pa.Table:
 
 
 def variant_definitions() -> dict[str, str]:
-    """Say in words what the numbers on variants are."""
+    """Definitions of the metrics on variants, for metrics.json."""
     return {
         "p_deleterious": "as `mutscan score` gives it: tier structure where the site has coordinates, else "
         "tier sequence",

@@ -131,7 +131,7 @@ def test_every_number_is_there_with_its_interval_and_follows_from_the_prediction
     assert {"p_deleterious", "tier_sequence", "blosum62", "low_tm", "p_and_siamese"} <= set(seen)
     assert "group_exchange" in part["evidence"]["all"]["scores"]
     page = (out / "report.html").read_text()
-    assert "What the Siamese scores add" in page
+    assert "Contribution of the Siamese scores" in page
     assert "Labelled variants" in page
     assert "AUROC of BLOSUM62" in done.output
 
@@ -346,7 +346,7 @@ def test_rows_that_do_not_fit_are_counted_and_named_and_broken_tables_refused_by
     assert found.metrics["variants"]["n"] == 189
     assert 2 not in found.predictions["line"].to_pylist()
     for column, value, words in (
-        ("label", "maybe", r"line 13: 'maybe' is no label"),
+        ("label", "maybe", r"line 13: 'maybe' is not a label"),
         ("protein", "nobody", r"line 13: 'nobody' is not in .*proteins"),
     ):
         broken = pd.read_csv(new / "variants.csv.gz")
@@ -355,7 +355,7 @@ def test_rows_that_do_not_fit_are_counted_and_named_and_broken_tables_refused_by
         with pytest.raises(UsageError, match=words):
             evaluate(model, [table_of(new, name="broken")], tmp_path)
     table.assign(ddG="low").to_csv(new / "ddg.csv.gz", index=False)
-    with pytest.raises(UsageError, match=r"line 2: 'low' is no ddG; expected a number \(191 more"):
+    with pytest.raises(UsageError, match=r"line 2: 'low' is not a ddG; expected a number \(191 more"):
         evaluate(model, [table_of(new, "stability", "ddg")], tmp_path)
 
 
