@@ -18,7 +18,15 @@ from mutscan.cli.options import (
     SeedOption,
     VerboseOption,
 )
-from mutscan.cli.train.files import VARIANTS, StructuresDirOption, WorkOption, path_option
+from mutscan.cli.train.files import (
+    LABELLED,
+    VARIANTS,
+    DmsOption,
+    StabilityOption,
+    StructuresDirOption,
+    WorkOption,
+    path_option,
+)
 from mutscan.errors import UsageError
 from mutscan.train.labelled.settings import CALIBRATED
 
@@ -32,34 +40,15 @@ def calibrate(
             "--proteins", "FILE", "CSV of proteins: protein, sequence; optional: group, structure.", VARIANTS
         ),
     ],
-    variants: Annotated[
-        Path,
-        path_option("--variants", "FILE", "CSV: protein, variant, label (deleterious or neutral).", VARIANTS),
-    ],
+    variants: Annotated[Path, LABELLED],
     out: Annotated[Path, path_option("--out", "FILE", "calibration.json; put it into the model's folder.")],
     model: ModelOption = "mutscan-mini",
-    stability: Annotated[
-        Path | None,
-        path_option(
-            "--stability",
-            "FILE",
-            "CSV of stabilities to learn from as well: protein, variant, ddG (positive = destabilising).",
-            VARIANTS,
-        ),
-    ] = None,
+    stability: StabilityOption = None,
     stability_proteins: Annotated[
         Path | None,
         path_option("--stability-proteins", "FILE", "CSV of the proteins of --stability.", VARIANTS),
     ] = None,
-    dms: Annotated[
-        Path | None,
-        path_option(
-            "--dms",
-            "FILE",
-            "CSV of deep mutational scans to learn from as well: assay, variant, score (higher = fitter).",
-            VARIANTS,
-        ),
-    ] = None,
+    dms: DmsOption = None,
     dms_proteins: Annotated[
         Path | None,
         path_option("--dms-proteins", "FILE", "CSV of the assays of --dms: assay, sequence.", VARIANTS),

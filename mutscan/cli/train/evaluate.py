@@ -20,7 +20,15 @@ from mutscan.cli.options import (
     SeedOption,
     VerboseOption,
 )
-from mutscan.cli.train.files import VARIANTS, StructuresDirOption, WorkOption, path_option
+from mutscan.cli.train.files import (
+    LABELLED,
+    VARIANTS,
+    DmsOption,
+    StabilityOption,
+    StructuresDirOption,
+    WorkOption,
+    path_option,
+)
 from mutscan.cli.train.metrics import print_metrics
 from mutscan.cli.train.tables import expand_all
 from mutscan.errors import UsageError
@@ -60,25 +68,9 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    variants: Annotated[
-        Path | None,
-        path_option("--variants", "FILE", "CSV: protein, variant, label (deleterious or neutral).", VARIANTS),
-    ] = None,
-    dms: Annotated[
-        Path | None,
-        path_option(
-            "--dms",
-            "FILE",
-            "CSV of mutational scans: assay, variant, score (higher = fitter).",
-            VARIANTS,
-        ),
-    ] = None,
-    stability: Annotated[
-        Path | None,
-        path_option(
-            "--stability", "FILE", "CSV: protein, variant, ddG (positive = destabilising), source.", VARIANTS
-        ),
-    ] = None,
+    variants: Annotated[Path | None, LABELLED] = None,
+    dms: DmsOption = None,
+    stability: StabilityOption = None,
     structures_dir: StructuresDirOption = None,
     siamese: Annotated[
         str,

@@ -37,3 +37,14 @@ WorkOption = Annotated[
         VARIANTS,
     ),
 ]
+DmsOption = Annotated[
+    Path | None,
+    path_option("--dms", "FILE", "CSV of scans: assay, variant, score (higher = fitter).", VARIANTS),
+]
+StabilityOption = Annotated[
+    Path | None,
+    path_option(
+        "--stability", "FILE", "CSV: protein, variant, ddG (positive = destabilising), source.", VARIANTS
+    ),
+]
+LABELLED = path_option("--variants", "FILE", "CSV: protein, variant, label (deleterious, neutral).", VARIANTS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -90,49 +90,45 @@ def join_tables(
     sequences: list[str] = []
     clusters: list[int] = []
     first: dict[str, int] = {}
-    parts = []
+    parts: dict[str, list[NDArray[Any]]] = {}
     for kind, table in tables.items():
         first[kind] = len(sequences)
-        groups = (
-            table.proteins["group"].astype(str) if "group" in table.proteins else table.proteins["protein"]
-        )
+        groups = table.proteins["group" if "group" in table.proteins else "protein"]
         codes, _ = pd.factorize(groups.astype(str))
         clusters += (codes + len(sequences)).tolist()
         sequences += table.proteins["sequence"].astype(str).tolist()
-        target: NDArray[np.float64] = table.value
-        weight: NDArray[np.floating] = protein_weights(table.protein)
-        if kind == "dms":
-            ranks = pd.Series(table.value).groupby(table.protein).rank(pct=True)
-            target = 1.0 - np.asarray(ranks, np.float64)
-            weight = RANKED_WEIGHT * protein_weights(table.protein, ASSAY_CAP)
-        elif kind == "stability":
-            target = np.asarray(expit((table.value - 1.0) / 0.8), np.float64)  # half way at 1 kcal/mol
-            weight = np.full(len(table), RANKED_WEIGHT)
+        target, weight = table.value, protein_weights(table.protein)
         is_test = np.zeros(len(table), dtype=np.bool_)
         if kind == "variants":
             is_test = folds_of(table.group, TEST_FOLDS, seed) == 0
-        parts.append((kind, table, found[kind], target, weight, is_test))
-    linked = link_clusters(sequences, np.array(clusters, dtype=np.int64))
-    names = [*EVIDENCE, *CONSERVATION_EVIDENCE, *STRUCTURE_EVIDENCE]
-    protein = np.concatenate([table.protein + first[kind] for kind, table, *_ in parts])
-    rows = Rows(
-        {
-            name: np.concatenate(
-                [one.evidence.get(name, np.full(len(table), np.nan)) for _, table, one, *_ in parts]
-            )
-            for name in names
-        },
-        {name: np.concatenate([one.views[name] for _, _, one, *_ in parts]) for name in ("site", "near")},
-        np.concatenate([target for *_, target, _, _ in parts]),
-        np.concatenate([weight for *_, weight, _ in parts]),
-        np.concatenate([table.value for _, table, *_ in parts]),
-        protein,
-        linked[protein],
-        np.concatenate([np.full(len(table), kind) for kind, table, *_ in parts]),
-        np.concatenate([one.structured for _, _, one, *_ in parts]),
-        np.concatenate([is_test for *_, is_test in parts]),
-    )
-    return rows, first
+        elif kind == "dms":
+            ranks = pd.Series(table.value).groupby(table.protein).rank(pct=True)
+            target = 1.0 - np.asarray(ranks, np.float64)
+            weight = RANKED_WEIGHT * protein_weights(table.protein, ASSAY_CAP)
+        else:
+            target = np.asarray(expit((table.value - 1.0) / 0.8), np.float64)  # half way at 1 kcal/mol
+            weight = np.full(len(table), RANKED_WEIGHT)
+        columns = {
+            "target": target,
+            "weight": weight,
+            "truth": table.value,
+            "protein": table.protein + first[kind],
+            "kind": np.full(len(table), kind),
+            "structured": found[kind].structured,
+            "is_test": is_test,
+        }
+        for name, values in columns.items():
+            parts.setdefault(name, []).append(values)
+    joined = {name: np.concatenate(values) for name, values in parts.items()}
+    evidence = {
+        name: np.concatenate(
+            [found[k].evidence.get(name, np.full(len(table), np.nan)) for k, table in tables.items()]
+        )
+        for name in (*EVIDENCE, *CONSERVATION_EVIDENCE, *STRUCTURE_EVIDENCE)
+    }
+    views = {name: np.concatenate([found[kind].views[name] for kind in tables]) for name in ("site", "near")}
+    linked = link_clusters(sequences, np.array(clusters, dtype=np.int64))[joined["protein"]]
+    return Rows(evidence=evidence, views=views, linked=linked, **joined), first
 
 
 def assay_names(tables: Mapping[Kind, VariantTable], first: Mapping[str, int]) -> dict[int, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -56,13 +56,10 @@ class Baseline:
 
     def take(self, pairs: NDArray[np.int64], residues: NDArray[np.int64]) -> Baseline:
         """Choose pairs and residues."""
-        return Baseline(
-            self.name,
-            self.label,
-            None if self.tm_score is None else self.tm_score[pairs],
-            None if self.lddt is None else self.lddt[residues],
-            self.not_run,
-            self.about,
+        return replace(
+            self,
+            tm_score=None if self.tm_score is None else self.tm_score[pairs],
+            lddt=None if self.lddt is None else self.lddt[residues],
         )
 
 

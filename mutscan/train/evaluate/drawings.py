@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from mutscan.scores import tm_score
-from mutscan.train.chains.tables import MUTANT, SIMILAR
+from mutscan.train.chains.tables import SIMILAR
 from mutscan.train.evaluate.example import ExamplePair, draw_example
 from mutscan.train.evaluate.figures import (
     Series,
@@ -33,7 +33,7 @@ _FEWEST: Final = 3  # aligned residues that can be superposed
 
 def draw_evaluation(evaluation: PairEvaluation) -> list[Drawing]:
     """Draw all figures of an evaluation, in the order of the report."""
-    rows = evaluated_rows(evaluation)
+    rows = evaluation.predictions.natural
     there = evaluation.predictions.residues_of(rows)
     p = evaluation.predictions.take(rows)
     baselines = [baseline.take(rows, there) for baseline in evaluation.baselines]
@@ -90,12 +90,6 @@ def draw_evaluation(evaluation: PairEvaluation) -> list[Drawing]:
         ]
     example = choose_example(evaluation, rows)
     return drawings + (draw_example(example) if example is not None else [])
-
-
-def evaluated_rows(evaluation: PairEvaluation) -> NDArray[np.int64]:
-    """Rows of the ``pairs`` section: all but mutants, or all if all are mutants."""
-    natural = np.flatnonzero(evaluation.predictions.picked_as != MUTANT)
-    return natural if len(natural) else np.arange(len(evaluation.predictions))
 
 
 def _rival(baselines: list[Baseline], what: str) -> Baseline | None:

@@ -6,12 +6,13 @@ the way a pair was picked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from mutscan.train.chains.tables import MUTANT
 from mutscan.train.statistics.bootstrap import Auroc, ClusterBootstrap, Spearman
 
 if TYPE_CHECKING:
@@ -95,20 +96,20 @@ class PairPredictions:
     def take(self, pairs: NDArray[np.int64]) -> PairPredictions:
         """Choose the pairs at `pairs`, ascending."""
         residues = self.residues_of(pairs)
-        return PairPredictions(
-            group=self.group[pairs],
-            protein=self.protein[pairs],
-            lengths=self.lengths[pairs],
-            picked_as=self.picked_as[pairs],
-            tm_score=self.tm_score[pairs],
-            tm_predicted=self.tm_predicted[pairs],
-            tm_score_2=self.tm_score_2[pairs],
-            tm_predicted_2=self.tm_predicted_2[pairs],
-            starts=np.concatenate([[0], np.cumsum(self.n_residues[pairs])]).astype(np.int64),
-            residue=self.residue[residues],
-            lddt=self.lddt[residues],
-            lddt_predicted=self.lddt_predicted[residues],
-        )
+        starts = np.concatenate([[0], np.cumsum(self.n_residues[pairs])]).astype(np.int64)
+        of_residues = {name: getattr(self, name)[residues] for name in ("residue", "lddt", "lddt_predicted")}
+        of_pairs = {
+            field.name: getattr(self, field.name)[pairs]
+            for field in fields(self)
+            if field.name not in ("starts", *of_residues)
+        }
+        return PairPredictions(**of_pairs, starts=starts, **of_residues)
+
+    @property
+    def natural(self) -> NDArray[np.int64]:
+        """Rows of the ``pairs`` section: all but mutants, or all if all are mutants."""
+        rows = np.flatnonzero(self.picked_as != MUTANT)
+        return rows if len(rows) else np.arange(len(self))
 
     def by_protein(self) -> PairPredictions:
         """Resample reference proteins instead of clusters."""

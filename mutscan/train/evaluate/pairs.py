@@ -314,7 +314,7 @@ def _metrics(
     seed: int,
 ) -> tuple[dict[str, Any], Drops | None]:
     """Sections ``pairs`` (all but mutants, or mutants if there are no others) and ``mutants``."""
-    natural = np.flatnonzero(~is_mutant) if not is_mutant.all() else np.arange(len(predictions))
+    natural = predictions.natural
     p = predictions.take(natural)
     there = predictions.residues_of(natural)
     same_rows = [baseline.take(natural, there) for baseline in baselines]

@@ -20,7 +20,6 @@ N_FOLDS: Final = 5
 """Folds of a cross-fitted tier of the calibration."""
 
 _STEPS: Final = 50
-_LONGEST_STEP: Final = 5.0
 _TOLERANCE: Final = 1e-6
 
 
@@ -117,6 +116,7 @@ def logistic(
     *,
     offset: NDArray[np.float64] | float = 0.0,
     start: NDArray[np.float64] | None = None,
+    longest_step: float = 5.0,
 ) -> NDArray[np.float64]:
     """Coefficients of a penalised logistic regression, shape (k,), by Newton's method.
 
@@ -131,6 +131,8 @@ def logistic(
         Log-odds that are added as they are.
     start : float array, shape (k,), optional
         First guess; 0 when not given.
+    longest_step : float
+        Longest step of a coefficient; for columns of about unit size.
     """
     beta = np.zeros(x.shape[1]) if start is None else start.copy()
     for _ in range(_STEPS):
@@ -139,7 +141,7 @@ def logistic(
         spread = np.maximum(weight * p * (1 - p), 1e-4 * weight)
         curvature = (x * spread[:, None]).T @ x + penalty + 1e-9 * np.eye(len(beta))
         step = solve(curvature, slope, assume_a="pos")
-        beta -= np.clip(step, -_LONGEST_STEP, _LONGEST_STEP)
+        beta -= np.clip(step, -longest_step, longest_step)
         if float(np.abs(step).max()) < _TOLERANCE:
             break
     return beta
@@ -152,5 +154,7 @@ def platt(
     rate = float(weight @ label / weight.sum())
     design = np.stack([score, np.ones(len(score))], axis=1)
     start = np.array([0.0, np.log(rate / (1 - rate))])
-    slope, shift = logistic(design, label, weight, np.zeros((2, 2)), start=start).tolist()
+    # A score may vary little and so need a steep slope: steps are not limited.
+    fitted = logistic(design, label, weight, np.zeros((2, 2)), start=start, longest_step=np.inf)
+    slope, shift = fitted.tolist()
     return slope, shift

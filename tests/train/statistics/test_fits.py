@@ -30,6 +30,13 @@ def test_platt_scaling_finds_the_slope_and_shift_it_was_given() -> None:
     assert platt(score, label, np.ones(200_000)) == pytest.approx((1.7, -0.6), abs=0.03)
 
 
+def test_platt_scaling_is_calibrated_for_a_score_that_hardly_varies() -> None:
+    rng = np.random.default_rng(4)
+    score, label = 1e-3 * rng.normal(size=2000), (rng.random(2000) < 0.3).astype(float)
+    slope, shift = platt(score, label, np.ones(2000))
+    assert (1 / (1 + np.exp(-(slope * score + shift)))).mean() == pytest.approx(label.mean())
+
+
 def test_few_values_are_knots_themselves_and_hats_interpolate_between_them() -> None:
     assert knots_of(np.array([2.0, 0.0, np.nan, 2.0]), 4).tolist() == [0.0, 2.0]
     assert knots_of(np.array([np.nan]), 4).tolist() == [0.0]
