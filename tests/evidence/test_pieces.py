@@ -23,7 +23,9 @@ from mutscan.evidence import (
 from mutscan.evidence.residue_properties import BLOSUM62, CODE, GRANTHAM
 from mutscan.evidence.sequence import encoder_views, sequence_hash
 from mutscan.residues import STANDARD
-from mutscan.train.calibrate.additive import fit_additive, folds_of, match_share
+from mutscan.train.calibrate.additive import fit_additive
+from mutscan.train.statistics.classifier import match_share
+from mutscan.train.statistics.fits import folds_of
 
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQ"
 
