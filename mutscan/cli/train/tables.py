@@ -16,16 +16,6 @@ def expand_all(values: list[Path]) -> list[Path]:
     return [value.expanduser() for value in values]
 
 
-StructuresOption = Annotated[
-    Path,
-    typer.Option(
-        "--structures",
-        metavar="FILE",
-        help="Parquet table of chains: id, sequence, ca, cluster25.",
-        callback=expand,
-        show_default=False,
-    ),
-]
 StructuresListOption = Annotated[
     list[Path],
     typer.Option(
@@ -43,16 +33,6 @@ PairsListOption = Annotated[
         metavar="FILE|DIR",
         help="Parquet table of pairs, or a folder of its shards; one for each --structures, in order.",
         callback=expand_all,
-        show_default=False,
-    ),
-]
-PairsOption = Annotated[
-    Path,
-    typer.Option(
-        "--pairs",
-        metavar="FILE",
-        help="Parquet table of pairs: id1, id2, tm_norm1, tm_norm2, alignment.",
-        callback=expand,
         show_default=False,
     ),
 ]
