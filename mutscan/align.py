@@ -1,37 +1,29 @@
 """TM-align of two chains whose correspondence is not known, through tmtools.
 
-The C++ code runs in a worker process of its own, kept for the next call: it
-loops for ever on some input, and only a process can be stopped.
+The C++ code runs in a worker process, which is kept for the next call: it never returns on some
+input, and only a process can be stopped.
 """
 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import importlib.util
-import os
-import pickle
 import signal
-import struct
-import subprocess
-import sys
 import threading
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mutscan.errors import MissingDependencyError, StructureError
 from mutscan.residues import UNKNOWN
 from mutscan.structures import Structure
+from mutscan.worker import PipedProcess, serve_pipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import ArrayLike, NDArray
-
-START_LIMIT = 120.0
-"""Seconds the worker may take to start; a cold disk and a busy machine are slow."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +148,7 @@ def _chain(chain: Structure | tuple[ArrayLike, str], role: str) -> tuple[NDArray
 
 
 def aligner_letters(sequence: str) -> str:
-    """`sequence` as TM-align can take it: what is no letter (and could be taken for a gap) becomes X."""
+    """Return `sequence` with X for what is not a letter, which TM-align could take for a gap."""
     if sequence.isascii() and sequence.isalpha():
         return sequence
     return "".join(letter if letter.isalpha() and letter.isascii() else UNKNOWN for letter in sequence)
@@ -177,123 +169,6 @@ class _Answer:
     row_1: str
     markers: str
     row_2: str
-
-
-class PipedProcess:
-    """A process of ours that answers messages, started when first needed.
-
-    A plain interpreter and two pipes, not multiprocessing: that would run the caller's main module again.
-
-    Parameters
-    ----------
-    server : str
-        The function it runs, as ``module:function``; made with `serve_pipe`.
-    """
-
-    def __init__(self, server: str) -> None:
-        self._server = server
-        self._process: subprocess.Popen[bytes] | None = None
-        self._owner = 0
-
-    def start(self) -> subprocess.Popen[bytes]:
-        """Start the process unless it runs already.
-
-        Raises
-        ------
-        MissingDependencyError
-            It does not start, or cannot load what it needs.
-        """
-        if self._process is not None and self._owner == os.getpid() and self._process.poll() is None:
-            return self._process
-        if self._owner == os.getpid():
-            self.stop()
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
-        module, function = self._server.split(":")
-        process = subprocess.Popen(
-            [sys.executable, "-c", f"from {module} import {function}; {function}()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-        )
-        self._process, self._owner = process, os.getpid()
-        try:
-            ready = self.receive(START_LIMIT)
-        except (TimeoutError, EOFError, OSError) as error:
-            self.stop()
-            raise MissingDependencyError(
-                f"the TM-align worker ({sys.executable}) did not start; run 'mutscan doctor'"
-            ) from error
-        if ready != "ready":
-            self.stop()
-            raise MissingDependencyError(f"tmtools cannot be loaded: {ready}")
-        return process
-
-    def send(self, message: object) -> None:
-        """Send a message; OSError when the process is gone."""
-        assert self._process is not None
-        assert self._process.stdin is not None
-        _write(self._process.stdin, message)
-
-    def receive(self, timeout: float | None = None) -> Any:
-        """Wait for a message.
-
-        Raises
-        ------
-        TimeoutError
-            Not there after `timeout` seconds; the process is killed.
-        EOFError
-            The process ended.
-        """
-        assert self._process is not None
-        process, stream = self._process, self._process.stdout
-        assert stream is not None
-        if timeout is None:
-            return _read(stream)
-        box: list[Any] = []
-
-        def read() -> None:
-            with contextlib.suppress(EOFError, OSError, ValueError):
-                box.append(_read(stream))
-
-        # A thread reads, as pipes cannot be waited for on every system.
-        reader = threading.Thread(target=read, daemon=True)
-        reader.start()
-        reader.join(timeout)
-        if reader.is_alive():
-            process.kill()
-            reader.join()
-            raise TimeoutError
-        if not box:
-            process.wait()
-            raise EOFError
-        return box[0]
-
-    def kill(self) -> None:
-        """End the process at once; whoever waits for its answer gets EOFError."""
-        if self._process is not None and self._owner == os.getpid():
-            self._process.kill()
-
-    def exit_status(self) -> int | None:
-        """Exit status of a process that just ended, negative for a signal; None when there is none."""
-        if self._process is None:
-            return None
-        try:
-            return self._process.wait(timeout=5.0)
-        except subprocess.TimeoutExpired:
-            return None
-
-    def stop(self) -> None:
-        """End the process, if this process has one."""
-        process, self._process = self._process, None
-        if process is None or self._owner != os.getpid():
-            return
-        process.kill()
-        process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
 
 
 class _Worker(PipedProcess):
@@ -333,54 +208,9 @@ _worker = _Worker()
 atexit.register(_worker.stop)
 
 
-def _write(stream: IO[bytes], message: object) -> None:
-    data = pickle.dumps(message)
-    stream.write(struct.pack("<Q", len(data)) + data)
-    stream.flush()
-
-
-def _read(stream: IO[bytes]) -> Any:
-    (size,) = struct.unpack("<Q", _exactly(stream, 8))
-    return pickle.loads(_exactly(stream, size))
-
-
-def _exactly(stream: IO[bytes], size: int) -> bytes:
-    data = stream.read(size)
-    if len(data) < size:
-        raise EOFError
-    return data
-
-
-def serve_pipe(handle: Callable[[Any, Callable[[object], None]], None]) -> None:
-    """Run a `PipedProcess`'s side: messages from stdin, answers to stdout, until stdin closes.
-
-    Parameters
-    ----------
-    handle : callable
-        Gets a message and a function that sends an answer; any number of answers for a message.
-    """
-    # Whatever the C++ code prints must not mix with the answers.
-    out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    # Ctrl-C is the parent's to handle.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        import tmtools  # noqa: F401
-    except ImportError as error:
-        _write(out, str(error))
-        return
-    _write(out, "ready")
-    while True:
-        try:
-            message = _read(sys.stdin.buffer)
-        except EOFError:
-            return
-        handle(message, lambda answer: _write(out, answer))
-
-
 def serve() -> None:
     """Run the worker of `tm_align`."""
-    serve_pipe(_align)
+    serve_pipe(_align, needs="tmtools")
 
 
 def _align(message: tuple[_Task, float], answer: Callable[[object], None]) -> None:

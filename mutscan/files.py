@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 
 from mutscan.errors import RunFolderError
+from mutscan.hashes import text_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,6 +26,20 @@ def cache_dir() -> Path:
     if chosen:
         return Path(chosen).expanduser()
     return Path(platformdirs.user_cache_dir("mutscan", appauthor=False))
+
+
+def file_name(text: str) -> str:
+    """Turn a text into a file name: safe characters only, and a hash in place of what does not fit.
+
+    Examples
+    --------
+    >>> file_name("R175H_R248Q"), file_name("sp|P04637")
+    ('R175H_R248Q', 'sp_P04637-e974cb4e')
+    """
+    safe = re.sub(r"[^A-Za-z0-9_.+-]+", "_", text).strip(".") or "protein"
+    if safe == text and len(safe) <= 80:
+        return safe
+    return f"{safe[:60]}-{text_sha256(text)[:8]}"
 
 
 @contextlib.contextmanager

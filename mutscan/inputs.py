@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mutscan.errors import UsageError, VariantError
+from mutscan.structures.fasta import is_fasta_file
+from mutscan.structures.files import without_gz
 from mutscan.variants import Variant, difference, normalise, parse_variant
 
 if TYPE_CHECKING:
@@ -32,7 +34,6 @@ VARIANT_COLUMNS: Final = (
 )  # fmt: skip
 """Headers taken for the variant column, best first, as `_plain` spells them."""
 
-_FASTA_ENDINGS: Final = (".fasta", ".fa", ".faa", ".fas")
 _TABLE_ENDINGS: Final = (".csv", ".tsv", ".tab")
 _DELIMITERS: Final = ("\t", ",", ";")
 # Not str.splitlines: that also breaks at form feeds and Unicode separators, which cells may hold.
@@ -75,13 +76,15 @@ class InputRow:
     source: str = "arguments"
     problem: str | None = None
 
-    def variant(self, wild_type: str) -> Variant:
+    def variant(self, wild_type: str, written: Variant | None = None) -> Variant:
         """Read the line as a variant of a wild type, checked and in canonical form.
 
         Parameters
         ----------
         wild_type : str
             Its sequence.
+        written : Variant, optional
+            `text` as `parse_variant` reads it, where that is known already.
 
         Raises
         ------
@@ -92,7 +95,7 @@ class InputRow:
             raise VariantError(self.problem)
         if self.sequence is not None:
             return difference(wild_type, self.sequence)
-        return normalise(parse_variant(self.text), wild_type)
+        return normalise(written or parse_variant(self.text), wild_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +146,11 @@ def read_variants(
     first = next((line for line in lines if line.strip() and not line.lstrip().startswith("#")), None)
     if first is None:
         raise UsageError(f"{name}: holds no variants; expected one a line, or a CSV, TSV or FASTA file")
-    bare = name.lower().removesuffix(".gz")
-    if first.startswith(">") or bare.endswith(_FASTA_ENDINGS):
+    if first.startswith(">") or is_fasta_file(name):
         if column is not None:
             raise UsageError(f"{name}: is FASTA, which has no column {column!r}; leave the column out")
         return InputTable(tuple(_fasta_rows(lines, name)))
-    table = _Table.find(lines, name, column, surely=bare.endswith(_TABLE_ENDINGS))
+    table = _Table.find(lines, name, column, surely=without_gz(name).lower().endswith(_TABLE_ENDINGS))
     read = table.read() if table else InputTable(tuple(_plain_rows(lines, name)))
     if not read.rows:
         raise UsageError(f"{name}: holds a header and no variants; expected one a line")

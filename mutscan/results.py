@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mutscan.errors import RunFolderError
-from mutscan.files import replacing, write_errors, write_json
+from mutscan.files import file_name, replacing, write_errors, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,6 +38,12 @@ VARIANT_COLUMNS: Final = (
     "n_residues_affected", "affected_regions", "plddt_site", "confidence", "notes", "evidence",
 )  # fmt: skip
 """Columns of variants.csv, in order; carried input columns follow."""
+
+TEXT_COLUMNS: Final = frozenset({
+    "input", "status", "error_code", "message", "wild_type", "variant", "hgvs", "positions",
+    "flag", "flag_rule", "affected_regions", "confidence", "notes", "evidence",
+})  # fmt: skip
+"""Columns of variants.csv that hold text, also where they look like numbers; the others hold numbers."""
 
 RESIDUE_SCHEMA: Final = pa.schema(
     [
@@ -67,6 +73,22 @@ EVIDENCE_SCHEMA: Final = pa.schema(
 )
 """Schema of evidence.parquet: what each piece of evidence adds to the log-odds that a variant is
 deleterious, the strongest piece of each variant first."""
+
+AFFECTED_SCHEMA: Final = pa.schema(
+    [
+        ("variant", pa.string()),
+        ("stretches", pa.list_(pa.struct([("first", pa.int32()), ("last", pa.int32())]))),
+        ("name", pa.string()),
+        ("source", pa.string()),
+        ("lddt_drop", pa.float64()),
+        ("evidence", pa.string()),
+        ("remarks", pa.list_(pa.string())),
+    ]
+)
+"""Schema of affected.parquet: one row for each affected region of each scored variant, in the order of
+`affected_regions` in variants.csv. Positions are 1-based and inclusive; `name` and `source` are null where
+no database and no structure names the place; `lddt_drop` is the mean over the region; `evidence` is
+``predicted`` or ``measured``."""
 
 NULL_SCHEMA: Final = pa.schema(
     [
@@ -176,13 +198,6 @@ def write_variants(path: Path, rows: Iterable[Mapping[str, object]], carried: Se
         writer.writerow([escape_cell(column) for column in columns])
         for row in rows:
             writer.writerow([format_cell(column, row.get(column)) for column in columns])
-
-
-def write_residues(path: Path, blocks: Iterable[Mapping[str, Sequence[object] | NDArray[Any]]]) -> None:
-    """Write residues.parquet, one block (row group) a variant, atomically; NaN becomes null."""
-    with block_writer(path, RESIDUE_SCHEMA, row_group=1) as add:
-        for block in blocks:
-            add(block)
 
 
 @contextmanager
@@ -339,59 +354,33 @@ class RunFolder(JobFolder):
     PROOF: ClassVar[str] = "run.json"
     RESULTS: ClassVar[tuple[str, ...]] = (
         "variants.csv", "residues.parquet", "run.json", "report.html", "log.txt", "structures",
-        "positions.csv", "scan.parquet", "evidence.parquet", "null.parquet",
+        "positions.csv", "scan.parquet", "evidence.parquet", "null.parquet", "affected.parquet",
     )  # fmt: skip
     FOLDERS: ClassVar[tuple[str, ...]] = ("structures",)
 
-    @property
-    def structures(self) -> Path:
-        """Folder of structures."""
-        return self.path / "structures"
+    def __init__(self, path: Path, *, restart: bool = False) -> None:
+        super().__init__(path, restart=restart)
+        self.structures = path / "structures"
+        self.variants_csv = path / "variants.csv"
+        self.residues_parquet = path / "residues.parquet"
+        self.affected_parquet = path / "affected.parquet"
+        self.evidence_parquet = path / "evidence.parquet"
+        self.null_parquet = path / "null.parquet"
+        self.positions_csv = path / "positions.csv"
+        self.scan_parquet = path / "scan.parquet"
+        self.run_json = path / "run.json"
+        self.report_html = path / "report.html"
+        self.log_txt = path / "log.txt"
 
-    @property
-    def variants_csv(self) -> Path:
-        """The result rows."""
-        return self.path / "variants.csv"
+    def structure_of(self, variant: str) -> Path:
+        """Path of a mutant's structure; the stem of its name is the key of the mutant's parts, too.
 
-    @property
-    def residues_parquet(self) -> Path:
-        """The per-residue rows."""
-        return self.path / "residues.parquet"
-
-    @property
-    def positions_csv(self) -> Path:
-        """The summary of each position of a scan."""
-        return self.path / "positions.csv"
-
-    @property
-    def scan_parquet(self) -> Path:
-        """The heat map of a scan: 20 rows for each position."""
-        return self.path / "scan.parquet"
-
-    @property
-    def evidence_parquet(self) -> Path:
-        """What speaks for and against each variant, where the model is calibrated."""
-        return self.path / "evidence.parquet"
-
-    @property
-    def null_parquet(self) -> Path:
-        """What other substitutions do to each residue."""
-        return self.path / "null.parquet"
-
-    @property
-    def run_json(self) -> Path:
-        """The provenance."""
-        return self.path / "run.json"
-
-    @property
-    def report_html(self) -> Path:
-        """The report."""
-        return self.path / "report.html"
-
-    @property
-    def log_txt(self) -> Path:
-        """The full log."""
-        return self.path / "log.txt"
+        Examples
+        --------
+        >>> RunFolder(Path("run")).structure_of("R175H;R248Q").name
+        'R175H_R248Q.cif'
+        """
+        return self.structures / f"{file_name(variant.replace(';', '_'))}.cif"
 
     def part(self, kind: str, key: str) -> Path:
         """Path of the finished part `kind` of one variant."""

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mutscan.results import RESIDUE_COLUMNS, write_residues, write_variants
+from mutscan.results import RESIDUE_COLUMNS, write_variants
 from mutscan.structures import Structure, write_structure
+from tests.fabricated import write_affected, write_residues
 from tests.peptides import helix
 
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQLE"
@@ -24,7 +25,7 @@ def made_up_run(folder: Path, region: str = "F helix, UniProt", count: int = 3) 
     wild_type = wild_type_structure()
     (folder / "structures").mkdir(parents=True)
     write_structure(wild_type, folder / "structures" / "wild_type.cif")
-    rows, blocks = [], []
+    rows, blocks, regions = [], [], []
     for number in range(count):
         site = 5 + number
         variant = f"{SEQUENCE[site - 1]}{site}W"
@@ -51,6 +52,8 @@ def made_up_run(folder: Path, region: str = "F helix, UniProt", count: int = 3) 
                 "affected_regions": f"12-14 ({region}; mean lDDT drop 0.1; measured)",
             }
         )
+        name, _, source = region.rpartition(", ")
+        regions.append((variant, [(12, 14)], name, source, 0.1, "measured"))
         blocks.append(
             {
                 **dict.fromkeys(RESIDUE_COLUMNS, np.full(len(SEQUENCE), np.nan)),
@@ -65,6 +68,7 @@ def made_up_run(folder: Path, region: str = "F helix, UniProt", count: int = 3) 
             }
         )
     write_variants(folder / "variants.csv", rows)
-    write_residues(folder / "residues.parquet", blocks)
+    write_residues(folder, blocks)
+    write_affected(folder, regions)
     (folder / "run.json").write_text('{"wild_type": {"name": "wt", "chain": "A"}}')
     return folder

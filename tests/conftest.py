@@ -134,7 +134,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import EsmConfig, EsmModel
 
     from mutscan.model.checkpoint import ModelConfig, save_checkpoint
-    from mutscan.model.siamese import SiameseConfig, SiameseNet
+    from mutscan.model.config import SiameseConfig
+    from mutscan.model.siamese import SiameseNet
 
     torch.manual_seed(0)
     encoder = tmp_path_factory.mktemp("tiny-encoder")

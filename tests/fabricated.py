@@ -8,7 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mutscan.results import RESIDUE_COLUMNS, RESIDUE_SCHEMA, VARIANT_COLUMNS, write_residues, write_variants
+from mutscan.results import (
+    AFFECTED_SCHEMA,
+    RESIDUE_COLUMNS,
+    RESIDUE_SCHEMA,
+    VARIANT_COLUMNS,
+    RunFolder,
+    block_writer,
+    write_variants,
+)
 from mutscan.structures import Structure, write_structure
 
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
@@ -24,6 +32,24 @@ def substitutions(sequence: str, count: int) -> list[str]:
             f"{sequence[index]}{index + 1}{others[(number // len(sequence) + number) % len(others)]}"
         )
     return names
+
+
+Region = tuple[str, list[tuple[int, int]], str, str, float, str]
+"""Variant, stretches, name, source, mean lDDT drop, evidence."""
+
+
+def write_residues(folder: Path, blocks: Sequence[dict[str, object]]) -> None:
+    with block_writer(RunFolder(folder).residues_parquet, RESIDUE_SCHEMA, row_group=1) as add:
+        for block in blocks:
+            add(block)
+
+
+def write_affected(folder: Path, regions: Sequence[Region]) -> None:
+    columns = [[*column] for column in zip(*regions, strict=True)] or [[]] * 6
+    columns[1] = [[{"first": first, "last": last} for first, last in found] for found in columns[1]]
+    block = dict(zip(AFFECTED_SCHEMA.names, [*columns, [[] for _ in regions]], strict=True))
+    with block_writer(RunFolder(folder).affected_parquet, AFFECTED_SCHEMA) as add:
+        add(block)
 
 
 def make_run(
@@ -50,6 +76,7 @@ def make_run(
         sequence, length = protein.sequence, len(protein)
     rows: list[dict[str, object]] = []
     blocks = []
+    regions: list[Region] = []
     pieces: list[tuple[str, str, str, float]] = []
     positions = np.arange(1, length + 1)
     for variant in substitutions(sequence, count):
@@ -102,6 +129,8 @@ def make_run(
             pieces += [(variant, "burial", "side chain 87 % buried", 1.5 * strength)]
             pieces += [(variant, "exchange", f"{variant[0]} to {variant[-1]}", strength - 0.8)]
         rows.append(row | (carried or {}))
+        if affected.any():
+            regions.append((variant, [(start, end)], "F helix", "UniProt", 0.08, "predicted"))
         letters = list(sequence)
         letters[site - 1] = variant[-1]
         block = {
@@ -147,7 +176,8 @@ def make_run(
     rows += [{"wild_type": name} | row for row in bad]
     folder.mkdir(parents=True, exist_ok=True)
     write_variants(folder / "variants.csv", rows, list(carried or {}))
-    write_residues(folder / "residues.parquet", blocks)
+    write_residues(folder, blocks)
+    write_affected(folder, regions)
     if calibrated:
         columns = ("variant", "evidence", "value", "contribution")
         pd.DataFrame(pieces, columns=columns).to_parquet(folder / "evidence.parquet")

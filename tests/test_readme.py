@@ -1,6 +1,6 @@
 """The README tells the truth: its commands, options, names, files and numbers exist.
 
-``python -m tests.test_readme`` writes the accuracy table anew from the model's metrics.json.
+``python -m tests.test_readme`` writes its accuracy tables again from the model's files.
 """
 
 import ast
@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+import mutscan
 from tests.places import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 METRICS = ROOT / "models" / "mutscan-mini" / "metrics.json"
+CALIBRATION = METRICS.with_name("calibration.json")
 
 
 def between(name: str) -> str:
@@ -52,7 +54,7 @@ def mutscan_commands() -> list[list[str]]:
 
 
 def test_there_are_commands_to_test():
-    assert {words[0] for words in mutscan_commands()} == {"score", "check", "compare", "train"}
+    assert {words[0] for words in mutscan_commands()} == {"score", "check", "scan", "compare", "train"}
 
 
 @pytest.mark.parametrize("words", mutscan_commands(), ids=" ".join)
@@ -143,8 +145,6 @@ def test_extras_and_script_named_exist():
 def test_the_python_block_names_what_exists():
     import inspect
 
-    import mutscan
-
     (block,) = blocks("python")
     tree = ast.parse(block)
     assert len([line for line in block.splitlines() if line and not line.startswith("import")]) == 5
@@ -193,9 +193,19 @@ def test_the_tree_is_the_tree():
             path = folder / name
         assert path.exists(), name
         assert path.is_dir() is name.endswith("/"), name
-    small = {"errors.py", "residues.py", "py.typed", "models"}
+    small = {"errors.py", "hashes.py", "progress.py", "residues.py", "version.py", "worker.py"}
+    small |= {"py.typed", "models"}
     rooms = {p.name for p in (ROOT / "mutscan").iterdir() if not p.name.startswith(("_", "."))} - small
     assert rooms == listed
+
+
+def test_the_table_of_models_has_the_size_that_models_list_prints():
+    from mutscan.model.checkpoint import list_models
+
+    (info,) = [info for info in list_models() if info.path == ROOT / "models" / "mutscan-mini"]
+    for page in ("models/README.md", "models/mutscan-mini/README.md"):
+        sizes = re.findall(r"\b(\d+) MB(?= \||\s+in all)", (ROOT / page).read_text(encoding="utf-8"))
+        assert sizes == [f"{info.size / 1e6:.0f}"], page
 
 
 def test_pre_commit_hooks_are_the_tools_of_ci():
@@ -209,16 +219,15 @@ def test_pre_commit_hooks_are_the_tools_of_ci():
 
 
 def test_the_changelog_names_the_version():
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     text = (ROOT / "CHANGELOG.md").read_text()
-    assert "## [Unreleased]" in text or f"## [{version}]" in text
+    assert "## [Unreleased]" in text or f"## [{mutscan.__version__}]" in text
 
 
 @pytest.mark.parametrize(
     "words",
     [
         "tmtools (TM-align) is GPL-3.0",
-        "needs a\nlicence key",
+        "needs a licence key",
         "Bioconductor's `mutscan`",
         "OpenGene's MutScan",
         "**TM-score** says",
@@ -259,20 +268,58 @@ def accuracy_table(metrics: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def test_the_accuracy_table_is_the_model_s():
-    if not METRICS.is_file():
-        pytest.skip("models/mutscan-mini/metrics.json is not in this checkout")
-    expected = accuracy_table(json.loads(METRICS.read_text()))
-    assert between("accuracy") == expected, "run python -m tests.test_readme"
+def verdict_table(calibration: dict) -> str:
+    """Rows of the README's table of the verdict from what calibration.json says of its test groups."""
+    tiers = [calibration["tiers"][name] for name in ("sequence", "structure")]
+    tests = [tier["test"] for tier in tiers]
+
+    def measured(key: str) -> list[str]:
+        return [
+            f"{test[key]:.3f} ({test[key + '_ci'][0]:.3f} to {test[key + '_ci'][1]:.3f})" for test in tests
+        ]
+
+    crossed = [tier["cross_fitted"] for tier in tiers]
+    share = 100 * tiers[0]["share_deleterious"]
+    n_scans = len(crossed[0]["dms_spearman"])
+    rows = [
+        ("", ["from the sequence", "with a structure"]),
+        ("---", ["---", "---"]),
+        ("test variants; groups of proteins", [f"{t['n']:,}; {t['n_groups']:,}" for t in tests]),
+        ("AUROC", measured("auroc")),
+        ("AUROC of BLOSUM62 on the same rows", measured("blosum62_auroc")),
+        ("AUROC inside proteins, mean", measured("auroc_per_protein_mean")),
+        ("expected calibration error", measured("ece")),
+        ("specificity of `deleterious`", measured("specificity")),
+        ("its sensitivity", measured("sensitivity")),
+        (f"its precision, {share:.0f} % being deleterious", measured("precision")),
+        ("share left `uncertain`", measured("share_uncertain")),
+        (
+            f"{n_scans} deep mutational scans, mean absolute Spearman",
+            [f"{fit['dms_mean_abs_spearman']:.3f}" for fit in crossed],
+        ),
+        (
+            f"ddG inside {crossed[0]['stability_proteins']} proteins, mean Spearman",
+            [f"{fit['stability_spearman_per_protein']:.3f}" for fit in crossed],
+        ),
+    ]  # fmt: skip
+    return "".join(f"| {' | '.join([title, *cells])} |\n" for title, cells in rows)
+
+
+TABLES = {"accuracy": (accuracy_table, METRICS), "verdict": (verdict_table, CALIBRATION)}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_tables_of_accuracy_are_the_model_s(name):
+    make, source = TABLES[name]
+    if not source.is_file():
+        pytest.skip(f"{source.name} of mutscan-mini is not in this checkout")
+    assert between(name) == make(json.loads(source.read_text())), "run python -m tests.test_readme"
 
 
 if __name__ == "__main__":
-    table = accuracy_table(json.loads(METRICS.read_text()))
-    text = re.sub(
-        r"(<!-- accuracy:begin -->\n).*?(<!-- accuracy:end -->)",
-        lambda match: match.group(1) + table + match.group(2),
-        README,
-        flags=re.DOTALL,
-    )
+    text = README
+    for name, (make, source) in TABLES.items():
+        table = make(json.loads(source.read_text()))
+        text = text.replace(between(name), table)
     (ROOT / "README.md").write_text(text, encoding="utf-8")
     sys.exit(0)

@@ -15,14 +15,15 @@ from mutscan.errors import RunFolderError
 from mutscan.files import replacing, write_errors
 from mutscan.results import (
     RESIDUE_COLUMNS,
+    RESIDUE_SCHEMA,
     VARIANT_COLUMNS,
     RunFolder,
+    block_writer,
     carried_names,
     escape_cell,
     format_cell,
     read_arrays,
     write_arrays,
-    write_residues,
     write_variants,
 )
 
@@ -84,10 +85,11 @@ def test_residues_write_nan_as_null(tmp_path: Path) -> None:
         "lddt_predicted": np.array([0.5, np.nan]),
         "affected": np.array([True, False]),
     }
-    write_residues(tmp_path / "r.parquet", [block])
+    for name in ("r.parquet", "s.parquet"):
+        with block_writer(tmp_path / name, RESIDUE_SCHEMA) as add:
+            add(block)
     table = pq.read_table(tmp_path / "r.parquet")
     assert table["lddt_predicted"].to_pylist() == [0.5, None]
-    write_residues(tmp_path / "s.parquet", [block])
     assert (tmp_path / "r.parquet").read_bytes() == (tmp_path / "s.parquet").read_bytes()
 
 

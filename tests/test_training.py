@@ -16,7 +16,7 @@ import typer
 from typer.main import get_command
 
 from mutscan.cli.train import app
-from mutscan.model.siamese import PRESETS
+from mutscan.model.config import PRESETS
 from mutscan.train.chains.splits import SPLITS
 from mutscan.train.model.config import TRAIN_PRESETS, TrainConfig, read_config
 from tests.places import ROOT

@@ -7,13 +7,19 @@ library only when it is used.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from mutscan.structures import Structure
+
+
+BUILDERS: Final = ("auto", "modeller", "openmm", "template")
+"""Backends that ``--builder`` names; it also takes `NO_BUILDER`, or a folder of mutant structures."""
+
+NO_BUILDER: Final = "none"
 
 
 class Exchange(NamedTuple):
@@ -78,4 +84,4 @@ class MutantBuilder(Protocol):
         ...
 
 
-__all__ = ["BuiltMutant", "Exchange", "MutantBuilder", "Prepared"]
+__all__ = ["BUILDERS", "NO_BUILDER", "BuiltMutant", "Exchange", "MutantBuilder", "Prepared"]

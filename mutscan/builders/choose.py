@@ -6,8 +6,9 @@ import contextlib
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from mutscan.builders import BUILDERS, NO_BUILDER
 from mutscan.builders.folder import FolderBuilder
 from mutscan.builders.modeller import ModellerBuilder, modeller_status, seeds_from
 from mutscan.builders.openmm import OpenMMBuilder
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
     from mutscan.builders import MutantBuilder
     from mutscan.structures import WildType
-
-BUILDER_NAMES: Final = ("auto", "modeller", "openmm", "template", "none")
-"""What ``--builder`` takes besides a folder."""
 
 
 def choose_builders(text: str, wild_type: WildType, *, seed: int = 0) -> tuple[MutantBuilder, ...]:
@@ -39,11 +37,12 @@ def choose_builders(text: str, wild_type: WildType, *, seed: int = 0) -> tuple[M
         MODELLER asked for and not usable.
     """
     folder = Path(text).expanduser()
-    if text not in BUILDER_NAMES and not folder.is_dir():
+    names = (*BUILDERS, NO_BUILDER)
+    if text not in names and not folder.is_dir():
         raise UsageError(
-            f"--builder {text}: expected one of {', '.join(BUILDER_NAMES)}, or a folder of mutant structures"
+            f"--builder {text}: expected one of {', '.join(names)}, or a folder of mutant structures"
         )
-    if wild_type.structure is None or text == "none":
+    if wild_type.structure is None or text == NO_BUILDER:
         return ()
     if text == "auto":
         licensed = modeller_status().state == "ok"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ import numpy as np
 from mutscan.builders import BuiltMutant
 from mutscan.builders.assembly import check_exchanges, residue_label
 from mutscan.errors import BuildError, StructureError, UsageError
+from mutscan.hashes import file_sha256, json_sha256
 from mutscan.residues import UNKNOWN, is_standard
-from mutscan.structures import read_structure
+from mutscan.structures import is_structure_file, read_structure
+from mutscan.structures.files import EXPECTED, stem
 from mutscan.structures.mapping import place_residues
 from mutscan.variants import Substitution, Variant
 
@@ -25,9 +28,6 @@ if TYPE_CHECKING:
 
     from mutscan.builders import Exchange
     from mutscan.structures import Structure
-
-ENDINGS: Final = (".cif", ".pdb", ".ent", ".mmcif", ".cif.gz", ".pdb.gz", ".ent.gz", ".mmcif.gz")
-"""What may follow the variant in a file's name."""
 
 MIN_SHARED: Final = 0.5
 """A file with less than this share of the wild type's residues is not scored."""
@@ -62,8 +62,13 @@ class FolderBuilder:
             raise UsageError(f"{self.directory}: expected a folder of mutant structures, one file each")
 
     def settings(self) -> Mapping[str, object]:
-        """Where the files are; what is in them is read anew for each variant that has no result yet."""
-        return {"directory": str(Path(self.directory).resolve()), "control": "none"}
+        """Name of the folder, and a hash over names and contents of its structure files."""
+        files = sorted(p for p in Path(self.directory).iterdir() if is_structure_file(p) and p.is_file())
+        return {
+            "directory": Path(self.directory).resolve().name,
+            "sha256": json_sha256([[path.name, file_sha256(path)] for path in files]),
+            "control": "none",
+        }
 
     def prepare(self, wild_type: Structure, scratch: Path) -> PreparedFolder:
         """Take note of the wild type; files are looked for when their variant's turn comes."""
@@ -145,8 +150,14 @@ class PreparedFolder:
         return Variant(tuple(sorted(substitutions))).file_stem
 
     def _find(self, exchanges: Sequence[Exchange]) -> Path:
-        stem = self._stem(exchanges)
-        found = [path for ending in ENDINGS if (path := self.directory / f"{stem}{ending}").is_file()]
+        wanted = self._stem(exchanges)
+        try:
+            names = sorted(filter(is_structure_file, os.listdir(self.directory)))
+        except OSError as error:
+            raise BuildError(
+                f"{self.directory}: cannot be read: {error.strerror or error}", code="structure_missing"
+            ) from error
+        found = [self.directory / name for name in names if name.startswith(wanted) and stem(name) == wanted]
         if len(found) > 1:
             raise BuildError(
                 f"{self.directory}: both {found[0].name} and {found[1].name} are there; keep one of them",
@@ -154,18 +165,12 @@ class PreparedFolder:
             )
         if found:
             return found[0]
-        try:
-            others = sorted(path.name for path in self.directory.iterdir())
-        except OSError as error:
-            raise BuildError(
-                f"{self.directory}: cannot be read: {error.strerror or error}", code="structure_missing"
-            ) from error
-        wanted = sorted(stem.lower().split("_"))
-        near = [name for name in others if sorted(name.split(".")[0].lower().split("_")) == wanted]
+        parts = sorted(wanted.lower().split("_"))
+        near = [name for name in names if sorted(name.split(".")[0].lower().split("_")) == parts]
         hint = f"; rename {near[0]}" if near else ""
         raise BuildError(
-            f"{self.directory} has no structure of this mutant: expected {stem}.pdb or {stem}.cif "
-            f"(also .ent, .mmcif, each also .gz){hint}",
+            f"{self.directory} has no structure of this mutant: expected a file named {wanted} "
+            f"({EXPECTED}){hint}",
             code="structure_missing",
         )
 
@@ -245,4 +250,4 @@ def _laid_out(wild_type: Structure, model: Structure, match: NDArray[np.int64], 
     )
 
 
-__all__ = ["ENDINGS", "MIN_SHARED", "FolderBuilder", "PreparedFolder"]
+__all__ = ["MIN_SHARED", "FolderBuilder", "PreparedFolder"]

@@ -2,18 +2,18 @@
 
 A single substitution leaves every global score near 1 whatever it does, so
 a score means something only against what other substitutions do to the same
-protein: the null (spec section 12).
+protein: the null.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from mutscan.hashes import text_sha256
 from mutscan.residues import STANDARD, is_standard
 from mutscan.variants import Substitution, Variant
 
@@ -30,7 +30,7 @@ MAD_TO_SD: Final = 1.4826
 
 SITE_MARGIN: Final = 1
 """Residues to each side of a substitution left out of predicted profiles: the input changes there
-by construction, so a dip proves nothing about the structure (spec section 12)."""
+by construction, so a dip proves nothing about the structure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ def sample_null(sequence: str, *, size: int = NULL_SIZE, seed: int = 0) -> tuple
     """
     sites = [index for index, residue in enumerate(sequence) if is_standard(residue)]
     size = min(size, 19 * len(sites))
-    digest = hashlib.sha256(sequence.encode()).digest()
+    digest = bytes.fromhex(text_sha256(sequence))
     generator = np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
     drawn: set[Substitution] = set()
     while len(drawn) < size:

@@ -96,16 +96,17 @@ class Region:
         """What residues.parquet calls it: name and source, else the stretches."""
         return f"{self.name}, {self.source}" if self.name else describe_stretches(self.stretches)
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What to know besides: low confidence, working residues nearby."""
+        doubt = ("low pLDDT",) if self.low_confidence else ()
+        near = (f"within 5 Å of {', '.join(self.near)}",) if self.near else ()
+        return (*doubt, *near)
+
     def __str__(self) -> str:
-        named = f"{self.name}, {self.source}; " if self.name else ""
-        said = [f"mean lDDT drop {self.mean_drop:.2g}"]
-        if self.evidence:
-            said.append(self.evidence)
-        if self.low_confidence:
-            said.append("low pLDDT")
-        if self.near:
-            said.append(f"within 5 Å of {', '.join(self.near)}")
-        return f"{describe_stretches(self.stretches)} ({named}{'; '.join(said)})"
+        named = f"{self.name}, {self.source}" if self.name else ""
+        words = filter(None, (named, f"mean lDDT drop {self.mean_drop:.2g}", self.evidence, *self.remarks))
+        return f"{describe_stretches(self.stretches)} ({'; '.join(words)})"
 
 
 def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -165,7 +166,7 @@ def affected_residues(
     drop: NDArray[np.float64],
     positions: Sequence[int] = (),
 ) -> NDArray[np.bool_]:
-    """Residues in an affected stretch, shape (L,) (spec section 12).
+    """Residues in an affected stretch, shape (L,).
 
     z and drop are smoothed over 3 residues; residues from a robust z of 3 and a drop of 0.001 on
     are kept, runs separated by at most 2 residues merged, and what is shorter than 3 residues is let

@@ -21,6 +21,7 @@ from mutscan.cli.options import (
     VerboseOption,
 )
 from mutscan.errors import UsageError
+from mutscan.pipeline.options import DEFAULTS
 
 _PROTEIN = "UniProt accession, structure file or FASTA file."
 
@@ -38,9 +39,9 @@ def compare(
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write a page: scores, alignment, track, matrices."),
     ] = None,
-    model: ModelOption = "mutscan-mini",
+    model: ModelOption = DEFAULTS.model,
     offline: OfflineOption = False,
-    device: DeviceOption = "auto",
+    device: DeviceOption = DEFAULTS.device,
     precision: PrecisionOption = Precision.auto,
     batch_residues: BatchResiduesOption = None,
     json: JsonOption = False,

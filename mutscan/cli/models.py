@@ -1,8 +1,9 @@
-"""``mutscan models``: shipped and cached models, with metrics and hashes."""
+"""``mutscan models``: list, describe and verify the installed models."""
 
 from __future__ import annotations
 
 import json as jsonlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,23 +15,22 @@ from mutscan.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
-app = typer.Typer(help="Shipped and cached models, with metrics and hashes.", invoke_without_command=True)
+app = typer.Typer(invoke_without_command=True)
 
-_NAME = "A model's name, or its folder."
+_NAME = "Name of a model, or its folder."
 
 
 @app.callback()
 def models(context: typer.Context) -> None:
-    """Shipped and cached models, with metrics and hashes; without a command: list them."""
+    """List, describe and verify the installed models; without a command, list them."""
     if context.invoked_subcommand is None:
         list_()
 
 
 @app.command("list")
 def list_(json: JsonOption = False, verbose: VerboseOption = False) -> None:
-    """List the models that --model knows by name."""
+    """List the models that --model takes by name."""
     from mutscan.model.checkpoint import list_models, model_hash
 
     rows: list[dict[str, object]] = [
@@ -54,7 +54,7 @@ def list_(json: JsonOption = False, verbose: VerboseOption = False) -> None:
             ),
         )
     if not rows:
-        Terminal().say("no model is installed; give --model a folder, or train one with 'mutscan train'")
+        Terminal().say("no model is installed; reinstall mutscan, or give --model a folder")
 
 
 @app.command("show")
@@ -63,7 +63,7 @@ def show(
     json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Show a model's settings, its test metrics beside their baselines, and its hash."""
+    """Show a model's settings, test metrics with baselines, and hash."""
     from mutscan.model.checkpoint import find_model, model_hash, verify_model
 
     path = find_model(name)
@@ -87,17 +87,17 @@ def show(
 @app.command("verify")
 def verify(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help=f"{_NAME} Without it: all.", show_default=False)
+        str | None, typer.Argument(metavar="NAME", help=f"{_NAME} Default: all models.", show_default=False)
     ] = None,
     json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Compare every file of a model with SHA256SUMS; exit code 6 when one differs."""
+    """Compare every file of a model with SHA256SUMS; exit code 6 if any differs."""
     from mutscan.model.checkpoint import find_model, list_models, verify_model
 
     paths = [find_model(name)] if name is not None else [info.path for info in list_models()]
     if not paths:
-        raise CheckpointError("no model is installed, so none can be verified; reinstall mutscan")
+        raise CheckpointError("no model is installed; reinstall mutscan")
     problems = {str(path): verify_model(path) for path in paths}
     rows: list[dict[str, object]] = [
         {"name": path.name, "verified": not problems[str(path)], "problems": problems[str(path)]}
@@ -114,8 +114,24 @@ def verify(
         raise typer.Exit(CheckpointError.exit_code)
 
 
+@app.command("sums")
+def sums(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder with one folder for each model.", show_default=False)
+    ],
+    verbose: VerboseOption = False,
+) -> None:
+    """Write SHA256SUMS, which lists the hash of every file of the models in DIR.
+
+    'mutscan models verify' and 'sha256sum --check' read it. Run it after training a model.
+    """
+    from mutscan.model.checkpoint import write_sums
+
+    typer.echo(write_sums(folder))
+
+
 def _read(path: Path, *, optional: bool = False) -> Any:
-    """Contents of one of a model's JSON files; None for an optional one that is not there."""
+    """Read one of a model's JSON files; None if it is optional and missing."""
     if optional and not path.is_file():
         return None
     try:
@@ -125,7 +141,7 @@ def _read(path: Path, *, optional: bool = False) -> Any:
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Nested settings as dotted keys, one a line."""
+    """Flatten nested settings to dotted keys."""
     for key, item in value.items():
         if isinstance(item, dict) and item:
             yield from _flat(item, f"{prefix}{key}.")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import mutscan
+from mutscan.builders import BUILDERS, NO_BUILDER
 from mutscan.cli.errors import VERBOSE
 
 RUNNING = "Where and how it runs"
@@ -118,7 +119,7 @@ BuilderOption = Annotated[
     str,
     typer.Option(
         "--builder",
-        metavar="auto|modeller|openmm|template|none|DIR",
+        metavar="|".join((*BUILDERS, NO_BUILDER, "DIR")),
         help="Who builds mutant structures; DIR: your own, one file each, named by the canonical variant.",
         rich_help_panel=PROTEIN,
     ),

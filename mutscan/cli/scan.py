@@ -30,7 +30,7 @@ from mutscan.cli.options import (
     VersionOption,
     WildTypeArgument,
 )
-from mutscan.cli.score import DEFAULT_MODEL
+from mutscan.pipeline.options import DEFAULTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,15 +51,15 @@ def scan(
     structure: StructureOption = None,
     chain: ChainOption = None,
     builder: BuilderOption = "none",
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = DEFAULTS.model,
     out: OutOption = None,
     restart: RestartOption = False,
     offline: OfflineOption = False,
-    device: DeviceOption = "auto",
+    device: DeviceOption = DEFAULTS.device,
     precision: PrecisionOption = Precision.auto,
     batch_residues: BatchResiduesOption = None,
     jobs: JobsOption = None,
-    seed: SeedOption = 0,
+    seed: SeedOption = DEFAULTS.seed,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,

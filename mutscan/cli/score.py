@@ -31,12 +31,11 @@ from mutscan.cli.options import (
     VersionOption,
     WildTypeArgument,
 )
+from mutscan.pipeline.options import DEFAULTS
 
 if TYPE_CHECKING:
     from mutscan.pipeline import PlannedRow
     from mutscan.structures import WildType
-
-DEFAULT_MODEL = "mutscan-mini"
 
 CHECK_COLUMNS = (
     "input",
@@ -61,16 +60,16 @@ def score(
     variant_column: VariantColumnOption = None,
     structure: StructureOption = None,
     chain: ChainOption = None,
-    builder: BuilderOption = "auto",
-    model: ModelOption = DEFAULT_MODEL,
+    builder: BuilderOption = DEFAULTS.builder,
+    model: ModelOption = DEFAULTS.model,
     out: OutOption = None,
     restart: RestartOption = False,
     offline: OfflineOption = False,
-    device: DeviceOption = "auto",
+    device: DeviceOption = DEFAULTS.device,
     precision: PrecisionOption = Precision.auto,
     batch_residues: BatchResiduesOption = None,
     jobs: JobsOption = None,
-    seed: SeedOption = 0,
+    seed: SeedOption = DEFAULTS.seed,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -129,16 +128,16 @@ def check(
     variant_column: VariantColumnOption = None,
     structure: StructureOption = None,
     chain: ChainOption = None,
-    builder: BuilderOption = "auto",
-    model: ModelOption = DEFAULT_MODEL,
+    builder: BuilderOption = DEFAULTS.builder,
+    model: ModelOption = DEFAULTS.model,
     out: OutOption = None,
     restart: RestartOption = False,
     offline: OfflineOption = False,
-    device: DeviceOption = "auto",
+    device: DeviceOption = DEFAULTS.device,
     precision: PrecisionOption = Precision.auto,
     batch_residues: BatchResiduesOption = None,
     jobs: JobsOption = None,
-    seed: SeedOption = 0,
+    seed: SeedOption = DEFAULTS.seed,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mutscan.cli.console import plain
-from mutscan.report.affected import in_words, join_stretches, read_regions
+from mutscan.report.affected import in_words
 from mutscan.report.compared import compared_facts, compared_headline, compared_scores
 from mutscan.report.digest import UNCALIBRATED, digest, number
 
@@ -29,6 +29,7 @@ _FILES = (
     "positions.csv",
     "scan.parquet",
     "residues.parquet",
+    "affected.parquet",
     "evidence.parquet",
     "null.parquet",
     "run.json",
@@ -67,8 +68,8 @@ def print_summary(run: SavedRun, console: Console) -> None:
         console.print(Text(f"note: {plain(warning, limit=400)}"))
     if len(account.warnings) > _NOTES_SHOWN:
         console.print(Text(f"note: and {len(account.warnings) - _NOTES_SHOWN} more, see run.json"))
-    if not account.calibrated:
-        console.print(Text(UNCALIBRATED, style="dim"))
+    if account.notice:
+        console.print(Text(account.notice, style="dim"))
     console.print(Text(f"Files in {plain(run.directory)}/: " + ", ".join(_present(run))))
 
 
@@ -169,15 +170,14 @@ def _print_table(
             cells += [Text(row["flag"] or "—"), Text(number(row["p_deleterious"], 2))]
         cells += [Text(value) for name, value in standout.values if not (judged and name == "percentile")]
         if affected:
-            cells.append(Text(_residues(standout.where)))
+            cells.append(Text(_residues(standout.stretches)))
         table.add_row(*cells)
     console.print(Text(f"\n{title}", style="bold"))
     console.print(table)
 
 
-def _residues(regions: str) -> str:
-    """Positions of all affected regions, of many the first ones; their names stand in the sentences above."""
-    stretches = join_stretches(stretch for region in read_regions(regions) for stretch in region.stretches)
+def _residues(stretches: Iterable[tuple[int, int]]) -> str:
+    """Positions of all affected regions, of many the first ones; the sentences above name the regions."""
     return in_words(stretches, most=3).removeprefix("residues ").removeprefix("residue ") or "—"
 
 

@@ -21,6 +21,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but
     enable_progress_bars,
 )
 
+from mutscan.embed.tokens import ESM_VOCABULARY, esm_vocabulary
 from mutscan.errors import CheckpointError, FetchError, UsageError
 
 if TYPE_CHECKING:
@@ -90,8 +91,12 @@ def _local(name: str, path: Path, revision: str | None) -> EncoderFiles:
     family = _family(path)
     weights = weight_files(path)
     _check_vocabulary(path, family)
+    files = {path / "config.json", *weights, *(path / name for name in _SMALL_FILES)}
+    if family == "esm" and esm_vocabulary(path) == ESM_VOCABULARY:
+        # It is read by transformers' tokenizer; without it, mutscan uses the same vocabulary.
+        files.discard(path / "vocab.txt")
     digest = hashlib.sha256()
-    for file in sorted({path / "config.json", *weights, *(path / n for n in _SMALL_FILES)}):
+    for file in sorted(files):
         if file.is_file():
             with file.open("rb") as handle:
                 digest.update(f"{file.name}\0{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())

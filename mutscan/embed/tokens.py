@@ -7,12 +7,14 @@ tokenising; it is filled once from the checkpoint's own vocabulary and checked t
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from mutscan.errors import CheckpointError
+from mutscan.files import replacing, write_json
 from mutscan.residues import AMBIGUOUS, STANDARD, UNKNOWN
 
 if TYPE_CHECKING:
@@ -26,7 +28,13 @@ ESM_VOCABULARY: Final[tuple[str, ...]] = (
     *"LAGVSERTIDPKQNFYMHWCXBUZO.-",
     "<null_1>", "<mask>",
 )  # fmt: skip
-"""The 33 tokens of ESM-2 in order; used where a checkpoint brings no vocab.txt."""
+"""The 33 tokens of ESM-2 in order; used where a checkpoint has no vocab.txt."""
+
+TOKENIZER_FILES: Final = (
+    "spiece.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.txt",
+)  # fmt: skip
+"""Files that transformers' tokenizers are read from."""
 
 SENTENCEPIECE_SPACE: Final = "\N{LOWER ONE EIGHTH BLOCK}"
 """How sentencepiece writes the space before a residue."""
@@ -98,12 +106,18 @@ def _table(ids: Mapping[str, int], where: Path) -> NDArray[np.int64]:
     return table
 
 
+def esm_vocabulary(directory: Path) -> tuple[str, ...]:
+    """Read the tokens of an ESM checkpoint in order: its vocab.txt, else those of ESM-2."""
+    path = directory / "vocab.txt"
+    if not path.is_file():
+        return ESM_VOCABULARY
+    return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+
+
 def esm_tokens(directory: Path) -> Tokens:
     """Tokens of an ESM checkpoint: its vocab.txt, else the vocabulary of ESM-2."""
     path = directory / "vocab.txt"
-    words: tuple[str, ...] = ESM_VOCABULARY
-    if path.is_file():
-        words = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    words = esm_vocabulary(directory)
     ids = {word: number for number, word in enumerate(words)}
     missing = [word for word in ("<cls>", "<pad>", "<eos>") if word not in ids]
     if missing:
@@ -168,3 +182,35 @@ def _t5_tokens_from_json(path: Path) -> Tokens:
     if "</s>" not in numbers or "<pad>" not in numbers:
         raise CheckpointError(f"{path}: no </s> or no <pad>; expected the vocabulary of a T5 model")
     return Tokens(table, (), (numbers["</s>"],), numbers["<pad>"])
+
+
+def write_tokenizer(folder: Path, *, window: int | None = None, origin: Path | None = None) -> None:
+    """Write the files from which transformers' ``AutoTokenizer`` makes the tokenizer of an encoder.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the encoder.
+    window : int, optional
+        Longest sequence an ESM encoder takes, residues. If `origin` has no vocabulary, ESM-2's is written.
+    origin : Path, optional
+        The encoder it was trained from; its files are copied.
+    """
+    for name in TOKENIZER_FILES:
+        if origin is not None and (origin / name).is_file():
+            with replacing(folder / name) as temporary:
+                shutil.copyfile(origin / name, temporary)
+    if window is None or (origin is not None and (origin / "vocab.txt").is_file()):
+        return
+    with replacing(folder / "vocab.txt") as temporary:
+        temporary.write_text("\n".join(ESM_VOCABULARY) + "\n", encoding="utf-8")
+    settings = {
+        "tokenizer_class": "EsmTokenizer",
+        "model_max_length": window + 2,  # with <cls> and <eos>
+        "cls_token": "<cls>",
+        "eos_token": "<eos>",
+        "mask_token": "<mask>",
+        "pad_token": "<pad>",
+        "unk_token": "<unk>",
+    }
+    write_json(folder / "tokenizer_config.json", settings)

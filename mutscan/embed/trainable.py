@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from mutscan.embed.device import even_width
 from mutscan.embed.encoder import default_window, fades, tokens_of, windows
 from mutscan.embed.network import NOT_NEEDED, load_network
 from mutscan.embed.source import find_encoder
+from mutscan.embed.tokens import write_tokenizer
 from mutscan.errors import CheckpointError, UsageError
 from mutscan.files import replacing, write_json
 
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
 
     from mutscan.embed.source import EncoderFiles
     from mutscan.embed.tokens import Tokens
-
-_COPIED: Final = (
-    "spiece.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    "vocab.txt",
-)  # fmt: skip
 
 
 class TrainableEncoder(nn.Module):
@@ -191,9 +186,7 @@ class TrainableEncoder(nn.Module):
         document["model_type"] = family
         document["architectures"] = ["T5EncoderModel" if family == "t5" else "EsmModel"]
         folder.mkdir(parents=True, exist_ok=True)
-        for name in _COPIED:
-            if (self.files.directory / name).is_file():
-                shutil.copyfile(self.files.directory / name, folder / name)
+        write_tokenizer(folder, window=self.window if family == "esm" else None, origin=self.files.directory)
         write_json(folder / "config.json", document)
         with replacing(folder / "model.safetensors") as temporary:
             save_file(weights, temporary, {"format": "pt"})

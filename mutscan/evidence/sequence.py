@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +18,7 @@ from mutscan.evidence.residue_properties import (
     VOLUME,
 )
 from mutscan.evidence.windows import window_mean, window_sum
+from mutscan.hashes import text_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -220,4 +220,4 @@ def encoder_views(protein: ProteinView, index: NDArray[np.int64]) -> Mapping[str
 
 def sequence_hash(sequence: str) -> str:
     """First 16 digits of the sha256 of a sequence."""
-    return hashlib.sha256(sequence.encode()).hexdigest()[:16]
+    return text_sha256(sequence)[:16]

@@ -1,12 +1,10 @@
-"""A trained model on disk: ``config.json``, ``model.safetensors``, for an encoder of our own ``encoder/``.
+"""A trained model on disk: ``config.json``, ``model.safetensors`` and, for its own encoder, ``encoder/``.
 
-``models/SHA256SUMS`` beside the model folders holds the hash of every file, in the format of
-``sha256sum``.
+``SHA256SUMS`` beside the model folders lists the hash of every file, in the format of ``sha256sum``.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -19,8 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from mutscan.errors import CheckpointError
-from mutscan.files import cache_dir, replacing, write_json
-from mutscan.model.siamese import SiameseConfig, SiameseNet
+from mutscan.files import cache_dir, replacing, write_errors, write_json
+from mutscan.hashes import file_sha256, text_sha256
+from mutscan.model.config import SiameseConfig
+from mutscan.model.siamese import SiameseNet
+from mutscan.scores import EXPONENT, RADIUS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +33,12 @@ CONFIG_FILE: Final = "config.json"
 WEIGHTS_FILE: Final = "model.safetensors"
 SUMS_FILE: Final = "SHA256SUMS"
 OWN_ENCODER: Final = "encoder"
-_PAPERS: Final = frozenset({"README.md", "metrics.json", "splits.csv"})
+_NO_PREDICTION: Final = frozenset(
+    {"README.md", "metrics.json", "splits.csv", "encoder/vocab.txt", "encoder/tokenizer_config.json",
+     "encoder/special_tokens_map.json"}
+)  # fmt: skip
+"""Files that no prediction depends on: those about the model, and those of transformers' tokenizer. A
+vocabulary other than ESM-2's is part of the encoder's revision, which config.json holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,7 @@ class ModelConfig:
         Shape of the net.
     encoder : EncoderReference
     lddt_exponent, lddt_radius : float
-        Definition of the lDDT the net was trained to predict (spec 4.5); the radius in Å.
+        Definition of the lDDT that the net was trained to predict (`mutscan.scores.lddt`); radius in Å.
     training : mapping
         Settings of the training run, as they were.
     data_sha256 : str, optional
@@ -82,8 +88,8 @@ class ModelConfig:
     name: str
     siamese: SiameseConfig
     encoder: EncoderReference = field(default_factory=EncoderReference)
-    lddt_exponent: float = 3.0
-    lddt_radius: float = 15.0
+    lddt_exponent: float = EXPONENT
+    lddt_radius: float = RADIUS
     training: Mapping[str, Any] = field(default_factory=dict)
     data_sha256: str | None = None
     version: str = "1"
@@ -269,40 +275,38 @@ def _files(path: Path) -> list[Path]:
     )
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
 def model_hash(path: Path) -> str:
-    """sha256 over names and contents of what the predictions depend on: all but the papers beside it.
+    """sha256 over names and contents of the files that predictions depend on; it identifies the model.
 
-    A corrected model card is not another model; `verify_model` checks every file.
+    A corrected model card is not another model. `verify_model` checks every file.
     """
-    digest = hashlib.sha256()
-    for file in _files(path):
-        if file.relative_to(path).as_posix() in _PAPERS:
-            continue
-        digest.update(f"{_sha256(file)}  {file.relative_to(path).as_posix()}\n".encode())
-    return digest.hexdigest()
+    names = {file.relative_to(path).as_posix(): file for file in _files(path)}
+    lines = [f"{file_sha256(file)}  {name}\n" for name, file in names.items() if name not in _NO_PREDICTION]
+    return text_sha256("".join(lines))
 
 
 def write_sums(shelf: Path) -> Path:
-    """Write ``SHA256SUMS`` for all models of a folder of models; ``sha256sum -c`` reads it.
+    """Write ``SHA256SUMS`` for all models in a folder; ``sha256sum --check`` reads it.
 
     Returns
     -------
     Path
         The file written.
+
+    Raises
+    ------
+    CheckpointError
+        There is no model in the folder.
     """
     lines = [
-        f"{_sha256(file)}  {file.relative_to(shelf).as_posix()}\n"
-        for model in sorted(shelf.iterdir())
-        if (model / CONFIG_FILE).is_file()
+        f"{file_sha256(file)}  {file.relative_to(shelf).as_posix()}\n"
+        for model in sorted(path.parent for path in shelf.glob(f"*/{CONFIG_FILE}"))
         for file in _files(model)
     ]
+    if not lines:
+        raise CheckpointError(f"{shelf}: contains no model; expected a folder with one folder for each model")
     target = shelf / SUMS_FILE
-    with replacing(target) as temporary:
+    with write_errors(target), replacing(target) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
     return target
 
@@ -341,7 +345,7 @@ def verify_model(path: Path) -> list[str]:
             problems.append(f"{path / name}: listed in {SUMS_FILE}, but not there")
         elif name not in listed:
             problems.append(f"{path / name}: not listed in {SUMS_FILE}")
-        elif (found := _sha256(present[name])) != listed[name]:
+        elif (found := file_sha256(present[name])) != listed[name]:
             problems.append(
                 f"{path / name}: sha256 is {found[:12]}..., {SUMS_FILE} says {listed[name][:12]}...; "
                 "the file is damaged or was changed"

@@ -31,7 +31,7 @@ from mutscan.model.vectors import groups_of_like_size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mutscan.model.siamese import SiameseConfig
+    from mutscan.model.config import SiameseConfig
 
 _WINDOW: Final = 9  # residues a matching vector looks at
 CLOSE: Final = 2  # reach of the closest window over letters; the others are NEAR (vectors, too) and FAR

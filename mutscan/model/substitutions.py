@@ -1,8 +1,8 @@
-"""Many mutants of one wild type through the net: what `Predictor` does, without what it does twice.
+"""Score many mutants of one wild type: what `Predictor` does, with the work that they share done once.
 
-A substitution keeps residue k beside residue k. The windows along the diagonal
-are then plain means, the wild type's part of every product is the same for all
-mutants, and only one of the two directions is wanted.
+A substitution keeps residue k beside residue k. The windows along the diagonal are then plain means,
+the wild type's part of every product is the same for all mutants, and only one of the two directions
+is needed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import torch
 from torch.nn import functional
 
 from mutscan.model.pair_head import CLOSE
-from mutscan.model.plain_net import PlainNet
 from mutscan.model.predict import one_thread_on_cpu
 from mutscan.model.sequence_alignment import FAR, NEAR, REACHES, align_scores, letter_places
 
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
 class SubstitutionPredictor:
     """TM-score and lDDT of mutants as long as their wild type, residue by residue.
 
-    The numbers are those of `Predictor.compare` to within 1e-6; with `half` to within 1e-3. On a CPU
-    those of one mutant do not depend on the others.
+    The numbers are those of `Predictor.compare` to within 1e-6. On a CPU those of one mutant do not
+    depend on the others.
 
     Parameters
     ----------
@@ -41,26 +40,19 @@ class SubstitutionPredictor:
         Of the wild type.
     sequence : str, length L
         The wild type.
-    half : bool
-        On a CPU, what differs from the wild type goes through the net in bf16; elsewhere of no effect.
     """
 
-    def __init__(
-        self, predictor: Predictor, embedding: NDArray[np.float32], sequence: str, *, half: bool = False
-    ) -> None:
+    def __init__(self, predictor: Predictor, embedding: NDArray[np.float32], sequence: str) -> None:
         self._device = predictor.device
         self._net = predictor.net
         self._sequence = sequence
-        self._plain = PlainNet(self._net, half=half) if self._device.type == "cpu" else None
+        self._one_by_one = self._device.type == "cpu"
         length = len(sequence)
         self._length = torch.tensor([length], device=self._device)
         self._letters = torch.from_numpy(letter_places(sequence)).to(self._device)
         with torch.inference_mode(), one_thread_on_cpu(self._device):
             x = torch.tensor(embedding, dtype=torch.float32, device=self._device)
-            residues, pooled, matching, seen = self._encode(x[None])
-            self._residues, self._pooled = residues.clone(), pooled.clone()
-            self._matching = None if matching is None else matching.clone()
-            self._seen = None if seen is None else seen.clone()
+            self._residues, self._pooled, self._matching, self._seen = self._encode(x[None])
             self._unit = functional.normalize(self._residues, dim=-1)  # (1, L, d)
             place = torch.arange(length, device=self._device)
             # Residues inside the chain that a window of either reach holds, as a share, (L,).
@@ -91,8 +83,8 @@ class SubstitutionPredictor:
         """
         if any(len(mutant) != len(self._sequence) for mutant in mutants):
             raise ValueError(f"mutants of a protein of {len(self._sequence)} residues have as many")
-        # On a CPU one after the other: what the net needs then stays in the cache.
-        step = 1 if self._plain is not None else len(mutants)
+        # On a CPU one after the other: the net's data then stays in the cache.
+        step = 1 if self._one_by_one else len(mutants)
         scores, profiles = [], []
         with torch.inference_mode(), one_thread_on_cpu(self._device):
             for first in range(0, len(mutants), step):
@@ -105,14 +97,6 @@ class SubstitutionPredictor:
 
     def _encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         """Residue vectors (B, L, d), global vectors (B, d), matching (2 B, L, d_match), seen (B, L, 16)."""
-        if self._plain is not None:
-            one = self._plain(x[0])
-            return (
-                one.residues[None],
-                one.pooled[None],
-                one.matching,
-                None if one.seen is None else one.seen[None],
-            )
         mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         residues, pooled = self._net(x, mask)
         head = self._net.pair_head

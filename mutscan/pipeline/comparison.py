@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,9 @@ from mutscan.align import tm_align
 from mutscan.errors import UsageError
 from mutscan.files import replacing, write_errors
 from mutscan.pipeline.network import cached_embedding, load_model
+from mutscan.pipeline.options import DEFAULTS
 from mutscan.pipeline.plan import MAX_LENGTH, resolve_wild_type
+from mutscan.report.compared import Compared
 from mutscan.scores import score_structures
 from mutscan.structures import ca_by_position
 
@@ -30,76 +31,8 @@ TM_FOR_LDDT: Final = 0.7
 """The network learnt lDDT on pairs from this TM-score on; below, local predictions are extrapolation."""
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """Similarity of protein A (the reference, chain 1) and protein B.
-
-    Parameters
-    ----------
-    name_a, name_b : str
-    length_a, length_b : int
-    tm_predicted, tm_predicted_b : float
-        Predicted TM-score normalised by A and by B.
-    tm_measured, tm_measured_b : float, optional
-        TM-align's, on the residues with coordinates; None without two structures.
-    rmsd : float, optional
-        Over the aligned residues, Å.
-    alignment : str
-        ``structure`` (TM-align) or ``sequence`` (global, BLOSUM62).
-    n_aligned : int
-    identity : float
-        Share of identical residues among the aligned.
-    lddt_predicted_mean : float
-    lddt_measured_mean : float, optional
-    residues : DataFrame
-        One row for each aligned pair: ``position_a, residue_a, position_b, residue_b,
-        lddt_predicted, lddt_measured``; positions 1-based on each sequence.
-    notes : tuple of str
-    model : str
-        Name and sha256 of the model that predicted.
-    sequence_a, sequence_b : str
-    ca_a, ca_b : float array, shape (L, 3), Å, optional
-        C-alpha coordinates laid out on each sequence, NaN where unresolved; None without a structure.
-    """
-
-    name_a: str
-    name_b: str
-    length_a: int
-    length_b: int
-    tm_predicted: float
-    tm_predicted_b: float
-    tm_measured: float | None
-    tm_measured_b: float | None
-    rmsd: float | None
-    alignment: str
-    n_aligned: int
-    identity: float
-    lddt_predicted_mean: float
-    lddt_measured_mean: float | None
-    residues: pd.DataFrame
-    notes: tuple[str, ...] = ()
-    model: str = ""
-    sequence_a: str = ""
-    sequence_b: str = ""
-    ca_a: NDArray[np.float64] | None = None
-    ca_b: NDArray[np.float64] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything as plain JSON-able values, residues as a list of rows."""
-        plain: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in self.__dataclass_fields__
-            if name not in {"residues", "notes", "sequence_a", "sequence_b", "ca_a", "ca_b"}
-        }
-        plain["notes"] = list(self.notes)
-        plain["residues"] = [
-            {
-                key: None if isinstance(value, float) and np.isnan(value) else value
-                for key, value in row.items()
-            }
-            for row in self.residues.to_dict(orient="records")
-        ]
-        return plain
+class Comparison(Compared):
+    """Similarity of two proteins, and the page that shows it."""
 
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Write the page of this comparison, one self-contained file, to `path`."""
@@ -118,9 +51,9 @@ def compare(
     *,
     chain_a: str | None = None,
     chain_b: str | None = None,
-    model: str = "mutscan-mini",
-    device: str = "auto",
-    precision: str = "auto",
+    model: str = DEFAULTS.model,
+    device: str = DEFAULTS.device,
+    precision: str = DEFAULTS.precision,
     batch_residues: int | None = None,
     offline: bool = False,
 ) -> Comparison:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import logging
 import queue
@@ -18,6 +17,7 @@ from mutscan.calling import Null, build_null, sample_null
 from mutscan.embed import EmbeddingCache, embed_cached, load_encoder
 from mutscan.families import FamilySearch, load_library
 from mutscan.files import cache_dir
+from mutscan.hashes import text_sha256
 from mutscan.model.checkpoint import find_model, load_checkpoint, model_hash
 from mutscan.model.predict import Predictor
 from mutscan.model.substitutions import SubstitutionPredictor
@@ -94,7 +94,7 @@ class LoadedModel:
         return {
             "name": self.config.name,
             "sha256": self.sha256,
-            "encoder": self.encoder.name,
+            "encoder": self.config.encoder.name,
             "encoder_revision": self.encoder.revision,
             "lddt_exponent": self.config.lddt_exponent,
         }
@@ -177,9 +177,7 @@ class WildTypePredictor:
         lddt : float32 array, shape (n, L)
         """
         encoder = self._model.encoder
-        net = SubstitutionPredictor(
-            self._model.predictor, self.embedding, self._sequence, half=encoder.precision == "bf16"
-        )
+        net = SubstitutionPredictor(self._model.predictor, self.embedding, self._sequence)
         on_cpu = encoder.device.type == "cpu"
         embedded = self._embedded(batches, _MUTANTS_A_CALL if on_cpu else 1)
         # A small encoder on the CPU has workers of its own that go on while the net works.
@@ -281,12 +279,12 @@ def cached_embedding(encoder: Encoder, sequence: str) -> NDArray[np.float32]:
 def protein_null(
     predictor: WildTypePredictor, model: LoadedModel, sequence: str, *, seed: int, progress: Progress
 ) -> Null:
-    """Find or make the protein's null (spec section 12).
+    """Find or make the protein's null: a seeded sample of its substitutions and their predictions.
 
     Kept in the user's cache by sequence, model, encoder precision and device, and seed.
     """
     identity = "\n".join((sequence, model.sha256, model.encoder.key, str(model.encoder.device), str(seed)))
-    path = cache_dir() / "nulls" / f"{hashlib.sha256(identity.encode()).hexdigest()}.npz"
+    path = cache_dir() / "nulls" / f"{text_sha256(identity)}.npz"
     variants = sample_null(sequence, seed=seed)
     arrays = read_arrays(path)
     if arrays is None:

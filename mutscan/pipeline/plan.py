@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -12,15 +11,21 @@ from typing import TYPE_CHECKING, Final
 from mutscan.builders.choose import choose_builders
 from mutscan.errors import UsageError, VariantError
 from mutscan.fetch import Fetcher, is_accession
+from mutscan.hashes import file_sha256
 from mutscan.inputs import InputTable, join_tables, read_arguments, read_variants
 from mutscan.model.checkpoint import find_model
+from mutscan.pipeline.options import DEFAULTS
 from mutscan.structures import (
     WildType,
+    is_fasta_file,
+    is_structure_file,
     read_fasta,
     read_structure,
     wild_type_from_structure,
     with_structure,
 )
+from mutscan.structures.fasta import FASTA_ENDINGS
+from mutscan.structures.files import STRUCTURE_ENDINGS
 from mutscan.variants import parse_variant, split_reference, suggest_offset
 
 if TYPE_CHECKING:
@@ -35,9 +40,6 @@ MAX_LENGTH: Final = 5000
 
 SKIPPED_CODES: Final = frozenset({"synonymous", "unsupported_variant"})
 """Error codes of rows that are understood but deliberately not scored: status ``skipped``."""
-
-_FASTA_ENDINGS: Final = (".fasta", ".fa", ".faa", ".fas", ".seq")
-_STRUCTURE_ENDINGS: Final = (".pdb", ".ent", ".cif", ".mmcif")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +110,20 @@ def resolve_wild_type(
         As they occur.
     """
     path = Path(text).expanduser()
-    bare = path.name.lower().removesuffix(".gz")
-    looks_like_path = os.sep in text or bare.endswith(_FASTA_ENDINGS + _STRUCTURE_ENDINGS)
+    looks_like_path = os.sep in text or is_structure_file(text) or is_fasta_file(text)
     if path.is_file():
-        if bare.endswith(_STRUCTURE_ENDINGS):
+        if is_structure_file(path):
             if structure is not None:
                 raise UsageError(
                     f"{text} is a structure already; --structure goes with an accession or FASTA"
                 )
             resolved = wild_type_from_structure(read_structure(path, chain=chain))
             return replace(resolved, records=(*resolved.records, _file_record(path)))
-        if bare.endswith(_FASTA_ENDINGS):
+        if is_fasta_file(path):
             return _with_given_structure(_wild_type_from_fasta(path), structure, chain)
         raise UsageError(
-            f"{text}: expected a structure ({' '.join(_STRUCTURE_ENDINGS[:3])}, also .gz) "
-            f"or a FASTA file ({' '.join(_FASTA_ENDINGS[:3])}); give the file one of these endings"
+            f"{text}: expected a structure ({' '.join(STRUCTURE_ENDINGS)}, also .gz) "
+            f"or a FASTA file ({' '.join(FASTA_ENDINGS)}, also .gz); give the file one of these endings"
         )
     if looks_like_path:
         raise UsageError(f"no such file: {text}")
@@ -165,7 +166,7 @@ def _with_given_structure(
 
 def _file_record(path: Path) -> dict[str, object]:
     """Provenance of a user's own file."""
-    return {"source": "file", "path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return {"source": "file", "path": str(path), "sha256": file_sha256(path)}
 
 
 def read_inputs(
@@ -192,11 +193,11 @@ def read_inputs(
 
 def make_plan(wild_type: WildType, table: InputTable) -> Plan:
     """Parse every line and check it against the wild type; one row for each line, whatever happens."""
-    rows = [_planned(wild_type, row) for row in table.rows]
+    planned = [_planned(wild_type, row) for row in table.rows]
+    rows = [row for row, _ in planned]
     mismatched = [row for row in rows if row.error is not None and row.error.code == "wild_type_mismatch"]
     if mismatched and len(wild_type.sequence) <= MAX_LENGTH:
-        written = [v for v in (_parsed(row.source) for row in rows) if v is not None]
-        offset = suggest_offset(written, wild_type.sequence)
+        offset = suggest_offset([v for _, v in planned if v is not None], wild_type.sequence)
         if offset:
             hint = (
                 f"; all variants would match with their positions shifted by {offset:+d}: "
@@ -212,16 +213,15 @@ def make_plan(wild_type: WildType, table: InputTable) -> Plan:
     return Plan(wild_type, tuple(rows), table.carried_columns, counts)
 
 
-def _parsed(source: InputRow) -> Variant | None:
-    if source.sequence is not None:
-        return None
-    try:
-        return parse_variant(source.text)
-    except VariantError:
-        return None
-
-
-def _planned(wild_type: WildType, source: InputRow) -> PlannedRow:
+def _planned(wild_type: WildType, source: InputRow) -> tuple[PlannedRow, Variant | None]:
+    """Check one line; returns its row, and its variant as written where the line can be read as one."""
+    written: Variant | None = None
+    unreadable: VariantError | None = None
+    if source.sequence is None:
+        try:
+            written = parse_variant(source.text)
+        except VariantError as error:
+            unreadable = error
     try:
         reference = None if source.sequence is not None else split_reference(source.text)[0]
         if reference is not None and _contradicts(reference, wild_type.name):
@@ -235,10 +235,12 @@ def _planned(wild_type: WildType, source: InputRow) -> PlannedRow:
                 f"at most {MAX_LENGTH} can be scored; cut the protein to the domain concerned",
                 code="too_long",
             )
-        variant = source.variant(wild_type.sequence)
+        if unreadable is not None and source.problem is None:
+            raise unreadable
+        variant = source.variant(wild_type.sequence, written)
     except VariantError as error:
-        return PlannedRow(source, error=error)
-    return PlannedRow(source, variant=variant)
+        return PlannedRow(source, error=error), written
+    return PlannedRow(source, variant=variant), written
 
 
 def _contradicts(reference: str, name: str) -> bool:
@@ -259,8 +261,8 @@ def check(
     *,
     variants_file: str | os.PathLike[str] | None = None,
     variant_column: str | None = None,
-    model: str = "mutscan-mini",
-    builder: str = "auto",
+    model: str = DEFAULTS.model,
+    builder: str = DEFAULTS.builder,
     structure: str | os.PathLike[str] | None = None,
     chain: str | None = None,
     offline: bool = False,

@@ -10,15 +10,15 @@ import numpy as np
 
 from mutscan.calling import LOW_PLDDT, mean_away_from_site, percentile, robust_z
 from mutscan.errors import BuildError
-from mutscan.pipeline.verdict import UNDECIDED
 from mutscan.structures import plddt_by_position
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.builders.pool import Measured
-    from mutscan.calling import Null, Region
+    from mutscan.calling import Null
     from mutscan.pipeline.plan import PlannedRow
+    from mutscan.pipeline.subdomains import Affected
     from mutscan.pipeline.verdict import Verdict
     from mutscan.structures import WildType
     from mutscan.variants import Variant
@@ -32,20 +32,16 @@ class VariantResult:
     tm: float
     tm_raw: float
     lddt: NDArray[np.float64]
-    z: NDArray[np.float64]
-    affected: NDArray[np.bool_]
-    regions: tuple[Region, ...]
+    affected: Affected
     measured: Measured | None
-    notes: tuple[str, ...] = ()
-    verdict: Verdict = UNDECIDED
+    verdict: Verdict
 
 
-def unscored_row(planned: PlannedRow, wild_type: WildType) -> dict[str, object]:
+def unscored_row(planned: PlannedRow) -> dict[str, object]:
     """Row of a line that names no variant to score."""
     assert planned.error is not None
     return {
         "input": planned.source.text,
-        "wild_type": wild_type.name,
         "status": planned.status,
         "error_code": planned.error.code,
         "message": f"{planned.source.source} line {planned.source.number}: {planned.error.message}",
@@ -61,15 +57,14 @@ class Assembler:
         self._plddt = plddt_by_position(wild_type)
         self._numbering = "" if _file_counts_alike(wild_type) else " (the file's numbering)"
 
-    def row(self, planned: PlannedRow, result: VariantResult, error: BuildError | None) -> dict[str, object]:
-        """Row of a scored variant; `error` is why its structure could not be built."""
-        row: dict[str, object] = {"input": planned.source.text, "wild_type": self.wild_type.name}
+    def row(self, result: VariantResult, error: BuildError | None) -> dict[str, object]:
+        """Row of a scored variant without its input; `error` is why its structure could not be built."""
         variant = result.variant
         if error is None and variant.indel is not None:
             error = BuildError(
                 f"{variant}: insertions and deletions are scored on sequence only", code="indel_not_built"
             )
-        row.update(
+        return dict(
             status="ok" if error is None else "partial",
             error_code=None if error is None else error.code,
             message=None if error is None else error.message,
@@ -77,9 +72,8 @@ class Assembler:
             hgvs=variant.hgvs,
             n_substitutions=variant.n_substitutions,
             positions=";".join(map(str, variant.positions)),
+            **self._scores(result),
         )
-        row.update(self._scores(result))
-        return row
 
     def _scores(self, result: VariantResult) -> dict[str, object]:
         variant, measured, null = result.variant, result.measured, self.null
@@ -117,7 +111,7 @@ class Assembler:
         if variant.exchanges_start:
             confidence = "low"
             notes.append("exchanges the start: the protein may not be made at all, which no score here sees")
-        notes.extend(result.notes)
+        notes.extend(result.affected.notes)
         notes.extend(verdict.notes)
         scores: dict[str, object] = {
             "tm_predicted": result.tm,
@@ -130,8 +124,8 @@ class Assembler:
             "flag": verdict.flag,
             "flag_rule": verdict.rule,
             "p_deleterious": verdict.p,
-            "n_residues_affected": int(result.affected.sum()),
-            "affected_regions": "; ".join(map(str, result.regions)),
+            "n_residues_affected": int(result.affected.residues.sum()),
+            "affected_regions": "; ".join(map(str, result.affected.regions)),
             "plddt_site": plddt_site,
             "confidence": confidence,
             "notes": "; ".join(dict.fromkeys(notes)),
@@ -161,7 +155,7 @@ class Assembler:
             named = wild_type.structure.numbers
             numbers = [named[i] if i >= 0 else None for i in wild_type.structure_index.tolist()]
         labels: dict[int, list[str]] = {}
-        for region in result.regions:
+        for region in result.affected.regions:
             for first, last in region.stretches:
                 for index in range(first - 1, last):
                     labels.setdefault(index, []).append(region.label)
@@ -179,10 +173,25 @@ class Assembler:
             "plddt": unknown if self._plddt is None else self._plddt,
             "lddt_predicted": result.lddt,
             "lddt_measured": unknown if measured is None else measured.lddt,
-            "lddt_drop_z": result.z,
+            "lddt_drop_z": result.affected.z,
             "ca_shift": unknown if measured is None else measured.ca_shift,
-            "affected": result.affected,
+            "affected": result.affected.residues,
             "region": regions,
+        }
+
+    def affected(self, result: VariantResult) -> dict[str, Any]:
+        """Block of affected.parquet for one variant."""
+        regions = result.affected.regions
+        return {
+            "variant": [str(result.variant)] * len(regions),
+            "stretches": [
+                [{"first": first, "last": last} for first, last in region.stretches] for region in regions
+            ],
+            "name": [region.name or None for region in regions],
+            "source": [region.source or None for region in regions],
+            "lddt_drop": [region.mean_drop for region in regions],
+            "evidence": [region.evidence or None for region in regions],
+            "remarks": [list(region.remarks) for region in regions],
         }
 
 

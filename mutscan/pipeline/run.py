@@ -12,7 +12,7 @@ import pandas as pd
 from mutscan.errors import UsageError
 from mutscan.files import replacing, write_errors
 from mutscan.report.render import render_report
-from mutscan.results import EVIDENCE_SCHEMA, RunFolder
+from mutscan.results import EVIDENCE_SCHEMA, TEXT_COLUMNS, RunFolder
 
 if TYPE_CHECKING:
     import os
@@ -20,12 +20,6 @@ if TYPE_CHECKING:
     import py3Dmol
 
 _SCORED: Final = ("ok", "partial")
-
-_TEXT_COLUMNS: Final = (
-    "input", "status", "error_code", "message", "wild_type", "variant", "hgvs", "positions",
-    "flag", "flag_rule", "affected_regions", "confidence", "notes", "evidence",
-)  # fmt: skip
-"""Columns read as text even when they are empty or look like numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +36,7 @@ class Run:
     @property
     def variants(self) -> pd.DataFrame:
         """One row for each input line; the columns of interface `variants.csv`."""
-        return pd.read_csv(self.directory / "variants.csv", dtype=dict.fromkeys(_TEXT_COLUMNS, str))
+        return pd.read_csv(self.directory / "variants.csv", dtype=dict.fromkeys(TEXT_COLUMNS, str))
 
     @property
     def residues(self) -> pd.DataFrame:

@@ -1,77 +1,57 @@
-"""Every substitution of a protein: predicted, ranked against all the others, summed up by position.
+"""``scan``: every substitution of a protein, ranked against all the others, summed up by position.
 
-Two passes. The first predicts, batch by batch, and stores each batch as it is
-done. The second reads the batches back, first for the null and then for the
-tables; only what belongs to one position is in memory at a time.
+Two passes. The first predicts, batch by batch, and stores each batch as it is done. The second reads the
+batches back, first for the null and then for the tables; one batch is in memory at a time.
 """
 
 from __future__ import annotations
 
-import logging
 import re
-import time
-from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
-from mutscan.builders.choose import choose_builders, default_jobs, describe_builders
 from mutscan.calling import NULL_SIZE, build_null, mean_away_from_site
-from mutscan.errors import RunFolderError, UsageError
-from mutscan.files import write_errors, write_json
+from mutscan.errors import UsageError
 from mutscan.inputs import InputRow
-from mutscan.pipeline.network import load_model, protein_null
-from mutscan.pipeline.plan import MAX_LENGTH, Plan, PlannedRow, resolve_wild_type
+from mutscan.pipeline.job import Job, read_part, run_job
+from mutscan.pipeline.network import protein_null
+from mutscan.pipeline.options import DEFAULTS, Options
+from mutscan.pipeline.plan import MAX_LENGTH, PlannedRow, resolve_wild_type
 from mutscan.pipeline.positions import PositionTable
-from mutscan.pipeline.rows import Assembler
-from mutscan.pipeline.run import Run
-from mutscan.pipeline.scoring import Job, file_name, fingerprint, logging_to, provenance
-from mutscan.pipeline.verdict import evidence_block
 from mutscan.progress import Silent
-from mutscan.report.views import write_views
 from mutscan.residues import STANDARD, is_standard
-from mutscan.results import (
-    EVIDENCE_SCHEMA,
-    RESIDUE_SCHEMA,
-    RunFolder,
-    block_writer,
-    read_arrays,
-    write_arrays,
-    write_variants,
-)
+from mutscan.results import ROW_GROUP, write_arrays
 from mutscan.variants import Substitution, Variant
-from mutscan.version import __version__
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from mutscan.calling import Null
+    from mutscan.pipeline.job import AddBlock, Prediction
     from mutscan.pipeline.network import LoadedModel
-    from mutscan.pipeline.verdict import Verdict
+    from mutscan.pipeline.run import Run
     from mutscan.progress import Progress
+    from mutscan.results import RunFolder
     from mutscan.structures import WildType
 
-    _AddBlock = Callable[[dict[str, Any]], None]
-
-_log = logging.getLogger("mutscan")
-
 BATCH_RESIDUES: Final = 20_000
-"""Residues of a stored batch on a CPU: some seconds of work, which is all a kill can cost."""
+"""Residues of a stored batch on a CPU: a few seconds of work, which is all that an interruption costs."""
 
 BATCHES_ON_GPU: Final = 4
-"""On a GPU a stored batch is so many of the encoder's."""
+"""A stored batch on a GPU holds this many of the encoder's batches."""
 
 POSITIONS_JUDGED: Final = 64
-"""Positions whose evidence is weighed together."""
+"""Positions whose substitutions are judged together."""
 
-PIECES_KEPT: Final = 5
-"""Pieces of evidence of each substitution that a scan writes down, the strongest."""
+OTHERS: Final = len(STANDARD) - 1
+"""Substitutions of a position."""
 
 RESIDUE_NULL_SIZE: Final = 1024
 """Substitutions of a whole scan from which the background of single residues is taken."""
@@ -82,17 +62,17 @@ def scan(
     *,
     positions: str | None = None,
     out: str | os.PathLike[str] | None = None,
-    model: str = "mutscan-mini",
+    model: str = DEFAULTS.model,
     builder: str = "none",
     structure: str | os.PathLike[str] | None = None,
     chain: str | None = None,
-    device: str = "auto",
-    precision: str = "auto",
+    device: str = DEFAULTS.device,
+    precision: str = DEFAULTS.precision,
     batch_residues: int | None = None,
     jobs: int | None = None,
     offline: bool = False,
     restart: bool = False,
-    seed: int = 0,
+    seed: int = DEFAULTS.seed,
     progress: Progress | None = None,
 ) -> Run:
     """Score all 19 substitutions of every residue.
@@ -122,59 +102,20 @@ def scan(
     mutscan.errors.MutscanError
         When the run as a whole cannot be done.
     """
-    started = time.monotonic()
-    if seed < 0:
-        raise UsageError(f"--seed {seed}: expected 0 or more")
-    if jobs is not None and jobs < 1:
-        raise UsageError(f"--jobs {jobs}: expected 1 or more")
+    options = Options(
+        out=out, model=model, builder=builder, structure=structure, chain=chain, device=device,
+        precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline, restart=restart,
+        seed=seed, progress=progress or Silent(),
+    )  # fmt: skip
     resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
     sites = scanned_positions(resolved, positions)
-    builders = choose_builders(builder, resolved, seed=seed)
-    loaded = load_model(
-        model, device=device, precision=precision, batch_residues=batch_residues, offline=offline
+    return run_job(
+        "scan",
+        resolved,
+        options,
+        {"wild_type": wild_type, "positions": positions},
+        lambda model, folder: ScanJob(resolved, sites, model, folder, options),
     )
-    directory = Path(out) if out is not None else Path(f"mutscan-{file_name(resolved.name)}")
-    with (
-        RunFolder(directory, restart=restart) as folder,
-        write_errors(directory),
-        logging_to(folder.log_txt),
-    ):
-        _log.info("mutscan %s: scan of %s, %d positions", __version__, resolved.name, len(sites))
-        settings = fingerprint(resolved, loaded, describe_builders(builders), seed)
-        folder.claim(settings | {"command": "scan", "positions": in_runs(sites)})
-        job = ScanJob(resolved, sites, loaded, folder, progress or Silent(), seed, built=bool(builders))
-        job.predict()
-        job.find_null()
-        if builders:
-            job.build(builders, jobs or default_jobs())
-        job.write_tables()
-        job.write_background()
-        write_json(
-            folder.run_json,
-            provenance(job, settings, started)
-            | {
-                "arguments": {
-                    "wild_type": wild_type,
-                    "positions": positions,
-                    "model": model,
-                    "builder": builder,
-                    "structure": None if structure is None else str(structure),
-                    "chain": chain,
-                    "device": device,
-                    "precision": precision,
-                    "jobs": jobs,
-                    "offline": offline,
-                    "seed": seed,
-                },
-                "null": [] if job.whole or job.null is None else list(job.null.variants),
-                "scan": job.describe(),
-            },
-        )
-        run = Run(directory)
-        run.to_html(folder.report_html, offline=offline)
-        write_views(directory)
-        _log.info("done: %s", dict(job.counts))
-    return run
 
 
 def parse_positions(text: str, length: int) -> tuple[int, ...]:
@@ -251,7 +192,10 @@ def substitutions(sequence: str, position: int) -> tuple[Variant, ...]:
 
 
 class ScanJob(Job):
-    """One scan's work: finished batches are found, the rest is done."""
+    """The work of `scan`: predictions are stored in batches of positions."""
+
+    ROWS_TOGETHER = ROW_GROUP
+    PIECES_KEPT: ClassVar[int | None] = 5
 
     def __init__(
         self,
@@ -259,160 +203,131 @@ class ScanJob(Job):
         positions: Sequence[int],
         model: LoadedModel,
         folder: RunFolder,
-        progress: Progress,
-        seed: int,
-        *,
-        built: bool = False,
+        options: Options,
     ) -> None:
+        super().__init__(wild_type, model, folder, options)
         self.positions = positions
-        # Variants are made when they are needed, unless each gets a structure.
-        planned = _planned(wild_type.sequence, positions) if built else ()
-        plan = Plan(wild_type, tuple(row for _, rows in planned for row in rows))
-        super().__init__(plan, model, folder, progress, seed)
-        self._seed = seed
-        self.whole = False
+        self.whole = len(positions) == sum(map(is_standard, wild_type.sequence))
         encoder = model.encoder
         wanted = BATCH_RESIDUES if encoder.device.type == "cpu" else BATCHES_ON_GPU * encoder.batch_residues
-        size = max(1, wanted // (19 * len(wild_type.sequence)))
+        size = max(1, wanted // (OTHERS * len(wild_type.sequence)))
         self.batches = [positions[start : start + size] for start in range(0, len(positions), size)]
+        self._batch_of = {position: batch for batch in self.batches for position in batch}
+        self._held: tuple[Sequence[int], dict[str, NDArray[Any]]] = ((), {})
+
+    @property
+    def variants(self) -> Iterator[Variant]:
+        """All substitutions, made when they are needed."""
+        return (v for position in self.positions for v in substitutions(self.wild_type.sequence, position))
+
+    @property
+    def claim(self) -> dict[str, object]:
+        """The command and its positions."""
+        return {"command": "scan", "positions": in_runs(self.positions)}
 
     def predict(self) -> None:
         """Predict every substitution; each batch is stored when it is done."""
-        todo = [batch for batch in self.batches if read_arrays(self._stored(batch)) is None]
-        self.progress.start("predicting", 19 * sum(map(len, todo)))
-        for batch, (tm, lddt) in zip(
-            todo, self.predictor.predict_batches(map(self._mutants, todo)), strict=True
-        ):
-            write_arrays(self._stored(batch), tm=tm, lddt=lddt)
+        self._predict([batch for batch in self.batches if not self._part(batch).exists()])
+        if self.whole:
+            self.null = self._whole_null()
+        else:
+            sequence = self.wild_type.sequence
+            self.null = protein_null(
+                self.predictor, self.model, sequence, seed=self.seed, progress=self.progress
+            )
+
+    def _predict(self, batches: Sequence[Sequence[int]]) -> None:
+        self.progress.start("predicting", OTHERS * sum(map(len, batches)))
+        predicted = self.predictor.predict_batches(map(self._mutants, batches))
+        for batch, (tm, lddt) in zip(batches, predicted, strict=True):
+            write_arrays(self._part(batch), tm=tm, lddt=lddt)
             self.progress.advance(len(tm))
         self.progress.finish()
-
-    def find_null(self) -> None:
-        """Take the whole scan as the null when it is one, else the seeded sample."""
-        sequence = self.wild_type.sequence
-        self.whole = len(self.positions) == sum(map(is_standard, sequence))
-        if not self.whole:
-            self.null = protein_null(
-                self.predictor, self.model, sequence, seed=self._seed, progress=self.progress
-            )
-            return
-        self.null = self._whole_null()
-
-    def _whole_null(self) -> Null:
-        """Null of all substitutions; single residues' background from a seeded sample of them."""
-        total = 19 * len(self.positions)
-        generator = np.random.default_rng(self._seed)
-        drawn = np.sort(generator.choice(total, min(total, RESIDUE_NULL_SIZE), replace=False))
-        tm, means = np.empty(total), np.empty(total)
-        variants, profiles = [], []
-        done = 0
-        for position, scores, block in self._predicted():
-            rows = slice(done, done + 19)
-            tm[rows] = scores
-            means[rows] = [mean_away_from_site(profile, (position,)) for profile in block]
-            choices = substitutions(self.wild_type.sequence, position)
-            for row in (drawn[(drawn >= rows.start) & (drawn < rows.stop)] - done).tolist():
-                variants.append(choices[row])
-                profiles.append(block[row])
-            done = rows.stop
-        sample = build_null(variants, tm[drawn].tolist(), np.stack(profiles))
-        return replace(sample, tm=tm, lddt=means)
-
-    def write_tables(self) -> None:
-        """Write variants.csv, residues.parquet, positions.csv and scan.parquet from the stored batches."""
-        assert self.null is not None
-        assembler = Assembler(self.wild_type, self.null)
-        table = PositionTable(self.wild_type)
-        self.progress.start("writing", 19 * len(self.positions))
-        with (
-            block_writer(self.folder.residues_parquet, RESIDUE_SCHEMA) as add_residues,
-            self._evidence_writer() as add_evidence,
-        ):
-            rows = self._rows(assembler, table, add_residues, add_evidence)
-            write_variants(self.folder.variants_csv, rows)
-        table.write(self.folder)
-        self.progress.finish()
-
-    def _evidence_writer(self) -> AbstractContextManager[_AddBlock]:
-        if not self.judge.calibrated:
-            return nullcontext(lambda _: None)
-        return block_writer(self.folder.evidence_parquet, EVIDENCE_SCHEMA)
-
-    def _verdicts(self, add_evidence: _AddBlock) -> Iterator[list[Verdict]]:
-        """Yield the decisions of each position, and write down what they rest on."""
-        for first in range(0, len(self.positions), POSITIONS_JUDGED):
-            chunk = self.positions[first : first + POSITIONS_JUDGED]
-            variants = [v for position in chunk for v in substitutions(self.wild_type.sequence, position)]
-            verdicts = self.judge.judge(variants)
-            add_evidence(evidence_block(variants, verdicts, most=PIECES_KEPT))
-            for place in range(len(chunk)):
-                yield verdicts[19 * place : 19 * place + 19]
-
-    def _rows(
-        self, assembler: Assembler, table: PositionTable, add_residues: _AddBlock, add_evidence: _AddBlock
-    ) -> Iterator[dict[str, object]]:
-        planned = _planned(self.wild_type.sequence, self.positions)
-        decided = self._verdicts(add_evidence)
-        for (position, plans), (_, tm, profiles), verdicts in zip(
-            planned, self._predicted(), decided, strict=True
-        ):
-            rows = []
-            for plan, raw, profile, verdict in zip(plans, tm.tolist(), profiles, verdicts, strict=True):
-                assert plan.variant is not None
-                result = self.result_of(plan.variant, min(1.0, max(0.0, raw)), raw, profile, verdict)
-                row = assembler.row(plan, result, self.build_errors.get(plan.variant))
-                if result.measured is not None:
-                    self.build_seconds[str(plan.variant)] = round(result.measured.seconds, 3)
-                self.counts[str(row["status"])] += 1
-                add_residues(assembler.residues(result))
-                rows.append(row)
-            table.add(position, rows)
-            self.progress.advance(len(rows))
-            yield from rows
-
-    def describe(self) -> dict[str, Any]:
-        """Say what was scanned and against what, for run.json."""
-        assert self.null is not None
-        return {
-            "positions": in_runs(self.positions),
-            "n_positions": len(self.positions),
-            "n_substitutions": 19 * len(self.positions),
-            "null": "whole scan" if self.whole else "sample",
-            "null_size": len(self.null.tm),
-            "null_note": (
-                "percentiles and z are exact: against all substitutions of this protein"
-                if self.whole
-                else f"percentiles and z are against a seeded sample of {NULL_SIZE} substitutions"
-            ),
-        }
 
     def _mutants(self, batch: Sequence[int]) -> list[str]:
         sequence = self.wild_type.sequence
         return [v.apply(sequence) for position in batch for v in substitutions(sequence, position)]
 
-    def _stored(self, batch: Sequence[int]) -> Path:
+    def _part(self, batch: Sequence[int]) -> Path:
         return self.folder.part("scan", f"{batch[0]}-{batch[-1]}")
 
-    def _predicted(self) -> Iterator[tuple[int, NDArray[np.float64], NDArray[np.float32]]]:
-        """Yield the stored predictions of each position: TM-scores (19,) and lDDT profiles (19, L)."""
-        for batch in self.batches:
-            arrays = read_arrays(self._stored(batch))
-            if arrays is None:
-                raise RunFolderError(
-                    f"{self.folder.path}: the predictions of positions {batch[0]} to {batch[-1]} vanished; "
-                    "run the command again"
-                )
-            for place, position in enumerate(batch):
-                rows = slice(19 * place, 19 * place + 19)
-                yield position, arrays["tm"][rows], arrays["lddt"][rows]
+    def _position(self, position: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Read the stored predictions of a position: TM-scores (19,) and lDDT profiles (19, L)."""
+        batch = self._batch_of[position]
+        if self._held[0] is not batch:
+            self._held = batch, read_part(self._part(batch), lambda: self._predict([batch]))
+        start = OTHERS * batch.index(position)
+        rows = slice(start, start + OTHERS)
+        return self._held[1]["tm"][rows], self._held[1]["lddt"][rows]
 
+    def prediction(self, variant: Variant) -> Prediction:
+        """Read the stored prediction of a substitution."""
+        (one,) = variant.substitutions
+        tm, lddt = self._position(one.position)
+        row = STANDARD.replace(one.wild_type, "").index(one.mutant)
+        raw = float(tm[row])
+        return min(1.0, max(0.0, raw)), raw, lddt[row]
 
-def _planned(sequence: str, positions: Sequence[int]) -> Iterator[tuple[int, list[PlannedRow]]]:
-    """Yield the rows of each position, in output order."""
-    number = 0
-    for position in positions:
-        rows = []
-        for variant in substitutions(sequence, position):
-            number += 1
-            rows.append(PlannedRow(InputRow(number, str(variant), source="scan"), variant))
-        yield position, rows
+    def _whole_null(self) -> Null:
+        """Null of all substitutions; single residues' background from a seeded sample of them."""
+        total = OTHERS * len(self.positions)
+        generator = np.random.default_rng(self.seed)
+        drawn = np.sort(generator.choice(total, min(total, RESIDUE_NULL_SIZE), replace=False))
+        tm, means = np.empty(total), np.empty(total)
+        variants, profiles = [], []
+        for place, position in enumerate(self.positions):
+            start = OTHERS * place
+            rows = slice(start, start + OTHERS)
+            tm[rows], block = self._position(position)
+            means[rows] = [mean_away_from_site(profile, (position,)) for profile in block]
+            choices = substitutions(self.wild_type.sequence, position)
+            for row in (drawn[(drawn >= rows.start) & (drawn < rows.stop)] - start).tolist():
+                variants.append(choices[row])
+                profiles.append(block[row])
+        sample = build_null(variants, tm[drawn].tolist(), np.stack(profiles))
+        return replace(sample, tm=tm, lddt=means)
+
+    def chunks(self) -> Iterator[Sequence[PlannedRow]]:
+        """Yield the rows of some positions at a time."""
+        numbered = enumerate(self.variants, start=1)
+        while some := list(islice(numbered, OTHERS * POSITIONS_JUDGED)):
+            yield [PlannedRow(InputRow(number, str(v), source="scan"), v) for number, v in some]
+
+    def write_tables(self) -> None:
+        """Write the tables of every run, and positions.csv and scan.parquet."""
+        self._table = PositionTable(self.wild_type)
+        self.progress.start("writing", OTHERS * len(self.positions))
+        super().write_tables()
+        self._table.write(self.folder)
+        self.progress.finish()
+
+    def rows(
+        self, add_residues: AddBlock, add_affected: AddBlock, add_evidence: AddBlock
+    ) -> Iterator[dict[str, object]]:
+        """Yield the rows of variants.csv, and sum up those of each position."""
+        rows = super().rows(add_residues, add_affected, add_evidence)
+        for position in self.positions:
+            own = list(islice(rows, OTHERS))
+            self._table.add(position, own)
+            self.progress.advance(len(own))
+            yield from own
+
+    def describe(self) -> dict[str, object]:
+        """Entries of run.json: what was scanned, and against which null."""
+        assert self.null is not None
+        total = OTHERS * len(self.positions)
+        return {
+            "null": [] if self.whole else list(self.null.variants),
+            "scan": {
+                "positions": in_runs(self.positions),
+                "n_positions": len(self.positions),
+                "n_substitutions": total,
+                "null": "whole scan" if self.whole else "sample",
+                "null_size": len(self.null.tm),
+                "null_note": (
+                    "percentiles and z are exact: against all substitutions of this protein"
+                    if self.whole
+                    else f"percentiles and z are against a seeded sample of {NULL_SIZE} substitutions"
+                ),
+            },
+        }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ import numpy as np
 
 from mutscan.embed.head import load_head
 from mutscan.evidence import ProteinView, load_calibration, warnings_for
+from mutscan.hashes import file_sha256
 from mutscan.model.checkpoint import WEIGHTS_FILE
 from mutscan.residues import STANDARD
 from mutscan.structures import ca_by_position, plddt_by_position
@@ -154,9 +154,7 @@ class Judge:
         """Return the structural rule, if it was calibrated on predictions of these very weights."""
         if rule is None:
             return None
-        with (self._model.path / WEIGHTS_FILE).open("rb") as content:
-            net = hashlib.file_digest(content, "sha256").hexdigest()
-        if net == rule.net:
+        if file_sha256(self._model.path / WEIGHTS_FILE) == rule.net:
             return rule
         _log.warning("%s; run `mutscan train calibrate` again", OTHER_NET)
         return None
@@ -183,7 +181,7 @@ class Judge:
         return "" if self._calibration is None else self._calibration.weighs_built
 
     def judge(
-        self, variants: Sequence[Variant], built: Mapping[Variant, Mapping[str, float]] | None = None
+        self, variants: Sequence[Variant], built: Mapping[Variant, Mapping[str, float]]
     ) -> list[Verdict]:
         """Decide on each variant.
 
@@ -196,8 +194,9 @@ class Judge:
         Parameters
         ----------
         variants : sequence of Variant
-        built : mapping of Variant -> evidence, optional
-            `BUILT_EVIDENCE` of single substitutions whose mutants `weighs_built` has made.
+        built : mapping of Variant -> evidence
+            `BUILT_EVIDENCE` of the single substitutions whose mutants `weighs_built` has made; empty only
+            where no mutant was built.
         """
         calibration = self._calibration
         if calibration is None:
@@ -213,8 +212,8 @@ class Judge:
             for variant in variants
         ]
         # By itself: a joint mutant is not judged by how one of its substitutions was built alone.
-        rows = [row for row, variant in enumerate(variants) if variant in (built or {})]
-        if rows and built is not None:
+        rows = [row for row, variant in enumerate(variants) if variant in built]
+        if rows:
             seen = [built[variants[row]] for row in rows]
             weighed = self._assess(
                 calibration,

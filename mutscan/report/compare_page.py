@@ -11,13 +11,12 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import jinja2
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.image import imsave
 
 from mutscan.report.compared import compared_facts, compared_headline, compared_scores
-from mutscan.report.html import shorten
+from mutscan.report.html import environment
 from mutscan.version import __version__
 
 if TYPE_CHECKING:
@@ -81,32 +80,28 @@ class Matrix:
 
 def render_comparison(comparison: Compared) -> str:
     """HTML of the page of a comparison; it needs no other file and runs no script."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mutscan.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["short"] = shorten
     residues = comparison.residues
     measured = bool(residues["lddt_measured"].notna().any())
     lowest = _foot(residues[["lddt_predicted", "lddt_measured"]].to_numpy(dtype=float))
-    return environment.get_template("compare.html.j2").render(
-        version=__version__,
-        comparison=comparison,
-        headline=compared_headline(comparison),
-        scores=compared_scores(comparison),
-        facts=compared_facts(comparison),
-        measured=measured,
-        units=tuple(_units(comparison, "lddt_measured" if measured else "lddt_predicted")),
-        shades=_shades(),
-        lines=tuple(_lines(comparison, lowest)),
-        lowest=f"{lowest:g}",
-        middle=f"{(1 + lowest) / 2:g}",
-        ticks=_ticks(comparison.length_a),
-        gaps=tuple(_gaps(comparison)),
-        matrices=tuple(_matrices(comparison)),
+    return (
+        environment()
+        .get_template("compare.html.j2")
+        .render(
+            version=__version__,
+            comparison=comparison,
+            headline=compared_headline(comparison),
+            scores=compared_scores(comparison),
+            facts=compared_facts(comparison),
+            measured=measured,
+            units=tuple(_units(comparison, "lddt_measured" if measured else "lddt_predicted")),
+            shades=_shades(),
+            lines=tuple(_lines(comparison, lowest)),
+            lowest=f"{lowest:g}",
+            middle=f"{(1 + lowest) / 2:g}",
+            ticks=_ticks(comparison.length_a),
+            gaps=tuple(_gaps(comparison)),
+            matrices=tuple(_matrices(comparison)),
+        )
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from mutscan.report.digest import number
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -18,51 +20,76 @@ UNALIKE: Final = 0.3
 """TM-score below which two proteins are as alike as random ones (the same)."""
 
 
-class Compared(Protocol):
-    """What is read of a `mutscan.pipeline.Comparison`; its numbers and tables are explained there."""
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """Similarity of protein A (the reference, chain 1) and protein B.
 
-    @property
-    def name_a(self) -> str: ...
-    @property
-    def name_b(self) -> str: ...
-    @property
-    def length_a(self) -> int: ...
-    @property
-    def length_b(self) -> int: ...
-    @property
-    def tm_predicted(self) -> float: ...
-    @property
-    def tm_predicted_b(self) -> float: ...
-    @property
-    def tm_measured(self) -> float | None: ...
-    @property
-    def tm_measured_b(self) -> float | None: ...
-    @property
-    def rmsd(self) -> float | None: ...
-    @property
-    def alignment(self) -> str: ...
-    @property
-    def n_aligned(self) -> int: ...
-    @property
-    def identity(self) -> float: ...
-    @property
-    def lddt_predicted_mean(self) -> float: ...
-    @property
-    def lddt_measured_mean(self) -> float | None: ...
-    @property
-    def residues(self) -> pd.DataFrame: ...
-    @property
-    def notes(self) -> tuple[str, ...]: ...
-    @property
-    def model(self) -> str: ...
-    @property
-    def sequence_a(self) -> str: ...
-    @property
-    def sequence_b(self) -> str: ...
-    @property
-    def ca_a(self) -> NDArray[np.float64] | None: ...
-    @property
-    def ca_b(self) -> NDArray[np.float64] | None: ...
+    Parameters
+    ----------
+    name_a, name_b : str
+    length_a, length_b : int
+    tm_predicted, tm_predicted_b : float
+        Predicted TM-score normalised by A and by B.
+    tm_measured, tm_measured_b : float, optional
+        TM-align's, on the residues with coordinates; None without two structures.
+    rmsd : float, optional
+        Over the aligned residues, Å.
+    alignment : str
+        ``structure`` (TM-align) or ``sequence`` (global, BLOSUM62).
+    n_aligned : int
+    identity : float
+        Share of identical residues among the aligned.
+    lddt_predicted_mean : float
+    lddt_measured_mean : float, optional
+    residues : DataFrame
+        One row for each aligned pair: ``position_a, residue_a, position_b, residue_b,
+        lddt_predicted, lddt_measured``; positions 1-based on each sequence.
+    notes : tuple of str
+    model : str
+        Name and sha256 of the model that predicted.
+    sequence_a, sequence_b : str
+    ca_a, ca_b : float array, shape (L, 3), Å, optional
+        C-alpha coordinates laid out on each sequence, NaN where unresolved; None without a structure.
+    """
+
+    name_a: str
+    name_b: str
+    length_a: int
+    length_b: int
+    tm_predicted: float
+    tm_predicted_b: float
+    tm_measured: float | None
+    tm_measured_b: float | None
+    rmsd: float | None
+    alignment: str
+    n_aligned: int
+    identity: float
+    lddt_predicted_mean: float
+    lddt_measured_mean: float | None
+    residues: pd.DataFrame
+    notes: tuple[str, ...] = ()
+    model: str = ""
+    sequence_a: str = ""
+    sequence_b: str = ""
+    ca_a: NDArray[np.float64] | None = None
+    ca_b: NDArray[np.float64] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain JSON-able values, residues as a list of rows."""
+        plain: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in self.__dataclass_fields__
+            if name not in {"residues", "notes", "sequence_a", "sequence_b", "ca_a", "ca_b"}
+        }
+        plain["notes"] = list(self.notes)
+        plain["residues"] = [
+            {
+                key: None if isinstance(value, float) and np.isnan(value) else value
+                for key, value in row.items()
+            }
+            for row in self.residues.to_dict(orient="records")
+        ]
+        return plain
 
 
 def compared_headline(comparison: Compared) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -155,9 +154,8 @@ def read_frame(structures: Path, numbers: Sequence[str | None]) -> Frame | None:
     return Frame(structure, places) if (places >= 0).sum() == len(structure) else None
 
 
-def read_changes(frame: Frame, structures: Path, variant: str, sites: Sequence[int]) -> Atoms | None:
+def read_changes(frame: Frame, path: Path, sites: Sequence[int]) -> Atoms | None:
     """Read what a built mutant changes; None where none was built."""
-    path = structures / f"{file_stem(variant)}.cif"
     if not path.is_file():
         return None
     try:
@@ -166,15 +164,3 @@ def read_changes(frame: Frame, structures: Path, variant: str, sites: Sequence[i
         # A structure that somebody else put there or damaged: the numbers of the variant still stand.
         return None
     return frame.changes(mutant, sites)
-
-
-def file_stem(variant: str) -> str:
-    """Name of a variant's structure file, without the ending.
-
-    Examples
-    --------
-    >>> file_stem("R175H;R248Q")
-    'R175H_R248Q'
-    """
-    stem = variant.replace(";", "_")
-    return stem if len(stem) <= 80 else f"{stem[:60]}-{hashlib.sha256(stem.encode()).hexdigest()[:8]}"

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mutscan.report.affected import in_words, join_stretches, read_regions
+from mutscan.report.affected import in_words, join_stretches
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
 
+    from mutscan.report.affected import AffectedRegion
     from mutscan.report.saved import SavedRun
 
 TOP: Final = 5
@@ -23,9 +24,9 @@ UNMOVED: Final = 0.99995
 """Measured mean lDDT from which a variant prints as 1.0000 and stands out by nothing."""
 
 UNCALIBRATED: Final = (
-    "Not calibrated: this model ships no rule that separates deleterious from tolerated variants, "
-    "so the 'flag' column is empty. Ranks, percentiles and z compare a variant with other substitutions "
-    "of the same protein; they are no verdict."
+    "Not calibrated: no calibration was available for this model, so the columns 'flag' and 'p_deleterious' "
+    "are empty. Ranks, percentiles and z compare a variant with other substitutions of the same protein; "
+    "they do not say whether it is deleterious."
 )
 
 
@@ -36,7 +37,7 @@ class Standout:
     number: int
     variant: str
     values: tuple[tuple[str, str], ...]
-    where: str
+    stretches: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,8 @@ class Digest:
         Why rows failed or were skipped, most frequent reason first.
     warnings : tuple of str
         What had to be decided about the wild type.
-    calibrated : bool
-        Whether any row has a flag.
+    notice : str
+        Why no row has a verdict, where the model has no calibration to give one.
     """
 
     protein: str
@@ -96,7 +97,7 @@ class Digest:
     measured: tuple[Standout, ...]
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
-    calibrated: bool
+    notice: str
 
 
 def number(value: object, decimals: int = 3) -> str:
@@ -122,13 +123,14 @@ def digest(run: SavedRun) -> Digest:
         findings=findings(run),
         facts=facts_of(run),
         counts=run.counts,
-        predicted=_standouts(run.scored, "z_score", "lddt_predicted_mean", 0.0, _predicted_values),
-        measured=_standouts(
-            run.scored, "lddt_measured_mean", "lddt_measured_site", UNMOVED, _measured_values
-        ),
+        predicted=_standouts(run, "z_score", "lddt_predicted_mean", 0.0, _predicted_values),
+        measured=_standouts(run, "lddt_measured_mean", "lddt_measured_site", UNMOVED, _measured_values),
         problems=_problems(rows),
         warnings=_texts(_mapping(run.provenance, "wild_type").get("notes")),
-        calibrated=bool((rows["flag"] != "").any()),
+        # Where no row was scored, or none could get a verdict, the model is not the reason.
+        notice=UNCALIBRATED
+        if len(run.scored) and not (run.judged or run.provenance.get("calibration"))
+        else "",
     )
 
 
@@ -153,7 +155,7 @@ def matter_most(run: SavedRun) -> pd.DataFrame:
     stand out from other substitutions of the protein (z at most `STANDS_OUT`).
     """
     scored = run.scored
-    if (scored["flag"] != "").any():
+    if run.judged:
         flagged = scored[scored["flag"] == "deleterious"]
         return flagged.sort_values(["p_deleterious", "variant"], ascending=[False, True], kind="stable")
     low = scored[scored["z_score"] <= STANDS_OUT]
@@ -169,24 +171,24 @@ def headline(run: SavedRun) -> str:
     if not len(scored):
         return "No row could be scored."
     bad = matter_most(run)
-    calibrated = bool((scored["flag"] != "").any())
     many = f"{len(bad) or 'None'} of {len(scored)} variants" if len(scored) > 1 else "The variant"
-    if calibrated and len(scored) == 1:
+    if run.judged and len(scored) == 1:
         said = f"is likely to disturb {run.name}" if len(bad) else _alone(scored.iloc[0])
-    elif calibrated:
+    elif run.judged:
         said = f"{'is' if len(bad) < 2 else 'are'} likely to disturb {run.name}"
     else:
         verb = "stands" if len(bad) < 2 else "stand"
         verb = verb if len(bad) or len(scored) > 1 else "does not stand"
         said = f"{verb} out from other substitutions of {run.name}"
-    stretches = join_stretches(
-        stretch
-        for cell in bad["affected_regions"]
-        for region in read_regions(str(cell))
-        for stretch in region.stretches
-    )
+    stretches = _stretches(run, bad["variant"])
     where = f": {in_words(stretches)}" if stretches else ""
     return f"{many} {said}{where}."
+
+
+def _stretches(run: SavedRun, variants: Iterable[str]) -> list[tuple[int, int]]:
+    """Stretches of all affected regions of some variants, merged and ascending."""
+    regions = (region for variant in variants for region in run.regions_of(variant))
+    return join_stretches(stretch for region in regions for stretch in region.stretches)
 
 
 def _alone(row: pd.Series[Any]) -> str:
@@ -197,7 +199,7 @@ def remainder(run: SavedRun) -> str:
     """Say what became of the variants that the headline leaves out."""
     scored, counts = run.scored, run.counts
     said = []
-    if (scored["flag"] != "").any() and len(scored) > 1:
+    if run.judged and len(scored) > 1:
         for flag, words in (("tolerated", "likely tolerated"), ("uncertain", "uncertain")):
             count = int((scored["flag"] == flag).sum())
             if count:
@@ -215,13 +217,18 @@ def findings(run: SavedRun) -> tuple[Finding, ...]:
     """Return the variants that matter most, each with its sentence; at most `TOP`."""
     bad = matter_most(run).head(TOP)
     return tuple(
-        Finding(index + 1, str(row["variant"]), str(row["flag"]), sentence(row))
+        Finding(
+            index + 1,
+            str(row["variant"]),
+            str(row["flag"]),
+            sentence(row, run.regions_of(row["variant"])),
+        )
         for index, (_, row) in zip(bad.index.tolist(), bad.iterrows(), strict=True)
     )
 
 
-def sentence(row: pd.Series[Any]) -> str:
-    """Say of one scored variant what it does, in words.
+def sentence(row: pd.Series[Any], regions: Sequence[AffectedRegion]) -> str:
+    """Say in words what one scored variant does, given its row and its affected regions.
 
     ``likely deleterious (0.93); disturbs the zinc-binding loop, residues 170-178``
     """
@@ -231,7 +238,6 @@ def sentence(row: pd.Series[Any]) -> str:
         verdict += f" ({number(p, 2)})" if p == p else " by the predicted structure alone"
     else:
         verdict = _standing(row["lddt_percentile"])
-    regions = read_regions(str(row["affected_regions"]))
     if not regions:
         return f"{verdict}; no stretch of residues stands out"
     told = [
@@ -316,13 +322,12 @@ def _measured_values(row: pd.Series[Any]) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _standouts(
-    scored: pd.DataFrame, first: str, then: str, below: float, values: Any
-) -> tuple[Standout, ...]:
+def _standouts(run: SavedRun, first: str, then: str, below: float, values: Any) -> tuple[Standout, ...]:
     """Return the rows lowest in `first`, of those below `below` (never of the unknown)."""
+    scored = run.scored
     known = scored[scored[first] < below].sort_values([first, then, "variant"], kind="stable").head(TOP)
     return tuple(
-        Standout(index + 1, str(row["variant"]), values(row), str(row["affected_regions"]))
+        Standout(index + 1, row["variant"], values(row), tuple(_stretches(run, [row["variant"]])))
         for index, (_, row) in zip(known.index.tolist(), known.iterrows(), strict=True)
     )
 

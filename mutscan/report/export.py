@@ -6,7 +6,6 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from mutscan.report.affected import read_regions
 from mutscan.report.digest import digest
 from mutscan.report.saved import read_null, read_run
 from mutscan.results import RESIDUE_COLUMNS
@@ -47,10 +46,10 @@ def run_json(directory: Path) -> Iterator[str]:
                 "name": region.name or None,
                 "source": region.source or None,
                 "mean_lddt_drop": region.drop,
-                "evidence": region.evidence or None,
+                "evidence": region.evidence,
                 "remarks": region.remarks,
             }
-            for region in read_regions(str(row["affected_regions"] or ""))
+            for region in run.regions_of(str(row["variant"]))
         ]
         yield (",\n" if place else "") + _text({**row, "regions": regions})
     yield '\n],\n"evidence": {'

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from matplotlib import colormaps
 
 from mutscan.errors import MutscanError, UsageError
-from mutscan.report.coordinates import file_stem, read_frame
+from mutscan.report.coordinates import read_frame
 from mutscan.report.drawing import INK, MODEL, RIVAL, colour_bar, drawing, panel
 from mutscan.report.saved import read_null, read_run, site_positions
 from mutscan.report.scan import is_scan
@@ -63,18 +63,19 @@ def draw_run(directory: Path) -> Iterator[Drawing]:
         yield _overview(run, chosen)
     rows = {str(row["variant"]): row for _, row in chosen.iterrows()}
     null, evidence = read_null(directory), run.evidence()
-    structures = RunFolder(directory).structures
+    folder = RunFolder(directory)
     frame: Frame | None = None
     scale = 0.0
     for variant, block in run.residues():
         if variant not in rows:
             continue
-        stem = file_stem(variant)
+        path = folder.structure_of(variant)
+        stem = path.stem
         yield _track(f"{stem}_track", variant, block, rows[variant], null)
         if evidence.get(variant):
             yield _evidence(f"{stem}_evidence", variant, evidence[variant])
         if frame is None:
-            frame = read_frame(structures, block["structure_number"].tolist())
+            frame = read_frame(folder.structures, block["structure_number"].tolist())
             if frame is None:
                 continue
             scale = float(np.nanmax(_distances(frame.ca)))
@@ -86,7 +87,7 @@ def draw_run(directory: Path) -> Iterator[Drawing]:
                 f"Distances within {run.name}",
                 "How far apart each two C-alpha atoms are: the fold as a map. Grey: no coordinates.",
             )
-        change = _change(structures / f"{stem}.cif", frame)
+        change = _change(path, frame)
         if change is not None:
             yield _difference(f"{stem}_difference", variant, change)
 

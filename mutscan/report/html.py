@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import re
 from importlib.resources import files
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jinja2
 from markupsafe import Markup, escape
 
+from mutscan.hashes import text_sha256
 from mutscan.report.digest import number
 from mutscan.version import __version__
 
@@ -60,7 +60,7 @@ def render_page(
         raise ValueError("a script of the page would end too early")
     allowed = " ".join(_hash(text) for text in (viewer, script) if text)
     return (
-        _environment()
+        environment()
         .get_template(template)
         .render(
             version=__version__,
@@ -148,18 +148,19 @@ def _source(name: str) -> str:
 
 
 def _hash(script: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    digest = base64.b64encode(bytes.fromhex(text_sha256(script))).decode("ascii")
     return f"'sha256-{digest}'"
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """Templates with the filters of every page."""
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("mutscan.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["short"] = shorten
-    environment.filters["unbroken"] = unbroken
-    return environment
+    made.filters["short"] = shorten
+    made.filters["unbroken"] = unbroken
+    return made

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mutscan.errors import UsageError
-from mutscan.report.coordinates import file_stem
 from mutscan.report.saved import read_run, site_positions
 from mutscan.report.views import KEPT, LOST, WILD_TYPE, by_severity, structure_numbers
 from mutscan.results import RunFolder
@@ -46,12 +45,8 @@ def notebook_view(
     import py3Dmol
 
     run = read_run(directory)
-    folder = RunFolder(directory).structures
-    built = [
-        name
-        for name in by_severity(run)["variant"].astype(str)
-        if (folder / f"{file_stem(name)}.cif").is_file()
-    ]
+    folder = RunFolder(directory)
+    built = [name for name in by_severity(run)["variant"] if folder.structure_of(name).is_file()]
     if not built or (variant is not None and variant not in built):
         known = ", ".join(built[:5]) or "none"
         raise UsageError(f"{directory} holds no structure of {variant or 'any mutant'}; built: {known}")
@@ -59,8 +54,8 @@ def notebook_view(
     residues = next(block for name, block in run.residues() if name == chosen)
     sites = site_positions(chosen)
     view = py3Dmol.view(width=width, height=height)
-    for number, name in enumerate(("wild_type", file_stem(chosen))):
-        view.addModel((folder / f"{name}.cif").read_text(encoding="utf-8"), "cif")
+    for number, path in enumerate((folder.structures / "wild_type.cif", folder.structure_of(chosen))):
+        view.addModel(path.read_text(encoding="utf-8"), "cif")
         view.setStyle({"model": number}, {"cartoon": {"color": (WILD_TYPE, KEPT)[number]}})
     affected = _selected(residues[residues["affected"].to_numpy(dtype=bool)])
     at_site = _selected(residues[residues["position"].isin(sites)])

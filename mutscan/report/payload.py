@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mutscan.report.affected import read_regions
 from mutscan.report.annotations import annotate
 from mutscan.report.block import Block
 from mutscan.report.coordinates import read_changes, read_frame
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from mutscan.report.affected import AffectedRegion
     from mutscan.report.coordinates import Atoms, Frame
     from mutscan.report.saved import SavedRun
 
@@ -66,9 +66,16 @@ def score_payload(run: SavedRun) -> tuple[dict[str, Any], str]:
         frame = add_wild_type(run.directory, run.provenance, residues.first, data, block)
     _add_null(run.directory, data, block)
     pieces = run.evidence()
-    atoms = _Mutants(block, data, frame, RunFolder(run.directory).structures)
+    atoms = _Mutants(block, data, frame, RunFolder(run.directory))
     data["variants"] = [
-        _variant(index + 1, row, pieces.get(str(row["variant"]), []), residues, atoms)
+        _variant(
+            index + 1,
+            row,
+            run.regions_of(row["variant"]),
+            pieces.get(row["variant"], []),
+            residues,
+            atoms,
+        )
         for index, (_, row) in zip(rows.index.tolist(), rows.iterrows(), strict=True)
     ]
     atoms.store()
@@ -185,7 +192,7 @@ def _add_atoms(name: str, parts: Sequence[Atoms], data: dict[str, Any], block: B
 class _Mutants:
     """Reads built mutants one by one, and stores their atoms together."""
 
-    def __init__(self, block: Block, data: dict[str, Any], frame: Frame | None, folder: Path) -> None:
+    def __init__(self, block: Block, data: dict[str, Any], frame: Frame | None, folder: RunFolder) -> None:
         self._block, self._data, self._frame, self._folder = block, data, frame, folder
         self._parts: list[Atoms] = []
         self._size = 0
@@ -194,7 +201,7 @@ class _Mutants:
         """Read one; returns where its atoms start, and how many there are."""
         if self._frame is None:
             return None
-        atoms = read_changes(self._frame, self._folder, variant, sites)
+        atoms = read_changes(self._frame, self._folder.structure_of(variant), sites)
         if atoms is None:
             return None
         self._parts.append(atoms)
@@ -217,7 +224,12 @@ def _add_null(directory: Path, data: dict[str, Any], block: Block) -> None:
 
 
 def _variant(
-    number: int, row: pd.Series[Any], pieces: list[tuple[str, str, float]], residues: _Stored, atoms: _Mutants
+    number: int,
+    row: pd.Series[Any],
+    regions: Sequence[AffectedRegion],
+    pieces: list[tuple[str, str, float]],
+    residues: _Stored,
+    atoms: _Mutants,
 ) -> dict[str, Any]:
     variant = str(row["variant"])
     sites = [p for p in site_positions(str(row["positions"])) if p > 0]
@@ -228,7 +240,7 @@ def _variant(
         "status": str(row["status"]),
         "message": clip(row["message"]),
         "sites": sites,
-        "sentence": clip(sentence(row)),
+        "sentence": clip(sentence(row, regions)),
         "flag": str(row["flag"]),
         "rule": clip(row["flag_rule"]),
         "confidence": str(row["confidence"]),
@@ -239,11 +251,11 @@ def _variant(
                 "stretches": [list(stretch) for stretch in region.stretches],
                 "name": clip(region.name),
                 "source": region.source,
-                "drop": region.drop,
+                "drop": float(f"{region.drop:.2g}"),
                 "evidence": region.evidence,
                 "remarks": [clip(remark) for remark in region.remarks],
             }
-            for region in read_regions(str(row["affected_regions"]))
+            for region in regions
         ],
         "evidence": [[clip(name), clip(value), known(weight)] for name, value, weight in pieces],
         "place": residues.place.get(variant),

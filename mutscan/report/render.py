@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from mutscan.report.digest import UNCALIBRATED, digest
+from mutscan.report.digest import digest
 from mutscan.report.html import cells_of, exponent, file_name, render_page, shorten
 from mutscan.report.payload import score_payload
 from mutscan.report.saved import read_run
@@ -92,12 +92,11 @@ def render_report(run_dir: Path, *, viewer: str = "", viewer_note: str = "") -> 
         viewer=viewer,
         viewer_note=viewer_note,
         digest=digest(run),
-        uncalibrated=UNCALIBRATED,
         file_name=file_name(run.name),
         headings=[
             ("#", True, "Place in the input"),
             ("Input", False, ""),
-            ("Verdict" if (run.variants["flag"] != "").any() else "Status", False, ""),
+            ("Verdict" if run.judged else "Status", False, ""),
             *((heading, True, hint) for _, heading, _, hint in shown),
             ("Confidence", False, "How far the inputs can be trusted"),
             ("Affected regions, or what went wrong", False, ""),

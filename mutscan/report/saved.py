@@ -6,37 +6,28 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mutscan.errors import UsageError
-from mutscan.results import RESIDUE_COLUMNS, VARIANT_COLUMNS, RunFolder
+from mutscan.report.affected import AffectedRegion
+from mutscan.results import (
+    AFFECTED_SCHEMA,
+    EVIDENCE_SCHEMA,
+    NULL_SCHEMA,
+    RESIDUE_COLUMNS,
+    TEXT_COLUMNS,
+    VARIANT_COLUMNS,
+    RunFolder,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
-
-TEXT_COLUMNS: Final = frozenset(
-    {
-        "input",
-        "status",
-        "error_code",
-        "message",
-        "wild_type",
-        "variant",
-        "hgvs",
-        "positions",
-        "flag",
-        "flag_rule",
-        "affected_regions",
-        "confidence",
-        "notes",
-        "evidence",
-    }
-)
-"""Columns of variants.csv that are words; the other ones of `VARIANT_COLUMNS` are numbers."""
 
 COUNT_COLUMNS: Final = frozenset({"n_substitutions", "n_residues_affected"})
 """Number columns that hold whole numbers."""
@@ -75,6 +66,11 @@ class SavedRun:
         return rows.drop_duplicates("variant")
 
     @property
+    def judged(self) -> bool:
+        """Whether any row has a flag."""
+        return bool((self.variants["flag"] != "").any())
+
+    @property
     def name(self) -> str:
         """The wild type's name."""
         known = [name for name in self.variants["wild_type"] if name]
@@ -101,6 +97,38 @@ class SavedRun:
                     cells[str(column)] = value if value != "" else None
             rows.append(cells)
         return rows
+
+    def regions_of(self, variant: str) -> tuple[AffectedRegion, ...]:
+        """Affected regions of one variant, in the order of its row.
+
+        Raises
+        ------
+        UsageError
+            affected.parquet is missing or damaged.
+        """
+        return self._affected.get(variant, ())
+
+    @cached_property
+    def _affected(self) -> dict[str, tuple[AffectedRegion, ...]]:
+        path = RunFolder(self.directory).affected_parquet
+        table = _read_table(path, AFFECTED_SCHEMA)
+        if table is None:
+            raise UsageError(
+                f"{path} is missing: an older mutscan made this run; run the same command again to write it "
+                "(finished work is kept)"
+            )
+        regions: dict[str, tuple[AffectedRegion, ...]] = {}
+        for variant, stretches, name, source, drop, evidence, remarks in table.itertuples(index=False):
+            region = AffectedRegion(
+                tuple((int(stretch["first"]), int(stretch["last"])) for stretch in stretches),
+                name or "",
+                source or "",
+                float(drop),
+                evidence or "",
+                tuple(remarks),
+            )
+            regions[variant] = (*regions.get(variant, ()), region)
+        return regions
 
     def residues(self) -> Iterator[tuple[str, pd.DataFrame]]:
         """Yield each variant's residues, one variant in memory at a time, in stored order.
@@ -137,7 +165,7 @@ class SavedRun:
         UsageError
             evidence.parquet is damaged.
         """
-        table = _read_table(RunFolder(self.directory).evidence_parquet, EVIDENCE_COLUMNS)
+        table = _read_table(RunFolder(self.directory).evidence_parquet, EVIDENCE_SCHEMA)
         pieces: dict[str, list[tuple[str, str, float]]] = {}
         if table is not None:
             for variant, name, value, weight in table.itertuples(index=False):
@@ -146,22 +174,18 @@ class SavedRun:
         return pieces
 
 
-EVIDENCE_COLUMNS: Final = ("variant", "evidence", "value", "contribution")
-NULL_COLUMNS: Final = ("residue_median", "residue_scale", "separation_median", "separation_scale")
-
-
 def read_null(directory: Path) -> pd.DataFrame | None:
     """Background of each residue's predicted lDDT (`mutscan.calling.Null`); None where none was kept."""
-    return _read_table(RunFolder(directory).null_parquet, NULL_COLUMNS)
+    return _read_table(RunFolder(directory).null_parquet, NULL_SCHEMA)
 
 
-def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame | None:
+def _read_table(path: Path, schema: pa.Schema) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     try:
         with pq.ParquetFile(path) as table:
-            frame: pd.DataFrame = table.read(columns=list(columns)).to_pandas()
-            return frame[list(columns)]
+            frame: pd.DataFrame = table.read(columns=schema.names).to_pandas()[schema.names]
+            return frame
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(f"{path}: cannot be read ({error}); run mutscan score again") from error
 

@@ -13,12 +13,13 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import pandas as pd
 
 from mutscan.calling.naming import STRUCTURE
 from mutscan.errors import UsageError
 from mutscan.files import replacing
-from mutscan.report.coordinates import file_stem
+from mutscan.report.affected import in_words
 from mutscan.report.saved import read_run, site_positions
 from mutscan.results import RunFolder
 from mutscan.version import __version__
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from mutscan.report.affected import AffectedRegion
     from mutscan.report.saved import SavedRun
 
 LOADED: Final = 30
@@ -80,15 +82,15 @@ def write_views(directory: Path) -> tuple[Path, ...]:
     tuple of Path
         The files written.
     """
-    folder = RunFolder(directory).structures
-    if not (folder / "wild_type.cif").is_file():
+    folder = RunFolder(directory)
+    if not (folder.structures / "wild_type.cif").is_file():
         return ()
     scene = _scene(read_run(directory), folder)
     written = []
     for name, lines in (("view.pml", _pymol(scene)), ("view.cxc", _chimerax(scene))):
-        with replacing(folder / name) as temporary:
+        with replacing(folder.structures / name) as temporary:
             temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        written.append(folder / name)
+        written.append(folder.structures / name)
     return tuple(written)
 
 
@@ -101,8 +103,8 @@ def view_script(directory: Path, viewer: str) -> str:
         It is no run folder, or its run built no structures.
     """
     run = read_run(directory)
-    folder = RunFolder(directory).structures
-    if not (folder / "wild_type.cif").is_file():
+    folder = RunFolder(directory)
+    if not (folder.structures / "wild_type.cif").is_file():
         raise UsageError(
             f"{directory} holds no structures/wild_type.cif: its run built no mutants, so there is nothing "
             "to open; run mutscan score with a structure and a --builder"
@@ -121,11 +123,11 @@ def by_severity(run: SavedRun) -> pd.DataFrame:
     )
 
 
-def _scene(run: SavedRun, folder: Path) -> _Scene:
+def _scene(run: SavedRun, folder: RunFolder) -> _Scene:
     built = [
         row
         for row in by_severity(run).to_dict(orient="records")
-        if (folder / f"{file_stem(str(row['variant']))}.cif").is_file()
+        if folder.structure_of(str(row["variant"])).is_file()
     ]
     wanted = {str(row["variant"]): row for row in built[:LOADED]}
     marked: dict[str, _Marked] = {}
@@ -138,9 +140,9 @@ def _scene(run: SavedRun, folder: Path) -> _Scene:
         lowest = min(lowest, float(least)) if least == least else lowest
         marked[variant] = _Marked(
             variant=variant,
-            stem=file_stem(variant),
+            stem=folder.structure_of(variant).stem,
             sites=structure_numbers(block[block["position"].isin(site_positions(str(row["positions"])))]),
-            regions=tuple(_regions(block)),
+            regions=tuple(_regions(run.regions_of(variant), block)),
             remark=str(row["affected_regions"]),
         )
     mutants = tuple(marked[variant] for variant in wanted if variant in marked)
@@ -164,20 +166,21 @@ def structure_numbers(block: pd.DataFrame) -> tuple[str, ...]:
     return tuple(str(number) for number in block["structure_number"] if isinstance(number, str) and number)
 
 
-def _regions(block: pd.DataFrame) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Name and residues of each affected region that has coordinates."""
-    hit = block[block["affected"].fillna(False).astype(bool)]
-    for label, residues in hit.groupby(hit["region"].fillna("affected"), sort=False):
-        numbers = structure_numbers(residues)
+def _regions(regions: Sequence[AffectedRegion], block: pd.DataFrame) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Label and residues of each affected region that has coordinates."""
+    for region in regions:
+        held = [block["position"].between(first, last) for first, last in region.stretches]
+        numbers = structure_numbers(block[np.any(held, axis=0)])
         if numbers:
-            # That the structure itself gave the name needs no saying beside the structure.
-            yield str(label).removesuffix(f", {STRUCTURE}"), numbers
+            # The source needs no mention where the name comes from the structure on display.
+            named = (region.name, "" if region.source == STRUCTURE else region.source)
+            yield ", ".join(filter(None, named)) or in_words(region.stretches), numbers
 
 
 def label_text(text: str, limit: int = LABEL) -> str:
     """Text as a label that no viewer can take for a command: ASCII letters, digits and a few signs.
 
-    Greek letters are spelled, other letters lose their accents, what is cut is cut between words.
+    Greek letters are spelled out, other letters lose their accents, and long text is cut between words.
 
     Examples
     --------
@@ -195,6 +198,8 @@ def label_text(text: str, limit: int = LABEL) -> str:
 
 
 def _spelled(letter: str) -> str:
+    if unicodedata.combining(letter):  # an accent, which normalisation has split off
+        return ""
     name = unicodedata.name(letter, "")
     return name.rpartition(" ")[2].lower() if name.startswith("GREEK") else letter
 

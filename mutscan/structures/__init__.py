@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mutscan.structures.atoms import BACKBONE, HEAVY_ATOMS
 from mutscan.structures.chain import Feature, Structure, WildType
-from mutscan.structures.fasta import FastaRecord, read_fasta
+from mutscan.structures.fasta import FastaRecord, is_fasta_file, read_fasta
+from mutscan.structures.files import StructureFinder, is_structure_file, structures_in, unique_structures_in
 from mutscan.structures.mapping import (
     ca_by_position,
     map_sequence,
@@ -21,13 +22,18 @@ __all__ = [
     "FastaRecord",
     "Feature",
     "Structure",
+    "StructureFinder",
     "WildType",
     "ca_by_position",
+    "is_fasta_file",
+    "is_structure_file",
     "map_sequence",
     "plddt_by_position",
     "read_bytes",
     "read_fasta",
     "read_structure",
+    "structures_in",
+    "unique_structures_in",
     "wild_type_from_structure",
     "with_structure",
     "write_structure",

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mutscan.errors import UsageError
 from mutscan.residues import AMBIGUOUS, STANDARD
+from mutscan.structures.files import without_gz
+
+FASTA_ENDINGS: Final = (".fasta", ".fa", ".faa", ".fas", ".seq")
+"""Endings of FASTA files, in upper or lower case, each also with ``.gz``."""
 
 _LETTERS = frozenset(STANDARD) | AMBIGUOUS
+
+
+def is_fasta_file(name: str | Path) -> bool:
+    """Whether a file is FASTA by its name.
+
+    Examples
+    --------
+    >>> is_fasta_file("proteins.fa.gz"), is_fasta_file("proteins.csv")
+    (True, False)
+    """
+    return without_gz(os.path.basename(name)).lower().endswith(FASTA_ENDINGS)
 
 
 class FastaRecord(NamedTuple):
@@ -86,7 +102,7 @@ def parse_fasta(text: str, name: str) -> list[FastaRecord]:
                 f"{name}, line {number}: expected a header line starting with '>', read {line[:30]!r}"
             )
         if parts and parts[-1].endswith("*"):
-            raise UsageError(f"{name}, line {number}: the sequence goes on after a stop '*'")
+            raise UsageError(f"{name}, line {number}: the sequence continues after a stop '*'")
         parts.append(_clean(line, name, number))
     finish()
     if not records:
@@ -100,5 +116,5 @@ def _clean(line: str, name: str, number: int) -> str:
         if letter == "*":
             raise UsageError(f"{name}, line {number}: a stop '*' inside the sequence")
         if letter not in _LETTERS:
-            raise UsageError(f"{name}, line {number}: {letter!r} is no amino-acid code")
+            raise UsageError(f"{name}, line {number}: {letter!r} is not an amino-acid code")
     return letters

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 
 from mutscan.errors import StructureError
 from mutscan.structures.assemble import assemble
+from mutscan.structures.files import EXPECTED, stem
 from mutscan.structures.records import parse_mmcif, parse_pdb
 
 if TYPE_CHECKING:
     from mutscan.structures.chain import Structure
     from mutscan.structures.records import AtomTable
-
-SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
-"""Structure file endings read here, each also with ``.gz``."""
 
 
 def read_structure(path: str | Path, *, chain: str | None = None) -> Structure:
@@ -30,7 +28,7 @@ def read_structure(path: str | Path, *, chain: str | None = None) -> Structure:
     Parameters
     ----------
     path : path
-        ``.pdb``, ``.ent`` or ``.cif``, each also with ``.gz``. The format is recognised by content.
+        A file with any of the endings in `STRUCTURE_ENDINGS`. The format is recognised by content.
     chain : str, optional
         The author's chain name. Without it the file must hold one protein; of identical copies
         the first is taken.
@@ -50,7 +48,7 @@ def read_structure(path: str | Path, *, chain: str | None = None) -> Structure:
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise StructureError(
-            f"{path}: no such file; expected a structure (.pdb, .ent, .cif, each also .gz)",
+            f"{path}: no such file; expected a structure ({EXPECTED})",
             code="structure_missing",
         ) from error
     except OSError as error:
@@ -71,15 +69,6 @@ def read_bytes(data: bytes, name: str, *, chain: str | None = None) -> Structure
     """
     table = read_table(data, name)
     return assemble(table, stem(name), chain)
-
-
-def stem(name: str) -> str:
-    """Strip a file name of ``.gz`` and of a structure ending (other dots are kept)."""
-    short = name[:-3] if name.lower().endswith(".gz") else name
-    for suffix in SUFFIXES:
-        if short.lower().endswith(suffix) and len(short) > len(suffix):
-            return short[: -len(suffix)]
-    return short
 
 
 def read_table(data: bytes, name: str) -> AtomTable:

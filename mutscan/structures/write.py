@@ -11,6 +11,7 @@ import numpy as np
 from mutscan.errors import StructureError
 from mutscan.files import replacing, write_errors
 from mutscan.residues import THREE_LETTER
+from mutscan.structures.files import EXPECTED, MMCIF_ENDINGS, PDB_ENDINGS, without_gz
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,7 @@ def write_structure(structure: Structure, path: str | Path, *, b_factor: ArrayLi
     ----------
     structure : Structure
     path : path
-        ``.cif`` writes mmCIF, ``.pdb`` or ``.ent`` PDB; ``.gz`` after it compresses.
+        ``.cif`` and ``.mmcif`` write mmCIF, ``.pdb`` and ``.ent`` PDB; ``.gz`` after it compresses.
     b_factor : float array, shape (L,), optional
         One value per residue for the B-factor column, such as measured lDDT; NaN is written as 0 and
         the file says so. Without it the atoms' own B factors, and the pLDDT if there is one, are written.
@@ -45,17 +46,17 @@ def write_structure(structure: Structure, path: str | Path, *, b_factor: ArrayLi
         The file cannot be written.
     """
     path = Path(path)
-    plain = path.name[:-3] if path.name.endswith(".gz") else path.name
+    plain = without_gz(path.name).lower()
     column, notes = _b_column(structure, b_factor)
-    if plain.endswith(".cif"):
+    if plain.endswith(MMCIF_ENDINGS):
         lines = _mmcif(structure, column, notes, states_plddt=b_factor is None)
-    elif plain.endswith((".pdb", ".ent")):
+    elif plain.endswith(PDB_ENDINGS):
         _check_pdb_limits(structure, path.name)
         lines = _pdb(structure, column, notes)
     else:
-        raise StructureError(f"{path.name}: cannot tell the format to write; end the name in .cif or .pdb")
+        raise StructureError(f"{path.name}: the ending names no structure format; expected {EXPECTED}")
     data = ("\n".join(lines) + "\n").encode("utf-8")
-    if path.name.endswith(".gz"):
+    if path.name.lower().endswith(".gz"):
         data = gzip.compress(data, mtime=0)
     with write_errors(path), replacing(path) as temporary:
         temporary.write_bytes(data)

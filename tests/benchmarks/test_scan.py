@@ -17,9 +17,9 @@ import torch
 
 from mutscan.embed.esm_forward import EsmForward
 from mutscan.pipeline.network import WildTypePredictor, load_model
+from mutscan.pipeline.options import Options
 from mutscan.pipeline.plan import resolve_wild_type
 from mutscan.pipeline.scanning import ScanJob, scanned_positions
-from mutscan.progress import Silent
 from mutscan.residues import STANDARD
 from mutscan.results import RunFolder
 
@@ -63,18 +63,15 @@ def test_scan_against_the_bare_encoder(
     try:
         with RunFolder(tmp_path / "run") as folder:
             middle = length // 2
-            job = ScanJob(
-                wild_type, scanned_positions(wild_type, f"{middle}-{middle + 2}"), model, folder, Silent(), 0
-            )
+            sites = scanned_positions(wild_type, f"{middle}-{middle + 2}")
+            job = ScanJob(wild_type, sites, model, folder, Options())
             mutants = [mutant for batch in job.batches for mutant in job._mutants(batch)]
             list(WildTypePredictor(model, wild_type.sequence).predict_batches([mutants[:2]]))
             for _ in range(3):
                 plain.append(cpu_seconds(lambda: transformers_own(mutants)))
                 bare.append(cpu_seconds(lambda: [None for _ in model.encoder.embed(mutants)]))
-                for stored in folder.state.glob("scan/*.npz"):
-                    stored.unlink()
-                loop.append(cpu_seconds(job.predict))
-            job.find_null()
+                loop.append(cpu_seconds(lambda: job._predict(job.batches)))
+            job.predict()
             tables.append(cpu_seconds(job.write_tables))
     finally:
         torch.set_num_threads(threads)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from mutscan.model.siamese import SiameseConfig, SiameseNet
+from mutscan.model.config import SiameseConfig
+from mutscan.model.siamese import SiameseNet
 from mutscan.model.vectors import ChainVectors, PairRows
 from mutscan.train.chains.tables import Chains, Pairs, read_tables
 from mutscan.train.model.batches import ConnectedBatches, PairBatch, PairBatches, all_pairs, pair_weights

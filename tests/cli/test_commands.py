@@ -1,15 +1,18 @@
 """The command line: arguments reach the library, results reach stdout, words reach stderr, codes are kept."""
 
 import errno
+import inspect
 import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import types
+from importlib import import_module
 
 import pandas as pd
 import pytest
@@ -17,14 +20,17 @@ import typer
 from typer.testing import CliRunner
 
 import mutscan
-from mutscan import errors
+from mutscan import errors, pipeline
 from mutscan.cli import console
 from mutscan.cli.app import app
 from mutscan.cli.errors import describe
+from mutscan.cli.options import Precision
+from mutscan.embed.device import DTYPES
 from tests.fabricated import make_run
 from tests.made_up_comparison import make_comparison
 
 HEAVY = ("torch", "transformers", "openmm", "pdbfixer", "tmtools", "httpx", "pandas")
+COMMANDS = {"check": "score"}  # modules of commands that share one
 
 
 def run(*arguments, **settings):
@@ -93,6 +99,24 @@ def test_every_promised_option_is_there(command, monkeypatch):
         *("--json", "--quiet", "--verbose", "--version"),
     ):
         assert re.search(rf"{option}\b", text), option
+
+
+@pytest.mark.parametrize("name", ["score", "scan", "check", "compare"])
+def test_defaults_of_a_command_are_those_of_its_function(name):
+    function = inspect.signature(getattr(pipeline, name)).parameters
+    command = inspect.signature(
+        getattr(import_module(f"mutscan.cli.{COMMANDS.get(name, name)}"), name)
+    ).parameters
+    shared = [option for option in command if option in function]
+    assert len(shared) > 5
+    empty = inspect.Parameter.empty
+    for option in shared:
+        given, own = command[option].default, function[option].default
+        assert (given or None) == (own or None) or own is empty, option
+
+
+def test_precisions_are_those_of_the_encoders():
+    assert [one.value for one in Precision] == ["auto", *DTYPES]
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["score", "--version"]])
@@ -253,17 +277,14 @@ def test_ctrl_c_says_that_it_can_be_continued(raising):
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_a_real_ctrl_c_ends_a_real_process():
     code = """
-    import signal, sys, time, types
+    import signal, sys, time
     # A shell's background job is started with Ctrl-C ignored, and its children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    pipeline = types.ModuleType("mutscan.pipeline")
+    from mutscan import pipeline
     def score(*_, **__):
         print("ready", flush=True)
         time.sleep(60)
     pipeline.score = score
-    sys.modules["mutscan.pipeline"] = pipeline
-    import mutscan
-    mutscan.pipeline = pipeline
     from mutscan.__main__ import main
     sys.argv = ["mutscan", "score", "P04637", "R175H"]
     main()
@@ -606,6 +627,28 @@ def test_models_verify_finds_what_changed(shelf):
     assert done.exit_code == 6
     assert "metrics.json" in done.stderr
     assert "made-up\tNO" in done.stdout
+
+
+def test_models_sums_are_what_verify_and_sha256sum_read(shelf):
+    expected = (shelf.parent / "SHA256SUMS").read_text()
+    (shelf / "metrics.json").write_text('{"tm": {"mae": 0.01}}')
+    done = run("models", "sums", shelf.parent)
+    assert (done.exit_code, done.stdout) == (0, f"{shelf.parent / 'SHA256SUMS'}\n")
+    found = (shelf.parent / "SHA256SUMS").read_text()
+    assert [line[66:] for line in found.splitlines()] == [line[66:] for line in expected.splitlines()]
+    assert found != expected
+    assert run("models", "verify", "made-up").exit_code == 0
+    if program := shutil.which("sha256sum"):
+        subprocess.run([program, "--check", "SHA256SUMS"], cwd=shelf.parent, check=True, capture_output=True)
+
+
+def test_models_sums_of_a_folder_without_models(shelf, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "empty", tmp_path / "absent", shelf):
+        done = run("models", "sums", folder)
+        assert done.exit_code == 6
+        assert "contains no model" in done.stderr
+        assert not (folder / "SHA256SUMS").exists()
 
 
 def test_models_show_nothing_known(shelf):

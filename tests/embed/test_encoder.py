@@ -28,7 +28,8 @@ from mutscan.embed import (
 )
 from mutscan.embed.encoder import _join, _Piece, _replica, windows
 from mutscan.embed.esm_forward import EsmForward
-from mutscan.embed.tokens import esm_tokens, t5_tokens
+from mutscan.embed.source import find_encoder
+from mutscan.embed.tokens import ESM_VOCABULARY, esm_tokens, t5_tokens, write_tokenizer
 from mutscan.errors import CheckpointError, FetchError, MutscanError, UsageError
 from mutscan.residues import STANDARD
 from tests import tiny_encoders
@@ -537,6 +538,15 @@ def test_key_names_weights_precision_and_window_but_not_the_folder(esm_dir: Path
     assert load_encoder(str(esm_dir), device="cpu", window=32).key != here.key
     other = tiny_encoders.write_esm(tmp_path / "other", num_hidden_layers=1)
     assert load_encoder(str(other), device="cpu").key != here.key
+
+
+def test_a_tokenizer_that_says_nothing_new_is_not_another_revision(esm_dir: Path, tmp_path: Path) -> None:
+    folder = copy(esm_dir, tmp_path / "encoder")
+    revision = find_encoder(str(folder)).revision
+    write_tokenizer(folder, window=1022)
+    assert find_encoder(str(folder)).revision == revision
+    (folder / "vocab.txt").write_text("\n".join(ESM_VOCABULARY[::-1]))
+    assert find_encoder(str(folder)).revision != revision
 
 
 def test_a_folder_must_have_the_revision_asked_for(esm_dir: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mutscan.model.config import SiameseConfig
 from mutscan.model.packing import Packing
 from mutscan.model.predict import Predictor
 from mutscan.model.sequence_alignment import (
@@ -18,7 +19,7 @@ from mutscan.model.sequence_alignment import (
     residue_distances,
     substitution_scores,
 )
-from mutscan.model.siamese import SiameseConfig, SiameseNet
+from mutscan.model.siamese import SiameseNet
 from mutscan.model.vectors import ChainVectors, PairRows, groups_of_like_size
 
 pytestmark = pytest.mark.timeout(60)

@@ -23,8 +23,9 @@ from mutscan.model.checkpoint import (
     verify_model,
     write_sums,
 )
+from mutscan.model.config import PRESETS, SiameseConfig
 from mutscan.model.predict import Predictor
-from mutscan.model.siamese import PRESETS, SiameseConfig, SiameseNet
+from mutscan.model.siamese import SiameseNet
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -57,7 +58,7 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-# The network (spec sections 4.7, 4.9, 5 and vector 7 of section 16)
+# The network of the preprint
 
 
 @pytest.mark.parametrize(("preset", "parameters"), [("paper", 5_125_633), ("repo2025", 7_223_809)])
@@ -78,7 +79,7 @@ def test_initialisation_is_xavier_uniform_for_matrices_and_default_for_the_rest(
 
 
 def test_network_is_the_one_written_down() -> None:
-    """Against a plain float64 numpy transcription of spec sections 4.9 and 5."""
+    """Against a plain float64 numpy transcription of the preprint's network."""
     net = net_of().double()
     weights = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
     x = embedding(9).astype(np.float64)
@@ -446,6 +447,7 @@ def test_hash_is_of_what_predictions_depend_on(folder: Path, tmp_path: Path) -> 
     assert model_hash(moved) == before
     (folder / ".DS_Store").write_bytes(b"not part of the model")
     (folder / "README.md").write_text("a model card")
+    (folder / "encoder" / "vocab.txt").write_text("of the tokenizer")
     assert model_hash(folder) == before
     for file in ("model.safetensors", "encoder/model.safetensors", "config.json"):
         data = (moved / file).read_bytes()

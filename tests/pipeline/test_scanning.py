@@ -21,11 +21,12 @@ import mutscan
 from mutscan.calling import percentile, robust_z
 from mutscan.cli.summary import print_scan_summary
 from mutscan.errors import RunFolderError, UsageError
+from mutscan.model.config import SiameseConfig
 from mutscan.model.predict import Predictor
-from mutscan.model.siamese import SiameseConfig, SiameseNet
+from mutscan.model.siamese import SiameseNet
 from mutscan.model.substitutions import SubstitutionPredictor
 from mutscan.pipeline import scanning
-from mutscan.pipeline.network import ahead
+from mutscan.pipeline.network import ahead, load_model
 from mutscan.pipeline.positions import POSITION_COLUMNS, SCORES
 from mutscan.pipeline.scanning import in_runs, parse_positions, substitutions
 from mutscan.report.scan import read_scan
@@ -239,10 +240,8 @@ def test_many_mutants_as_one_by_one(config: SiameseConfig, length: int) -> None:
 
 
 @pytest.mark.parametrize("config", [HEADED, HEADLESS])
-def test_together_as_on_a_gpu_the_numbers_are_the_same(
-    config: SiameseConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a GPU runs, on this CPU: all mutants at once through the net itself."""
+def test_together_as_on_a_gpu_the_numbers_are_the_same(config: SiameseConfig) -> None:
+    """What a GPU runs, on this CPU: all mutants at once."""
     torch.manual_seed(3)
     predictor = Predictor(SiameseNet(config))
     rng = np.random.default_rng(5)
@@ -251,34 +250,11 @@ def test_together_as_on_a_gpu_the_numbers_are_the_same(
     mutants = [sequence[:at] + "W" + sequence[at + 1 :] for at in (0, 9, 24)]
     embeddings = [(wild_type + 0.1 * rng.normal(size=(25, 12))).astype(np.float32) for _ in mutants]
     alone = SubstitutionPredictor(predictor, wild_type, sequence).predict(embeddings, mutants)
-    monkeypatch.setattr("mutscan.model.substitutions.PlainNet", lambda net, half: None)
-    together = SubstitutionPredictor(predictor, wild_type, sequence).predict(embeddings, mutants)
+    as_on_gpu = SubstitutionPredictor(predictor, wild_type, sequence)
+    as_on_gpu._one_by_one = False
+    together = as_on_gpu.predict(embeddings, mutants)
     np.testing.assert_allclose(together[0], alone[0], atol=1e-6)
     np.testing.assert_allclose(together[1], alone[1], atol=1e-6)
-
-
-@pytest.mark.parametrize("config", [HEADED, HEADLESS])
-def test_half_precision_is_close_and_knows_equal_from_unequal(config: SiameseConfig) -> None:
-    torch.manual_seed(3)
-    predictor = Predictor(SiameseNet(config))
-    rng = np.random.default_rng(7)
-    sequence = "".join(rng.choice(list(STANDARD), 40))
-    wild_type = rng.normal(size=(40, 12)).astype(np.float32)
-    scales = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3)
-    embeddings = [wild_type + (scale * rng.normal(size=(40, 12))).astype(np.float32) for scale in scales]
-    mutants = [sequence] * len(scales)
-    exact = SubstitutionPredictor(predictor, wild_type, sequence).predict(embeddings, mutants)
-    half = SubstitutionPredictor(predictor, wild_type, sequence, half=True)
-    tm, lddt = half.predict(embeddings, mutants)
-    assert tm[0] == pytest.approx(1.0, abs=1e-6)
-    np.testing.assert_allclose(lddt[0], 1.0, atol=1e-6)
-    np.testing.assert_allclose(tm, exact[0], atol=1e-3)
-    np.testing.assert_allclose(lddt, exact[1], atol=5e-3)
-    assert np.abs(tm[1:] - exact[0][1:]).max() > 0, "it is rounded indeed"
-    # Neither company nor order changes a number.
-    backwards = half.predict(embeddings[::-1], mutants)
-    np.testing.assert_array_equal(backwards[0][::-1], tm)
-    np.testing.assert_array_equal(backwards[1][::-1], lddt)
 
 
 def test_mutants_of_another_length_are_refused() -> None:
@@ -474,7 +450,7 @@ def test_a_double_mutant_is_predicted_jointly(tiny_model: Path, tmp_path: Path) 
     summed = drops["L38D"] + drops["H97A"]
     assert np.abs(drops["L38D;H97A"] - summed).max() > 1e-4
     # It is the prediction of the double's own sequence.
-    model = scanning.load_model(str(tiny_model), device="cpu", offline=True)
+    model = load_model(str(tiny_model), device="cpu", offline=True)
     sequence = example_sequence()
     double = f"{sequence[:37]}D{sequence[38:96]}A{sequence[97:]}"
     expected = model.predictor.compare(

@@ -670,7 +670,7 @@ class TestWrite:
                 write_structure(large, tmp_path / "x.pdb")
             write_structure(large, tmp_path / "x.cif")
             structures_equal(read_structure(tmp_path / "x.cif"), large)
-        with pytest.raises(StructureError, match=r"end the name in \.cif or \.pdb"):
+        with pytest.raises(StructureError, match=r"names no structure format; expected \.pdb, "):
             write_structure(structure, tmp_path / "x.txt")
 
     def test_whole_or_not_at_all(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -818,8 +818,8 @@ class TestFasta:
             ("ACD\n", "line 1: expected a header line"),
             (">a\n>b\nAC\n", "line 1: a has no sequence"),
             (">a\nAC*DE\n", r"line 2: a stop '\*' inside"),
-            (">a\nAC*\nDE\n", r"line 3: the sequence goes on after a stop"),
-            (">a\nAC1\n", "line 2: '1' is no amino-acid code"),
+            (">a\nAC*\nDE\n", r"line 3: the sequence continues after a stop"),
+            (">a\nAC1\n", "line 2: '1' is not an amino-acid code"),
             (">a\nACD\n>b\n*\n", "line 3: b has no sequence"),
         ],
     )

@@ -19,6 +19,7 @@ from mutscan.cli.options import (
 )
 from mutscan.cli.train.tables import expand
 from mutscan.errors import UsageError
+from mutscan.model.names import DEFAULT_MODEL
 
 
 def calibrate(
@@ -52,7 +53,7 @@ def calibrate(
             show_default=False,
         ),
     ],
-    model: ModelOption = "mutscan-mini",
+    model: ModelOption = DEFAULT_MODEL,
     stability: Annotated[
         Path | None,
         typer.Option(

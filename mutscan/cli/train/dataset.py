@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mutscan.builders import BUILDERS
 from mutscan.cli.console import Terminal, print_json_object
 from mutscan.cli.options import JsonOption, QuietOption, SeedOption, VerboseOption
 from mutscan.cli.train.tables import expand
@@ -107,9 +108,7 @@ def dataset(
     ] = None,
     builder: Annotated[
         str,
-        typer.Option(
-            metavar="auto|modeller|openmm|template", help="Who builds the mutants.", rich_help_panel=EXTRA
-        ),
+        typer.Option(metavar="|".join(BUILDERS), help="Who builds the mutants.", rich_help_panel=EXTRA),
     ] = "auto",
     time_limit: Annotated[
         float,

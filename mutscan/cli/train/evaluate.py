@@ -22,6 +22,7 @@ from mutscan.cli.options import (
 from mutscan.cli.train.metrics import print_metrics
 from mutscan.cli.train.tables import expand, expand_all
 from mutscan.cli.train.variants import print_variants
+from mutscan.model.names import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from mutscan.train.evaluate.result import PairEvaluation
@@ -117,7 +118,7 @@ def evaluate(
             "--work", "DIR", "Keeps finished proteins; a broken run continues (default: the cache).", VARIANTS
         ),
     ] = None,
-    model: ModelOption = "mutscan-mini",
+    model: ModelOption = DEFAULT_MODEL,
     split: Annotated[
         str | None,
         typer.Option(

@@ -32,7 +32,7 @@ from mutscan.train.calibrate.structural import SIAMESE_VARIANTS, calibrate_struc
 from mutscan.train.chains.sketches import word_sketch
 from mutscan.train.labelled.evidence import gather, head_of
 from mutscan.train.labelled.structures import chains_on_sequences
-from mutscan.train.labelled.tables import read_variants, structure_files
+from mutscan.train.labelled.tables import read_variants, structure_finder
 from mutscan.train.statistics.bootstrap import Auroc
 from mutscan.train.statistics.classifier import (
     PROTEIN_CAP,
@@ -125,7 +125,7 @@ def calibrate(
     library = loaded.families
     of_sequence = [*EVIDENCE, *([] if library is None else CONSERVATION_EVIDENCE)]
     found = {}
-    files = {kind: structure_files(path, structures_dir) for kind, path in paths.items()}
+    files = {kind: structure_finder(path, structures_dir) for kind, path in paths.items()}
     for kind, table in tables.items():
         further = None
         if kind == "variants" and chains is not None:

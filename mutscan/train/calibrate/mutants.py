@@ -24,7 +24,6 @@ from mutscan.evidence.built import BUILT_EVIDENCE, built_evidence
 from mutscan.residues import STANDARD
 from mutscan.structures import WildType, read_structure
 from mutscan.structures.mapping import map_sequence
-from mutscan.structures.read import stem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.progress import Progress
+    from mutscan.structures import StructureFinder
     from mutscan.train.labelled.tables import VariantTable
 
 LABELLED_SHARE: Final = 0.5
@@ -51,7 +51,7 @@ class _Protein:
 
 def evidence_of_mutants(
     tables: Mapping[str, VariantTable],
-    files: Mapping[str, Mapping[str, Path]],
+    files: Mapping[str, StructureFinder],
     count: int,
     progress: Progress,
     *,
@@ -66,7 +66,7 @@ def evidence_of_mutants(
     ----------
     tables : mapping of kind -> VariantTable
         ``variants`` holds the labelled ones.
-    files : mapping of kind -> mapping of stem -> Path
+    files : mapping of kind -> StructureFinder
         Where structures lie that a table's ``structure`` column names.
     count : int
         Mutants; fewer where the tables have no more.
@@ -150,7 +150,7 @@ def draw(
 
 
 def _wild_types(
-    table: VariantTable, files: Mapping[str, Path], builder: str, work: Path, progress: Progress
+    table: VariantTable, files: StructureFinder, builder: str, work: Path, progress: Progress
 ) -> dict[int, _Protein]:
     found: dict[int, _Protein] = {}
     if "structure" not in table.proteins:
@@ -159,8 +159,7 @@ def _wild_types(
         table.proteins[c].astype(object).tolist() for c in ("structure", "protein", "sequence")
     )
     for p in np.unique(table.protein).tolist():
-        cell = cells[p]
-        path = files.get(stem(cell.rpartition("/")[2])) if isinstance(cell, str) and cell else None
+        path = files.find(cells[p])
         if path is None:
             continue
         try:

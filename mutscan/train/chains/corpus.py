@@ -18,7 +18,7 @@ from mutscan.embed.tokens import clean
 from mutscan.errors import UsageError
 from mutscan.evidence.residue_properties import CODE
 from mutscan.residues import AMBIGUOUS, STANDARD, UNKNOWN
-from mutscan.structures.fasta import read_fasta
+from mutscan.structures.fasta import FASTA_ENDINGS, is_fasta_file, read_fasta
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +29,6 @@ RESIDUES: Final = STANDARD + UNKNOWN
 """Residue of each code."""
 
 _PARQUET: Final = (".parquet", ".pq")
-_FASTA: Final = (".fasta", ".fa", ".faa", ".fas", ".fasta.gz", ".fa.gz", ".faa.gz", ".fas.gz")
 _ROWS: Final = 65_536  # of a Parquet file, at a time
 _ODD: Final = 255
 
@@ -203,9 +202,14 @@ def _files(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.name.lower().endswith(_PARQUET + _FASTA))
+            inside = sorted(
+                file for file in path.iterdir() if file.suffix.lower() in _PARQUET or is_fasta_file(file.name)
+            )
             if not inside:
-                raise UsageError(f"{path}: holds no Parquet or FASTA file ({', '.join(_PARQUET + _FASTA)})")
+                raise UsageError(
+                    f"{path}: contains no Parquet or FASTA file ({', '.join(_PARQUET + FASTA_ENDINGS)}, "
+                    "FASTA also .gz)"
+                )
             files += inside
         elif path.is_file():
             files.append(path)

@@ -24,7 +24,7 @@ def lddt_labels(
     thresholds: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0),
     batch_elements: int = 4_000_000,
 ) -> NDArray[np.float32]:
-    """Score every aligned residue of every pair with the custom lDDT, chain 1 as reference.
+    """Score the preprint's lDDT (Algorithm 2) of every aligned residue of every pair, chain 1 as reference.
 
     The same numbers as `mutscan.scores.lddt` on the aligned residues, for many
     pairs at once: pairs of like size are padded together and masked.

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mutscan.align import PipedProcess, aligner_letters, alignment_pairs, serve_pipe
+from mutscan.align import aligner_letters, alignment_pairs
 from mutscan.scores import lddt
+from mutscan.worker import PipedProcess, serve_pipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -253,7 +254,7 @@ class _Lane(threading.Thread):
 
 def serve() -> None:
     """Run a worker of `Aligners`."""
-    serve_pipe(_answer_chunk)
+    serve_pipe(_answer_chunk, needs="tmtools")
 
 
 def _answer_chunk(message: Any, answer: Callable[[object], None]) -> None:

@@ -66,7 +66,7 @@ SHARD_SCHEMA: Final = pa.schema(
         ("source", pa.string()),
     ]
 )
-"""Columns of a shard: a row for each pair, chain 1 is the reference (spec 3)."""
+"""Columns of a shard: a row for each pair, chain 1 is the reference."""
 
 PAIRS: Final = "pairs"
 FAILURES: Final = "failures.csv"

@@ -6,7 +6,7 @@ an ångström: of 900 random substitutions built by openmm in 150 proteins 91 % 
 and the mean over the protein falls by 0.0003 at the 95th percentile (by 0.02 in 293 pairs of crystals).
 Here every wild type gets a seeded random draw of all its substitutions, each is built by the
 backend that users' variants are built by, and the pair is measured with the residues
-corresponding one to one (spec 4.3): no alignment is searched.
+corresponding one to one: no alignment is searched.
 
 What a mutant is depends on its wild type's file, the backend's settings and the draw alone.
 Each is on disk when it is done, so a killed call goes on where it was and ends with the same tables.
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
-from mutscan.builders import Exchange
+from mutscan.builders import BUILDERS, Exchange
 from mutscan.builders.choose import choose_builders, describe_builders
 from mutscan.builders.many import build_missing
 from mutscan.builders.pool import BuildTask, Measured, read_measured
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.structures import Structure, WildType
-
-BUILDERS: Final = ("auto", "modeller", "openmm", "template")
-"""Backends that build: a folder of ready mutants holds no random substitutions."""
 
 FAILURES: Final = "failures.csv"
 """In the working folder: id1, id2, reason of every mutant (or wild type, without id2) that is missing."""

@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 from mutscan.errors import UsageError
 from mutscan.files import replacing, write_json
 from mutscan.scores import EXPONENT, RADIUS
+from mutscan.structures import unique_structures_in
+from mutscan.structures.files import EXPECTED
 from mutscan.train.chains.clusters import DEFAULT_COLUMN, MMseqs
 from mutscan.train.chains.relatives import adopt_clusters, link_clusters
 from mutscan.train.chains.splits import SPLIT_FILE, SPLITS, assign_splits, splits_of_pairs, write_splits
@@ -41,7 +43,6 @@ PLAN: Final = "plan.json"
 """In the state of a data set; written when all of the plan is there."""
 
 _KEPT: Final = ("tm_norm1", "tm_norm2", "i1", "i2")
-_STRUCTURE_ENDINGS: Final = ("*.pdb", "*.ent", "*.cif", "*.pdb.gz", "*.ent.gz", "*.cif.gz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +122,10 @@ class Extras:
         """Structures of the wild types."""
         if self.wild_types is None:
             return []
-        files = sorted({path for ending in _STRUCTURE_ENDINGS for path in self.wild_types.glob(ending)})
+        files = unique_structures_in(self.wild_types)
         if not files:
-            raise UsageError(f"{self.wild_types}: holds no structure (.pdb, .ent, .cif, each also .gz)")
-        return files
+            raise UsageError(f"{self.wild_types}: contains no structure ({EXPECTED})")
+        return sorted(files.values())
 
     def describe(self) -> Mapping[str, Any]:
         """Say what is made, and of what."""

@@ -19,8 +19,7 @@ from loky import ProcessPoolExecutor
 
 from mutscan.errors import StructureError, UsageError
 from mutscan.hashes import file_sha256
-from mutscan.structures import read_structure
-from mutscan.structures.read import SUFFIXES, stem
+from mutscan.structures import read_structure, unique_structures_in
 from mutscan.train.chains.pairlists import no_pairs, present, read_pair_list
 from mutscan.train.chains.tables import pair_files, read_columns
 
@@ -158,7 +157,7 @@ class StructureFiles:
     def describe(self) -> Mapping[str, Any]:
         """Give the sha256 of the list; of the structures, which can be many, names and sizes."""
         digest = hashlib.sha256()
-        for name, path in sorted(_structure_files(self.folder).items()):
+        for name, path in unique_structures_in(self.folder).items():
             digest.update(f"{name}\0{path.stat().st_size}\n".encode())
         return {
             "folder": {"name": self.folder.name, "names_and_sizes_sha256": digest.hexdigest()},
@@ -175,7 +174,7 @@ class StructureFiles:
     def read(self, work: Path, *, jobs: int, progress: Progress) -> Listed:
         """Read the files that pairs name; a file that is missing or cannot be used fails its pairs."""
         pairs = read_pair_list(self.pairs)
-        files = _structure_files(self.folder)
+        files = unique_structures_in(self.folder)
         names = sorted({*pairs["id1"], *pairs["id2"]})
         rows, reasons = read_chains([(name, files[name]) for name in names if name in files], jobs, progress)
         reasons |= {name: f"no structure file in {self.folder.name}" for name in names if name not in files}
@@ -314,23 +313,3 @@ def _read_chain(name: str, path: Path) -> dict[str, Any] | str:
         "kind": None if plddt is None else "predicted",
         "source": path.name,
     }
-
-
-def _structure_files(folder: Path) -> dict[str, Path]:
-    """Structure files in a folder and those below it, by their names without endings."""
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder; expected PDB or mmCIF files named by chain")
-    files: dict[str, Path] = {}
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            plain = name.lower().removesuffix(".gz")
-            if name.startswith(".") or not plain.endswith(SUFFIXES):
-                continue
-            path = Path(parent, name)
-            if stem(name) in files:
-                raise UsageError(
-                    f"{path} and {files[stem(name)]} are both named {stem(name)}; keep one of them"
-                )
-            files[stem(name)] = path
-    return files

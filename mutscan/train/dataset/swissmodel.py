@@ -1,6 +1,6 @@
 """Pairs of the public SWISS-MODEL list: a random sample of its rows, and the models of their chains.
 
-The list (spec section 10) names UniProt accessions; the models are in the SWISS-MODEL repository, which is
+The list names UniProt accessions; the models are in the SWISS-MODEL repository, which is
 asked gently: a few connections, a pause after every answer, and when it says "too many
 requests" all of them wait for as long as it asks. Models change over time, so every answer goes on record:
 

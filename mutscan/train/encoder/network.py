@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,10 +10,10 @@ from safetensors.torch import load_file, save_file
 
 from mutscan.embed.network import load_network
 from mutscan.embed.source import find_encoder
-from mutscan.embed.tokens import ESM_VOCABULARY, esm_tokens
+from mutscan.embed.tokens import ESM_VOCABULARY, esm_tokens, write_tokenizer
 from mutscan.embed.trainable import FusedIntermediate
 from mutscan.errors import CheckpointError, UsageError
-from mutscan.files import replacing, write_json
+from mutscan.files import replacing
 from mutscan.train.encoder.batches import Vocabulary
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _WINDOW: Final = 1022  # residues: ESM-2's; rotary positions would reach further
-_VOCABULARY_FILES: Final = ("vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
 _HEADS: Final = ("lm_head.", "contact_head.")
 
 
@@ -250,30 +248,9 @@ def write_network(model: MaskedLM, weights: Mapping[str, Tensor], out: Path, *, 
     out.mkdir(parents=True, exist_ok=True)
     with replacing(out / "model.safetensors") as temporary:
         save_file(tensors, temporary, {"format": "pt"})
-    own = [name for name in _VOCABULARY_FILES if model.origin is not None and (model.origin / name).is_file()]
-    for name in own:
-        assert model.origin is not None
-        with replacing(out / name) as temporary:
-            shutil.copyfile(model.origin / name, temporary)
-    if "vocab.txt" not in own:
-        _write_tokenizer(out, model.window)
+    write_tokenizer(out, window=model.window, origin=model.origin)
     config = network.config
     config.architectures = ["EsmForMaskedLM"]
     config.dtype = {"fp16": "float16", "fp32": "float32"}[dtype]
     with replacing(out / "config.json") as temporary:  # last: a folder with config.json counts as an encoder
         config.to_json_file(temporary, use_diff=False)
-
-
-def _write_tokenizer(out: Path, window: int) -> None:
-    with replacing(out / "vocab.txt") as temporary:
-        temporary.write_text("\n".join(ESM_VOCABULARY) + "\n", encoding="utf-8")
-    settings = {
-        "tokenizer_class": "EsmTokenizer",
-        "model_max_length": window,
-        "cls_token": "<cls>",
-        "eos_token": "<eos>",
-        "mask_token": "<mask>",
-        "pad_token": "<pad>",
-        "unk_token": "<unk>",
-    }
-    write_json(out / "tokenizer_config.json", settings)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from mutscan.evidence import Assessment, Calibration
     from mutscan.families import FamilyLibrary
     from mutscan.progress import Progress
-    from mutscan.train.labelled.tables import StructureFinder, VariantTable
+    from mutscan.structures import StructureFinder
+    from mutscan.train.labelled.tables import VariantTable
 
 _VIEW: Final = "evidence:"
 _GROUP: Final = "group:"

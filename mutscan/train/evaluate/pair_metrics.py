@@ -1,7 +1,7 @@
 """Numbers of an evaluation over pairs, with bootstrap intervals that resample clusters, not pairs.
 
-Tables 2 and 3 of the preprint, the contract's metrics, and what spec section
-11 asks beyond: errors by true TM-score, by length, by how a pair was picked.
+Tables 2 and 3 of the preprint, and beyond them errors by true TM-score, by length, and by how a pair
+was picked.
 """
 
 from __future__ import annotations
@@ -211,7 +211,7 @@ def errors(
     *,
     ranks: bool = False,
 ) -> dict[str, Any]:
-    """Rows of Tables 2 and 3 for one quantity, errors being predicted - true (spec 4.10).
+    """Rows of Tables 2 and 3 for one quantity, errors being predicted - true.
 
     Parameters
     ----------

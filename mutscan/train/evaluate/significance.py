@@ -4,7 +4,7 @@ The preprint compares two methods by Welch's t-test, as if their errors came
 from different pairs, and reads p > 0.05 as "no worse". Both methods are
 judged on the same pairs, so paired tests see far smaller differences; pairs
 of one family are related, so intervals resample families; and "no worse"
-is a claim of its own, to be shown against a margin fixed in advance (spec 11).
+is a claim of its own, to be shown against a margin fixed in advance.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _verdict(result: dict[str, Any]) -> str:
 
 
 def welch(first: NDArray[np.float64], second: NDArray[np.float64]) -> dict[str, float] | None:
-    """Welch's two-sided t-test of two samples taken as independent (spec 4.10), as the preprint has it."""
+    """Welch's two-sided t-test of two samples taken as independent, as in the preprint."""
     if len(first) < 2 or not (np.ptp(first) > 0 or np.ptp(second) > 0):
         return None
     parts = [(float(x.mean()), float(x.std(ddof=1)), len(x)) for x in (first, second)]

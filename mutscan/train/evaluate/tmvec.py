@@ -1,10 +1,10 @@
-"""TM-Vec, the preprint's rival, run from its public weights as its authors meant it (spec 15).
+"""TM-Vec, the preprint's rival, run from its public weights as its authors meant it.
 
 TM-Vec takes frozen ProtT5 embeddings through a few post-norm transformer
 layers, averages over the residues and projects; the cosine of two such vectors
 is its TM-score. Chains are fed one by one, so there is no padding to be
 attended or averaged, and ``</s>`` is cut: the preprint's comparison did
-neither (spec 13, row 38).
+neither.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ from mutscan.train.evaluate.variant_metrics import (
 )
 from mutscan.train.labelled.evidence import head_of
 from mutscan.train.labelled.siamese import SIAMESE, WINDOW, SiameseScorer, draw_variants
-from mutscan.train.labelled.tables import StructureFinder, first_lines, read_variants
+from mutscan.train.labelled.tables import first_lines, read_variants, structure_finder
 from mutscan.train.statistics.classifier import PROTEIN_CAP
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def evaluate_variants(
     for given in tables:
         table, overlap, about = _read(given, loaded, calibration, split, progress)
         clock(f"read {given.kind}")
-        structures = StructureFinder(given.proteins, structures_dir)
+        structures = structure_finder(given.proteins, structures_dir)
         reader = EvidenceReader(
             loaded.encoder,
             head_of(loaded, offline=offline),

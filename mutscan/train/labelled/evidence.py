@@ -14,7 +14,6 @@ from mutscan.evidence import ProteinView, sequence_evidence, structure_evidence
 from mutscan.evidence.sequence import encoder_views, sequence_hash
 from mutscan.files import cache_dir
 from mutscan.results import read_arrays, write_arrays
-from mutscan.structures.read import stem
 from mutscan.train.labelled.profiles import FamilyProfiles
 from mutscan.train.labelled.tables import structure_on_sequence
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from mutscan.families import FamilyLibrary
     from mutscan.pipeline.network import LoadedModel
     from mutscan.progress import Progress
+    from mutscan.structures import StructureFinder
     from mutscan.train.labelled.structures import Shape
     from mutscan.train.labelled.tables import VariantTable
 
@@ -61,7 +61,7 @@ def gather(
     encoder: Encoder,
     head: LanguageHead | None,
     table: VariantTable,
-    structures: Mapping[str, Path],
+    structures: StructureFinder,
     progress: Progress,
     *,
     library: FamilyLibrary | None = None,
@@ -78,7 +78,7 @@ def gather(
     encoder : Encoder
     head : LanguageHead, optional
     table : VariantTable
-    structures : mapping of stem -> Path
+    structures : StructureFinder
         Where structures named by the table's ``structure`` column lie.
     progress : Progress
     library : FamilyLibrary, optional
@@ -157,14 +157,11 @@ def _key(encoder: Encoder, sequence: str, index: NDArray[np.int64]) -> str:
 
 
 def _structure(
-    table: VariantTable, p: int, structures: Mapping[str, Path], sequence: str, progress: Progress
+    table: VariantTable, p: int, structures: StructureFinder, sequence: str, progress: Progress
 ) -> Shape | None:
     if "structure" not in table.proteins:
         return None
-    cell = table.proteins["structure"].iloc[p]
-    if not isinstance(cell, str) or not cell:
-        return None
-    path = structures.get(stem(cell.rpartition("/")[2]))
+    path = structures.find(table.proteins["structure"].iloc[p])
     if path is None:
         return None
     try:

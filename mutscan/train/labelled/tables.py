@@ -11,9 +11,8 @@ import pandas as pd
 
 from mutscan.errors import UsageError, VariantError
 from mutscan.evidence.residue_properties import CODE
-from mutscan.structures import read_structure
+from mutscan.structures import StructureFinder, read_structure
 from mutscan.structures.mapping import map_sequence
-from mutscan.structures.read import stem
 from mutscan.variants.notation import parse_variant
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LABELS: Final = {"deleterious": 1.0, "neutral": 0.0}
-_STRUCTURE_ENDINGS: Final = (".pdb", ".ent", ".cif", ".pdb.gz", ".ent.gz", ".cif.gz")
 _NAMED: Final = 5  # rows or proteins named in a message
 
 
@@ -235,52 +233,17 @@ def first_lines(left_out: Sequence[str]) -> str:
     return "; ".join(left_out[:_NAMED]) + (" ..." if len(left_out) > _NAMED else "")
 
 
-def structure_files(table: Path, folder: Path | None) -> dict[str, Path]:
-    """Structure files by stem: in `folder`, else in the table's own folder, and those below."""
-    return {name: paths[0] for name, paths in _by_stem(table, folder).items()}
-
-
-def _by_stem(table: Path, folder: Path | None) -> dict[str, list[Path]]:
-    root = folder if folder is not None else table.resolve().parent
-    if folder is not None and not folder.is_dir():
-        raise UsageError(f"--structures-dir {folder}: no such folder")
-    found: dict[str, list[Path]] = {}
-    for path in sorted(root.rglob("*")):
-        if path.name.lower().endswith(_STRUCTURE_ENDINGS) and path.is_file():
-            found.setdefault(stem(path.name), []).append(path)
-    return found
-
-
-class StructureFinder:
-    """Where the files are that ``structure`` cells name.
-
-    A cell is matched by its file's stem, whatever the ending. Of several files of one stem, the one that
-    lies where the cell says comes first.
-
-    Parameters
-    ----------
-    table : Path
-        Table of proteins; its folder and those below are looked through.
-    folder : Path, optional
-        Looked through instead.
+def structure_finder(table: Path, folder: Path | None) -> StructureFinder:
+    """Find structures that a table names: in `folder`, else in the table's own folder, and in those below.
 
     Raises
     ------
     UsageError
-        `folder` is none.
+        There is no such `folder`.
     """
-
-    def __init__(self, table: Path, folder: Path | None = None) -> None:
-        self._root = folder if folder is not None else table.resolve().parent
-        self._files = _by_stem(table, folder)
-
-    def candidates(self, cell: object) -> list[Path]:
-        """Files a cell may mean, the likeliest first; none for an empty cell or one nothing matches."""
-        if not isinstance(cell, str) or not cell.strip():
-            return []
-        named = (self._root / cell.strip()).parent
-        paths = self._files.get(stem(cell.strip().replace("\\", "/").rpartition("/")[2]), [])
-        return sorted(paths, key=lambda path: path.parent != named)
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"--structures-dir {folder}: no such folder")
+    return StructureFinder(folder if folder is not None else table.resolve().parent)
 
 
 def structure_on_sequence(

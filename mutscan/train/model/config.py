@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mutscan.errors import UsageError
-from mutscan.model.siamese import PRESETS, SiameseConfig
+from mutscan.model.config import PRESETS, SiameseConfig
 from mutscan.train.loop.settings import cosine_decay, read_preset, updated
 from mutscan.train.model.loss import LossConfig
 
@@ -192,14 +192,14 @@ PAPER: Final = TrainConfig(
     max_length=300,
     validate_every=1000,
 )
-"""The preprint's training: independent pairs in batches of 16, five epochs at one rate (spec 4.8, 6)."""
+"""The preprint's training: independent pairs in batches of 16, five epochs at one rate."""
 
 TRAIN_PRESETS: Final[dict[str, TrainConfig]] = {
     "paper": PAPER,
     "repo2025": replace(PAPER, net=PRESETS["repo2025"]),
     "mini": MINI,
 }
-"""Named settings: ``paper`` (spec 4.8, 5, 6), ``repo2025`` (its net of that year), ``mini`` (ours)."""
+"""Named settings: ``paper`` (the preprint's), ``repo2025`` (its net of that year), ``mini`` (ours)."""
 
 
 def read_config(path: Path | None, preset: str = "mini", **overrides: Any) -> TrainConfig:

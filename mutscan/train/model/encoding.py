@@ -75,7 +75,7 @@ def even_cuts(lengths: Sequence[int], limit: int) -> list[tuple[int, int]]:
     Examples
     --------
     >>> even_cuts([50, 50, 300, 310], limit=400)
-    [(0, 2), (2, 3), (3, 4)]
+    [(0, 3), (3, 4)]
     """
     ends = np.cumsum(lengths)
     wanted = ends[-1] / -(-ends[-1] // limit)

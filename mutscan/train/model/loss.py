@@ -1,6 +1,6 @@
 """The loss over a batch of pairs: TM-score of each, and lDDT of the aligned residues of the similar ones.
 
-Spec 4.8; T is the true TM-score of a pair:
+As in the preprint; T is the true TM-score of a pair:
 
     G = |predicted TM - T|               E = mean over aligned residues of |predicted lDDT - lDDT|
     T < tm_min                 skipped: neither loss nor count

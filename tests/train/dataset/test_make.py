@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from mutscan.align import PipedProcess, tm_align
+from mutscan.align import tm_align
 from mutscan.cli.app import app
 from mutscan.errors import MissingDependencyError, RunFolderError, UsageError
 from mutscan.scores import lddt
@@ -31,6 +31,7 @@ from mutscan.train.dataset.aligners import AlignedPair, Aligners, PairTask
 from mutscan.train.dataset.make import SHARD_SCHEMA, make_dataset
 from mutscan.train.dataset.plan import PairingSettings
 from mutscan.train.dataset.sources import Tables
+from mutscan.worker import PipedProcess
 from tests.made_up_pairs import write_tables
 
 N_PAIRS = 61

@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 import mutscan.train.encoder.make as encoder_module
 from mutscan.cli.app import app
 from mutscan.embed import load_encoder
-from mutscan.embed.tokens import ESM_VOCABULARY, clean
+from mutscan.embed.tokens import ESM_VOCABULARY, clean, esm_tokens
 from mutscan.errors import CheckpointError, MutscanError, RunFolderError, UsageError
 from mutscan.residues import STANDARD
 from mutscan.train.chains.corpus import RESIDUES, Corpus, read_corpus
@@ -149,7 +149,7 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
     for name, words in (
         ("a.parquet", "no column sequence; there are seq"),
         ("broken.parquet", "cannot be read as a Parquet table"),
-        ("empty", "holds no Parquet or FASTA file"),
+        ("empty", "contains no Parquet or FASTA file"),
         ("none.fasta", "no such file"),
     ):
         with pytest.raises(UsageError, match=words):
@@ -501,6 +501,13 @@ def test_a_diverging_run_says_so(table: Path, tmp_path: Path) -> None:
     with pytest.raises(MutscanError, match="learning rate below 1e\\+06"):
         train_encoder([table], tmp_path / "x", config, device="cpu", threads=1)
     assert not (tmp_path / "x").exists()
+
+
+def test_transformers_reads_its_tokenizer(whole: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(whole, local_files_only=True)
+    assert tokenizer("MKX")["input_ids"] == esm_tokens(whole).encode("MKX").tolist()
 
 
 def test_bf16_comes_close_to_fp32(whole: Path, table: Path, tmp_path: Path) -> None:

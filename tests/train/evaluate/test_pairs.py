@@ -97,7 +97,8 @@ def untrained(folder: Path, d_match: int) -> Path:
     import torch
 
     from mutscan.model.checkpoint import ModelConfig, save_checkpoint
-    from mutscan.model.siamese import SiameseConfig, SiameseNet
+    from mutscan.model.config import SiameseConfig
+    from mutscan.model.siamese import SiameseNet
 
     tiny_encoders.quiet_transformers()
     encoder = tiny_encoders.write_esm(folder / "encoder", max_positions=130)

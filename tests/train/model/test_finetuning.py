@@ -11,7 +11,7 @@ import torch
 
 from mutscan.embed import TrainableEncoder, load_encoder, load_trainable
 from mutscan.errors import CheckpointError, UsageError
-from mutscan.model.siamese import SiameseConfig
+from mutscan.model.config import SiameseConfig
 from mutscan.residues import STANDARD
 from mutscan.train.chains.labels import lddt_labels
 from mutscan.train.chains.tables import Chains, Pairs, read_tables

@@ -1,4 +1,4 @@
-"""The loss of spec 4.8, by the vectors of spec 16.6 and by a plain loop over pairs."""
+"""The preprint's loss, by worked examples and by a plain loop over pairs."""
 
 import numpy as np
 import pytest

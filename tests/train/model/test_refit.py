@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mutscan.model.siamese import SiameseConfig, SiameseNet
+from mutscan.model.config import SiameseConfig
+from mutscan.model.siamese import SiameseNet
 from mutscan.train.chains.tables import Chains, Pairs
 from mutscan.train.model.batches import few_of_each_family
 from mutscan.train.model.loss import LossConfig, response_loss

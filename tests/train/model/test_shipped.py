@@ -9,7 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mutscan.model.checkpoint import load_checkpoint, verify_model
+from mutscan.embed import find_encoder
+from mutscan.embed.tokens import esm_tokens
+from mutscan.model.checkpoint import load_checkpoint, model_hash, verify_model
+from mutscan.residues import STANDARD
 from mutscan.train.chains.labels import lddt_labels
 from mutscan.train.chains.relatives import link_clusters
 from mutscan.train.chains.splits import SPLIT_FILE, SPLITS, assign_splits, read_splits
@@ -50,6 +53,24 @@ def test_hashes_and_size() -> None:
     assert verify_model(MODEL) == []
     assert sum(file.stat().st_size for file in MODEL.rglob("*") if file.is_file()) <= 40_000_000
     assert (MODEL / "model.safetensors").stat().st_size <= 20_000_000
+
+
+def test_what_identifies_it_is_unchanged() -> None:
+    """Calibration, caches and finished runs are keyed by these; files about the model do not change them."""
+    encoder = find_encoder(str(MODEL / "encoder"))
+    assert model_hash(MODEL) == "3602ebbf36d54882c32f7a836f4ace3ceb39929acf6711b6e812f82efd9f3148"
+    assert encoder.revision == "sha256:311931e70e066c28"
+    assert (MODEL / "encoder" / "vocab.txt").is_file()
+
+
+def test_transformers_loads_tokenizer_and_encoder() -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(MODEL / "encoder", local_files_only=True)
+    sequence = STANDARD + "X"
+    assert tokenizer(sequence)["input_ids"] == esm_tokens(MODEL / "encoder").encode(sequence).tolist()
+    assert tokenizer.mask_token_id == 32
+    assert tokenizer.model_max_length == 1024
 
 
 def test_settings_are_those_of_the_recipe() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mutscan.errors import CheckpointError, UsageError
-from mutscan.model.siamese import PRESETS, SiameseConfig
+from mutscan.model.config import PRESETS, SiameseConfig
 from mutscan.train.chains.labels import lddt_labels
 from mutscan.train.chains.tables import Chains, Pairs, read_tables
 from mutscan.train.model.batches import ConnectedBatches, PairBatches, all_pairs, pair_weights
