@@ -13,10 +13,10 @@ import torch
 
 from mutscan.embed import set_threads
 from mutscan.train.chains.corpus import Corpus, read_corpus
-from mutscan.train.encoder.batches import MicroBatch, PackedBatches, Vocabulary, padding_share
+from mutscan.train.encoder.batches import MicroBatch, PackedBatches, Vocabulary
 from mutscan.train.encoder.config import PRETRAIN_PRESETS
 from mutscan.train.encoder.network import new_network
-from mutscan.train.encoder.trainer import Pretrainer, Window
+from mutscan.train.encoder.trainer import Pretrainer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +84,7 @@ class Rate:
 
     def step(self, item: MicroBatch, *, count: bool = True) -> None:
         began = time.process_time()
-        self.trainer._train_step([item], None, Window(self.trainer.device))
+        self.trainer.train_step(([item], None))
         if count:
             self.seconds += time.process_time() - began
             self.tokens += item.n_tokens
@@ -92,6 +92,11 @@ class Rate:
     @property
     def value(self) -> float:
         return self.tokens / self.seconds
+
+
+def padding_share(batches: Sequence[MicroBatch]) -> float:
+    """Share of tokens that are padding."""
+    return 1 - sum(batch.n_tokens for batch in batches) / sum(batch.tokens.size for batch in batches)
 
 
 def test_packing_beats_padding(packed: list[MicroBatch], tmp_path: Path) -> None:

@@ -9,10 +9,19 @@ from typing import Annotated
 import typer
 
 from mutscan.cli.console import Terminal, print_json_object, print_table
-from mutscan.cli.options import DeviceOption, JsonOption, Precision, QuietOption, VerboseOption
-from mutscan.cli.train.tables import expand, expand_all
+from mutscan.cli.options import RUNNING, DeviceOption, JsonOption, Precision, QuietOption, VerboseOption
+from mutscan.cli.train.tables import (
+    ConfigOption,
+    PeakOption,
+    RestartTrainingOption,
+    StepsOption,
+    ThreadsOption,
+    TrainingSeedOption,
+    expand,
+    expand_all,
+)
 
-_SIZE = "Size, instead of the preset's"
+_SIZE = "Size of the encoder (default: the preset's)"
 
 
 class Stored(StrEnum):
@@ -28,85 +37,101 @@ def encoder(
         typer.Option(
             "--sequences",
             metavar="FILE|DIR",
-            help="Parquet (sequence, perhaps cluster) or FASTA, also .gz; may be given several times.",
+            help="Protein sequences: Parquet (sequence, optionally cluster) or FASTA (also .gz), or a folder "
+            "of these. May be given several times.",
             callback=expand_all,
             show_default=False,
         ),
     ],
     out: Annotated[
         Path,
-        typer.Option("--out", metavar="DIR", help="The encoder folder.", callback=expand, show_default=False),
+        typer.Option(
+            "--out", metavar="DIR", help="Folder of the new encoder.", callback=expand, show_default=False
+        ),
     ],
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Settings as TOML; they change the preset.", callback=expand),
-    ] = None,
-    preset: Annotated[str, typer.Option(metavar="8m|35m|tiny", help="Settings to begin with.")] = "8m",
+    config: ConfigOption = None,
+    preset: Annotated[str, typer.Option(metavar="8m|35m|tiny", help="Preset of the settings.")] = "8m",
     init: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Go on from this ESM encoder; its size is kept.", callback=expand),
+        typer.Option(
+            metavar="DIR", help="Continue from this ESM encoder and keep its size.", callback=expand
+        ),
     ] = None,
     work: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="For state and log (default: OUT.work).", callback=expand),
+        typer.Option(
+            metavar="DIR",
+            help="Folder for state and log (default: OUT.work).",
+            callback=expand,
+            rich_help_panel=RUNNING,
+        ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Steps of the optimiser.")] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="For all that is drawn at random.")
+    steps: StepsOption = None,
+    seed: TrainingSeedOption = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(metavar="X", help="Peak learning rate of AdamW.")
     ] = None,
-    learning_rate: Annotated[float | None, typer.Option(metavar="X", help="AdamW's peak rate.")] = None,
     max_length: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Crop longer sequences, residues.")
+        int | None, typer.Option(metavar="N", min=1, help="Crop longer sequences to N residues.")
     ] = None,
-    batch_tokens: Annotated[int | None, typer.Option(metavar="N", min=1, help="Tokens of a step.")] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Tokens per optimiser step.")
+    ] = None,
     chunk_tokens: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Tokens that go through the network at a time."),
+        typer.Option(metavar="N", min=1, help="Tokens per forward pass; less memory with fewer."),
     ] = None,
     validate_every: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Steps between validations; the state is saved then."),
+        typer.Option(metavar="N", min=1, help="Steps between validations; the state is saved at each."),
     ] = None,
     structures: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Learn distances, too: Parquet table of chains (sequence, ca, cluster25).",
+            help="Parquet table of chains (sequence, ca, cluster25): also learn to predict distances. The "
+            "train split is used; in the folder of a data set, as its splits.csv says.",
             callback=expand,
         ),
     ] = None,
     structure_weight: Annotated[
-        float | None, typer.Option(metavar="X", help="Weight of the distances' loss.")
+        float | None, typer.Option(metavar="X", help="Weight of the distance loss.")
     ] = None,
-    layers: Annotated[int | None, typer.Option(metavar="N", min=1, rich_help_panel=_SIZE)] = None,
-    width: Annotated[int | None, typer.Option(metavar="N", min=1, rich_help_panel=_SIZE)] = None,
-    heads: Annotated[int | None, typer.Option(metavar="N", min=1, rich_help_panel=_SIZE)] = None,
-    feed_forward: Annotated[int | None, typer.Option(metavar="N", min=1, rich_help_panel=_SIZE)] = None,
-    store: Annotated[Stored, typer.Option(help="Precision of the weights on disk.")] = Stored.fp16,
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="CPU threads (default: cores).")
+    layers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Transformer layers.", rich_help_panel=_SIZE)
     ] = None,
+    width: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Width of an embedding.", rich_help_panel=_SIZE)
+    ] = None,
+    heads: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Attention heads.", rich_help_panel=_SIZE)
+    ] = None,
+    feed_forward: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Width inside the feed-forward layers.", rich_help_panel=_SIZE),
+    ] = None,
+    store: Annotated[Stored, typer.Option(help="Numerical precision of the stored weights.")] = Stored.fp16,
+    threads: ThreadsOption = None,
     device: DeviceOption = "auto",
     precision: Annotated[
-        Precision, typer.Option(help="Of the forward pass: bf16 or fp32 (auto: the preset's, bf16).")
-    ] = Precision.auto,
-    compile: Annotated[bool, typer.Option("--compile", help="Compile the network (CUDA).")] = False,
-    peak_tflops: Annotated[
-        float | None,
+        Precision,
         typer.Option(
-            metavar="X", min=0.001, help="Of all devices together; the log then holds the share used."
+            help="Numerical precision of the forward pass: bf16 or fp32 (auto: the settings', bf16).",
+            rich_help_panel=RUNNING,
         ),
-    ] = None,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Begin anew (default: go on where it was stopped).")
+    ] = Precision.auto,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Compile the network (CUDA only).", rich_help_panel=RUNNING)
     ] = False,
+    peak_tflops: PeakOption = None,
+    restart: RestartTrainingOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
     json: JsonOption = False,
 ) -> None:
     """Pretrain a protein encoder as a masked-language model, in transformers' ESM format.
 
-    Stopped at any time, the same command goes on where the state was last saved. On several GPUs:
+    An interrupted command resumes from the last saved state when it is run again. On several GPUs:
     torchrun --nproc-per-node N -m mutscan train encoder ...
     """
     from mutscan.errors import UsageError
@@ -120,8 +145,8 @@ def encoder(
     size = {"layers": layers, "width": width, "heads": heads, "feed_forward": feed_forward}
     if init is not None and any(value is not None for value in size.values()):
         raise UsageError(
-            f"--init {init}: the size is that encoder's; leave out --layers, --width, --heads and "
-            "--feed-forward"
+            f"--init {init}: the new encoder has the size of this one; leave out --layers, --width, --heads "
+            "and --feed-forward"
         )
     settings = read_pretrain_config(
         config,
@@ -160,4 +185,4 @@ def encoder(
         return
     held = trained.metrics["validation"]
     rows = [(name.replace("_", " "), f"{value:.4f}") for name, value in held.items()]
-    print_table(("on held-out clusters", "value"), rows)
+    print_table(("held-out clusters", "value"), rows)

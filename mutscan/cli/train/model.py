@@ -9,6 +9,7 @@ import typer
 
 from mutscan.cli.console import Terminal
 from mutscan.cli.options import (
+    RUNNING,
     DeviceOption,
     JsonOption,
     OfflineOption,
@@ -18,7 +19,17 @@ from mutscan.cli.options import (
     VerboseOption,
 )
 from mutscan.cli.train.metrics import print_metrics
-from mutscan.cli.train.tables import PairsListOption, StructuresListOption, expand
+from mutscan.cli.train.tables import (
+    ConfigOption,
+    PairsListOption,
+    PeakOption,
+    RestartTrainingOption,
+    StepsOption,
+    StructuresListOption,
+    ThreadsOption,
+    TrainingSeedOption,
+    expand,
+)
 
 if TYPE_CHECKING:
     from mutscan.progress import Progress
@@ -32,31 +43,35 @@ def model(
         str,
         typer.Option(
             metavar="NAME|DIR",
-            help="The encoder: a folder, or a name on the Hugging Face hub.",
+            help="Encoder: a folder, or a name on the Hugging Face hub.",
             show_default=False,
         ),
     ],
     out: Annotated[
         Path,
-        typer.Option("--out", metavar="DIR", help="The model folder.", callback=expand, show_default=False),
+        typer.Option(
+            "--out", metavar="DIR", help="Folder of the new model.", callback=expand, show_default=False
+        ),
     ],
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Settings as TOML; they change the preset.", callback=expand),
-    ] = None,
+    config: ConfigOption = None,
     preset: Annotated[
-        str, typer.Option(metavar="mini|paper|repo2025", help="Settings to begin with.")
+        str, typer.Option(metavar="mini|paper|repo2025", help="Preset of the settings.")
     ] = "mini",
     work: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="For embeddings, labels, state and log (default: OUT.work).", callback=expand
+            metavar="DIR",
+            help="Folder for embeddings, labels, state and log (default: OUT.work).",
+            callback=expand,
+            rich_help_panel=RUNNING,
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Steps of the optimiser.")] = None,
+    steps: StepsOption = None,
     epochs: Annotated[
         float | None,
-        typer.Option(metavar="X", min=0.0, help="Passes over the pairs, for batches of independent pairs."),
+        typer.Option(
+            metavar="X", min=0.0, help="Passes over all pairs; only for batches of independent pairs."
+        ),
     ] = None,
     encoder_rate: Annotated[
         float | None,
@@ -65,35 +80,27 @@ def model(
     mutant_weight: Annotated[
         float | None,
         typer.Option(
-            metavar="X", min=0.0, help="Weight of mutant pairs (picked_as = mutant); natural ones have 1."
+            metavar="X",
+            min=0.0,
+            help="Weight of mutant pairs (picked_as = mutant) against 1 of natural pairs.",
         ),
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="For all that is drawn at random.")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="CPU threads of the net (default: cores).")
-    ] = None,
+    seed: TrainingSeedOption = None,
+    threads: ThreadsOption = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = Precision.auto,
     offline: OfflineOption = False,
-    peak_tflops: Annotated[
-        float | None,
-        typer.Option(
-            metavar="X", min=0.001, help="Of all devices together; the log then holds the share used."
-        ),
-    ] = None,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Begin anew (default: go on where it was stopped).")
-    ] = False,
+    peak_tflops: PeakOption = None,
+    restart: RestartTrainingOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Train a Siamese net, with its encoder if wanted, and evaluate it once on the test split.
+    """Train a Siamese net, optionally with its encoder, and evaluate it once on the test split.
 
-    Stopped at any time, the same command goes on where its state was last saved. With several GPUs:
-    torchrun --nproc-per-node N -m mutscan train model ...
+    The splits are those of the data set (splits.csv beside --structures). For other tables they are drawn
+    with --seed. An interrupted command resumes from the last saved state when it is run again. On several
+    GPUs: torchrun --nproc-per-node N -m mutscan train model ...
     """
     from mutscan.train.loop.processes import is_follower, own_device
     from mutscan.train.model.config import read_config

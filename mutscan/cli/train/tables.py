@@ -1,4 +1,4 @@
-"""Options of the tables that training commands share."""
+"""Options that training commands share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from mutscan.cli.options import RUNNING
 
 
 def expand(value: Path | None) -> Path | None:
@@ -16,16 +18,6 @@ def expand_all(values: list[Path]) -> list[Path]:
     return [value.expanduser() for value in values]
 
 
-StructuresOption = Annotated[
-    Path,
-    typer.Option(
-        "--structures",
-        metavar="FILE",
-        help="Parquet table of chains: id, sequence, ca, cluster25.",
-        callback=expand,
-        show_default=False,
-    ),
-]
 StructuresListOption = Annotated[
     list[Path],
     typer.Option(
@@ -46,13 +38,44 @@ PairsListOption = Annotated[
         show_default=False,
     ),
 ]
-PairsOption = Annotated[
-    Path,
+ConfigOption = Annotated[
+    Path | None,
     typer.Option(
-        "--pairs",
-        metavar="FILE",
-        help="Parquet table of pairs: id1, id2, tm_norm1, tm_norm2, alignment.",
-        callback=expand,
-        show_default=False,
+        "--config", metavar="FILE", help="TOML file of settings that change the preset.", callback=expand
+    ),
+]
+StepsOption = Annotated[
+    int | None, typer.Option("--steps", metavar="N", min=1, help="Number of optimiser steps.")
+]
+TrainingSeedOption = Annotated[
+    int | None,
+    typer.Option(
+        "--seed", metavar="N", min=0, help="Random seed (default: the settings').", rich_help_panel=RUNNING
+    ),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        min=1,
+        help="CPU threads (default: number of cores).",
+        rich_help_panel=RUNNING,
+    ),
+]
+PeakOption = Annotated[
+    float | None,
+    typer.Option(
+        "--peak-tflops",
+        metavar="X",
+        min=0.001,
+        help="Peak TFLOPS of all devices together, to log the share of it that is used.",
+        rich_help_panel=RUNNING,
+    ),
+]
+RestartTrainingOption = Annotated[
+    bool,
+    typer.Option(
+        "--restart", help="Discard the saved state (default: resume from it).", rich_help_panel=RUNNING
     ),
 ]

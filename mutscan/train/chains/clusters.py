@@ -6,7 +6,6 @@ Numbers are stable: they are made of the sequences or names, not of their order.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -17,7 +16,9 @@ import numpy as np
 import pandas as pd
 
 from mutscan.errors import MissingDependencyError, UsageError
+from mutscan.hashes import file_sha256, text_sha256
 from mutscan.train.chains.pairlists import present, separator
+from mutscan.train.chains.tables import sequence_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -113,7 +114,7 @@ class ClusterFile:
 
     def describe(self) -> Mapping[str, Any]:
         """Give the sha256 of the file."""
-        digest = hashlib.sha256(present(self.path).read_bytes()).hexdigest()
+        digest = file_sha256(present(self.path))
         return {"clusters": {"file": self.path.name, "sha256": digest}}
 
     def clusters(self, chains: pd.DataFrame, work: Path, *, jobs: int) -> NDArray[np.int64]:
@@ -215,14 +216,9 @@ def read_cluster_file(path: Path) -> dict[str, str]:
     return dict(zip(table[1], table[0], strict=True))
 
 
-def sequence_digest(sequence: str) -> str:
-    """Short sha256 of a sequence: a protein's identity, whatever its name."""
-    return hashlib.sha256(sequence.encode()).hexdigest()[:16]
-
-
 def stable_number(name: str) -> int:
     """Give a number of 48 bits made of a name alone."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big")
+    return int(text_sha256(name)[:12], 16)
 
 
 def _numbers(names: pd.Series) -> NDArray[np.int64]:

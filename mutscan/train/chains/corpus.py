@@ -16,6 +16,7 @@ import numpy as np
 
 from mutscan.embed.tokens import clean
 from mutscan.errors import UsageError
+from mutscan.evidence.residue_properties import CODE
 from mutscan.residues import AMBIGUOUS, STANDARD, UNKNOWN
 from mutscan.structures.fasta import FASTA_ENDINGS, is_fasta_file, read_fasta
 
@@ -32,15 +33,9 @@ _ROWS: Final = 65_536  # of a Parquet file, at a time
 _ODD: Final = 255
 
 
-def _code_table() -> NDArray[np.uint8]:
-    table = np.full(256, _ODD, dtype=np.uint8)
-    for letter in STANDARD + "".join(sorted(AMBIGUOUS)):
-        code = RESIDUES.index(letter if letter in STANDARD else UNKNOWN)
-        table[ord(letter)] = table[ord(letter.lower())] = code
-    return table
-
-
-_CODES: Final = _code_table()
+_CODES: Final = np.where(CODE >= 0, CODE, _ODD).astype(np.uint8)
+_CODES[[ord(letter) for letter in AMBIGUOUS]] = RESIDUES.index(UNKNOWN)
+_CODES[ord("a") : ord("z") + 1] = _CODES[ord("A") : ord("Z") + 1]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Labels and baselines computed from coordinates and alignments: custom lDDT, sequence identity."""
+"""Labels computed from coordinates and alignments: the custom lDDT, and how far mutants move."""
 
 from __future__ import annotations
 
@@ -101,18 +101,3 @@ def _batches_by_size(sizes: NDArray[np.int64], batch_elements: int) -> Iterator[
             end += 1
         yield order[start:end]
         start = end
-
-
-def sequence_identity(chains: Chains, pairs: Pairs) -> NDArray[np.float64]:
-    """Share of the residues of chain 1 that are aligned with an identical residue, shape (n,).
-
-    The baseline of the TM-score normalised by chain 1, and so divided by the same length; the
-    aligned residues are those of the pair's own structural alignment.
-    """
-    letters = [np.frombuffer(sequence.encode(), np.uint8) for sequence in chains.sequences]
-    same = np.zeros(len(pairs))
-    for k in range(len(pairs)):
-        part = pairs.aligned[pairs.starts[k] : pairs.starts[k + 1]]
-        first, second = letters[pairs.chain_1[k]], letters[pairs.chain_2[k]]
-        same[k] = np.count_nonzero(first[part[:, 0]] == second[part[:, 1]]) / len(first)
-    return same

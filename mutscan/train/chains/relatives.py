@@ -15,6 +15,7 @@ from Bio.Align import PairwiseAligner, substitution_matrices
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from mutscan.evidence.residue_properties import CODE
 from mutscan.residues import STANDARD, UNKNOWN
 from mutscan.train.chains.clusters import stable_number
 
@@ -180,14 +181,18 @@ class WordIndex:
 
 def words_of(sequence: str, size: int = 3) -> NDArray[np.int64]:
     """Every few residues in a row as one number."""
-    table = np.full(256, _LETTERS - 1, dtype=np.int64)
-    table[np.frombuffer(STANDARD.encode(), np.uint8)] = np.arange(_LETTERS - 1)
-    codes = table[np.frombuffer(sequence.encode("latin-1", "replace"), np.uint8)]
+    codes = _codes(sequence)
     words = np.zeros(max(len(codes) - size + 1, 0), dtype=np.int64)
     for place in range(size):
         words = words * _LETTERS + codes[place : place + len(words)]
     return words
 
 
+def _codes(sequence: str) -> NDArray[np.int64]:
+    """Places of the residues in `STANDARD`; every other letter is one residue more."""
+    codes: NDArray[np.int64] = CODE[np.frombuffer(sequence.encode("latin-1", "replace"), np.uint8)]
+    return np.where(codes >= 0, codes, _LETTERS - 1)
+
+
 def _clean(sequence: str) -> str:
-    return "".join(letter if letter in STANDARD else UNKNOWN for letter in sequence)
+    return "".join((STANDARD + UNKNOWN)[code] for code in _codes(sequence).tolist())

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WORD: Final = 5
-SCALE: Final = 16
 _FEWEST: Final = 2  # words two sketches must share: one may do so by chance
 
 

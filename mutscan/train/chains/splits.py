@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -12,8 +11,9 @@ import numpy as np
 
 from mutscan.errors import UsageError
 from mutscan.files import replacing
-from mutscan.train.chains.clusters import sequence_digest
+from mutscan.hashes import text_sha256
 from mutscan.train.chains.relatives import LINKED, shared_words
+from mutscan.train.chains.tables import sequence_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,8 +52,7 @@ def assign_splits(
     """
     names: dict[int, str] = {}
     for cluster in np.unique(clusters).tolist():
-        digest = hashlib.sha256(f"{seed}:{cluster}".encode()).digest()
-        place = int.from_bytes(digest[:8], "big") / 2**64
+        place = int(text_sha256(f"{seed}:{cluster}")[:16], 16) / 2**64
         if place < fractions[0]:
             names[cluster] = "train"
         else:

@@ -8,7 +8,6 @@ part begins.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mutscan.errors import UsageError
+from mutscan.hashes import text_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +63,7 @@ class Chains:
     @property
     def digests(self) -> tuple[str, ...]:
         """A short sha256 of each sequence: the identity of a protein, whatever its name."""
-        return tuple(hashlib.sha256(s.encode()).hexdigest()[:16] for s in self.sequences)
+        return tuple(map(sequence_digest, self.sequences))
 
     def take(self, indices: NDArray[np.int64]) -> Chains:
         """Choose the chains at `indices`, in that order."""
@@ -155,6 +155,11 @@ class Pairs:
                 f"{exponent:g} --lddt-radius {radius:g}`, or use a model with the labels' settings"
             )
         return self.lddt
+
+
+def sequence_digest(sequence: str) -> str:
+    """Short sha256 of a sequence: a protein's identity, whatever its name."""
+    return text_sha256(sequence)[:16]
 
 
 def read_tables(structures: Path, pairs: Path) -> tuple[Chains, Pairs]:

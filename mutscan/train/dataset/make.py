@@ -8,7 +8,6 @@ Both are on disk when they are done, and a killed run goes on from there to the 
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import time
 from collections import Counter
@@ -21,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mutscan.files import replacing, write_errors, write_json
+from mutscan.hashes import file_sha256, json_sha256
 from mutscan.results import JobFolder
 from mutscan.train.chains.splits import ACROSS, SPLIT_FILE, SPLITS
 from mutscan.train.chains.tables import read_columns
@@ -321,7 +321,7 @@ def _finish(folder: DatasetFolder, plan: Plan, described: Mapping[str, Any]) -> 
         splits.update(columns["split"])
         picked.update(columns["picked_as"])
     files = {
-        str(path.relative_to(folder.path).as_posix()): _sha256(path)
+        str(path.relative_to(folder.path).as_posix()): file_sha256(path)
         for path in (folder.path / STRUCTURES, folder.path / SPLIT_FILE, *shards)
     }
     contents = {
@@ -340,12 +340,7 @@ def _finish(folder: DatasetFolder, plan: Plan, described: Mapping[str, Any]) -> 
         "versions": {"mutscan": __version__}
         | {name: version(name) for name in ("tmtools", "numpy", "pyarrow")},
         "files": files,
-        "data_sha256": hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest(),
+        "data_sha256": json_sha256(files),
     }
     write_json(folder.path / "dataset.json", contents)
     return contents
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

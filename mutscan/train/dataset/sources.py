@@ -18,6 +18,7 @@ import pandas as pd
 from loky import ProcessPoolExecutor
 
 from mutscan.errors import StructureError, UsageError
+from mutscan.hashes import file_sha256
 from mutscan.structures import read_structure, unique_structures_in
 from mutscan.train.chains.pairlists import no_pairs, present, read_pair_list
 from mutscan.train.chains.tables import pair_files, read_columns
@@ -93,10 +94,10 @@ class Tables:
         present(self.structures)
         pairs: dict[str, Any] | None = None
         if self.pairs is not None:
-            digests = [_sha256(present(path)) for path in pair_files(self.pairs)]
+            digests = [file_sha256(present(path)) for path in pair_files(self.pairs)]
             pairs = {"name": self.pairs.name, "sha256": digests[0] if len(digests) == 1 else digests}
         return {
-            "structures": {"name": self.structures.name, "sha256": _sha256(self.structures)},
+            "structures": {"name": self.structures.name, "sha256": file_sha256(self.structures)},
             "pairs": pairs,
             "keep_alignments": self.keep_alignments,
         }
@@ -162,7 +163,7 @@ class StructureFiles:
             "folder": {"name": self.folder.name, "names_and_sizes_sha256": digest.hexdigest()},
             "pairs": {
                 "name": self.pairs.name,
-                "sha256": [_sha256(present(p)) for p in pair_files(self.pairs)],
+                "sha256": [file_sha256(present(p)) for p in pair_files(self.pairs)],
             },
         }
 
@@ -218,7 +219,7 @@ class SwissModelList:
     def describe(self) -> Mapping[str, Any]:
         """Give the sha256 of the list; models change over time, what was fetched is kept."""
         return {
-            "swiss_model": {"name": self.pairs.name, "sha256": _sha256(present(self.pairs))},
+            "swiss_model": {"name": self.pairs.name, "sha256": file_sha256(present(self.pairs))},
             "limit": self.limit,
         }
 
@@ -312,8 +313,3 @@ def _read_chain(name: str, path: Path) -> dict[str, Any] | str:
         "kind": None if plddt is None else "predicted",
         "source": path.name,
     }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

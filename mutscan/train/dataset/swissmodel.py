@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import functools
-import hashlib
 import json
 import threading
 import time
@@ -35,6 +34,7 @@ from mutscan.errors import FetchError, RunFolderError, StructureError, UsageErro
 from mutscan.fetch.http import Patience, download
 from mutscan.fetch.uniprot import is_accession
 from mutscan.files import replacing, write_errors
+from mutscan.hashes import bytes_sha256, file_sha256
 from mutscan.structures.assemble import assemble
 from mutscan.structures.read import read_table
 from mutscan.train.dataset.sampling import sample_rows
@@ -287,8 +287,7 @@ class Archive:
         if answer.sha256 is None:
             return True
         try:
-            with self.path(accession).open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == answer.sha256
+            return file_sha256(self.path(accession)) == answer.sha256
         except FileNotFoundError:
             return False
 
@@ -425,7 +424,7 @@ def _ask(
     residues, reason = got.value
     with replacing(archive.path(accession)) as temporary:
         temporary.write_bytes(got.data)
-    digest = hashlib.sha256(got.data).hexdigest()
+    digest = bytes_sha256(got.data)
     return Answer(accession, address, got.status, date, digest, len(got.data), residues, reason)
 
 

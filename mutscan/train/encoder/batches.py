@@ -19,8 +19,6 @@ from mutscan.errors import CheckpointError, UsageError
 from mutscan.train.chains.corpus import RESIDUES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from mutscan.embed.tokens import Tokens
@@ -287,11 +285,6 @@ def fixed_batches(
         )
         for number, (a, b) in enumerate(pairwise(starts))
     ]
-
-
-def padding_share(batches: Sequence[MicroBatch]) -> float:
-    """Share of tokens that are padding."""
-    return 1 - sum(batch.n_tokens for batch in batches) / sum(batch.tokens.size for batch in batches)
 
 
 def _crops(

@@ -1,4 +1,4 @@
-"""`train_encoder`: sequences in, an encoder's folder out."""
+"""`train_encoder`: make an encoder's folder from sequences."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from mutscan.progress import Progress
     from mutscan.train.chains.corpus import Corpus
+    from mutscan.train.encoder.batches import MicroBatch
     from mutscan.train.encoder.config import PretrainConfig
 
 
@@ -68,8 +69,8 @@ def train_encoder(
     """Pretrain an encoder as a masked-language model and write its folder.
 
     Some clusters of the sequences are held out by a seeded hash; the weights with the lowest
-    perplexity on them are kept. A run that is killed goes on where its state was last saved, and
-    ends with the same weights. Started by ``torchrun``, the processes share each step's micro-batches.
+    perplexity on them are kept. An interrupted run resumes from the last saved state and ends with the
+    same weights. Started by ``torchrun``, the processes share each step's micro-batches.
 
     Parameters
     ----------
@@ -80,14 +81,14 @@ def train_encoder(
     config : PretrainConfig
         With `init`, its shape is replaced by that encoder's.
     init : Path, optional
-        Encoder to go on from.
+        Encoder to continue from.
     structures : Path, optional
-        Table of chains, as `read_structures` takes it; only those of the train split of
-        ``config.seed`` are learned from. Needs ``config.structure_weight``.
+        Table of chains, as `read_structures` takes it; only those of the train split are learned from.
+        Needs ``config.structure_weight``.
     work : Path, optional
-        For state and log; ``OUT.work`` when not given.
+        Folder for state and log; ``OUT.work`` by default.
     dtype : {"fp16", "fp32"}
-        Of the stored weights.
+        Precision of the stored weights.
     device : str
         ``auto | cpu | cuda[:N] | mps``.
     threads : int, optional
@@ -95,9 +96,9 @@ def train_encoder(
     compiled : bool
         Compile the network, on CUDA.
     peak_tflops : float, optional
-        Of all devices together; the log then holds the share of it that is used.
+        Peak performance of all devices, to log the share of it that is used.
     restart : bool
-        Forget the state of an earlier run.
+        Discard the state of an earlier run.
     progress : Progress, optional
 
     Raises
@@ -107,63 +108,27 @@ def train_encoder(
     CheckpointError
         `init` is no ESM encoder, or the work folder holds the state of another training.
     MutscanError
-        Code ``diverged`` when the loss runs away.
+        With the code ``diverged``: the loss grows without bound.
     """
     progress = progress if progress is not None else Silent()
     where = resolve_device(own_device(device))
     resolve_precision(config.precision, where)
     _check(config, structures, where, compiled)
     if init is not None and init.resolve() == out.resolve():
-        raise UsageError(f"--out {out}: is the encoder to go on from; give another folder")
+        raise UsageError(f"--out {out} is also --init; give another folder for the new encoder")
     if threads is not None:
         set_threads(threads)
     corpus = read_corpus(sequences)
-    if init is not None:
-        model = read_network(init, seed=config.seed)
-        config = replace(config, shape=model.shape)
-        if config.max_length > model.window:
-            raise UsageError(
-                f"--max-length {config.max_length}: --init {init} has positions for {model.window} residues; "
-                "take shorter crops"
-            )
-    else:
-        model = new_network(config.shape, seed=config.seed, max_length=config.max_length)
-
+    model, config = _first_network(config, init)
     held_out = corpus.held_out(
         seed=config.seed, share=config.validation_share, most=config.validation_clusters
     )
-    batches = PackedBatches(
-        corpus,
-        np.flatnonzero(~held_out),
-        model.vocabulary,
-        max_length=config.max_length,
-        chunk_tokens=config.largest_chunk,
-        chunks=config.chunks,
-        seed=config.seed,
-    )
-    validation = fixed_batches(
-        corpus,
-        np.flatnonzero(held_out),
-        model.vocabulary,
-        max_length=config.max_length,
-        chunk_tokens=config.largest_chunk,
-        seed=config.seed,
-    )
-    if not sum(len(batch.places) for batch in validation):
-        raise UsageError(
-            f"none of the {int(held_out.sum())} held-out clusters has a residue to predict; give more or "
-            "longer sequences, or a larger validation_share"
-        )
-    chains = None
+    batches, validation = _batches(corpus, held_out, model, config)
     digest = hashlib.sha256(f"{corpus.digest} {model.revision}".encode())
+    chains = None
     if structures is not None:
-        chains = read_structures(
-            structures,
-            model.vocabulary,
-            chains=config.structure_chains,
-            crop=config.structure_crop,
-            seed=config.seed,
-        )
+        sizes = {"chains": config.structure_chains, "crop": config.structure_crop}
+        chains = read_structures(structures, model.vocabulary, **sizes, seed=config.seed)
         digest.update(chains.digest.encode())
 
     work = work if work is not None else out.with_name(out.name + ".work")
@@ -197,8 +162,41 @@ def train_encoder(
         metrics = _metrics(model, config, corpus, held_out, structures, result)
         if ranks.leads:
             _write(model, result, out, dtype, metrics)
-        ranks.wait()  # the folder is there when any process returns
+        ranks.wait()  # the folder is complete when any process returns
     return TrainedEncoder(out, metrics)
+
+
+def _first_network(config: PretrainConfig, init: Path | None) -> tuple[MaskedLM, PretrainConfig]:
+    """Make the network, or read the one to continue from; return it with the settings of its shape."""
+    if init is None:
+        return new_network(config.shape, seed=config.seed, max_length=config.max_length), config
+    model = read_network(init, seed=config.seed)
+    if config.max_length > model.window:
+        raise UsageError(
+            f"--max-length {config.max_length}: --init {init} has positions for {model.window} residues; "
+            "give a smaller --max-length"
+        )
+    return model, replace(config, shape=model.shape)
+
+
+def _batches(
+    corpus: Corpus, held_out: NDArray[np.bool_], model: MaskedLM, config: PretrainConfig
+) -> tuple[PackedBatches, list[MicroBatch]]:
+    """Batches of the training clusters, and those of the held-out ones."""
+    sizes = {
+        "max_length": config.max_length,
+        "chunk_tokens": config.largest_chunk,
+        "seed": config.seed,
+    }
+    training = np.flatnonzero(~held_out)
+    batches = PackedBatches(corpus, training, model.vocabulary, chunks=config.chunks, **sizes)
+    validation = fixed_batches(corpus, np.flatnonzero(held_out), model.vocabulary, **sizes)
+    if not sum(len(batch.places) for batch in validation):
+        raise UsageError(
+            f"none of the {int(held_out.sum())} held-out clusters has a residue to predict; give more or "
+            "longer sequences, or a larger validation_share"
+        )
+    return batches, validation
 
 
 def _metrics(
@@ -239,25 +237,25 @@ def _check(config: PretrainConfig, structures: Path | None, device: torch.device
     check_sizes(config.max_length, config.largest_chunk)
     if structures is not None and not config.structure_weight:
         raise UsageError(
-            f"--structures {structures}: their loss has the weight 0; give --structure-weight, such as 0.1"
+            f"--structures {structures}: the distance loss has weight 0; give --structure-weight, such as 0.1"
         )
     if structures is None and config.structure_weight:
         raise UsageError(
             f"structure_weight is {config.structure_weight:g}, but there are no structures; give --structures"
         )
     if compiled and device.type != "cuda":
-        raise UsageError(f"--compile is for CUDA, this run is on {device}; leave it out")
+        raise UsageError(f"--compile needs CUDA, but the device is {device}; leave it out")
 
 
 def _readme(name: str, model: MaskedLM, metrics: dict[str, Any], dtype: str) -> str:
     shape, data, held = model.shape, metrics["data"], metrics["validation"]
     settings = json.dumps(metrics["settings"], indent=2)
-    begun = "new weights" if model.revision is None else f"an encoder of revision {model.revision}"
+    origin = "new weights" if model.revision is None else f"an encoder of revision {model.revision}"
     structures = ""
     if data["structures"]:
         structures = (
-            "\n\nA distogram of C-alpha distances was learned beside it, from chains of the train split "
-            f"only: held-out cross-entropy {held['structure_loss']:.3f}, precision of the L/5 surest "
+            "\n\nA distogram of C-alpha distances was trained at the same time, on chains of the train split "
+            f"only: held-out cross-entropy {held['structure_loss']:.3f}, precision of the L/5 most probable "
             f"long-range contacts {held.get('contact_precision', float('nan')):.3f}."
         )
     return f"""# {name}
@@ -266,7 +264,7 @@ A protein encoder: {shape.layers} layers, width {shape.width}, {shape.heads} hea
 {shape.feed_forward}; {metrics["parameters"] / 1e6:.2f} million weights with the language-model head,
 stored as {dtype}. ESM architecture of transformers, for proteins of up to {model.window} residues at a time.
 
-Trained as a masked-language model (15 % of the residues) from {begun} with `mutscan train encoder`,
+Trained as a masked-language model (15 % of the residues) from {origin} with `mutscan train encoder`,
 on {data["sequences"]:,} sequences ({data["residues"]:,} residues) in {data["clusters"]:,} clusters, of
 which {data["validation_clusters"]:,} were held out: {metrics["tokens"]:,} tokens in
 {metrics["settings"]["steps"]:,} steps, weights of step {metrics["best_step"]:,}.

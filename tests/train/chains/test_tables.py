@@ -9,7 +9,7 @@ import pytest
 
 from mutscan.errors import UsageError
 from mutscan.scores import lddt
-from mutscan.train.chains.labels import lddt_labels, sequence_identity
+from mutscan.train.chains.labels import lddt_labels
 from mutscan.train.chains.splits import (
     SPLITS,
     assign_splits,
@@ -223,15 +223,6 @@ def test_a_residue_without_neighbours_has_no_label() -> None:
     one = np.ones(1, np.float32)
     pairs = Pairs(np.array([0]), np.array([1]), one, one, aligned, np.array([0, 3]))
     assert lddt_labels(chains, pairs).tolist() == pytest.approx([1.0, 1.0, np.nan], nan_ok=True)
-
-
-def test_identity_is_over_the_length_of_chain_1() -> None:
-    ca = np.zeros((4, 3), np.float32)
-    chains = Chains(("a", "b"), ("ACDE", "GCDE"), (ca, ca), None)
-    aligned = np.array([[0, 0], [1, 1], [3, 2]], np.int32)  # A-G, C-C, E-D
-    one = np.ones(1, np.float32)
-    pairs = Pairs(np.array([0]), np.array([1]), one, one, aligned, np.array([0, 3]))
-    assert sequence_identity(chains, pairs).tolist() == [0.25]
 
 
 # Splits

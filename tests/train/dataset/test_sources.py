@@ -244,10 +244,10 @@ def test_kept_alignments_must_fit(tables: tuple[Path, Path], tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--structures", "S"], "expected --structures and --pairs, --mine or --mutants; or --swiss-model"),
-        (["--structures", ".", "--mine", "5"], "without --pairs, --structures has to be a table"),
-        (["--structures", "S", "--pairs", "P", "--limit", "3"], "--limit is for --swiss-model"),
-        (["--swiss-model", "P", "--pairs", "P"], "--swiss-model stands alone"),
+        (["--structures", "S"], "expected --structures with --pairs, --mine or --mutants; or --swiss-model"),
+        (["--structures", ".", "--mine", "5"], "without --pairs, --structures must be a table"),
+        (["--structures", "S", "--pairs", "P", "--limit", "3"], "--limit works only with --swiss-model"),
+        (["--swiss-model", "P", "--pairs", "P"], "--swiss-model cannot be combined"),
         (["--structures", ".", "--pairs", "P", "--keep-alignments"], "--keep-alignments needs a table"),
         (["--structures", "S", "--pairs", "P", "--mutants", "3"], "mutant pairs need both"),
         (["--structures", "S", "--pairs", "P", "--cluster-column", "fold"], "have no column fold; there are"),

@@ -35,7 +35,6 @@ from mutscan.train.encoder.batches import (
     Vocabulary,
     cut,
     fixed_batches,
-    padding_share,
     widths_of,
 )
 from mutscan.train.encoder.config import PRETRAIN_PRESETS, PretrainConfig, read_pretrain_config
@@ -185,7 +184,8 @@ def test_chunks_are_full_and_hold_little_padding(corpus: Corpus) -> None:
     batches = batches_of(corpus, np.arange(corpus.n_clusters), chunk_tokens=1024)
     drawn = [item for step in range(50) for item in batches(step)]
     assert len(drawn) == 150
-    assert padding_share(drawn) < 0.07  # widths are rounded up to eights, and crops are short here
+    padding = 1 - sum(item.n_tokens for item in drawn) / sum(item.tokens.size for item in drawn)
+    assert padding < 0.07  # widths are rounded up to eights, and crops are short here
     assert all(item.tokens.size <= 1024 for item in drawn)
     assert np.mean([item.tokens.size for item in drawn]) > 0.9 * 1024
     mixed = [len({item.tokens.shape[1] for item in batches(step)}) > 1 for step in range(50)]
@@ -565,7 +565,7 @@ def test_what_cannot_be_continued_is_refused(table: Path, tmp_path: Path) -> Non
     with pytest.raises(CheckpointError, match="only ESM encoders"):
         read_network(write_t5(tmp_path / "t5"), seed=0)
     start = write_esm(tmp_path / "start", max_positions=48)
-    with pytest.raises(UsageError, match="is the encoder to go on from"):
+    with pytest.raises(UsageError, match="is also --init"):
         train_encoder([table], start, CONFIG, init=start, device="cpu")
     with pytest.raises(UsageError, match="has positions for 44 residues"):
         train_encoder([table], tmp_path / "x", CONFIG, init=start, device="cpu")
@@ -675,7 +675,7 @@ def test_distances_help_only_where_they_are_asked_for(table: Path, tmp_path: Pat
     # Its state is whole: finished, it is not trained again.
     again = train_encoder([table], tmp_path / "a", config, structures=chains, device="cpu", threads=1)
     assert again.metrics == trained.metrics
-    with pytest.raises(UsageError, match="their loss has the weight 0"):
+    with pytest.raises(UsageError, match="the distance loss has weight 0"):
         train_encoder([table], tmp_path / "b", CONFIG, structures=chains, device="cpu")
     with pytest.raises(UsageError, match="there are no structures"):
         train_encoder([table], tmp_path / "b", config, device="cpu")
@@ -769,10 +769,10 @@ def test_the_command(table: Path, tmp_path: Path) -> None:
     assert metrics["settings"]["shape"] == {"layers": 1, "width": 16, "heads": 2, "feed_forward": 32}
     assert metrics["validation"]["perplexity"] > 1
     for more, code, words in (
-        (["--init", str(out), "--layers", "2"], 2, "the size is that encoder's"),
+        (["--init", str(out), "--layers", "2"], 2, "the new encoder has the size of this one"),
         (["--precision", "fp16"], 2, "expected 'bf16' or 'fp32'"),
         (["--chunk-tokens", "64"], 2, "needs 128 tokens"),
-        (["--compile"], 2, "--compile is for CUDA"),
+        (["--compile"], 2, "--compile needs CUDA"),
         (["--sequences", str(tmp_path / "none.fasta")], 2, "no such file"),
     ):
         wrong = [*arguments, *more]
