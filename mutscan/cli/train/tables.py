@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-
-def expand(value: Path | None) -> Path | None:
-    return value.expanduser() if value is not None else None
+from mutscan.cli.options import expand as expand
 
 
 def expand_all(values: list[Path]) -> list[Path]:
