@@ -169,6 +169,7 @@ class TestWorker:
 
 
 class TestOnlyForAligning:
+    @pytest.mark.slow
     def test_score_and_scan_work_without_tmtools(self, tmp_path: Path, tiny_model: Path) -> None:
         """A tmtools that cannot be imported, in this process and in all that it starts."""
         broken = tmp_path / "broken" / "tmtools"
