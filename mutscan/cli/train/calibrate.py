@@ -18,7 +18,7 @@ from mutscan.cli.options import (
     SeedOption,
     VerboseOption,
 )
-from mutscan.cli.train.files import (
+from mutscan.cli.train.options import (
     LABELLED,
     VARIANTS,
     DmsOption,

@@ -20,17 +20,17 @@ from mutscan.cli.options import (
     SeedOption,
     VerboseOption,
 )
-from mutscan.cli.train.files import (
+from mutscan.cli.train.metrics import print_metrics
+from mutscan.cli.train.options import (
     LABELLED,
     VARIANTS,
     DmsOption,
     StabilityOption,
     StructuresDirOption,
     WorkOption,
+    expand_all,
     path_option,
 )
-from mutscan.cli.train.metrics import print_metrics
-from mutscan.cli.train.tables import expand_all
 from mutscan.errors import UsageError
 from mutscan.model.names import DEFAULT_MODEL
 from mutscan.train.labelled.settings import EVALUATED

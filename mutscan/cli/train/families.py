@@ -9,8 +9,7 @@ import typer
 
 from mutscan.cli.console import Terminal, print_json_object
 from mutscan.cli.options import JsonOption, QuietOption, SeedOption, VerboseOption
-from mutscan.cli.train.files import path_option
-from mutscan.cli.train.tables import expand_all
+from mutscan.cli.train.options import expand_all, path_option
 from mutscan.train.families.settings import FamilySettings
 
 DEFAULTS = FamilySettings()

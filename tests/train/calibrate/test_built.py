@@ -164,6 +164,7 @@ def test_a_table_without_structures_gives_none(tmp_path):
     assert not any(np.isfinite(values).any() for values in found["variants"].values())
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_calibrate_adds_the_tier_where_mutants_are_asked_for(tiny_model, tmp_path, monkeypatch):
     from mutscan.cli.app import app

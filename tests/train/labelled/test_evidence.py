@@ -41,7 +41,7 @@ def test_the_first_file_that_fits_is_taken_and_the_named_folder_is_tried_first(t
     fits = write_helix(right, tmp_path / "b" / "two.pdb")
     finder = NamedStructures(tmp_path / "proteins.csv")
     assert [finder.find(cell, right)[0].path for cell in ("one", "z/one.cif", "z\\one", "two.ent.gz")] == [
-        first, named, first, fits,
+        first, named, named, fits,
     ]  # fmt: skip
     found, reason = finder.find("a/two.pdb", "W" * 30)
     assert found is None
