@@ -270,7 +270,7 @@ def test_warnings_name_what_was_not_calibrated(calibration):
     found, protein, *_ = calibration
     fresh = dataclasses.replace(protein, sequence=protein.sequence[::-1])
     assert warnings_for(found, fresh, [200]) == []
-    assert "among those" in warnings_for(found, protein, [200])[0]
+    assert "were used to calibrate" in warnings_for(found, protein, [200])[0]
     assert "joint mutant" in warnings_for(found, fresh, [200, 210])[0]
     assert "insertions" in warnings_for(found, fresh, [200], indel=True)[0]
     assert "position 2 " in warnings_for(found, fresh, [1])[0]
