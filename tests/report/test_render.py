@@ -314,7 +314,7 @@ def test_the_report_needs_no_torch(tmp_path):
         (lambda f: (f / "variants.csv").unlink(), "holds no variants.csv"),
         (lambda f: (f / "run.json").write_text("{"), "damaged run folder"),
         (lambda f: (f / "run.json").write_text("[]"), "expected a JSON object"),
-        (lambda f: (f / "variants.csv").write_text("a,b\n1,2\n"), "lacks the columns input"),
+        (lambda f: (f / "variants.csv").write_text("a,b\n1,2\n"), "columns are missing (input"),
         (lambda f: (f / "residues.parquet").write_bytes(b"PAR1"), "residues.parquet: cannot be read"),
     ],
 )
