@@ -78,7 +78,7 @@ def report(
 
 
 def _content(directory: Path, format: Format, *, offline: bool) -> tuple[Iterable[str], Path, str]:
-    """Text of one file, where it belongs, and what is to be said of it."""
+    """Text of one file, its default path, and a note for the user."""
     from mutscan.results import RunFolder
 
     folder = RunFolder(directory)

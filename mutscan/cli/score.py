@@ -216,7 +216,7 @@ def _check_row(row: PlannedRow, wild_type: WildType, builder: str | None) -> dic
 
 
 def _check_exit_code(rows: list[dict[str, object]]) -> int:
-    """Tell the exit code score would end with, as far as can be known: 0, 3 or 4."""
+    """Predict the exit code of score, as far as it can be known: 0, 3 or 4."""
     good = sum(row["status"] == "ok" for row in rows)
     if good == len(rows):
         return 0

@@ -1,4 +1,4 @@
-"""A model's calibration.json: for each tier of evidence an additive model, its thresholds and how it did."""
+"""A model's calibration.json: an additive model for each tier of evidence, its thresholds and its metrics."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ class Calibration:
         return self.splits.get(sequence_hash(sequence), "")
 
     def mismatch(self, encoder: str, families: str) -> str:
-        """Say why this calibration does not hold for an encoder revision and a library; empty if it does."""
+        """Explain why this calibration does not fit an encoder revision and a library; empty if it does."""
         made = "the model's calibration was made with"
         if self.encoder != encoder:
             return f"{made} encoder revision {self.encoder}, this one is {encoder}"

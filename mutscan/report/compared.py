@@ -1,4 +1,4 @@
-"""What two proteins have in common, in a few lines: the page's top and the terminal's say the same."""
+"""The similarity of two proteins in a few lines, for the top of the page and for the terminal."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Compared:
 
 
 def compared_headline(comparison: Compared) -> str:
-    """Say in one sentence how alike two proteins are.
+    """State in one sentence how similar two proteins are.
 
     ``A and B very likely share a fold: TM-score 0.82 measured, 0.79 predicted.``
     """
@@ -137,7 +137,7 @@ def compared_scores(comparison: Compared) -> tuple[tuple[str, str, str], ...]:
 
 
 def compared_facts(comparison: Compared) -> tuple[str, ...]:
-    """Say what the scores rest on, a line each."""
+    """List what the scores are based on, a line each."""
     how = "TM-align of the structures" if comparison.alignment == "structure" else "global, BLOSUM62"
     rmsd = "" if comparison.rmsd is None else f", RMSD {number(comparison.rmsd, 2)} Å"
     return (

@@ -37,13 +37,13 @@ COLUMNS: Final = (
     ("z_score_min", "z, lowest", 2, "Of the worst substitution"),
     ("lddt_predicted_mean", "lDDT predicted, mean", 4, "Share of local distances kept"),
     ("lddt_predicted_min", "lDDT predicted, lowest", 4, "Of the worst substitution"),
-    ("tm_predicted_mean", "TM predicted, mean", 4, "How alike the folds are as wholes"),
+    ("tm_predicted_mean", "TM predicted, mean", 4, "Similarity of the whole folds"),
     ("plddt", "pLDDT", 0, "The structure model's own confidence"),
 )
 """Number columns of the report's table: column of positions.csv, heading, decimals, what it means."""
 
 INTOLERANT: Final = 0.5
-"""Tolerance up to which a position is said to tolerate few substitutions."""
+"""Tolerance up to which a position counts as tolerating few substitutions."""
 
 CELLS: Final = (
     ("p_deleterious", "u1", 1 / 250, 0.0),
@@ -58,7 +58,7 @@ _TEXT: Final = {"wild_type": str, "structure_number": str, "worst": str}
 
 @dataclass(frozen=True, eq=False)
 class SavedScan:
-    """What the folder of a scan says, its single substitutions aside.
+    """Contents of the folder of a scan, without its single substitutions.
 
     Parameters
     ----------
@@ -135,12 +135,14 @@ def read_scan(directory: Path) -> SavedScan:
         raise UsageError(f"{path}: cannot be read ({error}); run mutscan scan again") from error
     missing = {"position", "worst", *_TEXT, *(column for column, *_ in COLUMNS)} - {*table.columns}
     if missing:
-        raise UsageError(f"{path}: lacks the columns {', '.join(sorted(missing))}; run mutscan scan again")
+        raise UsageError(
+            f"{path}: columns are missing ({', '.join(sorted(missing))}); run mutscan scan again"
+        )
     return SavedScan(directory, table, facts_of(run), run.provenance)
 
 
 def headline(scan: SavedScan) -> str:
-    """Say in one sentence where the protein tolerates least."""
+    """State in one sentence where the protein tolerates least."""
     name = str(scan.provenance.get("wild_type", {}).get("name", scan.directory.name))
     worst = scan.positions[scan.positions["tolerance"] <= INTOLERANT]
     stretches = join_stretches((int(p), int(p)) for p in worst["position"])

@@ -57,12 +57,16 @@ def test_every_single_substitution_is_decided_by_the_calibrated_thresholds(run: 
         expected = "deleterious" if p >= DELETERIOUS else "tolerated" if p <= TOLERATED else "uncertain"
         assert row["flag"] == expected
         assert "structure evidence; calibrated on 1,000 variants" in row["flag_rule"]
+        assert ("assuming that 56 % of variants are deleterious" in row["flag_rule"]) == (
+            expected != "uncertain"
+        )
         assert "no flag" not in row["notes"]
         flags.add(row["flag"])
     assert len(flags) > 1
     one = {row["variant"]: float(row["p_deleterious"]) for row in rows}
     assert one["L38D"] > one["L38V"], "the made-up labels follow BLOSUM62"
     said = run.metadata["calibration"]
+    assert said["share_deleterious"] == 0.56
     assert said["tiers"]["structure"] == {"deleterious": DELETERIOUS, "tolerated": TOLERATED, "n": 1000}
 
 
