@@ -49,21 +49,6 @@ GROUP_OF: Final[dict[str, str]] = {
     **dict.fromkeys(("helix", "strand", "handedness"), "secondary structure"),
     "plddt": "confidence of the structure",
     **dict.fromkeys(CONSERVATION_EVIDENCE, "conservation"),
-    **dict.fromkeys(
-        (
-            "built_lddt_drop", "built_lddt_drop_site", "built_tm_drop", "built_site_shift",
-            "built_near_shift", "built_max_shift", "built_side_chain_shift",
-        ),
-        "built: movement",
-    ),
-    **dict.fromkeys(
-        (
-            "built_accessibility", "built_area_change", "built_buried_change", "built_contacts",
-            "built_contacts_change", "built_contacts_lost", "built_polar_change", "built_salt_change",
-        ),
-        "built: contacts",
-    ),
-    **dict.fromkeys(("built_clash", "built_room", "built_phi_misfit"), "built: fit"),
 }  # fmt: skip
 """Group of each piece of evidence; what an embedding is read for is ``sequence context``."""
 
@@ -237,36 +222,6 @@ def _conservation(seen: Mapping[str, float]) -> str:
     return text
 
 
-def _movement(seen: Mapping[str, float]) -> str:
-    site, most = _value(seen, "built_site_shift"), _value(seen, "built_max_shift")
-    drop = _value(seen, "built_lddt_drop")
-    if not all(map(math.isfinite, (site, most, drop))):
-        return ""
-    kept = f"lowest lDDT {1 - drop:.3f}" if drop >= 0.0005 else "lDDT 1 everywhere"
-    return f"C-alpha of the site moves {site:.2f} Å, none more than {most:.2f} Å; {kept}"
-
-
-def _contacts(seen: Mapping[str, float]) -> str:
-    before, change = _value(seen, "built_contacts"), _value(seen, "built_contacts_change")
-    if not all(map(math.isfinite, (before, change))):
-        return ""
-    parts = [f"side chain: {before:.0f} atom contacts within 5 Å, {change:+.0f} in the mutant"]
-    for name, word in (("polar", "polar contact"), ("salt", "salt bridge")):
-        count = _value(seen, f"built_{name}_change")
-        if count < 0:
-            parts.append(f"loses {-count:.0f} {word}{'s' if count < -1 else ''}")
-    return ", ".join(parts)
-
-
-def _fit(seen: Mapping[str, float]) -> str:
-    room, phi = _value(seen, "built_room"), _value(seen, "built_phi_misfit")
-    if not math.isfinite(room):
-        return ""
-    much = f"overlaps the original surroundings by {room:.1f} Å" if room >= 0.5 else "fits in"
-    text = f"the new side chain {much}"
-    return f"{text}; phi {phi:.0f}° outside its range" if phi >= 5 else text
-
-
 def _context(seen: Mapping[str, float]) -> str:
     return "outcome of labelled variants in similar sequence context (the site and 7 residues on each side)"
 
@@ -282,8 +237,5 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, float]], str]]] = {
     "residues around": _around,
     "secondary structure": _secondary,
     "confidence of the structure": _confidence,
-    "built: movement": _movement,
-    "built: contacts": _contacts,
-    "built: fit": _fit,
     CONTEXT: _context,
 }

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mutscan.builders.choose import choose_builders, default_jobs, describe_builders
 from mutscan.builders.pool import BuildTask, MutantFactory, exchanges_of, read_measured
 from mutscan.errors import BuildError, RunFolderError
-from mutscan.evidence.built import built_evidence
 from mutscan.files import file_name, write_errors, write_json
 from mutscan.pipeline.network import WildTypePredictor, load_model
 from mutscan.pipeline.provenance import fingerprint, provenance
@@ -170,16 +169,6 @@ class Job(ABC):
             raise _unreadable(task.part)
         return measured
 
-    def _built_evidence(self, measured: Mapping[Variant, Measured | None]) -> dict[Variant, dict[str, float]]:
-        """Evidence from built single substitutions, where the calibration weighs mutants of their builder."""
-        backend, structure = self.judge.weighs_built, self.wild_type.structure
-        return {
-            variant: built_evidence(structure, read_structure(task.structure), task.exchanges[0].index)
-            for variant, found in measured.items()
-            if backend and structure is not None and found is not None and found.builder == backend
-            if len((task := self.tasks[variant]).exchanges) == 1
-        }
-
     # Tables
 
     def write_tables(self) -> None:
@@ -225,11 +214,10 @@ class Job(ABC):
     def _results(self, variants: Sequence[Variant], add_evidence: AddBlock) -> Iterator[VariantResult]:
         """Judge variants, and yield all that is known of each.
 
-        This is the only place where a command judges, so that each judges with the evidence of built
-        mutants.
+        This is the only place where a command judges.
         """
         measured = {variant: self._measured(variant) for variant in variants}
-        verdicts = self.judge.judge(variants, self._built_evidence(measured))
+        verdicts = self.judge.judge(variants)
         add_evidence(evidence_block(variants, verdicts, most=self.PIECES_KEPT))
         for variant, verdict in zip(variants, verdicts, strict=True):
             yield self._result(variant, verdict, measured[variant])

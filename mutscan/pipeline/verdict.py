@@ -176,14 +176,7 @@ class Judge:
             self._model.family_profile(self._wild_type.sequence),
         )
 
-    @property
-    def weighs_built(self) -> str:
-        """Backend whose mutants are evidence too; empty where none are."""
-        return "" if self._calibration is None else self._calibration.weighs_built
-
-    def judge(
-        self, variants: Sequence[Variant], built: Mapping[Variant, Mapping[str, float]]
-    ) -> list[Verdict]:
+    def judge(self, variants: Sequence[Variant]) -> list[Verdict]:
         """Decide on each variant.
 
         The caller, who has the predictions, adds `Verdict.with_structure`.
@@ -195,9 +188,6 @@ class Judge:
         Parameters
         ----------
         variants : sequence of Variant
-        built : mapping of Variant -> evidence
-            `BUILT_EVIDENCE` of the single substitutions whose mutants `weighs_built` has made; empty only
-            where no mutant was built.
         """
         calibration = self._calibration
         if calibration is None:
@@ -208,34 +198,16 @@ class Judge:
             s: row for row, s in enumerate(dict.fromkeys(s for v in variants for s in v.substitutions))
         }
         assessment = self._assess(calibration, list(singles))
-        verdicts = [
+        return [
             self._verdict(calibration, assessment, variant, [singles[s] for s in variant.substitutions])
             for variant in variants
         ]
-        # By itself: a joint mutant is not judged by how one of its substitutions was built alone.
-        rows = [row for row, variant in enumerate(variants) if variant in built]
-        if rows:
-            seen = [built[variants[row]] for row in rows]
-            weighed = self._assess(
-                calibration,
-                [variants[row].substitutions[0] for row in rows],
-                {name: np.array([one[name] for one in seen]) for name in seen[0]},
-            )
-            for k, row in enumerate(rows):
-                verdicts[row] = self._verdict(calibration, weighed, variants[row], [k])
-        return verdicts
 
-    def _assess(
-        self,
-        calibration: Calibration,
-        singles: Sequence[Substitution],
-        built: Mapping[str, NDArray[np.float64]] | None = None,
-    ) -> Assessment:
+    def _assess(self, calibration: Calibration, singles: Sequence[Substitution]) -> Assessment:
         return calibration.assess(
             self._view,
             np.array([single.position - 1 for single in singles], dtype=np.int64),
             np.array([STANDARD.index(single.mutant) for single in singles], dtype=np.int64),
-            built,
         )
 
     def _verdict(

@@ -31,7 +31,6 @@ from mutscan.errors import UsageError
 from mutscan.model.names import DEFAULT_MODEL
 from mutscan.train.labelled.settings import CALIBRATED
 
-BUILT = "Built mutants"
 
 
 def calibrate(
@@ -73,27 +72,6 @@ def calibrate(
             rich_help_panel=VARIANTS,
         ),
     ] = CALIBRATED,
-    built: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            min=0,
-            help="Build N mutants, about 2 s each, and calibrate a tier of built mutants on them.",
-            rich_help_panel=BUILT,
-        ),
-    ] = 0,
-    builder: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Backend for --built: openmm, template or modeller.",
-            rich_help_panel=BUILT,
-        ),
-    ] = "openmm",
-    jobs: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Builder processes (default: cores).", rich_help_panel=BUILT),
-    ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     precision: PrecisionOption = Precision.auto,
@@ -109,7 +87,6 @@ def calibrate(
     """
     terminal = Terminal(quiet=quiet, verbose=verbose)
     terminal.start_log()
-    from mutscan.builders.choose import default_jobs
     from mutscan.files import write_errors, write_json
     from mutscan.train.calibrate.make import calibrate as fit
 
@@ -121,9 +98,6 @@ def calibrate(
         dms=_both("--dms", dms_proteins, dms),
         chains=chains,
         structures_dir=structures_dir,
-        built=built,
-        builder=builder,
-        jobs=jobs or default_jobs(),
         work=work,
         device=device,
         precision=precision.value,

@@ -37,22 +37,6 @@ SENSITIVITY: Final = 0.92
 _FEWEST_RANKED: Final = 50  # substitutions of a protein for a rank correlation of its own
 
 
-def gain_facts(
-    after: NDArray[np.float64],
-    before: NDArray[np.float64],
-    label: NDArray[np.float64],
-    group: NDArray[np.int64],
-    weight: NDArray[np.float64],
-    seed: int,
-) -> dict[str, Any]:
-    """AUROC with built mutants, AUROC of the structure tier on the same rows, and their difference."""
-    one, other = Auroc(after, label > 0), Auroc(before, label > 0)
-    bootstrap = ClusterBootstrap(group, seed=seed, n_resamples=RESAMPLES)
-    gain = bootstrap.measure("auroc_gain", lambda w: one(w) - other(w), weight=weight)
-    facts = {"auroc": one(weight), "auroc_structure": other(weight), **gain}
-    return {key: rounded(value) for key, value in facts.items()}
-
-
 def labelled_facts(
     p: NDArray[np.float64],
     rows: Rows,

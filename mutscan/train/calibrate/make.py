@@ -8,19 +8,16 @@ import numpy as np
 
 from mutscan.errors import UsageError
 from mutscan.evidence import CONSERVATION_EVIDENCE, EVIDENCE, STRUCTURE_EVIDENCE
-from mutscan.evidence.built import BUILT_EVIDENCE
 from mutscan.evidence.calibration import FORMAT
 from mutscan.evidence.sequence import sequence_hash
 from mutscan.files import cache_dir
 from mutscan.hashes import file_sha256
 from mutscan.pipeline.network import load_model
 from mutscan.progress import Silent
-from mutscan.train.calibrate.built import WEIGHED
 from mutscan.train.calibrate.facts import SPECIFICITY
-from mutscan.train.calibrate.mutants import evidence_of_mutants
 from mutscan.train.calibrate.rows import RANKED_WEIGHT, assay_names, join_tables
 from mutscan.train.calibrate.structural import calibrate_structural
-from mutscan.train.calibrate.tiers import additive_tier, built_tier, fewest_of_class
+from mutscan.train.calibrate.tiers import additive_tier, fewest_of_class
 from mutscan.train.chains.sketches import word_sketch
 from mutscan.train.labelled.evidence import EvidenceReader
 from mutscan.train.labelled.settings import CALIBRATED
@@ -41,7 +38,6 @@ if TYPE_CHECKING:
     from mutscan.train.labelled.tables import Kind, VariantTable
 
 _FEWEST: Final = 200  # variants of each class that a tier is calibrated on
-_FEWEST_BUILT: Final = 60  # the same for built mutants: that tier has few parameters
 
 
 def calibrate(
@@ -53,9 +49,6 @@ def calibrate(
     dms: tuple[Path, Path] | None = None,
     chains: Path | None = None,
     structures_dir: Path | None = None,
-    built: int = 0,
-    builder: str = "openmm",
-    jobs: int = 1,
     work: Path | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -80,14 +73,8 @@ def calibrate(
         structures.parquet, for labelled proteins that name no structure.
     structures_dir : Path, optional
         Folder of the structures; by default those of the tables and their subfolders.
-    built : int
-        Mutants to build for the ``built`` tier; 0 leaves it out.
-    builder : str
-        Backend that builds them.
-    jobs : int
-        Builder processes.
     work : Path, optional
-        Keeps finished proteins and mutants; the user's cache when not given.
+        Keeps finished proteins; the user's cache when not given.
     device, precision, offline
         As `mutscan.score`.
     seed : int
@@ -132,25 +119,6 @@ def calibrate(
     tiers, log_odds = _additive_tiers(
         rows, [*EVIDENCE, *conserved], seed, assay_names(tables, first), variants, progress
     )
-    left_out = ""
-    if not built:
-        left_out = "no mutants were asked for (--built)"
-    elif "structure" not in tiers:
-        left_out = "it stands on the structure tier, and there is none"
-    else:
-        mutants = evidence_of_mutants(
-            tables, finders, built, progress,
-            builder=builder, jobs=jobs, seed=seed, work=evidence_work / "built",
-        )  # fmt: skip
-        evidence = {name: np.concatenate([mutants[kind][name] for kind in tables]) for name in BUILT_EVIDENCE}
-        judged = rows.structured & np.any([np.isfinite(x) for x in evidence.values()], axis=0)
-        if fewest_of_class(rows, judged) < _FEWEST_BUILT:
-            left_out = f"fewer than {_FEWEST_BUILT} mutants of one class could be built"
-        else:
-            share = tiers["structure"]["share_deleterious"]
-            tiers["built"] = built_tier(rows, log_odds, evidence, judged, share, builder, seed)
-    if left_out:
-        progress.note(f"tier built left out: {left_out}")
     structural = calibrate_structural(
         loaded, tables["variants"], rows.linked[labelled], rows.is_test[labelled], rows.kept_out[labelled],
         progress, wanted=siamese, specificity=SPECIFICITY, work=work, seed=seed,
@@ -182,13 +150,11 @@ def calibrate(
             **EVIDENCE,
             **conserved,
             **STRUCTURE_EVIDENCE,
-            **({name: BUILT_EVIDENCE[name] for name in WEIGHED} if "built" in tiers else {}),
             "context_site": "linear map of the encoder's embedding of the site, weights in the tier",
             "context_near": "linear map of the mean embedding of site and ± 7 neighbours",
             "a x b": "what two pieces add together beyond each alone",
         },
         "tiers": tiers,
-        **({"built_left_out": left_out} if left_out else {}),
         "structural": structural,
         "proteins": entries,
         # `mutscan train evaluate` finds relatives of the fitted proteins with them.

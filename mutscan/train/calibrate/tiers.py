@@ -8,11 +8,9 @@ import numpy as np
 from scipy.special import expit, logit
 
 from mutscan.train.calibrate.additive import fit_additive
-from mutscan.train.calibrate.built import BUILT_CAP, WEIGHED, fit_built
-from mutscan.train.calibrate.facts import choose_thresholds, gain_facts, labelled_facts, ranked_facts
-from mutscan.train.calibrate.rows import RANKED_WEIGHT
+from mutscan.train.calibrate.facts import choose_thresholds, labelled_facts, ranked_facts
 from mutscan.train.statistics.bootstrap import Auroc
-from mutscan.train.statistics.classifier import calibration_error, match_share, protein_weights
+from mutscan.train.statistics.classifier import calibration_error, match_share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,74 +88,6 @@ def additive_tier(
         lines = [line["p"] for line in thresholds.values()]
         facts["test"] = labelled_facts(expit(log_odds[test]), rows, test, lines, share, seed)
     return facts, log_odds
-
-
-def built_tier(
-    rows: Rows,
-    base: NDArray[np.float64],
-    evidence: Mapping[str, NDArray[np.float64]],
-    judged: NDArray[np.bool_],
-    share: float,
-    builder: str,
-    seed: int,
-) -> dict[str, Any]:
-    """Fit the tier of built mutants on top of the structure tier.
-
-    Parameters
-    ----------
-    rows : Rows
-    base : float array, shape (n,)
-        Log-odds of the structure tier.
-    evidence : mapping of name -> float array, shape (n,)
-        Evidence of built mutants.
-    judged : bool array, shape (n,)
-        Rows with a built mutant and coordinates at the site.
-    share : float
-        Share of deleterious variants that the probability assumes.
-    builder : str
-        Backend that built the mutants.
-    seed : int
-        Random seed of the folds and the bootstrap.
-    """
-    fit, test = judged & ~rows.kept_out, judged & rows.is_test
-    weighed = {name: evidence[name] for name in WEIGHED}
-    unit = rows.unit[fit]
-    weight = protein_weights(rows.protein[fit], BUILT_CAP) * np.where(unit < 0, 1.0, RANKED_WEIGHT)
-    fitted = fit_built(
-        base[fit], {name: x[fit] for name, x in weighed.items()}, rows.target[fit], weight,
-        rows.linked[fit], unit=unit, share=share, seed=seed,
-    )  # fmt: skip
-    labelled = unit < 0
-    here = np.flatnonzero(fit)[labelled]
-    p, label, group = fitted.p[labelled], rows.target[here], rows.linked[here]
-    capped = match_share(label, weight[labelled], share)
-    thresholds = choose_thresholds(p, label, capped, group, seed)
-    before = expit(base)
-    facts: dict[str, Any] = {
-        **_counts(rows, here, int((~labelled).sum())),
-        "share_deleterious": share,
-        "builder": builder,
-        "base": {"tier": "structure", "slope": round(fitted.slope, 5)},
-        "thresholds": thresholds,
-        "cross_fitted": {
-            **gain_facts(p, before[here], label, group, capped, seed),
-            "ece": round(calibration_error(p, label, capped), 4),
-            "ece_structure": round(calibration_error(before[here], label, capped), 4),
-        },
-        "test": {},
-        "model": fitted.model.to_dict(),
-    }
-    if test.any():
-        after = expit(fitted.logit(base[test], {name: x[test] for name, x in weighed.items()}))
-        lines = [line["p"] for line in thresholds.values()]
-        label, group = rows.target[test], rows.linked[test]
-        capped = match_share(label, protein_weights(rows.protein[test]), share)
-        facts["test"] = {
-            **labelled_facts(after, rows, test, lines, share, seed),
-            **gain_facts(after, before[test], label, group, capped, seed),
-            "ece_structure": round(calibration_error(before[test], label, capped), 4),
-        }
-    return facts
 
 
 def _counts(rows: Rows, here: NDArray[np.int64], n_ranked: int) -> dict[str, int]:
