@@ -198,6 +198,8 @@ def label_text(text: str, limit: int = LABEL) -> str:
 
 
 def _spelled(letter: str) -> str:
+    if unicodedata.combining(letter):  # an accent, taken off its letter
+        return ""
     name = unicodedata.name(letter, "")
     return name.rpartition(" ")[2].lower() if name.startswith("GREEK") else letter
 

@@ -174,6 +174,11 @@ def test_the_same_run_gives_the_same_bytes(tmp_path):
     assert list(table["variant"]) == ["Y5W", "I6W", "A7W"]
 
 
+def test_accents_leave_no_gap_in_a_label():
+    assert label_text("α-helix; é, UniProt") == "alpha-helix e, UniProt"
+    assert label_text("Händel domäne") == "Handel domane"
+
+
 def test_labels_are_cut_between_words():
     text = label_text("loop between helix 12 (124-141) and strand 3 (150-156) of domain 2, UniProt")
     assert len(text) <= LABEL
