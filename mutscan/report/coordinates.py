@@ -115,6 +115,12 @@ class Frame:
         return index
 
 
+def distances(ca: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distances between all residues, (L, L) from C-alpha coordinates (L, 3), Å."""
+    apart: NDArray[np.float64] = np.linalg.norm(ca[:, None] - ca[None], axis=-1)
+    return apart
+
+
 def _atoms(
     structure: Structure,
     index: NDArray[np.int64],

@@ -244,7 +244,7 @@ def read_run(directory: Path, *, rows: int | None = None) -> SavedRun:
     missing = [column for column in VARIANT_COLUMNS if column not in table.columns]
     if missing or not isinstance(provenance, dict):
         raise UsageError(
-            f"{folder.variants_csv}: columns are missing ({', '.join(missing)}); expected that of mutscan score"
+            f"{folder.variants_csv}: columns are missing ({', '.join(missing)}); run mutscan score again"
             if missing
             else f"{folder.run_json}: expected a JSON object"
         )
