@@ -142,6 +142,15 @@ RestartOption = Annotated[
     bool,
     _running("--restart", help="Delete the results in the run folder and start again (default: continue)."),
 ]
+PriorOption = Annotated[
+    str,
+    _running(
+        "--prior",
+        metavar="clinical|scan",
+        help="List that p_deleterious holds for: variants as clinics report them, or all substitutions of a "
+        "protein. Ranks and flags are the same.",
+    ),
+]
 SeedOption = Annotated[int, _running("--seed", metavar="N", min=0, help="Random seed.")]
 QuietOption = Annotated[bool, _output("--quiet", "-q", help="Print errors only.")]
 VerboseOption = Annotated[

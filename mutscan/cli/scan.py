@@ -22,6 +22,7 @@ from mutscan.cli.options import (
     OutOption,
     Precision,
     PrecisionOption,
+    PriorOption,
     QuietOption,
     RestartOption,
     SeedOption,
@@ -59,6 +60,7 @@ def scan(
     precision: PrecisionOption = Precision.auto,
     batch_residues: BatchResiduesOption = None,
     jobs: JobsOption = None,
+    prior: PriorOption = DEFAULTS.prior,
     seed: SeedOption = DEFAULTS.seed,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -92,6 +94,7 @@ def scan(
             jobs=jobs,
             offline=offline,
             restart=restart,
+            prior=prior,
             seed=seed,
             progress=progress,
         )

@@ -109,9 +109,10 @@ class LinearMap:
         self,
         evidence: Mapping[str, NDArray[np.float64]],
         views: Mapping[str, NDArray[np.float64]],
-        n: int,
+        site: NDArray[np.int64],
     ) -> NDArray[np.float64]:
         """Read the map, shape (n,); 0 without an embedding, or where the property is not known."""
+        n = len(site)
         if self.view not in views:
             return np.zeros(n)
         vectors = views[self.view]
@@ -120,7 +121,7 @@ class LinearMap:
                 f"calibration.json reads embeddings of {len(self.weights)} numbers, the encoder gives "
                 f"{vectors.shape[1]}; it was made for another encoder, run `mutscan train calibrate`"
             )
-        read: NDArray[np.float64] = vectors @ self.weights + self.offset
+        read: NDArray[np.float64] = (vectors @ self.weights + self.offset)[site]
         if self.times:
             read = read * np.nan_to_num(evidence.get(self.times, np.full(n, np.nan)) - self.centre)
         return read
@@ -144,23 +145,28 @@ class AdditiveModel:
     tables: Mapping[str, Table] = field(default_factory=dict)
 
     def pieces(
-        self, evidence: Mapping[str, NDArray[np.float64]], views: Mapping[str, NDArray[np.float64]]
+        self,
+        evidence: Mapping[str, NDArray[np.float64]],
+        views: Mapping[str, NDArray[np.float64]],
+        site: NDArray[np.int64],
     ) -> dict[str, NDArray[np.float64]]:
-        """Give what each piece adds to the logit, shape (n,) each; evidence not given is not known."""
-        n = len(next(iter(evidence.values())))
+        """Contribution of each piece to the logit, shape (n,) each; evidence not given is not known.
+
+        Parameters
+        ----------
+        evidence : mapping of name -> float array, shape (n,)
+        views : mapping of name -> float array, shape (sites, d)
+            Embedding vectors, one for each site.
+        site : int array, shape (n,)
+            Row of `views` that each substitution reads.
+        """
+        n = len(site)
         unknown = np.full(n, np.nan)
         return {
             **{name: curve(evidence.get(name, unknown)) for name, curve in self.curves.items()},
             **{name: table(evidence, n) for name, table in self.tables.items()},
-            **{name: linear(evidence, views, n) for name, linear in self.maps.items()},
+            **{name: linear(evidence, views, site) for name, linear in self.maps.items()},
         }
-
-    def logit(
-        self, evidence: Mapping[str, NDArray[np.float64]], views: Mapping[str, NDArray[np.float64]]
-    ) -> NDArray[np.float64]:
-        """Sum of intercept and pieces, shape (n,)."""
-        total = self.intercept + np.sum(list(self.pieces(evidence, views).values()), axis=0)
-        return np.asarray(total, dtype=np.float64)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""

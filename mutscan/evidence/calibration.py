@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -25,82 +25,90 @@ if TYPE_CHECKING:
     from mutscan.evidence.sequence import ProteinView
 
 CALIBRATION_FILE: Final = "calibration.json"
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Version of the layout; a reader refuses a newer one."""
 
-TIERS: Final = ("sequence", "structure", "built")
+TIERS: Final = ("sequence", "structure")
 """From the least evidence to the most; each is calibrated on its own."""
+
+PRIORS: Final = ("clinical", "scan")
+"""Lists that a probability may hold for: variants that clinics report, or all substitutions of a protein."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tier:
-    """One tier: what is weighed, and where lines are drawn.
+    """One tier: the evidence it weighs, and its thresholds.
 
     Parameters
     ----------
-    name : {"sequence", "structure", "built"}
+    name : {"sequence", "structure"}
     model : AdditiveModel
     deleterious, tolerated : float
-        Probabilities from which up, and up to which, there is a flag; between them is ``uncertain``.
+        Log-odds from which up, and up to which, there is a flag; between them is ``uncertain``.
     facts : mapping
         Thresholds with precision, specificity and sensitivity, counts and metrics, as written.
-    base : Tier, optional
-        Tier whose log-odds this one adds to, times `slope`.
-    slope : float
+    shift : mapping of prior -> float
+        Added to the log-odds of clinical lists under each prior that the tier knows; changes no rank or flag.
     """
 
     name: str
     model: AdditiveModel
     deleterious: float
     tolerated: float
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    base: Tier | None = None
-    slope: float = 1.0
-
-    @property
-    def intercept(self) -> float:
-        """Log-odds of harm before any evidence."""
-        return self.model.intercept + (0.0 if self.base is None else self.slope * self.base.intercept)
+    facts: Mapping[str, Any]
+    shift: Mapping[str, float]
 
     def grouped(
-        self, evidence: Mapping[str, NDArray[np.float64]], views: Mapping[str, NDArray[np.float64]]
+        self,
+        evidence: Mapping[str, NDArray[np.float64]],
+        views: Mapping[str, NDArray[np.float64]],
+        site: NDArray[np.int64],
     ) -> dict[str, NDArray[np.float64]]:
-        """Give what each group of evidence adds to the log-odds of harm, shape (n,) each."""
-        added = grouped(self.model.pieces(evidence, views))
-        if self.base is None:
-            return added
-        below = {group: self.slope * x for group, x in self.base.grouped(evidence, views).items()}
-        return below | {group: x + below.get(group, 0.0) for group, x in added.items()}
+        """Contribution of each group of evidence to the log-odds, shape (n,) each (see `AdditiveModel.pieces`)."""
+        summed: dict[str, NDArray[np.float64]] = {}
+        for name, values in self.model.pieces(evidence, views, site).items():
+            group = group_of(name)
+            summed[group] = summed[group] + values if group in summed else values
+        return summed
 
-    def flag(self, p: float) -> str:
-        """Flag of one probability; empty for NaN."""
-        if math.isnan(p):
+    def flag(self, log_odds: float) -> str:
+        """Flag of log-odds before the shift of a prior; empty for NaN."""
+        if math.isnan(log_odds):
             return ""
-        if p >= self.deleterious:
+        if log_odds >= self.deleterious:
             return "deleterious"
-        return "tolerated" if p <= self.tolerated else "uncertain"
+        return "tolerated" if log_odds <= self.tolerated else "uncertain"
 
-    def rule(self, p: float) -> str:
-        """By which rule and threshold, and where that was calibrated."""
-        flag = self.flag(p)
-        thresholds = self.facts["thresholds"]
-        where = f"{self.name} evidence; calibrated on {self.facts['n']:,} variants of "
-        where += f"{self.facts['n_groups']:,} protein groups"
-        share = self.facts.get("share_deleterious")
-        prior = "" if share is None else f" assuming that {100 * share:.0f} % of variants are deleterious"
-        if flag == "deleterious":
-            part = thresholds["deleterious"]
-            return (
-                f"p >= {self.deleterious:.3f} (specificity {part['specificity']:.2f}, "
-                f"precision {part['precision']:.2f}{prior}; {where})"
+    def threshold(self, flag: str, prior: str) -> float:
+        """Probability at the threshold of ``deleterious`` or ``tolerated`` under a prior."""
+        line = self.deleterious if flag == "deleterious" else self.tolerated
+        return round(1.0 / (1.0 + math.exp(-(line + self.shift[prior]))), 6)
+
+    def rule(self, flag: str, prior: str) -> str:
+        """Explain a flag: its threshold, where that was calibrated, and how often it was right there."""
+        upper, lower = (self.threshold(kind, prior) for kind in ("deleterious", "tolerated"))
+        facts = self.facts
+        where = f"{self.name} evidence; calibrated on {facts['n']:,} variants of "
+        where += f"{facts['n_groups']:,} protein groups"
+        if flag == "uncertain":
+            return f"{lower:.3f} < p < {upper:.3f} ({where})"
+        if prior == "scan":
+            scans = facts["scan"]
+            right = f"precision {scans['precision']:.2f}, recall {scans['recall']:.2f}"
+            if flag == "tolerated":
+                right = f"{scans['harmful_tolerated']:.0%} of the harmful ones fall here".replace("%", " %")
+            of = f"in {scans['n_scans']} deep mutational scans, where {100 * scans['harmful']:.0f} % are harmful"
+        else:
+            part = facts["thresholds"][flag]
+            right = f"specificity {part['specificity']:.2f}, precision {part['precision']:.2f}"
+            if flag == "tolerated":
+                right = f"sensitivity {part['sensitivity']:.2f}, negative predictive value {part['npv']:.2f}"
+            of = (
+                "in lists of labelled human variants, assuming that "
+                f"{100 * facts['share_deleterious']:.0f} % are deleterious"
             )
-        if flag == "tolerated":
-            part = thresholds["tolerated"]
-            return (
-                f"p <= {self.tolerated:.3f} (sensitivity {part['sensitivity']:.2f}, "
-                f"negative predictive value {part['npv']:.2f}{prior}; {where})"
-            )
-        return f"{self.tolerated:.3f} < p < {self.deleterious:.3f} ({where})"
+        line = f"p >= {upper:.3f}" if flag == "deleterious" else f"p <= {lower:.3f}"
+        return f"{line} ({right} {of}; {where})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +122,8 @@ class Contribution:
     value : str
         What was seen, in words.
     log_odds : float
-        What it adds to the log-odds of harm, in comparison with an average labelled variant; positive
-        is more harmful.
+        What it adds to the log-odds of harm, in comparison with the average substitution of the protein;
+        positive is more harmful.
     """
 
     evidence: str
@@ -132,21 +140,27 @@ class Assessment:
     tiers : mapping of name -> Tier
         Those in use.
     tier_of : str array, shape (n,)
-        By which tier each was judged.
+        Tier that judged each.
+    log_odds : float array, shape (n,)
+        Of harm in a clinical list; NaN where the wild-type residue is none of the 20.
     p_deleterious : float array, shape (n,)
-        NaN where the wild-type residue is none of the 20.
+        Under `prior`.
     evidence : mapping of name -> float array, shape (n,)
     groups : list of str
     contributions : float array, shape (n, groups)
-        To the log-odds; with the tier's intercept they add up to it. NaN: not weighed in that tier.
+        To the log-odds, in comparison with the average substitution of this protein; with the tier's
+        intercept they add up to `log_odds`. NaN: not weighed in that tier.
+    prior : {"clinical", "scan"}
     """
 
     tiers: Mapping[str, Tier]
     tier_of: NDArray[np.str_]
+    log_odds: NDArray[np.float64]
     p_deleterious: NDArray[np.float64]
     evidence: Mapping[str, NDArray[np.float64]]
     groups: list[str]
     contributions: NDArray[np.float64]
+    prior: str = "clinical"
 
     def __len__(self) -> int:
         """Count substitutions."""
@@ -154,22 +168,15 @@ class Assessment:
 
     def flag(self, row: int) -> str:
         """``deleterious``, ``tolerated`` or ``uncertain``; empty where there is no probability."""
-        return self._tier(row).flag(float(self.p_deleterious[row]))
+        return self._tier(row).flag(float(self.log_odds[row]))
 
     def flags(self) -> NDArray[np.str_]:
         """All flags, shape (n,)."""
-        flags = np.full(len(self), "", dtype="<U11")
-        for name, tier in self.tiers.items():
-            rows = (self.tier_of == name) & np.isfinite(self.p_deleterious)
-            p = self.p_deleterious[rows]
-            flags[rows] = np.select(
-                [p >= tier.deleterious, p <= tier.tolerated], ["deleterious", "tolerated"], "uncertain"
-            )
-        return flags
+        return np.array([self.flag(row) for row in range(len(self))], dtype="<U11")
 
     def rule(self, row: int) -> str:
-        """By which rule and threshold, and on what that was calibrated."""
-        return self._tier(row).rule(float(self.p_deleterious[row]))
+        """Explain the flag: threshold, where that was calibrated, and how often it was right there."""
+        return self._tier(row).rule(self.flag(row), self.prior)
 
     def explain(self, row: int) -> list[Contribution]:
         """Evidence of one substitution in groups, the strongest first."""
@@ -183,7 +190,7 @@ class Assessment:
         ]
 
     def worst(self, rows: Sequence[int]) -> int:
-        """Row with the highest probability: what a joint mutant is at least judged by."""
+        """Row with the highest probability, which a joint mutant is judged by."""
         return max(rows, key=lambda row: (np.nan_to_num(self.p_deleterious[row], nan=-1.0), -row))
 
     def _tier(self, row: int) -> Tier:
@@ -233,27 +240,50 @@ class Calibration:
             return f"{made} family library {theirs}, this one is {ours}"
         return ""
 
-    @property
-    def share_deleterious(self) -> float | None:
-        """Share of deleterious variants that the probabilities assume, the same in all tiers."""
-        return next((tier.facts.get("share_deleterious") for tier in self.tiers.values()), None)
+    def share_deleterious(self, prior: str) -> float | None:
+        """Share of harmful variants that the probabilities assume under a prior; None without tiers."""
+        for tier in self.tiers.values():
+            share = tier.facts["scan"]["harmful"] if prior == "scan" else tier.facts["share_deleterious"]
+            return float(share)
+        return None
 
     @property
-    def weighs_built(self) -> str:
-        """Backend whose mutants the ``built`` tier was calibrated on; empty where there is no such tier."""
-        return str(self.tiers["built"].facts["builder"]) if "built" in self.tiers else ""
+    def priors(self) -> tuple[str, ...]:
+        """Priors that every tier knows."""
+        return tuple(prior for prior in PRIORS if all(prior in tier.shift for tier in self.tiers.values()))
+
+    def typical(self, protein: ProteinView) -> dict[str, dict[str, float]]:
+        """Mean contribution of each group over all 19 x L substitutions of a protein, by tier.
+
+        Subtracted from the contributions of single substitutions, so that evidence that only says which
+        protein it is (length, number of relatives, ...) cannot move the verdict on all of them together.
+        """
+        residues = np.flatnonzero(protein.codes >= 0)
+        if not residues.size:
+            return {name: {} for name in self.tiers}
+        index = np.repeat(residues, 19)
+        mutant = (protein.codes[index] + 1 + np.tile(np.arange(19), len(residues))) % 20
+        evidence, _ = self._evidence(protein, index, mutant)
+        views = encoder_views(protein)
+        return {
+            name: {group: float(x.mean()) for group, x in tier.grouped(evidence, views, index).items()}
+            for name, tier in self.tiers.items()
+            if name == "sequence" or protein.ca is not None
+        }
 
     def assess(
         self,
         protein: ProteinView,
         index: NDArray[np.int64],
         mutant: NDArray[np.int64],
-        built: Mapping[str, NDArray[np.float64]] | None = None,
+        *,
+        prior: str = "clinical",
+        typical: Mapping[str, Mapping[str, float]] | None = None,
     ) -> Assessment:
         """Weigh the evidence of n single substitutions of one protein.
 
-        A site with coordinates is judged by the ``structure`` tier where there is one, and by ``built``
-        where its mutant was built and there is that tier; any other by ``sequence``.
+        A site with coordinates is judged by the ``structure`` tier where there is one, any other by
+        ``sequence``.
 
         Parameters
         ----------
@@ -262,48 +292,45 @@ class Calibration:
             Replaced residues, 0-based.
         mutant : int array, shape (n,)
             What replaces them, places in `mutscan.residues.STANDARD`.
-        built : mapping of name -> float array, shape (n,), optional
-            `BUILT_EVIDENCE`; all NaN where no mutant was built.
+        prior : {"clinical", "scan"}
+            Kind of list that the probability is to hold for; one of `priors`.
+        typical : mapping, optional
+            `typical` of the protein; computed when not given.
         """
-        evidence = sequence_evidence(protein, index, mutant)
-        tier_of = np.full(len(index), "sequence", dtype="<U9")
-        if protein.ca is not None and "structure" in self.tiers:
-            evidence |= structure_evidence(protein, index, mutant)
-            tier_of[np.isfinite(evidence["contact_number"])] = "structure"
-            if built is not None and "built" in self.tiers:
-                evidence |= built
-                known = np.any([np.isfinite(values) for values in built.values()], axis=0)
-                tier_of[known & (tier_of == "structure")] = "built"
-        views = encoder_views(protein, index)
+        typical = self.typical(protein) if typical is None else typical
+        evidence, structured = self._evidence(protein, index, mutant)
+        tier_of = np.where(structured & ("structure" in self.tiers), "structure", "sequence")
+        views = encoder_views(protein)
         groups: list[str] = []
         parts: list[tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]] = []
-        logit = np.full(len(index), np.nan)
-        for name in np.unique(tier_of).tolist():
+        log_odds, shift = np.full(len(index), np.nan), np.zeros(len(index))
+        used = {name: self.tiers[name] for name in np.unique(tier_of).tolist()}
+        for name, tier in used.items():
             rows = np.flatnonzero(tier_of == name)
-            tier = self.tiers[name]
-            added = tier.grouped(
-                {n: v[rows] for n, v in evidence.items()}, {n: v[rows] for n, v in views.items()}
-            )
+            added = tier.grouped({n: v[rows] for n, v in evidence.items()}, views, index[rows])
+            added = {group: x - typical[name].get(group, 0.0) for group, x in added.items()}
             groups += [group for group in added if group not in groups]
             parts.append((rows, added))
-            logit[rows] = tier.intercept + sum(added.values())
+            log_odds[rows] = tier.model.intercept + sum(added.values())
+            shift[rows] = tier.shift[prior]
         contributions = np.full((len(index), len(groups)), np.nan)
         for rows, added in parts:
             for group, values in added.items():
                 contributions[rows, groups.index(group)] = values
-        p = 1.0 / (1.0 + np.exp(-logit))
-        p[protein.codes[index] < 0] = np.nan
-        used = {name: self.tiers[name] for name in np.unique(tier_of).tolist()}
-        return Assessment(used, tier_of, p, evidence, groups, contributions)
+        log_odds[protein.codes[index] < 0] = np.nan
+        p = 1.0 / (1.0 + np.exp(-(log_odds + shift)))
+        return Assessment(used, tier_of, log_odds, p, evidence, groups, contributions, prior)
 
-
-def grouped(pieces: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-    """Contributions of single pieces, shape (n,) each, summed by group."""
-    summed: dict[str, NDArray[np.float64]] = {}
-    for name, values in pieces.items():
-        group = group_of(name)
-        summed[group] = summed[group] + values if group in summed else values
-    return summed
+    def _evidence(
+        self, protein: ProteinView, index: NDArray[np.int64], mutant: NDArray[np.int64]
+    ) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.bool_]]:
+        """Evidence of substitutions, and which of their sites have coordinates."""
+        evidence = sequence_evidence(protein, index, mutant)
+        structured = np.zeros(len(index), dtype=np.bool_)
+        if protein.ca is not None and "structure" in self.tiers:
+            evidence |= structure_evidence(protein, index, mutant)
+            structured = np.isfinite(evidence["contact_number"])
+        return evidence, structured
 
 
 def load_calibration(folder: Path) -> Calibration | None:
@@ -322,24 +349,15 @@ def load_calibration(folder: Path) -> Calibration | None:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read as JSON ({error}); copy it again") from error
     try:
-        if document["format"] > FORMAT:
-            raise CheckpointError(
-                f"{path}: format {document['format']}, this mutscan reads up to {FORMAT}; update mutscan"
-            )
+        if document["format"] != FORMAT:
+            what = "update mutscan" if document["format"] > FORMAT else "run `mutscan train calibrate` again"
+            raise CheckpointError(f"{path}: format {document['format']}, this mutscan reads {FORMAT}; {what}")
         tiers: dict[str, Tier] = {}
-        # A tier may stand on one of less evidence, so these come first.
-        for name, part in sorted(document["tiers"].items(), key=lambda entry: TIERS.index(entry[0])):
-            tiers[name] = Tier(
-                name,
-                AdditiveModel.from_dict(part["model"]),
-                float(part["thresholds"]["deleterious"]["p"]),
-                float(part["thresholds"]["tolerated"]["p"]),
-                part,
-                tiers[part["base"]["tier"]] if "base" in part else None,
-                float(part["base"]["slope"]) if "base" in part else 1.0,
-            )
-        if "built" in tiers and not isinstance(tiers["built"].facts["builder"], str):
-            raise ValueError("the built tier names no builder")
+        for name, part in document["tiers"].items():
+            lines = [float(part["thresholds"][kind]["p"]) for kind in ("deleterious", "tolerated")]
+            upper, lower = (math.log(p / (1.0 - p)) for p in lines)
+            shift = {"clinical": 0.0} | ({"scan": float(part["scan"]["shift"])} if "scan" in part else {})
+            tiers[name] = Tier(name, AdditiveModel.from_dict(part["model"]), upper, lower, part, shift)
         splits = {str(entry[0]): str(entry[2]) for entry in document["proteins"].values()}
         structural = read_rule(document.get("structural", {}))
         alone = not tiers and structural is not None

@@ -203,19 +203,15 @@ def _language(
     }
 
 
-def encoder_views(protein: ProteinView, index: NDArray[np.int64]) -> Mapping[str, NDArray[np.float64]]:
-    """Embedding vectors that fixed linear maps read, shape (n, d) each.
+def encoder_views(protein: ProteinView) -> Mapping[str, NDArray[np.float64]]:
+    """Embedding vectors of all residues that fixed linear maps read, shape (L, d) each.
 
-    ``site``: of the replaced residue; ``near``: mean over ± `WINDOW` around it; ``protein``: mean over all.
+    ``site``: of the residue; ``near``: mean over ± `WINDOW` around it.
     """
     if protein.embedding is None:
         return {}
     embedding = protein.embedding.astype(np.float64)
-    return {
-        "site": embedding[index],
-        "near": window_mean(embedding, WINDOW)[index],
-        "protein": np.broadcast_to(embedding.mean(axis=0), (len(index), embedding.shape[1])),
-    }
+    return {"site": embedding, "near": window_mean(embedding, WINDOW)}
 
 
 def sequence_hash(sequence: str) -> str:

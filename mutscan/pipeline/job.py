@@ -32,7 +32,7 @@ from mutscan.results import (
     read_arrays,
     write_variants,
 )
-from mutscan.structures import read_structure, write_structure
+from mutscan.structures import write_structure
 from mutscan.version import __version__
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Job(ABC):
         self.progress = options.progress
         self.seed = options.seed
         self.predictor = WildTypePredictor(model, wild_type.sequence)
-        self.judge = Judge(model, self.predictor, wild_type)
+        self.judge = Judge(model, self.predictor, wild_type, options.prior)
         self.null: Null | None = None
         self.tasks: dict[Variant, BuildTask] = {}
         self.build_errors: dict[Variant, BuildError] = {}
@@ -312,7 +312,7 @@ def run_job(
         logging_to(folder.log_txt),
     ):
         _log.info("mutscan %s: %s of %s", __version__, command, wild_type.name)
-        settings = fingerprint(wild_type, model, describe_builders(builders), options.seed)
+        settings = fingerprint(wild_type, model, describe_builders(builders), options)
         job = make_job(model, folder)
         folder.claim(settings | job.claim)
         job.predict()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mutscan.errors import UsageError
+from mutscan.evidence.calibration import PRIORS
 from mutscan.model.names import DEFAULT_MODEL
 from mutscan.progress import Progress, Silent
 
@@ -21,7 +22,7 @@ class Options:
     Raises
     ------
     UsageError
-        `seed` or `jobs` is out of range.
+        `seed`, `jobs` or `prior` is out of range.
     """
 
     out: str | os.PathLike[str] | None = None
@@ -35,6 +36,7 @@ class Options:
     jobs: int | None = None
     offline: bool = False
     restart: bool = False
+    prior: str = "clinical"
     seed: int = 0
     progress: Progress = field(default_factory=Silent)
     started: float = field(default_factory=time.monotonic)
@@ -44,6 +46,8 @@ class Options:
             raise UsageError(f"--seed {self.seed}: expected 0 or more")
         if self.jobs is not None and self.jobs < 1:
             raise UsageError(f"--jobs {self.jobs}: expected 1 or more")
+        if self.prior not in PRIORS:
+            raise UsageError(f"--prior {self.prior}: expected {' or '.join(PRIORS)}")
 
 
 DEFAULTS = Options()

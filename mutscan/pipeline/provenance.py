@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def fingerprint(
-    wild_type: WildType, model: LoadedModel, builders: list[dict[str, object]], seed: int
+    wild_type: WildType, model: LoadedModel, builders: list[dict[str, object]], options: Options
 ) -> dict[str, object]:
     """Everything that a run's numbers depend on, except its variants (`JobFolder.claim`)."""
     return {
@@ -38,7 +38,8 @@ def fingerprint(
         "encoder": model.encoder.key,
         "device": model.encoder.device.type,
         "builders": builders,
-        "seed": seed,
+        "prior": options.prior,
+        "seed": options.seed,
     }
 
 
@@ -103,7 +104,7 @@ def provenance(
 
 _ASKED = (
     "model", "builder", "structure", "chain", "device", "precision", "batch_residues", "jobs", "offline",
-    "seed",
+    "prior", "seed",
 )  # fmt: skip
 
 

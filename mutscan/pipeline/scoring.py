@@ -45,6 +45,7 @@ def score(
     jobs: int | None = None,
     offline: bool = False,
     restart: bool = False,
+    prior: str = DEFAULTS.prior,
     seed: int = DEFAULTS.seed,
     progress: Progress | None = None,
     stdin: TextIO | None = None,
@@ -77,6 +78,9 @@ def score(
         Never touch the network.
     restart : bool
         Throw the finished part of the run folder away.
+    prior : {"clinical", "scan"}
+        List that ``p_deleterious`` holds for: variants as clinics report them, or all substitutions of a
+        protein, fewer of which are harmful. Ranks and flags are the same.
     seed : int
     progress : Progress, optional
     stdin : text stream, optional
@@ -94,7 +98,7 @@ def score(
     options = Options(
         out=out, model=model, builder=builder, structure=structure, chain=chain, device=device,
         precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline, restart=restart,
-        seed=seed, progress=progress or Silent(),
+        prior=prior, seed=seed, progress=progress or Silent(),
     )  # fmt: skip
     table = read_inputs(variants, variants_file, variant_column, stdin)
     resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from mutscan.embed.head import load_head
+from mutscan.errors import UsageError
 from mutscan.evidence import ProteinView, load_calibration, warnings_for
 from mutscan.hashes import file_sha256
 from mutscan.model.checkpoint import WEIGHTS_FILE
+from mutscan.pipeline.options import DEFAULTS
 from mutscan.residues import STANDARD
 from mutscan.structures import ca_by_position, plddt_by_position
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
 
     from mutscan.evidence import Assessment, Calibration, Contribution, StructuralRule
     from mutscan.pipeline.network import LoadedModel, WildTypePredictor
@@ -120,14 +120,25 @@ class Judge:
     predictor : WildTypePredictor
         Gives the wild type's embedding; it is not computed twice.
     wild_type : WildType
+    prior : {"clinical", "scan"}
+        List that probabilities hold for.
 
     Raises
     ------
     CheckpointError
         The model's calibration.json is damaged.
+    UsageError
+        The model was not calibrated for this prior.
     """
 
-    def __init__(self, model: LoadedModel, predictor: WildTypePredictor, wild_type: WildType) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        predictor: WildTypePredictor,
+        wild_type: WildType,
+        prior: str = DEFAULTS.prior,
+    ) -> None:
+        self._prior = prior
         self._model = model
         self._predictor = predictor
         self._wild_type = wild_type
@@ -145,6 +156,9 @@ class Judge:
         if self._calibration is not None and not self._calibration.tiers and self._structural is None:
             self._otherwise = Verdict(notes=(OTHER_NET,))
             self._calibration = None
+
+        if self._calibration is not None and prior not in self._calibration.priors:
+            raise UsageError(f"--prior {prior}: the model {model.path.name} was not calibrated on scans")
 
     @property
     def calibrated(self) -> bool:
@@ -208,7 +222,14 @@ class Judge:
             self._view,
             np.array([single.position - 1 for single in singles], dtype=np.int64),
             np.array([STANDARD.index(single.mutant) for single in singles], dtype=np.int64),
+            prior=self._prior,
+            typical=self._typical,
         )
+
+    @cached_property
+    def _typical(self) -> Mapping[str, Mapping[str, float]]:
+        assert self._calibration is not None
+        return self._calibration.typical(self._view)
 
     def _verdict(
         self, calibration: Calibration, assessment: Assessment, variant: Variant, rows: list[int]
@@ -242,9 +263,14 @@ class Judge:
             "encoder_revision": calibration.encoder,
             "families_sha256": calibration.families or None,
             "data": calibration.document.get("data"),
-            "share_deleterious": calibration.share_deleterious,
+            "prior": self._prior,
+            "share_deleterious": calibration.share_deleterious(self._prior),
             "tiers": {
-                name: {"deleterious": tier.deleterious, "tolerated": tier.tolerated, "n": tier.facts.get("n")}
+                name: {
+                    "deleterious": tier.threshold("deleterious", self._prior),
+                    "tolerated": tier.threshold("tolerated", self._prior),
+                    "n": tier.facts.get("n"),
+                }
                 for name, tier in calibration.tiers.items()
             },
             "structural": None

@@ -32,7 +32,6 @@ from mutscan.model.names import DEFAULT_MODEL
 from mutscan.train.labelled.settings import CALIBRATED
 
 
-
 def calibrate(
     proteins: Annotated[
         Path,

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mutscan.train.labelled.evidence import Background
+
 _KNOTS: Final = 7
 _TABLE_KNOTS: Final = 4
 
@@ -160,34 +162,36 @@ class _Design:
                 out[:, of[f"context_{view} x {name}"]] = along * what[:, None]
         return out
 
-    def model(self, beta: NDArray[np.float64], mean: NDArray[np.float64]) -> AdditiveModel:
-        """Put coefficients into pieces, each centred on its mean over the labelled rows."""
-        intercept = float(beta[-1])
+    def typical(self, background: Background) -> NDArray[np.float64]:
+        """Mean of each column over the sampled substitutions of a protein, shape (width,); constant 0."""
+        views = {name: vectors[background.site] for name, vectors in background.views.items()}
+        n = len(background.site)
+        unknown = np.full(n, np.nan)
+        evidence = {name: background.evidence.get(name, unknown) for name in self.knots}
+        columns = self.columns(evidence, views, np.arange(n))
+        mean: NDArray[np.float64] = columns.mean(axis=0, dtype=np.float64)
+        mean[-1] = 0.0
+        return mean
 
-        def part(name: str) -> tuple[NDArray[np.float64], float]:
-            nonlocal intercept
-            columns = self.blocks.of[name]
-            centre = float(beta[columns] @ mean[columns])
-            intercept += centre
-            return beta[columns], centre
-
-        curves = {name: curve_of(knots, *part(name)) for name, knots in self.knots.items()}
+    def model(self, beta: NDArray[np.float64]) -> AdditiveModel:
+        """Put coefficients into pieces; only differences between substitutions of a protein count."""
+        of = self.blocks.of
+        curves = {name: curve_of(knots, beta[of[name]]) for name, knots in self.knots.items()}
         tables = {}
         for name, (first, second, one, other) in self.tables.items():
-            values, centre = part(name)
-            logits = values[:-1].reshape(len(one), len(other)) - centre
-            tables[name] = Table(first, second, one, other, logits, float(values[-1]) - centre)
+            values = beta[of[name]]
+            logits = values[:-1].reshape(len(one), len(other))
+            tables[name] = Table(first, second, one, other, logits, float(values[-1]))
         maps = {}
         for view, (middle, scale, axes) in self.views.items():
-            values, centre = part(f"context_{view}")
-            weights = values / scale
-            maps[f"context_{view}"] = LinearMap(view, weights, -float(weights @ middle) - centre)
+            weights = beta[of[f"context_{view}"]] / scale
+            maps[f"context_{view}"] = LinearMap(view, weights, -float(weights @ middle))
             for name, (about, spread) in self.exchange.items():
-                weights = axes @ beta[self.blocks.of[f"context_{view} x {name}"]] / spread
+                weights = axes @ beta[of[f"context_{view} x {name}"]] / spread
                 maps[f"context_{view} x {name}"] = LinearMap(
                     view, weights, -float(weights @ middle), name, about
                 )
-        return AdditiveModel(intercept, curves, maps, tables)
+        return AdditiveModel(float(beta[-1]), curves, maps, tables)
 
 
 def _knots(name: str, values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
@@ -201,13 +205,13 @@ class Fitted:
     Parameters
     ----------
     model : AdditiveModel
-        Its logits are calibrated.
-    p : float array, shape (n,)
-        Probability of each row by models that have not seen its group.
+        With the mean over a protein's substitutions subtracted, its logits are calibrated.
+    log_odds : float array, shape (n,)
+        Of each row, by a model that has not seen its group.
     """
 
     model: AdditiveModel
-    p: NDArray[np.float64]
+    log_odds: NDArray[np.float64]
 
 
 def fit_additive(
@@ -217,12 +221,18 @@ def fit_additive(
     weight: NDArray[np.float64],
     group: NDArray[np.int64],
     *,
+    protein: NDArray[np.int64],
+    background: Mapping[int, Background],
+    fitted: NDArray[np.bool_] | None = None,
     unit: NDArray[np.int64] | None = None,
     calibrated_on: NDArray[np.bool_] | None = None,
     settings: FitSettings | None = None,
     seed: int = 0,
 ) -> Fitted:
     """Fit pieces and calibration.
+
+    The mean over a sample of all substitutions of a protein is subtracted from its rows, so that the fit
+    learns which substitutions of a protein harm, and not which proteins.
 
     Parameters
     ----------
@@ -234,6 +244,11 @@ def fit_additive(
     weight : float array, shape (n,)
     group : int array, shape (n,)
         Rows of a group stay in one fold.
+    protein : int array, shape (n,)
+    background : mapping of protein -> Background
+        Sample of its substitutions.
+    fitted : bool array, shape (n,), optional
+        Rows to fit; the others only get log-odds, by the model of all fitted rows.
     unit : int array, shape (n,), optional
         Rows of one number are compared only with each other; -1 (the default) for labelled rows.
     calibrated_on : bool array, shape (n,), optional
@@ -244,43 +259,50 @@ def fit_additive(
     seed : int
         Draws the folds.
     """
-    settings = settings or FitSettings()
+    fit = np.flatnonzero(np.ones(len(label), np.bool_) if fitted is None else fitted)
     unit = np.full(len(label), -1) if unit is None else unit
     labelled = unit < 0
-    chosen = labelled if calibrated_on is None else labelled & calibrated_on
-    fold = folds_of(group, N_FOLDS, seed)
-    design = _Design(evidence, views, settings)
+    fold = np.full(len(label), N_FOLDS)  # of the rows not fitted
+    fold[fit] = folds_of(group[fit], N_FOLDS, seed)
+    design = _Design(
+        {n: v[fit] for n, v in evidence.items()}, {n: v[fit] for n, v in views.items()},
+        settings or FitSettings(),
+    )  # fmt: skip
     xx, xy = np.zeros((N_FOLDS, design.width, design.width)), np.zeros((N_FOLDS, design.width))
-    mean = np.zeros(design.width)
     kept = {}
-    for f in range(N_FOLDS):
+    for f in range(N_FOLDS + 1):
         rows = np.flatnonzero(fold == f)
+        proteins, place = np.unique(protein[rows], return_inverse=True)
         x = design.columns(evidence, views, rows)
+        if len(proteins):
+            x -= np.stack([design.typical(background[p]) for p in proteins.tolist()]).astype(np.float32)[
+                place
+            ]
         kept[f] = (rows, x)
-        for centred in (False, True):
-            here = np.flatnonzero(labelled[rows] != centred)
+        for ranked in (False, True) if f < N_FOLDS else ():
+            here = np.flatnonzero(labelled[rows] != ranked)
             if not here.size:
                 continue
             part, w, y = x[here], weight[rows[here]], label[rows[here]]
-            if centred:
+            if ranked:
                 part, y = _within_units(part, y, w, unit[rows[here]])
-            else:
-                mean += w @ part
             weighted = part * w[:, None].astype(np.float32)
             xx[f] += weighted.T @ part
             xy[f] += weighted.T @ y
-    mean /= weight[labelled].sum()
     total, aim = xx.sum(axis=0) + design.penalty + 1e-6 * np.eye(design.width), xy.sum(axis=0)
-    held_out = np.empty(len(label))
+    beta = solve(total, aim, assume_a="pos")
+    score = np.empty(len(label))
     for f, (rows, x) in kept.items():
-        held_out[rows] = x @ solve(total - xx[f], aim - xy[f], assume_a="pos")
+        score[rows] = x @ (beta if f == N_FOLDS else solve(total - xx[f], aim - xy[f], assume_a="pos"))
     # Platt scaling keeps the sum over the evidence a sum.
-    share = float(weight[labelled] @ label[labelled] / weight[labelled].sum())
+    known = fit[labelled[fit]]
+    share = float(weight[known] @ label[known] / weight[known].sum())
+    chosen = known if calibrated_on is None else known[calibrated_on[known]]
     matched = match_share(label[chosen], weight[chosen], share)
-    slope, shift = platt(held_out[chosen], label[chosen], matched)
-    beta = slope * solve(total, aim, assume_a="pos")
+    slope, shift = platt(score[chosen], label[chosen], matched)
+    beta = slope * beta
     beta[-1] += shift
-    return Fitted(design.model(beta, mean), 1.0 / (1.0 + np.exp(-(slope * held_out + shift))))
+    return Fitted(design.model(beta), slope * score + shift)
 
 
 def _within_units(

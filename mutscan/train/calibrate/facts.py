@@ -112,16 +112,17 @@ def choose_thresholds(
     label: NDArray[np.float64],
     weight: NDArray[np.float64],
     group: NDArray[np.int64],
+    safe: float = 1.0,
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
     """Choose both thresholds on probabilities of groups the model had not seen.
 
     ``deleterious`` starts at the lowest p with specificity `SPECIFICITY`; ``tolerated`` ends at the p that
-    leaves `SENSITIVITY` of the deleterious variants above it, and never above the other threshold. All
-    metrics get 95 % intervals over groups.
+    leaves `SENSITIVITY` of the deleterious variants above it, and never above the other threshold nor above
+    `safe`. All metrics get 95 % intervals over groups.
     """
     upper = weighted_quantile(p[label == 0], weight[label == 0], SPECIFICITY)
-    lower = min(weighted_quantile(p[label == 1], weight[label == 1], 1.0 - SENSITIVITY), upper)
+    lower = min(weighted_quantile(p[label == 1], weight[label == 1], 1.0 - SENSITIVITY), upper, safe)
     bootstrap = ClusterBootstrap(group, seed=seed, n_resamples=RESAMPLES)
     lines: dict[str, dict[str, Any]] = {}
     for kind, line in (("deleterious", round(upper, 4)), ("tolerated", round(lower, 4))):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from mutscan.errors import UsageError
 from mutscan.evidence import CONSERVATION_EVIDENCE, EVIDENCE, STRUCTURE_EVIDENCE
 from mutscan.evidence.calibration import FORMAT
@@ -29,8 +27,6 @@ from mutscan.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from mutscan.pipeline.network import LoadedModel
     from mutscan.progress import Progress
@@ -116,9 +112,7 @@ def calibrate(
     rows, first = join_tables(tables, found, seed)
     labelled = rows.labelled
     conserved = {} if loaded.families is None else CONSERVATION_EVIDENCE
-    tiers, log_odds = _additive_tiers(
-        rows, [*EVIDENCE, *conserved], seed, assay_names(tables, first), variants, progress
-    )
+    tiers = _tiers(rows, [*EVIDENCE, *conserved], seed, assay_names(tables, first), variants, progress)
     structural = calibrate_structural(
         loaded, tables["variants"], rows.linked[labelled], rows.is_test[labelled], rows.kept_out[labelled],
         progress, wanted=siamese, specificity=SPECIFICITY, work=work, seed=seed,
@@ -141,8 +135,9 @@ def calibrate(
             "seed": seed,
             "protein_cap": PROTEIN_CAP,
             "ranked_weight": RANKED_WEIGHT,
-            "probability": "among variants of which as many are deleterious as among all labelled ones "
-            "(share_deleterious), whatever the tier",
+            "probability": "assumes that as many variants are deleterious as among all labelled ones "
+            "(share_deleterious), in every tier; `scan` gives the shift for all substitutions of a protein",
+            "centred": "the mean over all 19 x L substitutions of the protein is subtracted from the log-odds",
             "split": "a fifth of the groups of labelled proteins is `test`: used for no choice and no fit, "
             "nor is anything that shares 30 % of its words of five residues with them (`left out`)",
         },
@@ -162,20 +157,16 @@ def calibrate(
     }
 
 
-def _additive_tiers(
+def _tiers(
     rows: Rows,
     of_sequence: list[str],
     seed: int,
     assays: Mapping[int, str],
     variants: Path,
     progress: Progress,
-) -> tuple[dict[str, Any], NDArray[np.float64]]:
-    """Fit the tier ``sequence`` and, where enough sites have coordinates, ``structure``.
-
-    Also gives each row's log-odds by the last tier fitted.
-    """
+) -> dict[str, Any]:
+    """Fit the tier ``sequence`` and, where enough sites have coordinates, ``structure``."""
     tiers: dict[str, Any] = {}
-    log_odds = np.full(len(rows.kind), np.nan)
     for name, judged, pieces in (
         ("sequence", rows.labelled, of_sequence),
         ("structure", rows.labelled & rows.structured, [*of_sequence, *STRUCTURE_EVIDENCE]),
@@ -188,9 +179,9 @@ def _additive_tiers(
             progress.note(f"tier {name} left out: {few}")
             continue
         progress.note(f"tier {name}: fitting {int((~rows.kept_out).sum()):,} rows")
-        tiers[name], log_odds = additive_tier(pieces, rows, judged, seed, assays)
+        tiers[name] = additive_tier(pieces, rows, judged, seed, assays)
         progress.note(f"tier {name}: AUROC {tiers[name]['test'].get('auroc')} on test groups")
-    return tiers, log_odds
+    return tiers
 
 
 def _describe(loaded: LoadedModel) -> dict[str, Any]:

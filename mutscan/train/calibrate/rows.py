@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mutscan.train.labelled.evidence import Gathered
+    from mutscan.train.labelled.evidence import Background, Gathered
     from mutscan.train.labelled.tables import Kind, VariantTable
 
 TEST_FOLDS: Final = 5
@@ -51,6 +51,9 @@ class Rows:
     structured : bool array, shape (n,)
     is_test : bool array, shape (n,)
         Labelled rows of the test groups.
+    background : mapping of protein -> Background
+    cutoff : mapping of protein -> float
+        Score of a scan below which a substitution is harmful.
     """
 
     evidence: dict[str, NDArray[np.float64]]
@@ -63,6 +66,8 @@ class Rows:
     kind: NDArray[np.str_]
     structured: NDArray[np.bool_]
     is_test: NDArray[np.bool_]
+    background: dict[int, Background]
+    cutoff: dict[int, float]
 
     @cached_property
     def labelled(self) -> NDArray[np.bool_]:
@@ -128,7 +133,13 @@ def join_tables(
     }
     views = {name: np.concatenate([found[kind].views[name] for kind in tables]) for name in ("site", "near")}
     linked = link_clusters(sequences, np.array(clusters, dtype=np.int64))[joined["protein"]]
-    return Rows(evidence=evidence, views=views, linked=linked, **joined), first
+    background = {first[k] + p: sample for k in tables for p, sample in found[k].background.items()}
+    cutoff = {}
+    if "dms" in tables and "cutoff" in tables["dms"].proteins:
+        cutoff = {first["dms"] + p: x for p, x in enumerate(tables["dms"].proteins["cutoff"].astype(float))}
+    cutoff = {protein: x for protein, x in cutoff.items() if np.isfinite(x)}
+    rows = Rows(evidence=evidence, views=views, linked=linked, background=background, cutoff=cutoff, **joined)
+    return rows, first
 
 
 def assay_names(tables: Mapping[Kind, VariantTable], first: Mapping[str, int]) -> dict[int, str]:

@@ -9,6 +9,7 @@ from scipy.special import expit, logit
 
 from mutscan.train.calibrate.additive import fit_additive
 from mutscan.train.calibrate.facts import choose_thresholds, labelled_facts, ranked_facts
+from mutscan.train.calibrate.scans import Scans
 from mutscan.train.statistics.bootstrap import Auroc
 from mutscan.train.statistics.classifier import calibration_error, match_share
 
@@ -28,8 +29,8 @@ def fewest_of_class(rows: Rows, judged: NDArray[np.bool_]) -> int:
 
 def additive_tier(
     pieces: Sequence[str], rows: Rows, judged: NDArray[np.bool_], seed: int, assays: Mapping[int, str]
-) -> tuple[dict[str, Any], NDArray[np.float64]]:
-    """Fit a tier of evidence that needs no mutant structure.
+) -> dict[str, Any]:
+    """Fit a tier and measure it.
 
     Parameters
     ----------
@@ -45,27 +46,26 @@ def additive_tier(
 
     Returns
     -------
-    facts : dict
+    dict
         Entry of calibration.json.
-    log_odds : float array, shape (n,)
-        Log-odds of each row by a model that has not seen its group; NaN for rows that are neither fitted
-        nor tested.
     """
     fit, test = ~rows.kept_out, judged & rows.is_test
-    unit = rows.unit[fit]
     fitted = fit_additive(
-        {n: rows.evidence[n][fit] for n in pieces}, {n: v[fit] for n, v in rows.views.items()},
-        rows.target[fit], rows.weight[fit], rows.linked[fit],
-        unit=unit, calibrated_on=judged[fit], seed=seed,
+        {n: rows.evidence[n] for n in pieces}, rows.views, rows.target, rows.weight, rows.linked,
+        protein=rows.protein, background=rows.background, fitted=fit, unit=rows.unit,
+        calibrated_on=judged, seed=seed,
     )  # fmt: skip
-    target, labelled = rows.target[fit], unit < 0
-    share = float(np.average(target[labelled], weights=rows.weight[fit][labelled]))
-    here = np.flatnonzero(fit)[judged[fit]]
-    p, label = fitted.p[judged[fit]], rows.target[here]
+    labelled = fit & rows.labelled
+    share = float(np.average(rows.target[labelled], weights=rows.weight[labelled]))
+    here = np.flatnonzero(fit & judged)
+    log_odds, label = fitted.log_odds[here], rows.target[here]
     weight = match_share(label, rows.weight[here], share)
-    thresholds = choose_thresholds(p, label, weight, rows.linked[here], seed)
+    scans = Scans(rows, fitted.log_odds, assays)
+    p = expit(log_odds)
+    thresholds = choose_thresholds(p, label, weight, rows.linked[here], expit(scans.safe(fit)), seed)
+    lines = [line["p"] for line in thresholds.values()]
     facts: dict[str, Any] = {
-        **_counts(rows, here, int((~labelled).sum())),
+        **_counts(rows, here, int((fit & ~rows.labelled).sum())),
         "share_deleterious": round(share, 4),
         "thresholds": thresholds,
         "cross_fitted": {
@@ -73,21 +73,15 @@ def additive_tier(
             "auroc_capped": round(Auroc(p, label > 0)(weight), 4),
             "ece": round(calibration_error(p, label, weight), 4),
             "ece_all_rows": round(calibration_error(p, label), 4),
-            **ranked_facts(rows, fit, fitted.p, assays),
+            **ranked_facts(rows, fit, fitted.log_odds[fit], assays),
         },
         "test": {},
+        **({"scan": scans.facts(fit, *logit(lines))} if scans.known(fit) else {}),
         "model": fitted.model.to_dict(),
     }
-    log_odds = np.full(len(fit), np.nan)
-    log_odds[fit] = logit(fitted.p)
     if test.any():
-        log_odds[test] = fitted.model.logit(
-            {n: rows.evidence[n][test] for n in pieces},
-            {n: v[test].astype(np.float64) for n, v in rows.views.items()},
-        )
-        lines = [line["p"] for line in thresholds.values()]
-        facts["test"] = labelled_facts(expit(log_odds[test]), rows, test, lines, share, seed)
-    return facts, log_odds
+        facts["test"] = labelled_facts(expit(fitted.log_odds[test]), rows, test, lines, share, seed)
+    return facts
 
 
 def _counts(rows: Rows, here: NDArray[np.int64], n_ranked: int) -> dict[str, int]:

@@ -35,8 +35,30 @@ if TYPE_CHECKING:
 
     Arrays = dict[str, NDArray[Any]]
 
+SAMPLED_SITES: Final = 128
+SAMPLED_AT_SITE: Final = 6
+"""Sites and substitutions that stand for all 19 x L of a protein when a calibration is fitted."""
+
 _VIEW: Final = "evidence:"
 _GROUP: Final = "group:"
+
+
+@dataclass(frozen=True, eq=False)
+class Background:
+    """A sample of all substitutions of one protein.
+
+    Parameters
+    ----------
+    evidence : dict of name -> float array, shape (m,)
+    views : dict of name -> float32 array, shape (sites, d)
+        Embedding vectors of the sampled sites.
+    site : int array, shape (m,)
+        Row of `views` of each substitution.
+    """
+
+    evidence: dict[str, NDArray[np.float64]]
+    views: dict[str, NDArray[np.float32]]
+    site: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +72,13 @@ class Gathered:
         Embedding vectors for linear maps.
     structured : bool array, shape (n,)
         Sites with coordinates.
+    background : dict of a protein's row -> Background
     """
 
     evidence: dict[str, NDArray[np.float64]]
     views: dict[str, NDArray[np.float32]]
     structured: NDArray[np.bool_]
+    background: dict[int, Background]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +140,20 @@ def evidence_of(
     return found, structured
 
 
+def sampled_substitutions(sequence: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Draw substitutions of a protein, the same ones each time: replaced residues and what replaces them.
+
+    At most `SAMPLED_SITES` sites with `SAMPLED_AT_SITE` substitutions each, for the mean over all of them.
+    """
+    codes = ProteinView(sequence).codes
+    residues = np.flatnonzero(codes >= 0)
+    generator = np.random.default_rng(int(sequence_hash(sequence), 16))
+    sites = np.sort(generator.choice(residues, min(SAMPLED_SITES, len(residues)), replace=False))
+    steps = np.argsort(generator.random((len(sites), 19)), axis=1)[:, :SAMPLED_AT_SITE]
+    mutant = (codes[sites][:, None] + 1 + steps) % 20
+    return np.repeat(sites, SAMPLED_AT_SITE), mutant.reshape(-1)
+
+
 class EvidenceReader:
     """Reads the evidence of the variants of a table, protein by protein.
 
@@ -168,6 +206,7 @@ class EvidenceReader:
         parts: dict[str, NDArray[np.float64]] = {}
         views: dict[str, NDArray[np.float32]] = {}
         structured = np.zeros(len(table), dtype=np.bool_)
+        background: dict[int, Background] = {}
         for p, rows in rows_of.items():
             arrays, index = stored[p], table.index[rows]
             family = self._profiles.of(sequences[p])
@@ -176,12 +215,19 @@ class EvidenceReader:
             found, structured[rows] = evidence_of(view, shapes, index, table.mutant[rows])
             for name, values in found.items():
                 parts.setdefault(name, np.full(len(table), np.nan))[rows] = values
-            which = np.searchsorted(np.unique(index), index)
-            for name in ("site", "near", "protein"):
+            sampled, drawn = sampled_substitutions(sequences[p])
+            kept = np.union1d(index, sampled)  # sites whose vectors are stored
+            for name in ("site", "near"):
                 vectors = arrays[name].astype(np.float32)
                 whole = views.setdefault(name, np.zeros((len(table), vectors.shape[1]), dtype=np.float32))
-                whole[rows] = vectors[which] if name != "protein" else vectors
-        return Gathered(parts, views, structured)
+                whole[rows] = vectors[np.searchsorted(kept, index)]
+            sites, which = np.unique(sampled, return_inverse=True)
+            background[p] = Background(
+                evidence_of(view, shapes, sampled, drawn)[0],
+                {n: arrays[n][np.searchsorted(kept, sites)].astype(np.float32) for n in ("site", "near")},
+                which,
+            )
+        return Gathered(parts, views, structured, background)
 
     def assess(
         self,
@@ -199,7 +245,7 @@ class EvidenceReader:
         document = "" if calibration is None else repr(calibration.document)
         families = "" if self._library is None else self._library.sha256
         identity = text_sha256(
-            "\n".join(("2", self._encoder.key, str(self._encoder.device), families, document))
+            "\n".join(("3", self._encoder.key, str(self._encoder.device), families, document))
         )
 
         def path_of(p: int, rows: NDArray[np.int64]) -> Path:
@@ -242,13 +288,13 @@ class EvidenceReader:
 
     def _key(self, sequence: str, index: NDArray[np.int64]) -> str:
         sites = ",".join(map(str, np.unique(index).tolist()))
-        return text_sha256(f"1\n{self._encoder.key}\n{sequence_hash(sequence)}\n{sites}")
+        return text_sha256(f"2\n{self._encoder.key}\n{sequence_hash(sequence)}\n{sites}")
 
     def _reduce(self, sequence: str, embedding: NDArray[np.float32], index: NDArray[np.int64]) -> Arrays:
-        """Keep the part of an embedding that evidence at these sites needs."""
-        views = encoder_views(ProteinView(sequence, None, embedding), np.unique(index))
-        kept: Arrays = {name: vectors.astype(np.float16) for name, vectors in views.items()}
-        kept["protein"] = kept["protein"][:1]
+        """Keep the part of an embedding that evidence at these sites, and at the sampled ones, needs."""
+        sites = np.union1d(index, sampled_substitutions(sequence)[0])
+        views = encoder_views(ProteinView(sequence, None, embedding))
+        kept: Arrays = {name: vectors[sites].astype(np.float16) for name, vectors in views.items()}
         log_probabilities = self._log_probabilities(embedding)
         return kept if log_probabilities is None else kept | {"log_probabilities": log_probabilities}
 

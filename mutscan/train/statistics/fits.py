@@ -75,9 +75,9 @@ def curve_penalty(k: int, size: float, bend: float) -> NDArray[np.float64]:
     return penalty
 
 
-def curve_of(knots: NDArray[np.float64], values: NDArray[np.float64], centre: float) -> Curve:
-    """Curve of fitted values, the last of them for missing evidence, after `centre` is subtracted."""
-    return Curve(knots, values[:-1] - centre, float(values[-1]) - centre)
+def curve_of(knots: NDArray[np.float64], values: NDArray[np.float64]) -> Curve:
+    """Curve of fitted values, the last of them for missing evidence."""
+    return Curve(knots, values[:-1], float(values[-1]))
 
 
 class Blocks:
