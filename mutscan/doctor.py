@@ -1,7 +1,7 @@
-"""What works on this machine: a list of findings, each with what to do where something is missing.
+"""Check the installation: a list of findings, each saying what to do if something is missing.
 
-Rooms that know better (builders, model, fetch) are asked by the caller; this one looks at Python,
-the libraries, the disk and the network.
+This module checks Python, the libraries, the disk and the network. Its caller asks builders, model and
+fetch about themselves.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -26,22 +26,26 @@ LOW_DISK: Final = 2e9
 
 NETWORK_SECONDS: Final = 5.0
 
-LIBRARIES: Final = ("transformers", "gemmi", "tmtools", "pyarrow", "pyhmmer")
+LIBRARIES: Final = ("transformers", "gemmi", "pyarrow", "pyhmmer")
+"""Libraries that every run needs, besides torch and OpenMM."""
+
+ALIGNER: Final = "tmtools"
+"""Aligns structures for ``compare`` and ``train dataset``; ``score`` and ``scan`` work without it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor's table.
+    """One row of the doctor's table.
 
     Parameters
     ----------
     topic : str
     state : str
-        ``ok``, ``note`` (works without it) or ``missing``.
+        ``ok``, ``note`` (mutscan works without it) or ``missing``.
     text : str
-        What was found, and what helps.
+        What was found, and what to do.
     needed : bool
-        The default job does not run without it.
+        ``mutscan score`` does not run without it.
     """
 
     topic: str
@@ -51,19 +55,19 @@ class Finding:
 
 
 class BackendStatus(Protocol):
-    """What a backend says about itself."""
+    """Whether a backend works."""
 
     @property
     def state(self) -> str:
-        """``ok``, or why not."""
+        """``ok``, or the problem."""
 
     @property
     def message(self) -> str:
-        """One line: what was found and what helps."""
+        """One line: what was found and what to do."""
 
 
 def examine_system() -> list[Finding]:
-    """Look at Python, torch and its devices, OpenMM and its platforms, and the other libraries."""
+    """Check Python, torch and its devices, OpenMM and its platforms, and the other libraries."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return [
         Finding("mutscan", "ok", f"{__version__} in {sys.prefix}"),
@@ -73,6 +77,7 @@ def examine_system() -> list[Finding]:
         *_torch(),
         _openmm(),
         *(_library(name) for name in LIBRARIES),
+        replace(_library(ALIGNER), needed=False),
     ]
 
 
@@ -90,12 +95,10 @@ def _torch() -> list[Finding]:
     elif torch.backends.mps.is_available():
         found.append(Finding("GPU", "ok", "Apple MPS"))
     else:
-        built = (
-            f"torch is built for CUDA {torch.version.cuda}"
-            if torch.version.cuda
-            else "torch is built for CPU"
+        target = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU"
+        found.append(
+            Finding("GPU", "note", f"none; the networks run on the CPU (torch is built for {target})")
         )
-        found.append(Finding("GPU", "note", f"none; the networks run on the CPU ({built})"))
     return found
 
 
@@ -107,7 +110,7 @@ def _openmm() -> Finding:
     names = [openmm.Platform.getPlatform(n).getName() for n in range(openmm.Platform.getNumPlatforms())]
     if "CPU" not in names and "Reference" not in names:
         return Finding(
-            "OpenMM", "missing", f"no CPU platform, only {', '.join(names) or 'none'}; reinstall it", True
+            "OpenMM", "missing", f"no CPU platform (found: {', '.join(names) or 'none'}); reinstall it", True
         )
     return Finding(
         "OpenMM", "ok", f"{openmm.version.short_version}, platforms {', '.join(names)}", needed=True
@@ -118,23 +121,21 @@ def _library(name: str) -> Finding:
     try:
         return Finding(name, "ok", metadata.version(name), needed=True)
     except metadata.PackageNotFoundError:
-        return Finding(name, "missing", "not installed; install mutscan again with pip", needed=True)
+        return Finding(name, "missing", "not installed; reinstall mutscan with pip", needed=True)
 
 
 def _broken(topic: str, error: Exception) -> Finding:
-    return Finding(
-        topic, "missing", f"cannot be imported ({error}); install mutscan again with pip", needed=True
-    )
+    return Finding(topic, "missing", f"cannot be imported ({error}); reinstall mutscan with pip", needed=True)
 
 
 def examine_modeller(status: BackendStatus) -> Finding:
-    """MODELLER is optional: without it ``--builder auto`` is openmm."""
+    """Report on MODELLER, which is optional: without it, ``--builder auto`` uses OpenMM."""
     state = "ok" if status.state == "ok" else "note"
     return Finding("MODELLER", state, status.message)
 
 
 def examine_models(problems: Mapping[str, Sequence[str]]) -> list[Finding]:
-    """One finding for each installed model.
+    """Report on each installed model.
 
     Parameters
     ----------
@@ -142,12 +143,12 @@ def examine_models(problems: Mapping[str, Sequence[str]]) -> list[Finding]:
         Model name to what `verify_model` found wrong.
     """
     if not problems:
-        return [Finding("models", "missing", "none installed; install mutscan again with pip", needed=True)]
+        return [Finding("models", "missing", "none installed; reinstall mutscan with pip", needed=True)]
     return [
         Finding(
             f"model {name}",
             "missing" if found else "ok",
-            "; ".join(found) + "; install it again" if found else "every file has its listed sha256",
+            "; ".join(found) + "; reinstall it" if found else "all files match SHA256SUMS",
             needed=True,
         )
         for name, found in problems.items()
@@ -155,29 +156,27 @@ def examine_models(problems: Mapping[str, Sequence[str]]) -> list[Finding]:
 
 
 def examine_cache(folder: Path) -> list[Finding]:
-    """Look whether the cache can be written, how large it is, and how full its disk."""
+    """Check whether the cache can be written, its size, and the free space on its disk."""
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     disk = (
         Finding("disk", "ok", f"{free / 1e9:.0f} GB free at {existing}")
         if free >= LOW_DISK
-        else Finding(
-            "disk", "note", f"only {free / 1e9:.1f} GB free at {existing}; runs and downloads may not fit"
-        )
+        else Finding("disk", "note", f"only {free / 1e9:.1f} GB free at {existing}; large runs may not fit")
     )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        text = f"{folder} cannot be written ({error.strerror}); set MUTSCAN_CACHE_DIR to a folder that can"
+        text = f"{folder} cannot be written ({error.strerror}); set MUTSCAN_CACHE_DIR to another folder"
         return [Finding("cache", "missing", text, needed=True), disk]
     return [Finding("cache", "ok", f"{folder}, {size / 1e6:.1f} MB", needed=True), disk]
 
 
 def examine_network(services: Mapping[str, str], *, timeout: float = NETWORK_SECONDS) -> Iterable[Finding]:
-    """Ask each service for any answer at all; needed only for accessions not yet in the cache.
+    """Check whether each service answers; it is needed only for accessions that are not in the cache.
 
     Parameters
     ----------
@@ -192,7 +191,7 @@ def examine_network(services: Mapping[str, str], *, timeout: float = NETWORK_SEC
             answer = httpx.get(url, timeout=timeout, follow_redirects=True)
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
-            text = f"no answer from {url} ({reason}); files, and what is in the cache, work without"
+            text = f"no answer from {url} ({reason}); only accessions that are not in the cache need it"
             yield Finding(name, "note", text)
             continue
         state = "ok" if answer.status_code < 500 else "note"

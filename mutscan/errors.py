@@ -1,32 +1,65 @@
-"""Everything mutscan raises for a reason a user can act on.
+"""Errors whose cause a user can remove.
 
 MutscanError
-├── UsageError                 what was asked for cannot be asked (exit 2)
-├── VariantError               one variant cannot be read or does not fit (row)
+├── UsageError                 the command or call cannot be carried out as given (exit code 2)
+├── VariantError               one variant cannot be read or does not fit the wild type (its row)
 ├── StructureError             a structure file cannot be used
-├── FetchError                 data needed from the network is missing (exit 5)
-├── BuildError                 a mutant structure could not be built (row)
+├── FetchError                 data from the network are missing (exit code 5)
+├── BuildError                 a mutant structure could not be built (its row)
 ├── CheckpointError            a model on disk is missing, damaged or of another kind
-├── MissingDependencyError     a backend or its licence is missing (exit 6)
+├── MissingDependencyError     a backend or its licence is missing (exit code 6)
 └── RunFolderError             the run folder cannot be written or is in use
 
-A message says what was read, what was expected and what to do.
+A message says what was read, what was expected, and what to do. A code identifies the cause in scripts:
+`ROW_CODES` are those of the ``error_code`` column, `RUN_CODES` those that end a command.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+ROW_CODES: Final = {
+    "bad_variant": "The text is not a variant.",
+    "wild_type_mismatch": "The variant names another residue or protein than the wild type.",
+    "position_out_of_range": "The position is past the end of the wild type.",
+    "unsupported_variant": "The variant is understood but not scored: a stop, frameshift or extension.",
+    "synonymous": "The variant changes no residue.",
+    "too_long": "The protein is longer than 5,000 residues.",
+    "indel_not_built": "No structure is built for an insertion or deletion; scores are predicted only.",
+    "structure_missing": "A structure file, or the coordinates of the residue in it, are missing.",
+    "structure_mismatch": "A structure has another sequence than the protein or mutant it is given for.",
+    "bad_structure": "A structure file cannot be read or used.",
+    "build_failed": "The mutant structure could not be built.",
+}
+"""Values of the ``error_code`` column of variants.csv, and what they mean."""
+
+RUN_CODES: Final = {
+    "usage": "The command or call cannot be carried out as given.",
+    "offline": "Data are not in the cache and --offline forbids fetching them.",
+    "not_found": "A service has no such entry.",
+    "inactive_entry": "A UniProt entry was merged, split or deleted.",
+    "fetch_failed": "Data could not be fetched: no network, refused or damaged.",
+    "cache_not_writable": "The cache folder cannot be written.",
+    "bad_checkpoint": "A model folder is missing, damaged or of another kind.",
+    "bad_embedding": "The encoder gave numbers that are not finite.",
+    "out_of_memory": "The networks need more memory than there is.",
+    "diverged": "The training diverged.",
+    "missing_dependency": "A library, backend or licence is missing.",
+    "run_folder": "The run folder cannot be created, written or locked.",
+    "internal": "An error of mutscan itself.",
+}
+"""Values of `MutscanError.code` for errors that end a command, besides those of `ROW_CODES`."""
 
 
 class MutscanError(Exception):
-    """Base of all errors with a cause outside mutscan's own code.
+    """Base class of all errors with a cause outside mutscan's own code.
 
     Parameters
     ----------
     message : str
         One line: what was read, what was expected, what to do.
     code : str, optional
-        Short stable word for the ``error_code`` column; the class has a default.
+        One of `ROW_CODES` or `RUN_CODES`; each class has a default.
     """
 
     exit_code: ClassVar[int] = 1
@@ -54,25 +87,21 @@ class UsageError(MutscanError):
 
 
 class VariantError(MutscanError):
-    """One variant cannot be read, or does not fit the wild type.
-
-    Codes: ``bad_variant``, ``wild_type_mismatch``, ``position_out_of_range``,
-    ``unsupported_variant``, ``synonymous``, ``too_long``.
-    """
+    """One variant cannot be read, or does not fit the wild type."""
 
     exit_code = 4
     default_code = "bad_variant"
 
 
 class StructureError(MutscanError):
-    """A structure file cannot be read or cannot be used. Codes: ``bad_structure``, ``structure_missing``."""
+    """A structure file cannot be read or used."""
 
     exit_code = 2
     default_code = "bad_structure"
 
 
 class FetchError(MutscanError):
-    """Data needed from the network is not to be had (offline, 404, refused, damaged)."""
+    """Data from the network are missing (offline, not found, refused, damaged)."""
 
     exit_code = 5
     default_code = "fetch_failed"
@@ -86,14 +115,14 @@ class BuildError(MutscanError):
 
 
 class CheckpointError(MutscanError):
-    """A model directory is missing, damaged, or not of the kind asked for."""
+    """A model folder is missing, damaged, or not of the kind asked for."""
 
     exit_code = 6
     default_code = "bad_checkpoint"
 
 
 class MissingDependencyError(MutscanError):
-    """A backend is not installed or not licensed; the message holds the command that helps."""
+    """A backend is not installed or not licensed; the message names the command that helps."""
 
     exit_code = 6
     default_code = "missing_dependency"

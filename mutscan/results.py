@@ -279,7 +279,7 @@ class JobFolder:
     def __enter__(self) -> Self:
         with write_errors(self.path):
             if self.path.exists() and not self.path.is_dir():
-                raise RunFolderError(f"{self.path} is a file; --out wants a folder (it may be new)")
+                raise RunFolderError(f"{self.path} is a file; expected a folder for --out (it may be new)")
             foreign = self.path.is_dir() and any(self.path.iterdir()) and not self.state.is_dir()
             if foreign and not (self.path / self.PROOF).exists():
                 raise RunFolderError(
@@ -326,7 +326,7 @@ class JobFolder:
                 )
                 raise RunFolderError(
                     f"{self.path} holds results of another job ({changes}); "
-                    "give another --out, or --restart to throw them away"
+                    "choose another --out, or discard them with --restart"
                 )
             return
         write_json(path, wanted)

@@ -112,7 +112,7 @@ def make_run(
             else None,
             "plddt_site": 91.0,
             "confidence": "high",
-            "notes": "no flag: the model carries no calibrated rule",
+            "notes": "no flag: the model has no calibrated rule",
         }
         if structure:
             row |= {

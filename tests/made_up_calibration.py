@@ -26,6 +26,7 @@ def _tier(
     return {
         "n": len(label),
         "n_groups": 50,
+        "share_deleterious": 0.56,
         "thresholds": {
             "deleterious": {"p": DELETERIOUS, **line},
             "tolerated": {"p": TOLERATED, **line},

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from mutscan import align
 from mutscan.align import alignment_pairs, tm_align
 from mutscan.errors import MissingDependencyError, StructureError
 from mutscan.structures import Structure, read_structure
+from tests.places import GLOBIN, ROOT
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +166,34 @@ class TestWorker:
         )  # fmt: skip
         assert done.stdout.split() == ["once", "1.0"]
         assert done.stderr == ""
+
+
+class TestOnlyForAligning:
+    @pytest.mark.slow
+    def test_score_and_scan_work_without_tmtools(self, tmp_path: Path, tiny_model: Path) -> None:
+        """A tmtools that cannot be imported, in this process and in all that it starts."""
+        broken = tmp_path / "broken" / "tmtools"
+        broken.mkdir(parents=True)
+        (broken / "__init__.py").write_text("raise ImportError('tmtools was imported')\n")
+        script = tmp_path / "script.py"
+        script.write_text(
+            "import sys, mutscan\n"
+            "wild_type, model, out = sys.argv[1:]\n"
+            "shared = {'model': model, 'builder': 'template', 'device': 'cpu', 'offline': True, 'jobs': 1}\n"
+            "run = mutscan.score(wild_type, ['L38D'], out=out + '/score', **shared)\n"
+            "assert run.variants['tm_measured'].notna().all()\n"
+            "shared['builder'] = 'none'\n"
+            "scan = mutscan.scan(wild_type, positions='38', out=out + '/scan', **shared)\n"
+            "assert len(scan.variants) == 19\n"
+            "try:\n"
+            "    mutscan.compare(wild_type, wild_type, model=model, device='cpu', offline=True)\n"
+            "except mutscan.MutscanError as error:\n"
+            "    print(error)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, str(script), str(GLOBIN / "wild_type.cif"), str(tiny_model), str(tmp_path)],
+            capture_output=True, text=True, check=False, timeout=300,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(broken.parent), str(ROOT)])},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == "tmtools cannot be imported: tmtools was imported\n"

@@ -49,7 +49,7 @@ def test_a_library_that_cannot_be_imported_is_missing(monkeypatch):
     for topic in ("torch", "OpenMM"):
         assert findings[topic].state == "missing"
         assert findings[topic].needed
-        assert "install mutscan again" in findings[topic].text
+        assert "reinstall mutscan" in findings[topic].text
     assert "GPU" not in findings
 
 
@@ -57,6 +57,12 @@ def test_a_library_without_metadata_is_missing(monkeypatch):
     monkeypatch.setattr(doctor, "LIBRARIES", ("no-such-library-of-mutscan",))
     (finding,) = (f for f in doctor.examine_system() if f.topic == "no-such-library-of-mutscan")
     assert finding.state == "missing"
+
+
+def test_the_aligner_is_not_needed(monkeypatch):
+    monkeypatch.setattr(doctor, "ALIGNER", "no-such-aligner")
+    (finding,) = (f for f in doctor.examine_system() if f.topic == "no-such-aligner")
+    assert not finding.needed
 
 
 def test_modeller_is_never_needed():
@@ -147,9 +153,9 @@ def test_the_command_prints_its_table_on_stdout(rooms):
     assert lines[0] == ["topic", "state", "what was found"]
     table = {line[0]: line[1:] for line in lines[1:]}
     assert table["MODELLER"] == ["note", "PyPI's modeller is another program"]
-    assert table["UniProt"] == ["note", "not asked (--offline)"]
+    assert table["UniProt"] == ["note", "not checked (--offline)"]
     assert table["model mini"][0] == "ok"
-    assert "can run here" in done.stderr
+    assert "can run" in done.stderr
 
 
 def test_a_damaged_model_ends_with_exit_code_6(rooms):

@@ -12,6 +12,8 @@ import pytest
 from mutscan.results import VARIANT_COLUMNS
 from tests.places import GLOBIN
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = GLOBIN
 
 # Predicted scores repeat to 1e-4 on any CPU. Built structures pass through a minimiser that

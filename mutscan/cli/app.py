@@ -1,4 +1,4 @@
-"""The `mutscan` command: its groups, in the order a new user meets them."""
+"""The `mutscan` command and its subcommands, in the order a new user meets them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import typer
 from mutscan.cli import cache, compare, doctor, models, report, scan, score
 from mutscan.cli.errors import MutscanGroup
 from mutscan.cli.options import VersionOption
+from mutscan.errors import ROW_CODES
 
 app = typer.Typer(
     name="mutscan",
@@ -15,17 +16,18 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Which variants disturb a protein's structure, and where.",
     epilog="Example: mutscan score examples/globin/wild_type.cif H97A 'E10K;K144E' --out globin-run",
 )
 
 
 @app.callback()
 def root(version: VersionOption = False) -> None:
-    """Which variants disturb a protein's structure, and where."""
+    """Predict which variants disturb a protein's structure, and where."""
 
 
-app.command("score")(score.score)
+_CODES = "\n\n".join(["Error codes of rows:", *(f"{code}: {meaning}" for code, meaning in ROW_CODES.items())])
+
+app.command("score", epilog=_CODES)(score.score)
 app.command("scan")(scan.scan)
 app.command("check")(score.check)
 app.command("compare")(compare.compare)
@@ -33,7 +35,7 @@ app.command("report")(report.report)
 app.add_typer(models.app, name="models")
 app.add_typer(cache.app, name="cache")
 app.command("doctor")(doctor.doctor)
-# Its commands live in mutscan.cli.train, which MutscanGroup imports when one of them is run.
+# MutscanGroup imports these commands (mutscan.cli.train) only when one of them runs.
 app.add_typer(
-    typer.Typer(help="Train and evaluate models; 'mutscan train --help' shows the order."), name="train"
+    typer.Typer(help="Train and evaluate models; 'mutscan train --help' lists the steps."), name="train"
 )

@@ -1,4 +1,4 @@
-"""``mutscan cache``: what was downloaded, and what was computed and kept."""
+"""``mutscan cache``: list and remove downloaded files and stored results."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-app = typer.Typer(help="What was downloaded, and what was computed and kept.", invoke_without_command=True)
+app = typer.Typer(invoke_without_command=True)
 
 COMPUTED: Final = {"embeddings": ".safetensors", "nulls": ".npz"}
-"""Folders of the cache that hold computed things, and how their files end: nothing else there is ours."""
+"""Folders of the cache with stored results, and the ending of their files; other files stay."""
 
 
 class Kind(StrEnum):
-    """What of the cache is meant."""
+    """A part of the cache."""
 
     all = "all"
     uniprot = "uniprot"
@@ -35,14 +35,14 @@ class Kind(StrEnum):
 
 @app.callback()
 def cache(context: typer.Context) -> None:
-    """Show what was downloaded, and what was computed and kept; without a command: list it."""
+    """List or remove downloaded files and stored results; without a command, list them."""
     if context.invoked_subcommand is None:
         list_()
 
 
 @app.command("list")
 def list_(json: JsonOption = False, quiet: QuietOption = False, verbose: VerboseOption = False) -> None:
-    """List downloads with their version, date and hash, and sum up what was computed."""
+    """List downloads with version, date and hash, and the number and size of stored results."""
     from mutscan.fetch import list_cache
     from mutscan.files import cache_dir
 
@@ -65,13 +65,13 @@ def list_(json: JsonOption = False, quiet: QuietOption = False, verbose: Verbose
 
 @app.command("clear")
 def clear(
-    kind: Annotated[Kind, typer.Option("--kind", help="What to remove.")] = Kind.all,
+    kind: Annotated[Kind, typer.Option("--kind", help="Part of the cache to remove.")] = Kind.all,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Remove downloads and computed things; they are made or fetched again when needed.
+    """Remove downloads and stored results; they are fetched or computed again when needed.
 
-    Trained models and files that mutscan did not put there stay.
+    Trained models and files of other programs are kept.
     """
     from mutscan.fetch import clear_cache
     from mutscan.files import cache_dir

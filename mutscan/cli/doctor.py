@@ -1,4 +1,4 @@
-"""``mutscan doctor``: ask every room what works here."""
+"""``mutscan doctor``: check the installation."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def doctor(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Tell what works here: GPU, MODELLER and its key, OpenMM, models, cache, disk, network.
+    """Check the installation: GPU, OpenMM, MODELLER and its key, models, cache, disk, network.
 
-    Exit code 6 when something is missing that the default job needs.
+    Exit code 6 if something is missing that 'mutscan score' needs.
     """
     terminal = Terminal(quiet=quiet, verbose=verbose)
     terminal.start_log()
@@ -26,7 +26,7 @@ def doctor(
     findings = room.examine_system()
     broken = any(finding.topic == "torch" and finding.state == "missing" for finding in findings)
     if not broken:
-        # Without torch the model room cannot even be asked.
+        # mutscan.model imports torch.
         from mutscan.model.checkpoint import list_models, verify_model
 
         findings += room.examine_models({info.name: verify_model(info.path) for info in list_models()})
@@ -39,7 +39,7 @@ def doctor(
     fetcher = Fetcher(offline=offline)
     services = {"UniProt": fetcher.uniprot_url, "AlphaFold DB": fetcher.afdb_url}
     if offline:
-        findings += [room.Finding(name, "note", "not asked (--offline)") for name in services]
+        findings += [room.Finding(name, "note", "not checked (--offline)") for name in services]
     else:
         findings += room.examine_network(services)
     if json:
@@ -48,5 +48,7 @@ def doctor(
         print_table(("topic", "state", "what was found"), ([f.topic, f.state, f.text] for f in findings))
     missing = [finding.topic for finding in findings if finding.needed and finding.state == "missing"]
     if missing:
-        raise MissingDependencyError(f"the default job cannot run here: {', '.join(missing)} (see the table)")
-    terminal.say("the default job can run here")
+        raise MissingDependencyError(
+            f"'mutscan score' cannot run without {', '.join(missing)}; see the table"
+        )
+    terminal.say("'mutscan score' can run")

@@ -1,8 +1,9 @@
-"""Options that several commands share: one spelling, one meaning, one help text each."""
+"""Options that several commands share, each with one name and one help text."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,14 +12,19 @@ import typer
 import mutscan
 from mutscan.builders import BUILDERS, NO_BUILDER
 from mutscan.cli.errors import VERBOSE
+from mutscan.structures.files import STRUCTURE_ENDINGS
 
-RUNNING = "Where and how it runs"
+RUNNING = "Execution"
 PROTEIN = "Wild type and mutants"
-TALKING = "What is said"
+OUTPUT = "Output"
+
+_protein: Any = partial(typer.Option, rich_help_panel=PROTEIN)
+_running: Any = partial(typer.Option, rich_help_panel=RUNNING)
+_output: Any = partial(typer.Option, rich_help_panel=OUTPUT)
 
 
 class Precision(StrEnum):
-    """Arithmetic of the networks."""
+    """Numerical precision of the encoder."""
 
     auto = "auto"
     fp32 = "fp32"
@@ -27,7 +33,7 @@ class Precision(StrEnum):
 
 
 def _remember_verbose(context: typer.Context, value: bool) -> bool:
-    # Read where errors are translated, outside the command.
+    # Read outside the command, where errors become messages.
     context.meta[VERBOSE] = value
     return value
 
@@ -38,8 +44,8 @@ def _print_version(value: bool) -> None:
         raise typer.Exit
 
 
-def _expand(value: Path | None) -> Path | None:
-    """``--out=~/x`` reaches us unexpanded by the shell."""
+def expand(value: Path | None) -> Path | None:
+    """Expand ``~``, which the shell leaves alone in ``--out=~/x``."""
     return value.expanduser() if value is not None else None
 
 
@@ -47,7 +53,8 @@ WildTypeArgument = Annotated[
     str,
     typer.Argument(
         metavar="WILD_TYPE",
-        help="UniProt accession (P04637, P04637-2), structure (.pdb .ent .cif, also .gz) or FASTA file.",
+        help="UniProt accession (P04637, P04637-2), FASTA file or structure file "
+        f"({' '.join(STRUCTURE_ENDINGS)}, also .gz).",
         show_default=False,
     ),
 ]
@@ -55,152 +62,100 @@ VariantsArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="VARIANT",
-        help="R175H, p.Arg175His, P04637:p.R175H, p.Lys120del; several in one mutant: 'R175H;R248Q'.",
+        help="R175H, p.Arg175His, P04637:p.R175H or p.Lys120del; one mutant with several: 'R175H;R248Q'.",
         show_default=False,
     ),
 ]
 VariantsFileOption = Annotated[
     str | None,
-    typer.Option(
+    _protein(
         "--variants",
         metavar="FILE|-",
-        help="Read variants from text, CSV, TSV or a FASTA file of mutants; - is stdin.",
-        rich_help_panel=PROTEIN,
+        help="File of variants: text, CSV, TSV or FASTA of mutant sequences; - reads stdin.",
     ),
 ]
 VariantColumnOption = Annotated[
     str | None,
-    typer.Option(
+    _protein(
         "--variant-column",
         metavar="NAME",
-        help="Column of the CSV/TSV that holds the variants; the others are carried to the output.",
-        rich_help_panel=PROTEIN,
+        help="Column of the CSV or TSV file with the variants; the other columns are copied to the output.",
     ),
 ]
 StructureOption = Annotated[
     Path | None,
-    typer.Option(
+    _protein(
         "--structure",
         metavar="FILE",
-        help="Structure for an accession or FASTA file (default: AlphaFold DB's model of an accession).",
-        callback=_expand,
-        rich_help_panel=PROTEIN,
+        help="Structure for an accession or FASTA file (default for an accession: its AlphaFold DB model).",
+        callback=expand,
     ),
 ]
 ChainOption = Annotated[
     str | None,
-    typer.Option(
-        "--chain",
-        metavar="ID",
-        help="Chain of the structure, when it has several.",
-        rich_help_panel=PROTEIN,
+    _protein("--chain", metavar="ID", help="Chain of the structure to use, if it has several."),
+]
+BuilderOption = Annotated[
+    str,
+    _protein(
+        "--builder",
+        metavar="|".join((*BUILDERS, NO_BUILDER, "DIR")),
+        help="Builder of mutant structures; DIR is a folder of your own, one file each, such as R175H.pdb.",
     ),
 ]
 OutOption = Annotated[
     Path | None,
-    typer.Option(
-        "--out",
-        metavar="DIR",
-        help="The run folder (default: mutscan-<wild type>).",
-        callback=_expand,
-        rich_help_panel=RUNNING,
-    ),
+    _running("--out", metavar="DIR", help="Run folder (default: mutscan-<wild type>).", callback=expand),
 ]
 ModelOption = Annotated[
     str,
-    typer.Option(
+    _running(
         "--model",
         metavar="NAME|DIR",
-        help="The trained model; 'mutscan models list' shows what is here.",
-        rich_help_panel=RUNNING,
-    ),
-]
-BuilderOption = Annotated[
-    str,
-    typer.Option(
-        "--builder",
-        metavar="|".join((*BUILDERS, NO_BUILDER, "DIR")),
-        help="Who builds mutant structures; DIR: your own, one file each, named by the canonical variant.",
-        rich_help_panel=PROTEIN,
+        help="Trained model, by name or folder; 'mutscan models list' lists the names.",
     ),
 ]
 DeviceOption = Annotated[
-    str,
-    typer.Option(
-        "--device",
-        metavar="auto|cpu|cuda[:N]|mps",
-        help="Where the networks run.",
-        rich_help_panel=RUNNING,
-    ),
+    str, _running("--device", metavar="auto|cpu|cuda[:N]|mps", help="Device that the networks run on.")
 ]
-PrecisionOption = Annotated[
-    Precision,
-    typer.Option("--precision", help="Arithmetic of the encoder.", rich_help_panel=RUNNING),
-]
+PrecisionOption = Annotated[Precision, _running("--precision", help="Numerical precision of the encoder.")]
 BatchResiduesOption = Annotated[
     int | None,
-    typer.Option(
+    _running(
         "--batch-residues",
         metavar="N",
         min=1,
-        help="Residues a batch on a GPU (default: by its memory).",
-        rich_help_panel=RUNNING,
+        help="Residues in a batch on a GPU (default: as its memory allows).",
     ),
 ]
 JobsOption = Annotated[
     int | None,
-    typer.Option(
-        "--jobs", metavar="N", min=1, help="Builder processes (default: cores).", rich_help_panel=RUNNING
+    _running(
+        "--jobs", metavar="N", min=1, help="Processes that build structures (default: one for each core)."
     ),
 ]
 OfflineOption = Annotated[
     bool,
-    typer.Option(
-        "--offline",
-        help="Never touch the network; a missing file is an error that names it.",
-        rich_help_panel=RUNNING,
-    ),
+    _running("--offline", help="Do not use the network; a missing file is an error that names it."),
 ]
 RestartOption = Annotated[
     bool,
-    typer.Option(
-        "--restart",
-        help="Throw away the finished part of the run folder (default: continue).",
-        rich_help_panel=RUNNING,
-    ),
+    _running("--restart", help="Delete the results in the run folder and start again (default: continue)."),
 ]
-SeedOption = Annotated[
-    int,
-    typer.Option(
-        "--seed", metavar="N", min=0, help="For all that is drawn at random.", rich_help_panel=RUNNING
-    ),
-]
-QuietOption = Annotated[
-    bool,
-    typer.Option("--quiet", "-q", help="Say errors only.", rich_help_panel=TALKING),
-]
+SeedOption = Annotated[int, _running("--seed", metavar="N", min=0, help="Random seed.")]
+QuietOption = Annotated[bool, _output("--quiet", "-q", help="Print errors only.")]
 VerboseOption = Annotated[
     bool,
-    typer.Option(
+    _output(
         "--verbose",
         "-v",
-        help="Say everything, tracebacks included.",
+        help="Print the log, and the traceback of an error.",
         callback=_remember_verbose,
         is_eager=True,
-        rich_help_panel=TALKING,
     ),
 ]
-JsonOption = Annotated[
-    bool,
-    typer.Option("--json", help="Print the result as JSON on stdout.", rich_help_panel=TALKING),
-]
+JsonOption = Annotated[bool, _output("--json", help="Print the result as JSON on stdout.")]
 VersionOption: Any = Annotated[
     bool,
-    typer.Option(
-        "--version",
-        help="Print the version.",
-        callback=_print_version,
-        is_eager=True,
-        rich_help_panel=TALKING,
-    ),
+    _output("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
 ]

@@ -1,4 +1,4 @@
-"""``mutscan report``: draw again from a saved run, no model needed."""
+"""``mutscan report``: draw the report of a saved run again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Format(StrEnum):
 def report(
     run: Annotated[
         Path,
-        typer.Argument(metavar="RUN", help="A run folder, as score or scan left it.", show_default=False),
+        typer.Argument(metavar="RUN", help="A run folder of score or scan.", show_default=False),
     ],
     format: Annotated[
         Format,
@@ -53,7 +53,10 @@ def report(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Draw the report of a saved run again; no model needed, and the network once for 3Dmol.js at most."""
+    """Draw the report of a saved run again.
+
+    No model is needed. The network is used at most once, to fetch 3Dmol.js.
+    """
     terminal = Terminal(quiet=quiet, verbose=verbose)
     terminal.start_log()
     directory = run.expanduser()
@@ -75,7 +78,7 @@ def report(
 
 
 def _content(directory: Path, format: Format, *, offline: bool) -> tuple[Iterable[str], Path, str]:
-    """Text of one file, where it belongs, and what is to be said of it."""
+    """Text of one file, its default path, and a note for the user."""
     from mutscan.results import RunFolder
 
     folder = RunFolder(directory)
@@ -103,7 +106,7 @@ def _write(path: Path, pieces: Iterable[str]) -> int:
     from mutscan.files import replacing, write_errors
 
     if path.is_dir() or not path.parent.is_dir():
-        # What cannot be read is the more useful thing to hear: a run folder that is none.
+        # An error in the run folder is more useful to the user, so it is raised first.
         for _ in pieces:
             break
         raise UsageError(f"--out {path}: expected a file name in an existing folder")
@@ -123,7 +126,9 @@ def _write_figures(directory: Path, out: Path | None, terminal: Terminal) -> Non
     for drawing in drawings:
         with write_errors(folder):
             if folder.exists() and not folder.is_dir():
-                raise UsageError(f"--out {folder} is a file; figures want a folder (it may be new)")
+                raise UsageError(
+                    f"--out {folder} is a file; expected a folder for the figures (it may be new)"
+                )
             folder.mkdir(exist_ok=True)
             drawing.write(folder)
         written += 1

@@ -65,11 +65,12 @@ def scan(
     verbose: VerboseOption = False,
     version: VersionOption = False,
 ) -> None:
-    """Score all 19 substitutions of every residue: what does the protein tolerate, and where.
+    """Score all 19 substitutions of every residue, to see what the protein tolerates and where.
 
     Writes the files of score, positions.csv (a summary of each position) and
     scan.parquet (the data of a heat map). Scores are predicted; structures are
-    built and measured only with --builder. The same command again continues.
+    built and measured only with --builder. Run the same command again to
+    continue an interrupted scan.
     """
     terminal = Terminal(quiet=quiet, verbose=verbose)
     terminal.start_log()

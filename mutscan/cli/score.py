@@ -78,8 +78,8 @@ def score(
     """Score variants of one protein: predicted and measured TM-score and lDDT, one row each.
 
     Writes variants.csv, residues.parquet, run.json, report.html, structures/ and
-    log.txt into the run folder. The same command again continues a run that was
-    interrupted. Exit code: 0 every row ok, 3 some not, 4 none.
+    log.txt into the run folder. Run the same command again to continue an
+    interrupted run. Exit code: 0 all rows scored, 3 some not, 4 none.
     """
     terminal = Terminal(quiet=quiet, verbose=verbose)
     terminal.start_log()
@@ -216,7 +216,7 @@ def _check_row(row: PlannedRow, wild_type: WildType, builder: str | None) -> dic
 
 
 def _check_exit_code(rows: list[dict[str, object]]) -> int:
-    """Tell the exit code score would end with, as far as can be known: 0, 3 or 4."""
+    """Predict the exit code of score, as far as it can be known: 0, 3 or 4."""
     good = sum(row["status"] == "ok" for row in rows)
     if good == len(rows):
         return 0

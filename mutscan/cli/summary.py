@@ -1,4 +1,4 @@
-"""The account of a run for the terminal: 80 columns, readable without colour."""
+"""Summary of a run for the terminal: 80 columns, readable without colour."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _NOTES_SHOWN = 5
 
 
 def print_summary(run: SavedRun, console: Console) -> None:
-    """Print what a run found, in the words of its report; then what went wrong, and where its files are."""
+    """Print the results of a run in the words of its report, then its problems and its files."""
     account = digest(run)
     _print_top(console, account.headline, account.remainder)
     findings = Table.grid(padding=(0, 2))
@@ -74,7 +74,7 @@ def print_summary(run: SavedRun, console: Console) -> None:
 
 
 def print_scan_summary(scan: SavedScan, console: Console) -> None:
-    """Print where a scanned protein tolerates substitutions and where not."""
+    """Print where a scanned protein tolerates substitutions and where it does not."""
     from mutscan.report.scan import headline
 
     _print_top(console, headline(scan), "")
@@ -185,7 +185,7 @@ def _print_bad_rows(run: SavedRun, console: Console) -> None:
     bad = run.variants[run.variants["status"] != "ok"]
     if not len(bad):
         return
-    console.print(Text("\nNot scored, or in part", style="bold"))
+    console.print(Text("\nNot scored, or only in part", style="bold"))
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")

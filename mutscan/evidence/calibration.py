@@ -1,4 +1,4 @@
-"""A model's calibration.json: for each tier of evidence an additive model, its thresholds and how it did."""
+"""A model's calibration.json: an additive model for each tier of evidence, its thresholds and its metrics."""
 
 from __future__ import annotations
 
@@ -86,17 +86,19 @@ class Tier:
         thresholds = self.facts["thresholds"]
         where = f"{self.name} evidence; calibrated on {self.facts['n']:,} variants of "
         where += f"{self.facts['n_groups']:,} protein groups"
+        share = self.facts.get("share_deleterious")
+        prior = "" if share is None else f" assuming that {100 * share:.0f} % of variants are deleterious"
         if flag == "deleterious":
             part = thresholds["deleterious"]
             return (
                 f"p >= {self.deleterious:.3f} (specificity {part['specificity']:.2f}, "
-                f"precision {part['precision']:.2f}; {where})"
+                f"precision {part['precision']:.2f}{prior}; {where})"
             )
         if flag == "tolerated":
             part = thresholds["tolerated"]
             return (
                 f"p <= {self.tolerated:.3f} (sensitivity {part['sensitivity']:.2f}, "
-                f"negative predictive value {part['npv']:.2f}; {where})"
+                f"negative predictive value {part['npv']:.2f}{prior}; {where})"
             )
         return f"{self.tolerated:.3f} < p < {self.deleterious:.3f} ({where})"
 
@@ -222,7 +224,7 @@ class Calibration:
         return self.splits.get(sequence_hash(sequence), "")
 
     def mismatch(self, encoder: str, families: str) -> str:
-        """Say why this calibration does not hold for an encoder revision and a library; empty if it does."""
+        """Explain why this calibration does not fit an encoder revision and a library; empty if it does."""
         made = "the model's calibration was made with"
         if self.encoder != encoder:
             return f"{made} encoder revision {self.encoder}, this one is {encoder}"
@@ -230,6 +232,11 @@ class Calibration:
             ours, theirs = (text[:12] or "none" for text in (families, self.families))
             return f"{made} family library {theirs}, this one is {ours}"
         return ""
+
+    @property
+    def share_deleterious(self) -> float | None:
+        """Share of deleterious variants that the probabilities assume, the same in all tiers."""
+        return next((tier.facts.get("share_deleterious") for tier in self.tiers.values()), None)
 
     @property
     def weighs_built(self) -> str:

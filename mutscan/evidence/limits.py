@@ -22,7 +22,7 @@ TERMINAL: Final = 5
 def warnings_for(
     calibration: Calibration, protein: ProteinView, index: Sequence[int], *, indel: bool = False
 ) -> list[str]:
-    """Say where one variant lies outside what was calibrated; empty for an ordinary one.
+    """Warn where one variant lies outside the calibration; empty for an ordinary one.
 
     Parameters
     ----------
@@ -40,29 +40,31 @@ def warnings_for(
     """
     said = []
     if indel:
-        return ["no probability: calibrated on substitutions, not on insertions or deletions"]
+        return ["no probability: the calibration covers substitutions, not insertions or deletions"]
     if len(index) > 1:
         said.append(
-            "joint mutant: calibrated on single substitutions; p_deleterious is the highest of the "
-            f"{len(index)} taken one by one, and knows nothing of what they do together"
+            "joint mutant: the calibration covers single substitutions; p_deleterious is the highest of the "
+            f"{len(index)} single values and ignores how they combine"
         )
     length = len(protein.sequence)
     terminal = [i + 1 for i in index if i < TERMINAL or i >= length - TERMINAL]
     if terminal:
         where = ", ".join(map(str, terminal))
-        said.append(f"position {where} is within {TERMINAL} of an end, where few labelled variants lie")
+        said.append(
+            f"position {where} is within {TERMINAL} residues of an end, where few variants are labelled"
+        )
     if protein.plddt is not None:
         here = [float(protein.plddt[i]) for i in index if np.isfinite(protein.plddt[i])]
         if here and min(here) < UNSURE_PLDDT:
-            said.append(f"pLDDT {min(here):.0f} at the site: what the structure says of it is uncertain")
+            said.append(f"pLDDT {min(here):.0f} at the site: structural evidence is uncertain there")
     if protein.ca is not None:
         unseen = [i + 1 for i in index if not np.isfinite(protein.ca[i]).all()]
         if unseen:
             where = ", ".join(map(str, unseen))
-            said.append(f"position {where} has no coordinates: judged on sequence alone")
+            said.append(f"position {where} has no coordinates: judged by sequence evidence alone")
     if length > calibration.longest:
-        said.append(f"{length:,} residues: calibrated on proteins of up to {calibration.longest:,}")
+        said.append(f"{length:,} residues: the calibration covers proteins of up to {calibration.longest:,}")
     known = calibration.split_of(protein.sequence)
     if known == "fit":
-        said.append("variants of this protein were among those the probability was calibrated on")
+        said.append("variants of this protein were used to calibrate the probability")
     return said

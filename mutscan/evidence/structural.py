@@ -1,7 +1,7 @@
-"""The structural flag: a predicted drop held against a calibrated threshold.
+"""The structural flag: a predicted drop compared with a calibrated threshold.
 
-What is looked at is the drop against the protein's own null, because a single substitution leaves the
-scores themselves near 1 whatever it does.
+The drop is measured against the protein's own null, because a single substitution leaves the scores
+themselves near 1 whatever it does.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class StructuralRule:
     facts : mapping
         The whole entry of calibration.json: specificity, precision, counts ...
     beyond : bool
-        It is held against a joint mutant or an indel, for which nothing is calibrated: next to all indels
-        and most random pairs of substitutions pass a threshold of single ones.
+        It is applied to a joint mutant or an indel, for which nothing is calibrated: almost all indels and
+        most random pairs of substitutions exceed a threshold for single ones.
     """
 
     score: str
@@ -85,7 +85,7 @@ class StructuralRule:
         return None if math.isnan(drop) else drop >= self.threshold
 
     def words(self, scores: Mapping[str, float]) -> str:
-        """Say what the rule makes of one variant; empty where the score is not known."""
+        """Apply the rule to one variant, in words; empty where the score is not known."""
         disturbed = self.disturbed(scores)
         if disturbed is None:
             return ""
@@ -95,7 +95,7 @@ class StructuralRule:
         said = f"structure {'' if disturbed else 'not '}disturbed: {DROPS[self.score]} {drop:.2f} {sign} "
         said += f"{self.threshold:.2f}"
         if self.beyond:
-            return f"{said} (a threshold of single substitutions, not calibrated for others)"
+            return f"{said} (the threshold is calibrated for single substitutions only)"
         if not disturbed:
             return said
         return (

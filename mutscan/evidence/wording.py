@@ -110,7 +110,7 @@ def _exchange(seen: Mapping[str, float]) -> str:
     if abs(charge) >= 0.5:
         parts.append(f"charge {charge:+.0f}")
     if mutant == "P":
-        parts.append("brings in proline")
+        parts.append("introduces proline")
     elif wild_type in "PG":
         parts.append(f"loses {'proline' if wild_type == 'P' else 'glycine'}")
     return ", ".join(parts)
@@ -130,7 +130,7 @@ def _neighbourhood(seen: Mapping[str, float]) -> str:
     if not math.isfinite(shares[0][0]):
         return ""
     mean = _value(seen, "hydrophobicity_near")
-    return f"7 residues to each side: {', '.join(told) or 'none charged or aromatic'}, hydropathy {mean:+.1f}"
+    return f"7 residues on each side: {', '.join(told) or 'none charged or aromatic'}, hydropathy {mean:+.1f}"
 
 
 def _place(seen: Mapping[str, float]) -> str:
@@ -148,7 +148,10 @@ def _language(seen: Mapping[str, float]) -> str:
         return ""
     times = math.exp(abs(odds))
     than = "less" if odds < 0 else "more"
-    return f"mutant {times:.1f} times {than} likely than wild type there; {rank:.0%} of exchanges less likely"
+    return (
+        f"mutant residue {times:.1f} times {than} likely than the wild type; "
+        f"{rank:.0%} of substitutions are less likely"
+    )
 
 
 def _burial(seen: Mapping[str, float]) -> str:
@@ -158,18 +161,20 @@ def _burial(seen: Mapping[str, float]) -> str:
     rank, toward = _value(seen, "burial_rank"), _value(seen, "side_chain_neighbours")
     how = "buried" if rank >= 0.7 else "exposed" if rank < 0.35 else "half buried"
     text = f"{how}: more tightly packed than {rank:.0%} of the protein, {neighbours:.0f} residues within 10 Å"
-    text = f"{text}, {toward:.0f} on the side chain's side" if math.isfinite(toward) else text
+    text = f"{text}, {toward:.0f} on the side of the side chain" if math.isfinite(toward) else text
     changed = _side_chain(seen)
     return f"{text}; {changed}" if changed else text
 
 
 def _side_chain(seen: Mapping[str, float]) -> str:
-    """Say how the side chain changes, which is weighed together with the site's packing."""
+    """Describe the change of the side chain, which is weighed together with the packing of the site."""
     volume, water = _value(seen, "volume_change"), _value(seen, "hydrophobicity_change")
     if not all(map(math.isfinite, (volume, water))):
         return ""
-    change = f"{abs(volume):.0f} Å³ {'larger' if volume > 0 else 'smaller'}" if volume else "as large"
-    water_word = "less hydrophobic" if water < 0 else "more hydrophobic" if water > 0 else "as hydrophobic"
+    change = f"{abs(volume):.0f} Å³ {'larger' if volume > 0 else 'smaller'}" if volume else "of the same size"
+    water_word = (
+        "less hydrophobic" if water < 0 else "more hydrophobic" if water > 0 else "equally hydrophobic"
+    )
     return f"side chain {change}, {water_word}"
 
 
@@ -177,11 +182,11 @@ def _rigidity(seen: Mapping[str, float]) -> str:
     flexible, far = _value(seen, "flexibility"), _value(seen, "far_contacts")
     if not math.isfinite(far):
         return ""
-    text = f"{far:.0f} residues within 10 Å from far along the chain"
+    text = f"{far:.0f} residues within 10 Å that are distant in sequence"
     if not math.isfinite(flexible):
         return text
     how = "rigid" if flexible < -0.3 else "flexible" if flexible > 0.3 else "of average flexibility"
-    return f"{how} ({math.exp(flexible):.1f} times the median's motion in a network model); {text}"
+    return f"{how} ({math.exp(flexible):.1f} times the median motion in an elastic network model); {text}"
 
 
 def _around(seen: Mapping[str, float]) -> str:
@@ -228,7 +233,7 @@ def _conservation(seen: Mapping[str, float]) -> str:
     if math.isfinite(odds):
         times = math.exp(abs(odds))
         than = "rarer" if odds < 0 else "commoner"
-        text += f", mutant {times:.1f} times {than} there than wild type"
+        text += f", mutant residue {times:.1f} times {than} than the wild type"
     return text
 
 
@@ -245,7 +250,7 @@ def _contacts(seen: Mapping[str, float]) -> str:
     before, change = _value(seen, "built_contacts"), _value(seen, "built_contacts_change")
     if not all(map(math.isfinite, (before, change))):
         return ""
-    parts = [f"side chain: {before:.0f} contacts of atoms within 5 Å, {change:+.0f} in the mutant"]
+    parts = [f"side chain: {before:.0f} atom contacts within 5 Å, {change:+.0f} in the mutant"]
     for name, word in (("polar", "polar contact"), ("salt", "salt bridge")):
         count = _value(seen, f"built_{name}_change")
         if count < 0:
@@ -257,13 +262,13 @@ def _fit(seen: Mapping[str, float]) -> str:
     room, phi = _value(seen, "built_room"), _value(seen, "built_phi_misfit")
     if not math.isfinite(room):
         return ""
-    much = f"overlaps by {room:.1f} Å with the surroundings as they were" if room >= 0.5 else "has room"
+    much = f"overlaps the original surroundings by {room:.1f} Å" if room >= 0.5 else "fits in"
     text = f"the new side chain {much}"
     return f"{text}; phi {phi:.0f}° outside its range" if phi >= 5 else text
 
 
 def _context(seen: Mapping[str, float]) -> str:
-    return "how labelled variants fare where the encoder reads the site and ± 7 residues as it does here"
+    return "outcome of labelled variants in similar sequence context (the site and 7 residues on each side)"
 
 
 _WORDS: Final[dict[str, Callable[[Mapping[str, float]], str]]] = {

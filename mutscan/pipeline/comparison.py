@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mutscan.structures import WildType
 
 TM_FOR_LDDT: Final = 0.7
-"""The network learnt lDDT on pairs from this TM-score on; below, local predictions are extrapolation."""
+"""The network was trained for lDDT on pairs above this TM-score; below, local predictions extrapolate."""
 
 
 class Comparison(Compared):
@@ -92,7 +92,7 @@ def compare(
         pairs = align_sequences(first.sequence, second.sequence)
         lddt_measured = np.full(len(pairs), np.nan)
         method = "sequence"
-        notes.append("no two structures: residues are paired by a global sequence alignment (BLOSUM62)")
+        notes.append("only sequences can be compared: residues are paired by a global alignment (BLOSUM62)")
     encoded_a = loaded.predictor.encode(cached_embedding(loaded.encoder, first.sequence), first.sequence)
     encoded_b = loaded.predictor.encode(cached_embedding(loaded.encoder, second.sequence), second.sequence)
     prediction = loaded.predictor.compare(encoded_a, encoded_b, pairs=pairs)
@@ -100,11 +100,11 @@ def compare(
     if prediction.tm_score < TM_FOR_LDDT:
         notes.append(
             f"predicted TM-score below {TM_FOR_LDDT}: "
-            "predicted lDDT is extrapolation, the network learnt none there"
+            "predicted lDDT is an extrapolation, because the network was trained on more similar pairs"
         )
     shorter, longer = sorted((len(first.sequence), len(second.sequence)))
     if shorter < 0.7 * longer:
-        notes.append("lengths differ much: mind by which protein a TM-score is normalised")
+        notes.append("the lengths differ a lot: note by which protein each TM-score is normalised")
     residue_a = np.array(list(first.sequence))[pairs[:, 0]]
     residue_b = np.array(list(second.sequence))[pairs[:, 1]]
     return Comparison(

@@ -115,7 +115,7 @@ def resolve_wild_type(
         if is_structure_file(path):
             if structure is not None:
                 raise UsageError(
-                    f"{text} is a structure already; --structure goes with an accession or FASTA"
+                    f"{text} is already a structure; use --structure with an accession or a FASTA file"
                 )
             resolved = wild_type_from_structure(read_structure(path, chain=chain))
             return replace(resolved, records=(*resolved.records, _file_record(path)))
@@ -134,7 +134,9 @@ def resolve_wild_type(
     service = fetcher or Fetcher(offline=offline)
     wild_type = service.wild_type(text, structure=structure is None)
     if structure is None and chain is not None:
-        raise UsageError("--chain goes with a structure file; AlphaFold DB models have one chain")
+        raise UsageError(
+            "--chain needs a structure file: AlphaFold DB models have one chain; add --structure FILE"
+        )
     return _with_given_structure(wild_type, structure, chain)
 
 
@@ -155,7 +157,7 @@ def _with_given_structure(
 ) -> WildType:
     if structure is None:
         if chain is not None:
-            raise UsageError("--chain goes with a structure; give --structure FILE too")
+            raise UsageError("--chain needs a structure; add --structure FILE")
         return wild_type
     path = Path(structure).expanduser()
     if not path.is_file():
@@ -182,11 +184,11 @@ def read_inputs(
     if variants_file is not None:
         tables.append(read_variants(variants_file, column=variant_column, stdin=stdin))
     elif variant_column is not None:
-        raise UsageError("--variant-column goes with --variants FILE")
+        raise UsageError("--variant-column needs --variants FILE")
     table = join_tables(*tables) if tables else None
     if table is None or not table.rows:
         raise UsageError(
-            "no variants given; name them after the wild type, or in a file with --variants FILE"
+            "no variants given; write them after the wild type, or in a file named with --variants FILE"
         )
     return table
 
@@ -201,7 +203,7 @@ def make_plan(wild_type: WildType, table: InputTable) -> Plan:
         if offset:
             hint = (
                 f"; all variants would match with their positions shifted by {offset:+d}: "
-                "numbered on another isoform, on a precursor, or on a structure file?"
+                "are they numbered on another isoform, a precursor or a structure file?"
             )
             rows = [
                 replace(row, error=VariantError(row.error.message + hint, code=row.error.code))
@@ -226,7 +228,7 @@ def _planned(wild_type: WildType, source: InputRow) -> tuple[PlannedRow, Variant
         reference = None if source.sequence is not None else split_reference(source.text)[0]
         if reference is not None and _contradicts(reference, wild_type.name):
             raise VariantError(
-                f"{source.text}: is on {reference}, this run is on {wild_type.name}",
+                f"{source.text}: names {reference}, but this run scores {wild_type.name}",
                 code="wild_type_mismatch",
             )
         if len(wild_type.sequence) > MAX_LENGTH:

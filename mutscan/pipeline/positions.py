@@ -1,4 +1,4 @@
-"""What a scan says of each position: positions.csv to read, scan.parquet to draw a heat map from."""
+"""Results of a scan for each position: positions.csv to read, scan.parquet to draw a heat map."""
 
 from __future__ import annotations
 

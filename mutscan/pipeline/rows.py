@@ -104,13 +104,15 @@ class Assembler:
         if plddt_site < LOW_PLDDT:
             confidence = "low"
         if plddt_site < LOW_PLDDT and not math.isfinite(verdict.p):  # else its warnings say so
-            notes.append(f"pLDDT {plddt_site:.0f} at the site: the model itself is unsure there")
+            notes.append(f"pLDDT {plddt_site:.0f} at the site: the structure model has low confidence there")
         if variant.indel is not None:
             confidence = "low"
-            notes.append("in-frame indel: outside what the model and its background were made for")
+            notes.append("in-frame indel: the model and its background were made for substitutions")
         if variant.exchanges_start:
             confidence = "low"
-            notes.append("exchanges the start: the protein may not be made at all, which no score here sees")
+            notes.append(
+                "start codon lost: the protein may not be made at all, which no score here takes into account"
+            )
         notes.extend(result.affected.notes)
         notes.extend(verdict.notes)
         scores: dict[str, object] = {

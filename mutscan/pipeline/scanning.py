@@ -325,9 +325,9 @@ class ScanJob(Job):
                 "null": "whole scan" if self.whole else "sample",
                 "null_size": len(self.null.tm),
                 "null_note": (
-                    "percentiles and z are exact: against all substitutions of this protein"
+                    "percentiles and z are exact: they compare with all substitutions of this protein"
                     if self.whole
-                    else f"percentiles and z are against a seeded sample of {NULL_SIZE} substitutions"
+                    else f"percentiles and z compare with a seeded sample of {NULL_SIZE} substitutions"
                 ),
             },
         }

@@ -1,4 +1,4 @@
-"""Where a variant changes its protein: affected residues, subdomains, and the working residues nearby."""
+"""Where a variant changes its protein: affected residues, subdomains, and functional residues nearby."""
 
 from __future__ import annotations
 

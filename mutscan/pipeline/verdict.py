@@ -29,28 +29,28 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-NO_FLAG: Final = "no flag: the model carries no calibrated rule"
-"""Said in the notes of every scored row of a model without calibration.json."""
+NO_FLAG: Final = "no flag: the model has no calibrated rule"
+"""Note on every scored row of a model without calibration.json."""
 
-UNKNOWN_RESIDUE: Final = "no probability: the wild-type residue is none of the 20"
+UNKNOWN_RESIDUE: Final = "no probability: the wild-type residue is not one of the 20 standard residues"
 
-OTHER_NET: Final = "no structural flag: its threshold was chosen on predictions of other weights of the net"
+OTHER_NET: Final = "no structural flag: its threshold was calibrated with other network weights"
 
-NO_TIERS: Final = "no probability: the model carries a structural rule alone"
+NO_TIERS: Final = "no probability: the model has only a structural rule"
 
-ALONE: Final = "no probability, by the predicted structure alone"
-"""Said before a structural rule that decides."""
+ALONE: Final = "no probability; judged by the predicted structure alone"
+"""Stands before a structural rule that decides."""
 
 NAMED: Final = 6
-"""Pieces of evidence told in words, the strongest."""
+"""Pieces of evidence named in the row, the strongest."""
 
 LEAST_SAID: Final = 0.05
-"""Log-odds below which a piece of evidence is not told in words."""
+"""Log-odds below which a piece of evidence is not named."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is decided of one variant, and on what grounds.
+    """The decision on one variant, and its grounds.
 
     Parameters
     ----------
@@ -61,9 +61,9 @@ class Verdict:
     evidence : tuple of Contribution
         The strongest first; of a joint mutant that of its worst substitution.
     notes : tuple of str
-        Why there is no flag, and what warns of the one there is.
+        Why there is no flag, and warnings about the one there is.
     structural : StructuralRule, optional
-        What the predicted drop of this variant is to be held against.
+        The rule that judges the predicted drop of this variant.
     """
 
     p: float = math.nan
@@ -74,11 +74,12 @@ class Verdict:
     structural: StructuralRule | None = None
 
     def with_structure(self, scores: Mapping[str, float]) -> Verdict:
-        """Add what the structural rule says of the variant's predicted scores.
+        """Apply the structural rule to the variant's predicted scores.
 
-        Where there is a probability the flag stays: beside it the drop tells nothing new of harm. Where
-        there is none the drop of a single substitution decides alone; that it is small does not show it
-        to be harmless, so it is never ``tolerated``. An indel stays ``uncertain``: next to all of them pass.
+        Where there is a probability the flag stays: the drop adds no information to it. Where there is
+        none, the drop of a single substitution decides; a small drop does not show that the variant is
+        harmless, so the flag is never ``tolerated``. An indel stays ``uncertain``, because almost every
+        indel exceeds the threshold.
 
         Parameters
         ----------
@@ -185,11 +186,11 @@ class Judge:
     ) -> list[Verdict]:
         """Decide on each variant.
 
-        What `Verdict.with_structure` may add is for the caller, who has the predictions.
+        The caller, who has the predictions, adds `Verdict.with_structure`.
 
         Indels get no probability. The probability of a joint mutant is that of its worst substitution
-        alone, said in its notes; that none of them harms does not show that all of them do not, so it
-        is never ``tolerated``.
+        alone, and its notes say so. It is never ``tolerated``: several substitutions may harm together
+        where none harms alone.
 
         Parameters
         ----------
@@ -261,7 +262,7 @@ class Judge:
         return rule if rule is None or single else replace(rule, beyond=True)
 
     def describe(self) -> dict[str, object] | None:
-        """Say for run.json by what was decided; None without a calibration."""
+        """Describe the calibration for run.json; None without one."""
         calibration = self._calibration
         if calibration is None:
             return None
@@ -269,6 +270,7 @@ class Judge:
             "encoder_revision": calibration.encoder,
             "families_sha256": calibration.families or None,
             "data": calibration.document.get("data"),
+            "share_deleterious": calibration.share_deleterious,
             "tiers": {
                 name: {"deleterious": tier.deleterious, "tolerated": tier.tolerated, "n": tier.facts.get("n")}
                 for name, tier in calibration.tiers.items()

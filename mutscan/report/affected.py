@@ -53,7 +53,7 @@ def join_stretches(stretches: Iterable[tuple[int, int]]) -> list[tuple[int, int]
 
 
 def in_words(stretches: Iterable[tuple[int, int]], most: int = 4) -> str:
-    """Say positions as in ``residues 170-178 and 241-245``; of many stretches the first ones.
+    """Write positions as ``residues 170-178 and 241-245``; of many stretches the first ones.
 
     Examples
     --------

@@ -16,6 +16,7 @@ from matplotlib import colormaps
 from matplotlib.image import imsave
 
 from mutscan.report.compared import compared_facts, compared_headline, compared_scores
+from mutscan.report.coordinates import distances
 from mutscan.report.html import environment
 from mutscan.version import __version__
 
@@ -199,12 +200,12 @@ def _ticks(length: int) -> tuple[tuple[str, str], ...]:
 def _matrices(comparison: Compared) -> Iterator[Matrix]:
     if comparison.ca_a is None or comparison.ca_b is None:
         return
-    a, b = _distances(comparison.ca_a), _distances(comparison.ca_b)
+    a, b = distances(comparison.ca_a), distances(comparison.ca_b)
     top = max(float(np.nanmax(a)), float(np.nanmax(b)))
-    for name, distances in ((comparison.name_a, a), (comparison.name_b, b)):
+    for name, within in ((comparison.name_a, a), (comparison.name_b, b)):
         yield Matrix(
             f"Distances within {name}", "How far apart each two Cα atoms are: the fold as a map.",
-            _picture(distances, "cividis", 0.0, top), len(distances), "position", "0 Å", f"{top:.0f} Å",
+            _picture(within, "cividis", 0.0, top), len(within), "position", "0 Å", f"{top:.0f} Å",
             _gradient("cividis"),
         )  # fmt: skip
     place_a = comparison.residues["position_a"].to_numpy(dtype=int) - 1
@@ -219,11 +220,6 @@ def _matrices(comparison: Compared) -> Iterator[Matrix]:
             _picture(change, "PuOr", -reach, reach), len(change), f"position in {comparison.name_a}",
             f"−{reach:.1f} Å", f"+{reach:.1f} Å", _gradient("PuOr"),
         )  # fmt: skip
-
-
-def _distances(ca: NDArray[np.float64]) -> NDArray[np.float64]:
-    distances: NDArray[np.float64] = np.linalg.norm(ca[:, None] - ca[None], axis=-1)
-    return distances
 
 
 def _picture(values: NDArray[np.float64], cmap: str, low: float, high: float) -> str:

@@ -1,4 +1,4 @@
-"""What two proteins have in common, in a few lines: the page's top and the terminal's say the same."""
+"""The similarity of two proteins in a few lines, for the top of the page and for the terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SAME_FOLD: Final = 0.5
 """TM-score from which two proteins usually share a fold (Xu & Zhang, Bioinformatics 26, 889, 2010)."""
 
 UNALIKE: Final = 0.3
-"""TM-score below which two proteins are as alike as random ones (the same)."""
+"""TM-score below which two proteins are as similar as random ones (the same source)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,7 @@ class Compared:
 
 
 def compared_headline(comparison: Compared) -> str:
-    """Say in one sentence how alike two proteins are.
+    """State in one sentence how similar two proteins are.
 
     ``A and B very likely share a fold: TM-score 0.82 measured, 0.79 predicted.``
     """
@@ -103,13 +103,15 @@ def compared_headline(comparison: Compared) -> str:
         scores = f"TM-score {number(measured, 2)} measured, {number(comparison.tm_predicted, 2)} predicted"
     else:
         best = max(comparison.tm_predicted, comparison.tm_predicted_b)
-        scores = f"TM-score {number(comparison.tm_predicted, 2)} predicted, no two structures to measure"
+        scores = (
+            f"TM-score {number(comparison.tm_predicted, 2)} predicted, not measured without two structures"
+        )
     if best >= SAME_FOLD:
         verdict = "have the same fold" if measured is not None else "probably have the same fold"
     elif best < UNALIKE:
-        verdict = "are no more alike than random proteins"
+        verdict = "are no more similar than random proteins"
     else:
-        verdict = "are alike in parts at most"
+        verdict = "are similar in parts at most"
     return f"{comparison.name_a} and {comparison.name_b} {verdict}: {scores}."
 
 
@@ -135,7 +137,7 @@ def compared_scores(comparison: Compared) -> tuple[tuple[str, str, str], ...]:
 
 
 def compared_facts(comparison: Compared) -> tuple[str, ...]:
-    """Say what the scores rest on, a line each."""
+    """List what the scores are based on, a line each."""
     how = "TM-align of the structures" if comparison.alignment == "structure" else "global, BLOSUM62"
     rmsd = "" if comparison.rmsd is None else f", RMSD {number(comparison.rmsd, 2)} Å"
     return (

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BACKBONE: Final = frozenset({"N", "CA", "C", "O"})
 
 MOVED: Final = 0.05
-"""Å by which an atom has to move for its residue to be drawn anew."""
+"""Å by which an atom has to move for its residue to be drawn twice."""
 
 NEAR: Final = 12.0
 """Å from a changed residue (C-alpha atoms) within which side chains of the mutant are kept."""
@@ -115,6 +115,12 @@ class Frame:
         return index
 
 
+def distances(ca: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distances between all residues, (L, L) from C-alpha coordinates (L, 3), Å."""
+    apart: NDArray[np.float64] = np.linalg.norm(ca[:, None] - ca[None], axis=-1)
+    return apart
+
+
 def _atoms(
     structure: Structure,
     index: NDArray[np.int64],
@@ -161,6 +167,6 @@ def read_changes(frame: Frame, path: Path, sites: Sequence[int]) -> Atoms | None
     try:
         mutant = read_structure(path)
     except MutscanError:
-        # A structure that somebody else put there or damaged: the numbers of the variant still stand.
+        # The file is foreign or damaged; the numbers of the variant stay valid.
         return None
     return frame.changes(mutant, sites)

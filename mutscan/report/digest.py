@@ -1,4 +1,4 @@
-"""What matters most in a run, in a few lines: the report's top and the terminal's summary say the same."""
+"""The most important results of a run in a few lines, for the top of the report and for the terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOP: Final = 5
 """Variants named as the most disruptive."""
 
 UNMOVED: Final = 0.99995
-"""Measured mean lDDT from which a variant prints as 1.0000 and stands out by nothing."""
+"""Measured mean lDDT from which a variant prints as 1.0000 and does not stand out."""
 
 UNCALIBRATED: Final = (
     "Not calibrated: no calibration was available for this model, so the columns 'flag' and 'p_deleterious' "
@@ -68,9 +68,9 @@ class Digest:
     Parameters
     ----------
     headline : str
-        What a biologist wants to know first, one sentence.
+        The main result in one sentence.
     remainder : str
-        What became of the other rows; empty where there are none.
+        Counts of the other rows; empty where there are none.
     findings : tuple of Finding
         The variants that matter most, the worst first.
     facts : tuple of (str, str)
@@ -82,7 +82,7 @@ class Digest:
     problems : tuple of str
         Why rows failed or were skipped, most frequent reason first.
     warnings : tuple of str
-        What had to be decided about the wild type.
+        Decisions made when the wild type was read.
     notice : str
         Why no row has a verdict, where the model has no calibration to give one.
     """
@@ -135,7 +135,7 @@ def digest(run: SavedRun) -> Digest:
 
 
 STANDS_OUT: Final = -2.0
-"""z from which, without a calibrated verdict, a variant is said to stand out."""
+"""z up to which a variant stands out, where there is no calibrated verdict."""
 
 VERDICTS: Final = {
     "deleterious": "likely deleterious",
@@ -163,7 +163,7 @@ def matter_most(run: SavedRun) -> pd.DataFrame:
 
 
 def headline(run: SavedRun) -> str:
-    """Say in one sentence which variants matter and where they act.
+    """State in one sentence which variants matter and where they act.
 
     ``3 of 10 variants are likely to disturb P04637: residues 170-178 and 241-245.``
     """
@@ -192,11 +192,11 @@ def _stretches(run: SavedRun, variants: Iterable[str]) -> list[tuple[int, int]]:
 
 
 def _alone(row: pd.Series[Any]) -> str:
-    return "looks tolerated" if row["flag"] == "tolerated" else "could not be decided"
+    return "is likely tolerated" if row["flag"] == "tolerated" else "is uncertain"
 
 
 def remainder(run: SavedRun) -> str:
-    """Say what became of the variants that the headline leaves out."""
+    """Count the variants that the headline leaves out."""
     scored, counts = run.scored, run.counts
     said = []
     if run.judged and len(scored) > 1:
@@ -228,7 +228,7 @@ def findings(run: SavedRun) -> tuple[Finding, ...]:
 
 
 def sentence(row: pd.Series[Any], regions: Sequence[AffectedRegion]) -> str:
-    """Say in words what one scored variant does, given its row and its affected regions.
+    """Describe in words what one scored variant does, given its row and its affected regions.
 
     ``likely deleterious (0.93); disturbs the zinc-binding loop, residues 170-178``
     """
@@ -277,9 +277,9 @@ def _facts(run: SavedRun) -> list[tuple[str, str]]:
     encoder = "own encoder" if Path(encoder).name == "encoder" else f"encoder {encoder}"
     return [
         ("Protein", f"{run.name}, {length} residues" if length else run.name),
-        ("Structure", structure or "none: measured scores stay empty"),
+        ("Structure", structure or "none; measured scores are empty"),
         ("Model", ", ".join(filter(None, (_text(model.get("name")), encoder, f"sha256 {sha256}…")))),
-        ("Builder", _builders(said.get("builder")) or "none: measured scores stay empty"),
+        ("Builder", _builders(said.get("builder")) or "none; measured scores are empty"),
         ("Ran on", ", ".join(filter(None, (_text(said.get("device")), _text(said.get("precision")))))),
         ("Made", f"{finished} UTC by mutscan {_text(said.get('mutscan'))}" if finished else ""),
     ]

@@ -91,7 +91,7 @@ def panel(size: tuple[float, float] = SIZE) -> Iterator[tuple[Figure, Axes]]:
 
 
 def colour_bar(figure: Figure, axes: Axes, mappable: Any, label: str) -> None:
-    """Say which colour is which value."""
+    """Draw the scale of the colours."""
     counts = isinstance(mappable.norm, LogNorm)
     bar = figure.colorbar(
         mappable, ax=axes, shrink=0.85, label=label, format=StrMethodFormatter("{x:,.0f}") if counts else None

@@ -10,13 +10,15 @@ import pyarrow.parquet as pq
 from matplotlib import colormaps
 
 from mutscan.errors import MutscanError, UsageError
-from mutscan.report.coordinates import read_frame
+from mutscan.report.coordinates import distances, read_frame
 from mutscan.report.drawing import INK, MODEL, RIVAL, colour_bar, drawing, panel
+from mutscan.report.html import shorten
 from mutscan.report.saved import read_null, read_run, site_positions
 from mutscan.report.scan import is_scan
 from mutscan.report.views import by_severity
 from mutscan.results import RunFolder
 from mutscan.structures import read_structure
+from mutscan.structures.segments import runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,10 +80,10 @@ def draw_run(directory: Path) -> Iterator[Drawing]:
             frame = read_frame(folder.structures, block["structure_number"].tolist())
             if frame is None:
                 continue
-            scale = float(np.nanmax(_distances(frame.ca)))
+            scale = float(np.nanmax(distances(frame.ca)))
             yield _matrix(
                 "wild_type_distances",
-                _distances(frame.ca),
+                distances(frame.ca),
                 ("cividis", 0.0, scale),
                 "distance, Å",
                 f"Distances within {run.name}",
@@ -90,10 +92,6 @@ def draw_run(directory: Path) -> Iterator[Drawing]:
         change = _change(path, frame)
         if change is not None:
             yield _difference(f"{stem}_difference", variant, change)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def _overview(run: SavedRun, chosen: pd.DataFrame) -> Drawing:
@@ -117,7 +115,7 @@ def _overview(run: SavedRun, chosen: pd.DataFrame) -> Drawing:
                     markeredgewidth=0,
                     label=flag or "no verdict",
                 )
-        axes.set_yticks(places, [_short(str(variant)) for variant in rows["variant"]], fontsize=8)
+        axes.set_yticks(places, [shorten(str(variant), _LONGEST) for variant in rows["variant"]], fontsize=8)
         axes.set_ylim(-0.7, len(rows) - 0.3)
         axes.grid(axis="x", color=GREY, linewidth=0.5)
         axes.tick_params(axis="y", length=0)
@@ -157,7 +155,7 @@ def _track(
                 linewidth=0,
                 label=f"null, median ± {BAND:g} SD",
             )
-        for first, last in _runs(affected):
+        for first, last in runs(affected):
             axes.axvspan(
                 positions[first] - 0.5, positions[last] + 0.5, color=AFFECTED, alpha=0.28, linewidth=0
             )
@@ -177,19 +175,14 @@ def _track(
             f"{variant}: lDDT of each residue, 1 is as in the wild type; dotted: the changed residue. "
             f"Affected: {row['affected_regions'] or 'no stretch of residues'}."
         )
-        return drawing(figure, name, f"{_short(variant)} along the sequence", caption)
-
-
-def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
-    return [(first, stop - 1) for first, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)]
+        return drawing(figure, name, f"{shorten(variant, _LONGEST)} along the sequence", caption)
 
 
 def _evidence(name: str, variant: str, pieces: list[tuple[str, str, float]]) -> Drawing:
     shown = pieces[:12][::-1]
     weights = np.array([weight for _, _, weight in shown])
     labels = [
-        "\n".join([_short(what), *textwrap.wrap(value, 46, max_lines=3, placeholder=" …")])
+        "\n".join([shorten(what, _LONGEST), *textwrap.wrap(value, 46, max_lines=3, placeholder=" …")])
         for what, value, _ in shown
     ]
     height = 0.8 + sum(0.15 + 0.13 * (1 + label.count("\n")) for label in labels)
@@ -205,12 +198,7 @@ def _evidence(name: str, variant: str, pieces: list[tuple[str, str, float]]) -> 
         axes.margins(x=0.15)
         axes.set_xlabel("log-odds added (right: speaks for deleterious)")
         caption = f"What speaks for and against {variant} being deleterious, the strongest on top."
-        return drawing(figure, name, f"Evidence on {_short(variant)}", caption)
-
-
-def _distances(ca: NDArray[np.float64]) -> NDArray[np.float64]:
-    distances: NDArray[np.float64] = np.linalg.norm(ca[:, None] - ca[None], axis=-1)
-    return distances
+        return drawing(figure, name, f"Evidence on {shorten(variant, _LONGEST)}", caption)
 
 
 def _change(path: Path, frame: Frame) -> NDArray[np.float64] | None:
@@ -225,7 +213,7 @@ def _change(path: Path, frame: Frame) -> NDArray[np.float64] | None:
         return None
     here = (frame.places >= 0)[:, None]
     ca = np.where(here, mutant.ca[np.maximum(frame.places, 0)], np.nan)
-    return _distances(ca) - _distances(frame.ca)
+    return distances(ca) - distances(frame.ca)
 
 
 def _difference(name: str, variant: str, change: NDArray[np.float64]) -> Drawing:
@@ -236,7 +224,7 @@ def _difference(name: str, variant: str, change: NDArray[np.float64]) -> Drawing
         change,
         ("PuOr", -reach, reach),
         "change of distance, Å",
-        f"Distances that {_short(variant)} changes",
+        f"Distances that {shorten(variant, _LONGEST)} changes",
         f"C-alpha distances of the built mutant {variant} minus the wild type's; white: the same.",
     )
 

@@ -26,12 +26,12 @@ TABLE_NUMBERS: Final = (
     ("p_deleterious", "P(deleterious)", 2, "Calibrated probability that the variant is deleterious"),
     ("z_score", "z", 2, "Against other substitutions of this protein; lower is more disruptive"),
     ("lddt_percentile", "Percentile", 1, "0: more disruptive than all other substitutions, 100: milder"),
-    ("tm_predicted", "TM predicted", 4, "TM-score: how alike the folds are as wholes, 1 is identical"),
+    ("tm_predicted", "TM predicted", 4, "TM-score: similarity of the whole folds, 1 is identical"),
     ("lddt_predicted_mean", "lDDT predicted", 4, "lDDT: share of local distances kept, mean over residues"),
     ("tm_measured", "TM measured", 4, "From the built mutant structure"),
     ("lddt_measured_mean", "lDDT measured", 4, "From the built mutant structure, mean over residues"),
     ("lddt_measured_site", "lDDT at site", 3, "From the built mutant structure, at the changed residue"),
-    ("ca_shift_max", "Largest Cα shift, Å", 2, "Farthest that a Cα atom moves"),
+    ("ca_shift_max", "Largest Cα shift, Å", 2, "Largest movement of a Cα atom"),
 )
 """Number columns of the report's table: column, heading, decimals, what it means."""
 
@@ -62,7 +62,7 @@ def render_report(run_dir: Path, *, viewer: str = "", viewer_note: str = "") -> 
         3Dmol.js (`mutscan.fetch.get_viewer`), to turn structures with; without it the page draws
         a trace of its own.
     viewer_note : str
-        Where it is from, or why it is missing: the page says so.
+        Its origin, or why it is missing, for the page.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def render_report(run_dir: Path, *, viewer: str = "", viewer_note: str = "") -> 
             ("Input", False, ""),
             ("Verdict" if run.judged else "Status", False, ""),
             *((heading, True, hint) for _, heading, _, hint in shown),
-            ("Confidence", False, "How far the inputs can be trusted"),
+            ("Confidence", False, "How reliable the inputs are"),
             ("Affected regions, or what went wrong", False, ""),
             *((name, False, "Carried over from the input") for name in run.carried),
         ],

@@ -1,4 +1,4 @@
-"""A saved run, read back from its folder: all that a report or a summary may know."""
+"""A saved run, read back from its folder: all that a report or a summary may use."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SCORED: Final = ("ok", "partial")
 
 @dataclass(frozen=True, eq=False)
 class SavedRun:
-    """What a run folder says.
+    """Contents of a run folder.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class SavedRun:
                 missing = [name for name in RESIDUE_COLUMNS if name not in table.schema_arrow.names]
                 if missing:
                     raise UsageError(
-                        f"{path}: lacks the columns {', '.join(missing)}; run mutscan score again"
+                        f"{path}: columns are missing ({', '.join(missing)}); run mutscan score again"
                     )
                 for group in range(table.num_row_groups):
                     frame = table.read_row_group(group).to_pandas()
@@ -220,7 +220,7 @@ def read_run(directory: Path, *, rows: int | None = None) -> SavedRun:
     Raises
     ------
     UsageError
-        It is no run folder, or its run has not come to an end.
+        It is no run folder, or its run did not finish.
     """
     folder = RunFolder(directory)
     if not directory.is_dir():
@@ -229,7 +229,7 @@ def read_run(directory: Path, *, rows: int | None = None) -> SavedRun:
         if not path.is_file():
             raise UsageError(
                 f"{directory} holds no {path.name}; expected the --out folder of a finished 'mutscan score'"
-                " (give that command again to finish an interrupted one)"
+                " (run that command again to finish an interrupted run)"
             )
     try:
         table = pd.read_csv(
@@ -237,14 +237,14 @@ def read_run(directory: Path, *, rows: int | None = None) -> SavedRun:
         )
         provenance = json.loads(folder.run_json.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise UsageError(f"{directory}: a damaged run folder ({error}); run mutscan score again") from error
+        raise UsageError(f"{directory}: damaged run folder ({error}); run mutscan score again") from error
     if "evidence" not in table.columns and "notes" in table.columns:
         # Runs of mutscan before 0.1 was calibrated have no such column.
         table.insert([*table.columns].index("notes") + 1, "evidence", "")
     missing = [column for column in VARIANT_COLUMNS if column not in table.columns]
     if missing or not isinstance(provenance, dict):
         raise UsageError(
-            f"{folder.variants_csv}: lacks the columns {', '.join(missing)}; was it made by another program?"
+            f"{folder.variants_csv}: columns are missing ({', '.join(missing)}); run mutscan score again"
             if missing
             else f"{folder.run_json}: expected a JSON object"
         )

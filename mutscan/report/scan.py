@@ -26,19 +26,24 @@ TOP: Final = 5
 """Positions named as the most and the least tolerant."""
 
 COLUMNS: Final = (
-    ("tolerance", "Tolerance", 2, "Share of the substitutions that count as tolerated, see below the table"),
+    (
+        "tolerance",
+        "Tolerance",
+        2,
+        "Share of the substitutions that count as tolerated; see the note below the table",
+    ),
     ("p_deleterious_mean", "P(deleterious), mean", 2, "Calibrated probability, mean over the substitutions"),
     ("z_score_mean", "z, mean", 2, "Against all other substitutions; lower is more disruptive"),
     ("z_score_min", "z, lowest", 2, "Of the worst substitution"),
     ("lddt_predicted_mean", "lDDT predicted, mean", 4, "Share of local distances kept"),
     ("lddt_predicted_min", "lDDT predicted, lowest", 4, "Of the worst substitution"),
-    ("tm_predicted_mean", "TM predicted, mean", 4, "How alike the folds are as wholes"),
+    ("tm_predicted_mean", "TM predicted, mean", 4, "Similarity of the whole folds"),
     ("plddt", "pLDDT", 0, "The structure model's own confidence"),
 )
 """Number columns of the report's table: column of positions.csv, heading, decimals, what it means."""
 
 INTOLERANT: Final = 0.5
-"""Tolerance up to which a position is said to tolerate few substitutions."""
+"""Tolerance up to which a position counts as tolerating few substitutions."""
 
 CELLS: Final = (
     ("p_deleterious", "u1", 1 / 250, 0.0),
@@ -53,7 +58,7 @@ _TEXT: Final = {"wild_type": str, "structure_number": str, "worst": str}
 
 @dataclass(frozen=True, eq=False)
 class SavedScan:
-    """What the folder of a scan says, its single substitutions aside.
+    """Contents of the folder of a scan, without its single substitutions.
 
     Parameters
     ----------
@@ -122,7 +127,7 @@ def read_scan(directory: Path) -> SavedScan:
     path = RunFolder(directory).positions_csv
     if not isinstance(run.provenance.get("scan"), dict):
         raise UsageError(
-            f"{directory}: run.json says nothing of a scan; expected the folder of 'mutscan scan'"
+            f"{directory}: run.json does not describe a scan; expected the folder of 'mutscan scan'"
         )
     try:
         table = pd.read_csv(path, dtype=_TEXT)
@@ -130,18 +135,20 @@ def read_scan(directory: Path) -> SavedScan:
         raise UsageError(f"{path}: cannot be read ({error}); run mutscan scan again") from error
     missing = {"position", "worst", *_TEXT, *(column for column, *_ in COLUMNS)} - {*table.columns}
     if missing:
-        raise UsageError(f"{path}: lacks the columns {', '.join(sorted(missing))}; run mutscan scan again")
+        raise UsageError(
+            f"{path}: columns are missing ({', '.join(sorted(missing))}); run mutscan scan again"
+        )
     return SavedScan(directory, table, facts_of(run), run.provenance)
 
 
 def headline(scan: SavedScan) -> str:
-    """Say in one sentence where the protein tolerates least."""
+    """State in one sentence where the protein tolerates least."""
     name = str(scan.provenance.get("wild_type", {}).get("name", scan.directory.name))
     worst = scan.positions[scan.positions["tolerance"] <= INTOLERANT]
     stretches = join_stretches((int(p), int(p)) for p in worst["position"])
     longest = sorted(sorted(stretches, key=lambda s: s[0] - s[1])[:4])
     if not stretches:
-        return f"No position of {name} is disturbed by most of its substitutions."
+        return f"Every position of {name} tolerates most of its substitutions."
     where = in_words(longest)
     more = ", most of all" if len(stretches) > len(longest) else ":"
     return (
@@ -192,7 +199,8 @@ def render_scan(directory: Path, *, viewer: str = "", viewer_note: str = "") -> 
         name=name,
         headline=headline(scan),
         remainder=(
-            f"Few: at least {100 - 100 * INTOLERANT:.0f} % of a position's substitutions are {scan.harmful}."
+            f"Few means that at least {100 - 100 * INTOLERANT:.0f} % of the substitutions of a position are "
+            f"{scan.harmful}."
         ),
         harmful=scan.harmful,
         calibrated=scan.calibrated,

@@ -135,9 +135,9 @@ def test_every_piece_has_a_group_that_is_told_in_words(globin, prepared):
     found = built_evidence(globin, prepared.build([Exchange(site, "A")]).structure, site)
     said = {group: describe(group, found) for group in map(group_of, BUILT_EVIDENCE)}
     assert set(said) == {"built: movement", "built: contacts", "built: fit"}
-    assert "contacts of atoms within 5 Å, -" in said["built: contacts"]
+    assert "atom contacts within 5 Å, -" in said["built: contacts"]
     assert "moves" in said["built: movement"]
-    assert said["built: fit"].startswith("the new side chain has room")
+    assert said["built: fit"].startswith("the new side chain fits in")
     assert all(describe(group, {}) == "not known" for group in said)
 
 

@@ -23,7 +23,9 @@ from mutscan.evidence import (
 from mutscan.evidence.residue_properties import BLOSUM62, CODE, GRANTHAM
 from mutscan.evidence.sequence import encoder_views, sequence_hash
 from mutscan.residues import STANDARD
-from mutscan.train.calibrate.additive import fit_additive, folds_of, match_share
+from mutscan.train.calibrate.additive import fit_additive
+from mutscan.train.statistics.classifier import match_share
+from mutscan.train.statistics.fits import folds_of
 
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQ"
 
@@ -270,7 +272,7 @@ def test_warnings_name_what_was_not_calibrated(calibration):
     found, protein, *_ = calibration
     fresh = dataclasses.replace(protein, sequence=protein.sequence[::-1])
     assert warnings_for(found, fresh, [200]) == []
-    assert "among those" in warnings_for(found, protein, [200])[0]
+    assert "were used to calibrate" in warnings_for(found, protein, [200])[0]
     assert "joint mutant" in warnings_for(found, fresh, [200, 210])[0]
     assert "insertions" in warnings_for(found, fresh, [200], indel=True)[0]
     assert "position 2 " in warnings_for(found, fresh, [1])[0]

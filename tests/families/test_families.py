@@ -16,12 +16,12 @@ from mutscan.families import FAMILIES_FILE, FamilyLibrary, FamilySearch, load_li
 from mutscan.progress import Silent
 from mutscan.residues import STANDARD
 from mutscan.train.families.make import (
-    FamilySettings,
     column_frequencies,
     make_codebook,
     make_families,
     nearest,
 )
+from mutscan.train.families.settings import FamilySettings
 from mutscan.train.labelled.profiles import FamilyProfiles
 
 if TYPE_CHECKING:

@@ -292,6 +292,7 @@ def _command(model: Path, out: Path, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_killed_anywhere_and_repeated_gives_the_same(tiny_model: Path, tmp_path: Path) -> None:
     common = {"positions": "1-50,90", "model": str(tiny_model), "offline": True}
@@ -333,6 +334,7 @@ def test_other_positions_need_another_folder(whole: mutscan.Run, fasta: Path, ti
         mutscan.scan(str(fasta), positions="1-5", out=whole.directory, model=str(tiny_model), offline=True)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_variants(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -398,6 +400,7 @@ def test_hopeless_calls(fasta: Path, tiny_model: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
 def test_command_line(tiny_model: Path, fasta: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mutscan", "scan", str(fasta), "--model", str(tiny_model), "--offline"]
     done = subprocess.run(

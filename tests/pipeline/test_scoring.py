@@ -182,6 +182,7 @@ def _command(model: Path, out: Path, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_killed_anywhere_and_repeated_gives_the_same(tiny_model: Path, tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     assert subprocess.run(_command(tiny_model, whole), check=False, capture_output=True).returncode == 0

@@ -57,12 +57,16 @@ def test_every_single_substitution_is_decided_by_the_calibrated_thresholds(run: 
         expected = "deleterious" if p >= DELETERIOUS else "tolerated" if p <= TOLERATED else "uncertain"
         assert row["flag"] == expected
         assert "structure evidence; calibrated on 1,000 variants" in row["flag_rule"]
+        assert ("assuming that 56 % of variants are deleterious" in row["flag_rule"]) == (
+            expected != "uncertain"
+        )
         assert "no flag" not in row["notes"]
         flags.add(row["flag"])
     assert len(flags) > 1
     one = {row["variant"]: float(row["p_deleterious"]) for row in rows}
     assert one["L38D"] > one["L38V"], "the made-up labels follow BLOSUM62"
     said = run.metadata["calibration"]
+    assert said["share_deleterious"] == 0.56
     assert said["tiers"]["structure"] == {"deleterious": DELETERIOUS, "tolerated": TOLERATED, "n": 1000}
 
 
@@ -152,7 +156,7 @@ def test_sequence_evidence_where_there_is_no_structure(model: Path, tmp_path: Pa
     assert 0 < known.p < 1
     assert math.isnan(unknown.p)
     assert unknown.flag == ""
-    assert "none of the 20" in unknown.notes[0]
+    assert "not one of the 20" in unknown.notes[0]
 
 
 def test_an_unresolved_site_is_judged_on_sequence(model: Path) -> None:
@@ -245,7 +249,7 @@ def test_the_structural_rule_is_said_beside_the_probability_and_changes_no_flag(
         where = "(specificity 0.92, precision 0.66; calibrated on 3,000 substitutions of 110 groups)"
         end = f" >= {line:.2f} {where}" if disturbed else f" < {line:.2f}"
         if ";" in row["variant"] or row["variant"] == "K40del":
-            end = f"{line:.2f} (a threshold of single substitutions, not calibrated for others)"
+            end = f"{line:.2f} (the threshold is calibrated for single substitutions only)"
         assert row["flag_rule"].endswith(end)
         seen.add(disturbed)
         if row["p_deleterious"]:
@@ -287,7 +291,7 @@ def test_a_structural_rule_alone_decides_and_never_tolerates(
         assert row["flag_rule"].startswith(f"{ALONE}: structure ")
         if not row["variant"][1:-1].isdigit():
             assert row["flag"] == "uncertain", "next to all indels pass: that says nothing of one"
-            assert "not calibrated for others" in row["flag_rule"]
+            assert "calibrated for single substitutions only" in row["flag_rule"]
             continue
         assert row["flag"] == ("uncertain" if "not disturbed" in row["flag_rule"] else "deleterious")
         if score == "lddt_z":

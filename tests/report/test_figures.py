@@ -86,7 +86,7 @@ def test_the_command_writes_figures_into_a_folder(tmp_path):
     assert {p.suffix for p in (folder / "figures").iterdir()} == {".svg", ".png"}
     done = report(folder, "--format", "figures", "--out", folder / "run.json")
     assert done.exit_code == 2
-    assert "want a folder" in done.stderr
+    assert "expected a folder" in done.stderr
 
 
 @pytest.mark.parametrize(("format", "name"), [("pymol", "view.pml"), ("chimerax", "view.cxc")])

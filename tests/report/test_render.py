@@ -19,6 +19,7 @@ from rich.console import Console
 
 from mutscan.cli.summary import print_summary
 from mutscan.errors import UsageError
+from mutscan.evidence.wording import CONTEXT, GROUP_OF
 from mutscan.report.coordinates import read_frame
 from mutscan.report.digest import digest, number
 from mutscan.report.render import render_report
@@ -264,6 +265,31 @@ def test_limits_and_methods_are_said(tmp_path):
     ):
         assert words in text
     assert "exponent 3)" in text
+    assert "The probability that the variant is deleterious, learned from labelled human variants" in text
+    assert "Nothing here sees that" not in text, "the probability uses conservation"
+    for group in {*GROUP_OF.values(), CONTEXT}:
+        assert group in text, group
+
+
+def test_what_was_used_is_cited(tmp_path):
+    folder = make_run(tmp_path, count=1)
+    text = Page(render_report(folder)).text
+    for work in (
+        "doi 10.1093/bib/bbaf631.002", "Zhang & Skolnick", "Mariani", "Lin et al.", "Eddy", "pyhmmer",
+        "Steinegger & Söding", "Eastman",
+    ):  # fmt: skip
+        assert work in text, work
+    assert "Šali" not in text
+    assert "UniProt Consortium" not in text
+    said = json.loads((folder / "run.json").read_text())
+    said["builder"] = [{"name": "modeller"}]
+    said["records"] = [{"source": "UniProt"}, {"source": "AlphaFold DB"}]
+    said["calibration"] = {"share_deleterious": 0.56}
+    (folder / "run.json").write_text(json.dumps(said))
+    text = Page(render_report(folder)).text
+    for work in ("Šali", "UniProt Consortium", "Varadi", "assumes that 56 % of variants are deleterious"):
+        assert work in text, work
+    assert "Eastman" not in text
 
 
 def test_the_report_is_the_same_each_time(tmp_path):
@@ -288,7 +314,7 @@ def test_the_report_needs_no_torch(tmp_path):
         (lambda f: (f / "variants.csv").unlink(), "holds no variants.csv"),
         (lambda f: (f / "run.json").write_text("{"), "damaged run folder"),
         (lambda f: (f / "run.json").write_text("[]"), "expected a JSON object"),
-        (lambda f: (f / "variants.csv").write_text("a,b\n1,2\n"), "lacks the columns input"),
+        (lambda f: (f / "variants.csv").write_text("a,b\n1,2\n"), "columns are missing (input"),
         (lambda f: (f / "residues.parquet").write_bytes(b"PAR1"), "residues.parquet: cannot be read"),
     ],
 )

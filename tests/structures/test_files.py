@@ -17,7 +17,7 @@ from mutscan.structures.files import STRUCTURE_ENDINGS, StructureFinder
 from mutscan.train.chains.corpus import read_corpus
 from mutscan.train.dataset.plan import Extras
 from mutscan.train.dataset.sources import StructureFiles
-from mutscan.train.labelled.tables import structure_finder
+from mutscan.train.labelled.structures import NamedStructures
 from tests.peptides import helix
 
 SEQUENCE = "ACDEFGHIKLMNPQRSTVWY"
@@ -47,8 +47,10 @@ def test_every_place_takes_every_structure_ending(tmp_path: Path, chain, ending:
     assert resolve_wild_type(str(file), offline=True).sequence == mutant.sequence
     assert structures_in(tmp_path) == {"R15W": [file]}
     assert Extras(mutants=1, wild_types=folder).files() == [file]
-    assert structure_finder(tmp_path / "proteins.csv", None).find("elsewhere/R15W.pdb") == file
-    assert structure_finder(tmp_path / "proteins.csv", folder).candidates("R15W") == [file]
+    for named in (NamedStructures(tmp_path / "proteins.csv"), NamedStructures(tmp_path / "p.csv", folder)):
+        found, _ = named.find("elsewhere/R15W.pdb", mutant.sequence)
+        assert found is not None
+        assert found.path == file
     (tmp_path / "pairs.csv").write_text("id1,id2\nR15W,R15W\n")
     listed = StructureFiles(folder, tmp_path / "pairs.csv").read(tmp_path, jobs=1, progress=Silent())
     assert listed.chains["source"].tolist() == [file.name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,128 +15,97 @@ from mutscan.cli.options import (
     Precision,
     PrecisionOption,
     QuietOption,
+    SeedOption,
     VerboseOption,
 )
-from mutscan.cli.train.tables import expand
+from mutscan.cli.train.options import (
+    LABELLED,
+    VARIANTS,
+    DmsOption,
+    StabilityOption,
+    StructuresDirOption,
+    WorkOption,
+    path_option,
+)
 from mutscan.errors import UsageError
 from mutscan.model.names import DEFAULT_MODEL
+from mutscan.train.labelled.settings import CALIBRATED
+
+BUILT = "Built mutants"
 
 
 def calibrate(
     proteins: Annotated[
         Path,
-        typer.Option(
-            "--proteins",
-            metavar="FILE",
-            help="CSV of proteins: protein, sequence, and perhaps group and structure.",
-            callback=expand,
-            show_default=False,
+        path_option(
+            "--proteins", "FILE", "CSV of proteins: protein, sequence; optional: group, structure.", VARIANTS
         ),
     ],
-    variants: Annotated[
-        Path,
-        typer.Option(
-            "--variants",
-            metavar="FILE",
-            help="CSV of single substitutions: protein, variant, label (deleterious or neutral).",
-            callback=expand,
-            show_default=False,
-        ),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out",
-            metavar="FILE",
-            help="calibration.json; it belongs into the model's folder.",
-            callback=expand,
-            show_default=False,
-        ),
-    ],
+    variants: Annotated[Path, LABELLED],
+    out: Annotated[Path, path_option("--out", "FILE", "calibration.json; put it into the model's folder.")],
     model: ModelOption = DEFAULT_MODEL,
-    stability: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="CSV of stabilities to learn from as well: protein, variant, ddG (positive destabilises).",
-            callback=expand,
-        ),
-    ] = None,
+    stability: StabilityOption = None,
     stability_proteins: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="CSV of the proteins of --stability.", callback=expand),
+        path_option("--stability-proteins", "FILE", "CSV of the proteins of --stability.", VARIANTS),
     ] = None,
-    dms: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="CSV of deep mutational scans to learn from: assay, variant, score (higher is fitter).",
-            callback=expand,
-        ),
-    ] = None,
+    dms: DmsOption = None,
     dms_proteins: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="CSV of the assays of --dms: assay, sequence.", callback=expand),
+        path_option("--dms-proteins", "FILE", "CSV of the assays of --dms: assay, sequence.", VARIANTS),
     ] = None,
     chains: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Parquet of chains, for structures of proteins that name none.",
-            callback=expand,
+        path_option(
+            "--chains", "FILE", "Parquet table of chains, for proteins that name no structure.", VARIANTS
         ),
     ] = None,
-    structures_dir: Annotated[
-        Path | None,
-        typer.Option(
-            "--structures-dir",
-            metavar="DIR",
-            help="Where structures are (default: the proteins table's folder and those below).",
-            callback=expand,
-        ),
-    ] = None,
-    built: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            min=0,
-            help="Mutants to build, about 2 s each, for a tier that weighs built mutants too.",
-        ),
-    ] = 0,
-    builder: Annotated[
-        str, typer.Option(metavar="NAME", help="Backend for --built: openmm, template or modeller.")
-    ] = "openmm",
-    jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Builder processes (cores).")] = None,
-    work: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Keeps what is known of finished proteins; a broken run continues (default: the cache).",
-            callback=expand,
-        ),
-    ] = None,
+    structures_dir: StructuresDirOption = None,
+    work: WorkOption = None,
     siamese: Annotated[
         int,
         typer.Option(
             metavar="N",
             min=0,
-            help="Labelled variants, drawn by --seed in whole proteins, that the threshold of the structural "
-            "flag is chosen on, and half as many of the test groups: each costs a pass of the encoder, each "
-            "protein 64 more (the default: about 10 minutes). 0: no structural flag.",
+            help="Labelled variants for the choice of the structural flag's threshold, drawn by --seed as "
+            "whole proteins, and half as many of the test groups. Each variant needs a pass of the encoder, "
+            "each protein 64 more; the default takes about 10 minutes. 0: no structural flag.",
+            rich_help_panel=VARIANTS,
         ),
-    ] = 2000,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the split, the folds and draws.")] = 0,
+    ] = CALIBRATED,
+    built: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Build N mutants, about 2 s each, and calibrate a tier of built mutants on them.",
+            rich_help_panel=BUILT,
+        ),
+    ] = 0,
+    builder: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Backend for --built: openmm, template or modeller.",
+            rich_help_panel=BUILT,
+        ),
+    ] = "openmm",
+    jobs: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Builder processes (default: cores).", rich_help_panel=BUILT),
+    ] = None,
+    seed: SeedOption = 0,
     device: DeviceOption = "auto",
     precision: PrecisionOption = Precision.auto,
     offline: OfflineOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Fit a probability of harm to labelled variants, for sequence and for structure evidence.
+    """Fit the probability that a variant is deleterious to labelled variants.
 
-    An additive model: what each piece of evidence adds can be read from calibration.json. A fifth of
-    the protein groups is kept for testing; the file says which, and how the model does there. Scans and
-    stability tables may teach it which substitutions of a protein are the worse ones.
+    The model is additive: calibration.json shows the contribution of each piece of evidence. A fifth of the
+    protein groups is kept for testing; the file lists them and the metrics on them. Scans and stability
+    tables can teach the model which substitutions of a protein are worse.
     """
     terminal = Terminal(quiet=quiet, verbose=verbose)
     terminal.start_log()
@@ -166,25 +135,31 @@ def calibrate(
     with write_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         write_json(out, document)
+    for line in _summary(document):
+        terminal.say(line)
+    terminal.say(f"written to {out}")
+
+
+def _summary(document: dict[str, Any]) -> list[str]:
+    lines = []
     for name, tier in document["tiers"].items():
         test, line = tier["test"], tier["thresholds"]["deleterious"]
-        terminal.say(
+        lines.append(
             f"{name}: {tier['n']:,} variants of {tier['n_groups']:,} groups; cross-fitted AUROC "
             f"{tier['cross_fitted']['auroc']}, ECE {tier['cross_fitted']['ece']}; test AUROC "
-            f"{test.get('auroc', 'not measured')}; deleterious from p = {line['p']} "
+            f"{test.get('auroc', 'not measured')}; deleterious if p >= {line['p']} "
             f"(specificity {line['specificity']}, precision {line['precision']})"
         )
     rule = document["structural"]
     if rule["threshold"] is None:
-        terminal.say(f"structural flag: none, {rule['why']}")
-    else:
-        terminal.say(
-            f"structural flag: {rule['n']:,} variants of {rule['n_groups']:,} groups; disturbed from a drop "
-            f"of {rule['score']} = {rule['threshold']} (specificity {rule['specificity']}, sensitivity "
-            f"{rule['sensitivity']}, precision {rule['precision']}); test specificity "
-            f"{rule['test'].get('specificity', 'not measured')}"
-        )
-    terminal.say(f"written to {out}")
+        return [*lines, f"structural flag: none, {rule['why']}"]
+    return [
+        *lines,
+        f"structural flag: {rule['n']:,} variants of {rule['n_groups']:,} groups; disturbed if the drop "
+        f"{rule['score']} >= {rule['threshold']} (specificity {rule['specificity']}, sensitivity "
+        f"{rule['sensitivity']}, precision {rule['precision']}); test specificity "
+        f"{rule['test'].get('specificity', 'not measured')}",
+    ]
 
 
 def _both(option: str, proteins: Path | None, table: Path | None) -> tuple[Path, Path] | None:

@@ -9,8 +9,7 @@ import typer
 
 from mutscan.builders import BUILDERS
 from mutscan.cli.console import Terminal, print_json_object
-from mutscan.cli.options import RUNNING, JsonOption, QuietOption, SeedOption, VerboseOption
-from mutscan.cli.train.tables import expand
+from mutscan.cli.options import RUNNING, JsonOption, QuietOption, SeedOption, VerboseOption, expand
 
 if TYPE_CHECKING:
     from mutscan.train.dataset.make import Dataset

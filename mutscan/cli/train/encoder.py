@@ -9,15 +9,22 @@ from typing import Annotated
 import typer
 
 from mutscan.cli.console import Terminal, print_json_object, print_table
-from mutscan.cli.options import RUNNING, DeviceOption, JsonOption, Precision, QuietOption, VerboseOption
-from mutscan.cli.train.tables import (
+from mutscan.cli.options import (
+    RUNNING,
+    DeviceOption,
+    JsonOption,
+    Precision,
+    QuietOption,
+    VerboseOption,
+    expand,
+)
+from mutscan.cli.train.options import (
     ConfigOption,
     PeakOption,
     RestartTrainingOption,
     StepsOption,
     ThreadsOption,
     TrainingSeedOption,
-    expand,
     expand_all,
 )
 

@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 
 from mutscan.cli.console import Terminal, print_json_object
-from mutscan.cli.options import JsonOption, QuietOption, VerboseOption
-from mutscan.cli.train.tables import expand, expand_all
+from mutscan.cli.options import JsonOption, QuietOption, SeedOption, VerboseOption
+from mutscan.cli.train.options import expand_all, path_option
+from mutscan.train.families.settings import FamilySettings
+
+DEFAULTS = FamilySettings()
 
 
 def families(
@@ -18,40 +21,33 @@ def families(
         typer.Option(
             "--sequences",
             metavar="FILE|DIR",
-            help="Parquet (sequence) or FASTA, also .gz; may be given several times.",
+            help="Parquet (column sequence) or FASTA, also .gz; may be given several times.",
             callback=expand_all,
             show_default=False,
         ),
     ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out",
-            metavar="FILE",
-            help="families.npz; it belongs into the model's folder.",
-            callback=expand,
-            show_default=False,
-        ),
-    ],
+    out: Annotated[Path, path_option("--out", "FILE", "families.npz; put it into the model's folder.")],
     work: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="For MMseqs2's files, removed at the end (default: OUT.work).",
-            callback=expand,
+        path_option(
+            "--work", "DIR", "Folder for the files of MMseqs2, removed at the end (default: OUT.work)."
         ),
     ] = None,
     identity: Annotated[
-        float, typer.Option(metavar="X", min=0.0, max=1.0, help="Least sequence identity in a family.")
-    ] = 0.3,
+        float, typer.Option(metavar="X", min=0.0, max=1.0, help="Lowest sequence identity in a family.")
+    ] = DEFAULTS.identity,
     coverage: Annotated[
-        float, typer.Option(metavar="X", min=0.0, max=1.0, help="Share of both sequences that is aligned.")
-    ] = 0.6,
-    fewest: Annotated[int, typer.Option(metavar="N", min=1, help="Leave smaller families out.")] = 3,
+        float,
+        typer.Option(metavar="X", min=0.0, max=1.0, help="Lowest aligned share of both sequences."),
+    ] = DEFAULTS.coverage,
+    fewest: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Smallest family that is kept.")
+    ] = DEFAULTS.fewest,
     codebook: Annotated[
-        int, typer.Option(metavar="N", min=1, max=65_535, help="Different columns that are told apart.")
-    ] = 8192,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the codebook.")] = 0,
+        int,
+        typer.Option(metavar="N", min=1, max=65_535, help="Entries of the codebook of alignment columns."),
+    ] = DEFAULTS.codebook,
+    seed: SeedOption = DEFAULTS.seed,
     threads: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="CPU threads (default: cores).")
     ] = None,
@@ -59,16 +55,16 @@ def families(
     verbose: VerboseOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Make a model's library of protein families: what relatives say of a site.
+    """Make a model's library of protein families, which gives the residues of relatives at each site.
 
-    Sequences are clustered and aligned by MMseqs2, which has to be installed (`mmseqs`). A calibration
-    holds for one library: run `mutscan train calibrate` afterwards.
+    MMseqs2 clusters and aligns the sequences; it has to be installed (`mmseqs`). A calibration is valid for
+    one library only: run `mutscan train calibrate` afterwards.
     """
     terminal = Terminal(quiet=quiet, verbose=verbose)
     terminal.start_log()
     from loky import cpu_count
 
-    from mutscan.train.families.make import FamilySettings, make_families
+    from mutscan.train.families.make import make_families
 
     facts = make_families(
         sequences,

@@ -17,9 +17,10 @@ from mutscan.cli.options import (
     PrecisionOption,
     QuietOption,
     VerboseOption,
+    expand,
 )
 from mutscan.cli.train.metrics import print_metrics
-from mutscan.cli.train.tables import (
+from mutscan.cli.train.options import (
     ConfigOption,
     PairsListOption,
     PeakOption,
@@ -28,7 +29,6 @@ from mutscan.cli.train.tables import (
     StructuresListOption,
     ThreadsOption,
     TrainingSeedOption,
-    expand,
 )
 
 if TYPE_CHECKING:

@@ -184,7 +184,7 @@ function makeVariantView(host) {
         region.name ? ` ${region.name}` : "", el("small", {}, said));
     });
     part("regions").replaceChildren(list.length ? el("ul", { class: "plain" }, ...list)
-      : el("p", { class: "quiet" }, "No stretch of residues drops further than other substitutions, or the build itself, make it drop."));
+      : el("p", { class: "quiet" }, "No affected region: no stretch of residues drops beyond its background."));
   }
 
   function evidence() {

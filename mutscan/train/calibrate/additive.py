@@ -1,9 +1,9 @@
-"""Fit the additive model: one penalised least-squares fit, and two numbers that make it a probability.
+"""Fit the additive model: one penalised least-squares fit, then Platt scaling to a probability.
 
-Least squares needs of the rows only sums of products, so cross-fitting costs one pass: the sums of a fold
-are taken off. Rows may be of two kinds. Labelled ones say harmful or not; rows of a scan or of a stability
-table say which substitution of the same protein is worse: they are compared within their protein alone, by
-taking the protein's mean off, and so teach nothing about how harmful anything is in all.
+Least squares needs only sums of products over the rows, so cross-fitting takes one pass: the sums of a
+fold are subtracted. There are two kinds of rows. Labelled rows say whether a variant is harmful. Rows of
+a scan or of a stability table say which substitution of the same protein is worse: the protein's mean is
+subtracted, so that they say nothing about the overall level of harm.
 """
 
 from __future__ import annotations
@@ -15,21 +15,31 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import solve
 
-from mutscan.evidence.additive import AdditiveModel, Curve, LinearMap, Table, between
+from mutscan.evidence.additive import AdditiveModel, LinearMap, Table
 from mutscan.evidence.sequence import LETTERS
+from mutscan.train.statistics.classifier import match_share
+from mutscan.train.statistics.fits import (
+    N_FOLDS,
+    Blocks,
+    curve_of,
+    curve_penalty,
+    folds_of,
+    hats,
+    knots_of,
+    platt,
+    put_curve,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-N_FOLDS: Final = 5
 _KNOTS: Final = 7
 _TABLE_KNOTS: Final = 4
-_NEWTON_STEPS: Final = 30
 
 CONTEXT: Final = {"site": 24, "near": 8}
-"""Directions of each view (its principal components) that the exchange may matter along."""
+"""Principal components of each view that are multiplied with properties of the exchange."""
 
 EXCHANGE: Final = (
     "blosum62",
@@ -39,7 +49,7 @@ EXCHANGE: Final = (
     "charge_change",
     "helix_change",
 )
-"""What of the exchange these directions are multiplied with."""
+"""Properties of the exchange that the principal components are multiplied with."""
 
 _BURIED: Final = ("burial_rank", "side_chain_rank")
 TABLES: Final = (
@@ -51,42 +61,29 @@ TABLES: Final = (
     ("strand", "mutant_residue"),
     ("handedness", "wild_type_residue"),
 )  # fmt: skip
-"""Pieces of evidence that are also weighed together, where both are there."""
+"""Pairs of evidence that also get a joint table."""
 
 
 @dataclass(frozen=True, slots=True)
 class FitSettings:
-    """How much is let vary; penalties in units of rows.
+    """Penalties of the additive fit, in units of rows.
 
     Parameters
     ----------
     bend : float
         Penalty on second differences of a curve.
     size : float
-        On a curve's values themselves.
+        Penalty on the values of a curve.
     table : float
-        On a table's values.
+        Penalty on the values of a table.
     map : float
-        On a map's weights, for embeddings of variance 1.
+        Penalty on the weights of a map, for embeddings of variance 1.
     """
 
     bend: float = 30.0
     size: float = 10.0
     table: float = 200.0
     map: float = 6000.0
-
-
-def folds_of(group: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[np.int64]:
-    """Fold of each row, shape (n,): whole groups, as even in rows as groups allow, drawn by `seed`."""
-    groups, place, counts = np.unique(group, return_inverse=True, return_counts=True)
-    drawn = np.random.default_rng(seed).permutation(len(groups))
-    order = drawn[np.argsort(-counts[drawn], kind="stable")]
-    filled = np.zeros(n_folds)
-    fold = np.empty(len(groups), dtype=np.int64)
-    for one in order.tolist():
-        fold[one] = int(np.argmin(filled))
-        filled[fold[one]] += counts[one]
-    return fold[place.reshape(-1)]
 
 
 class _Design:
@@ -124,33 +121,18 @@ class _Design:
             # An eigenvector's sign is free; fixed, so that the same rows give the same bytes.
             axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
             self.views[view] = (mean, scale, axes)
-        blocks = []
-        self.starts: dict[str, int] = {}
-        width = 0
-
-        def add(name: str, penalty: NDArray[np.float64]) -> None:
-            nonlocal width
-            self.starts[name] = width
-            width += len(penalty)
-            blocks.append(penalty)
-
+        self.blocks = Blocks()
         for name, knots in self.knots.items():
-            k = len(knots)
-            block = settings.size * np.eye(k + 1)
-            if name not in LETTERS and k > 2:
-                step = np.diff(np.eye(k), 2, axis=0)
-                block[:k, :k] += settings.bend * step.T @ step
-            add(name, block)
+            bend = 0.0 if name in LETTERS else settings.bend
+            self.blocks.add(name, curve_penalty(len(knots), settings.size, bend))
         for name, (_, _, one, other) in self.tables.items():
-            add(name, settings.table * np.eye(len(one) * len(other) + 1))
+            self.blocks.add(name, settings.table * np.eye(len(one) * len(other) + 1))
         for view, (mean, _, axes) in self.views.items():
-            add(f"context_{view}", settings.map * np.eye(len(mean)))
+            self.blocks.add(f"context_{view}", settings.map * np.eye(len(mean)))
             for name in self.exchange:
-                add(f"context_{view} x {name}", settings.map * np.eye(axes.shape[1]))
-        self.width = width + 1  # the last is the constant, free
-        self.penalty = np.zeros((self.width, self.width))
-        for start, block in zip(self.starts.values(), blocks, strict=True):
-            self.penalty[start : start + len(block), start : start + len(block)] = block
+                self.blocks.add(f"context_{view} x {name}", settings.map * np.eye(axes.shape[1]))
+        self.width = self.blocks.width + 1  # the last column is the constant, without a penalty
+        self.penalty = self.blocks.penalty(np.zeros(1))
 
     def columns(
         self,
@@ -158,58 +140,50 @@ class _Design:
         views: Mapping[str, NDArray[np.floating]],
         rows: NDArray[np.int64],
     ) -> NDArray[np.float32]:
-        n = len(rows)
+        n, of = len(rows), self.blocks.of
         out = np.zeros((n, self.width), dtype=np.float32)
         out[:, -1] = 1.0
         for name, knots in self.knots.items():
-            start, values = self.starts[name], evidence[name][rows]
-            out[:, start : start + len(knots)] = _hats(values, knots)
-            out[~np.isfinite(values), start + len(knots)] = 1.0
+            put_curve(out[:, of[name]], evidence[name][rows], knots)
         for name, (first, second, one, other) in self.tables.items():
             a, b = evidence[first][rows], evidence[second][rows]
-            product = _hats(a, one)[:, :, None] * _hats(b, other)[:, None, :]
-            start, size = self.starts[name], len(one) * len(other)
-            out[:, start : start + size] = product.reshape(n, -1)
-            out[~(np.isfinite(a) & np.isfinite(b)), start + size] = 1.0
+            product = hats(a, one, np.float32)[:, :, None] * hats(b, other, np.float32)[:, None, :]
+            part = out[:, of[name]]
+            part[:, :-1] = product.reshape(n, -1)
+            part[~(np.isfinite(a) & np.isfinite(b)), -1] = 1.0
         for view, (mean, scale, axes) in self.views.items():
-            start = self.starts[f"context_{view}"]
             centred = (views[view][rows] - mean).astype(np.float32)
-            out[:, start : start + len(mean)] = centred / np.float32(scale)
+            out[:, of[f"context_{view}"]] = centred / np.float32(scale)
             along = centred @ axes.astype(np.float32)
             for name, (centre, spread) in self.exchange.items():
-                start = self.starts[f"context_{view} x {name}"]
                 what = np.nan_to_num((evidence[name][rows] - centre) / spread).astype(np.float32)
-                out[:, start : start + along.shape[1]] = along * what[:, None]
+                out[:, of[f"context_{view} x {name}"]] = along * what[:, None]
         return out
 
     def model(self, beta: NDArray[np.float64], mean: NDArray[np.float64]) -> AdditiveModel:
         """Put coefficients into pieces, each centred on its mean over the labelled rows."""
         intercept = float(beta[-1])
 
-        def part(name: str, size: int) -> tuple[NDArray[np.float64], float]:
+        def part(name: str) -> tuple[NDArray[np.float64], float]:
             nonlocal intercept
-            start = self.starts[name]
-            centre = float(beta[start : start + size] @ mean[start : start + size])
+            columns = self.blocks.of[name]
+            centre = float(beta[columns] @ mean[columns])
             intercept += centre
-            return beta[start : start + size], centre
+            return beta[columns], centre
 
-        curves = {}
-        for name, knots in self.knots.items():
-            values, centre = part(name, len(knots) + 1)
-            curves[name] = Curve(knots, values[:-1] - centre, float(values[-1]) - centre)
+        curves = {name: curve_of(knots, *part(name)) for name, knots in self.knots.items()}
         tables = {}
         for name, (first, second, one, other) in self.tables.items():
-            values, centre = part(name, len(one) * len(other) + 1)
+            values, centre = part(name)
             logits = values[:-1].reshape(len(one), len(other)) - centre
             tables[name] = Table(first, second, one, other, logits, float(values[-1]) - centre)
         maps = {}
         for view, (middle, scale, axes) in self.views.items():
-            values, centre = part(f"context_{view}", len(middle))
+            values, centre = part(f"context_{view}")
             weights = values / scale
             maps[f"context_{view}"] = LinearMap(view, weights, -float(weights @ middle) - centre)
             for name, (about, spread) in self.exchange.items():
-                start = self.starts[f"context_{view} x {name}"]
-                weights = axes @ beta[start : start + axes.shape[1]] / spread
+                weights = axes @ beta[self.blocks.of[f"context_{view} x {name}"]] / spread
                 maps[f"context_{view} x {name}"] = LinearMap(
                     view, weights, -float(weights @ middle), name, about
                 )
@@ -217,40 +191,7 @@ class _Design:
 
 
 def _knots(name: str, values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    if name in LETTERS:
-        return np.arange(20, dtype=np.float64)
-    known = values[np.isfinite(values)]
-    if not known.size:
-        return np.zeros(1)
-    unique = np.unique(known)
-    if len(unique) <= count:
-        return unique
-    return np.unique(np.quantile(known, np.linspace(0.02, 0.98, count)))
-
-
-def _hats(values: NDArray[np.float64], knots: NDArray[np.float64]) -> NDArray[np.float32]:
-    out = np.zeros((len(values), len(knots)), dtype=np.float32)
-    known = np.flatnonzero(np.isfinite(values))
-    low, share = between(values[known], knots)
-    out[known, low] = 1.0 - share
-    if len(knots) > 1:
-        out[known, low + 1] += share.astype(np.float32)
-    return out
-
-
-def _logistic(x: NDArray[np.float64], y: NDArray[np.float64], w: NDArray[np.float64]) -> tuple[float, float]:
-    """Slope and intercept of a weighted logistic regression, by Newton's method."""
-    rate = float(w @ y / w.sum())
-    design = np.stack([x, np.ones(len(x))], axis=1)
-    beta = np.array([0.0, np.log(rate / (1 - rate))])
-    for _ in range(_NEWTON_STEPS):
-        p = 1.0 / (1.0 + np.exp(-(design @ beta)))
-        hessian = (design * (w * p * (1 - p))[:, None]).T @ design
-        step = solve(hessian + 1e-9 * np.eye(2), design.T @ (w * (p - y)), assume_a="pos")
-        beta -= step
-        if float(np.abs(step).max()) < 1e-6:
-            break
-    return float(beta[0]), float(beta[1])
+    return np.arange(20, dtype=np.float64) if name in LETTERS else knots_of(values, count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -287,21 +228,21 @@ def fit_additive(
     ----------
     evidence : mapping of name -> float array, shape (n,)
     views : mapping of name -> float array, shape (n, d)
-        What maps are fitted to; may be empty.
+        Embeddings that maps are fitted to; may be empty.
     label : float array, shape (n,)
-        1 for deleterious, 0 for neutral; in a unit anything between, higher = worse.
+        1 for deleterious, 0 for neutral; inside a unit any number from 0 to 1, higher is worse.
     weight : float array, shape (n,)
     group : int array, shape (n,)
         Rows of a group stay in one fold.
     unit : int array, shape (n,), optional
-        Rows of one number are compared with each other only; -1 (the default) for labelled rows.
+        Rows of one number are compared only with each other; -1 (the default) for labelled rows.
     calibrated_on : bool array, shape (n,), optional
-        Labelled rows that make the score a probability; all of them when not given. They are weighted so
-        that the share of harm is that of all labelled rows: tables differ in which proteins have
-        structures, and a probability is not to rise because a structure was given.
+        Labelled rows for the Platt scaling; all of them when not given. They are weighted to the share of
+        deleterious variants among all labelled rows, so that a probability does not rise only because
+        a structure was given.
     settings : FitSettings, optional
     seed : int
-        Of the folds.
+        Draws the folds.
     """
     settings = settings or FitSettings()
     unit = np.full(len(label), -1) if unit is None else unit
@@ -333,28 +274,19 @@ def fit_additive(
     held_out = np.empty(len(label))
     for f, (rows, x) in kept.items():
         held_out[rows] = x @ solve(total - xx[f], aim - xy[f], assume_a="pos")
-    # Platt: two numbers, so the sum over the evidence stays a sum.
+    # Platt scaling keeps the sum over the evidence a sum.
     share = float(weight[labelled] @ label[labelled] / weight[labelled].sum())
     matched = match_share(label[chosen], weight[chosen], share)
-    slope, shift = _logistic(held_out[chosen], label[chosen], matched)
+    slope, shift = platt(held_out[chosen], label[chosen], matched)
     beta = slope * solve(total, aim, assume_a="pos")
     beta[-1] += shift
     return Fitted(design.model(beta, mean), 1.0 / (1.0 + np.exp(-(slope * held_out + shift))))
 
 
-def match_share(label: NDArray[np.float64], weight: NDArray[np.float64], share: float) -> NDArray[np.float64]:
-    """Weights of labelled rows, shape (n,), of which a given share lies on the deleterious ones."""
-    here = float(weight @ label / weight.sum())
-    if not 0.0 < here < 1.0:
-        return weight
-    scaled: NDArray[np.float64] = weight * np.where(label > 0, share / here, (1 - share) / (1 - here))
-    return scaled
-
-
 def _within_units(
     x: NDArray[np.float32], y: NDArray[np.float64], w: NDArray[np.float64], unit: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Take each unit's weighted mean off its rows."""
+    """Subtract the weighted mean of each unit from its rows."""
     _, place = np.unique(unit, return_inverse=True)
     place = place.reshape(-1)
     share = w / np.bincount(place, w)[place]

@@ -1,4 +1,4 @@
-"""What calibration.json says of a tier: its thresholds, and how it does on rows it was not fitted on."""
+"""Metrics of a tier for calibration.json: its thresholds, and how it does on rows it was not fitted on."""
 
 from __future__ import annotations
 
@@ -6,32 +6,35 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mutscan.train.calibrate.additive import match_share
-from mutscan.train.statistics.bootstrap import Auroc, ClusterBootstrap, Spearman, with_interval
+from mutscan.train.statistics.bootstrap import Auroc, ClusterBootstrap, Spearman, rounded
 from mutscan.train.statistics.classifier import (
+    RESAMPLES,
     average_precision,
     calibration_error,
+    match_share,
+    portion,
     protein_weights,
+    rows_of_each,
     threshold_facts,
+    weighted_quantile,
+    within_proteins,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
     from mutscan.train.calibrate.rows import Rows
+    from mutscan.train.statistics.classifier import Statistic
 
 SPECIFICITY: Final = 0.92
-"""Asked of the ``deleterious`` threshold out of fold; 0.90 is promised."""
+"""Specificity of the ``deleterious`` threshold on cross-fitted rows; 0.90 is promised."""
 
 SENSITIVITY: Final = 0.92
 """Share of deleterious variants that stay above the ``tolerated`` threshold."""
 
 _FEWEST_RANKED: Final = 50  # substitutions of a protein for a rank correlation of its own
-_FEWEST_WITHIN: Final = 10  # variants of a protein for an AUROC of its own
-_FEWEST_OF_CLASS: Final = 2
-_RESAMPLES: Final = 300
 
 
 def gain_facts(
@@ -42,13 +45,12 @@ def gain_facts(
     weight: NDArray[np.float64],
     seed: int,
 ) -> dict[str, Any]:
-    """AUROC with built mutants and by the structure tier, of the same rows, and what they add."""
+    """AUROC with built mutants, AUROC of the structure tier on the same rows, and their difference."""
     one, other = Auroc(after, label > 0), Auroc(before, label > 0)
-    bootstrap = ClusterBootstrap(group, seed=seed, n_resamples=_RESAMPLES)
-    drawn = bootstrap.each(np.arange(len(label)), lambda w: one(w * weight) - other(w * weight))
-    facts: dict[str, object] = {"auroc": one(weight), "auroc_structure": other(weight)}
-    facts |= with_interval("auroc_gain", one(weight) - other(weight), drawn)
-    return {key: _rounded(value) for key, value in facts.items()}
+    bootstrap = ClusterBootstrap(group, seed=seed, n_resamples=RESAMPLES)
+    gain = bootstrap.measure("auroc_gain", lambda w: one(w) - other(w), weight=weight)
+    facts = {"auroc": one(weight), "auroc_structure": other(weight), **gain}
+    return {key: rounded(value) for key, value in facts.items()}
 
 
 def labelled_facts(
@@ -59,27 +61,23 @@ def labelled_facts(
     share: float,
     seed: int,
 ) -> dict[str, Any]:
-    """Numbers on the test groups, each with a 95 % interval over groups.
+    """Metrics on the test groups, each with a 95 % interval over groups.
 
-    No protein counts for more than `PROTEIN_CAP` variants, else one of them (p53 has two in five of the
-    rows of a fold) decides, and rows are weighted so that `share` of the weight is deleterious, as where
-    the probability was made; ``auroc_all_rows`` and ``ece_all_rows`` are without either.
+    All variants of a protein together weigh at most as much as `PROTEIN_CAP` variants, otherwise one protein
+    decides (p53 has two in five rows of a fold). Rows are weighted so that `share` of the weight is
+    deleterious, as where the probability was made; ``auroc_all_rows`` and ``ece_all_rows`` use no weights.
     """
     label, group = rows.target[test], rows.linked[test]
     cap = match_share(label, protein_weights(rows.protein[test]), share)
     positive, above, below = label > 0, p >= lines[0], p <= lines[1]
-    bootstrap = ClusterBootstrap(group, seed=seed, n_resamples=_RESAMPLES)
-
-    def portion(hit: NDArray[np.bool_], of: NDArray[np.bool_]) -> Callable[[NDArray[np.float64]], float]:
-        return lambda w: float(w[hit & of].sum() / w[of].sum()) if w[of].sum() else float("nan")
-
+    bootstrap = ClusterBootstrap(group, seed=seed, n_resamples=RESAMPLES)
     facts: dict[str, Any] = {
         "n": len(p),
         "n_deleterious": int(positive.sum()),
         "n_proteins": len(np.unique(rows.protein[test])),
         "n_groups": len(np.unique(group)),
     }
-    statistics: dict[str, Callable[[NDArray[np.float64]], float]] = {
+    statistics: dict[str, Statistic] = {
         "auroc": Auroc(p, positive),
         "auprc": average_precision(p, positive),
         "ece": lambda w: calibration_error(p, label, w),
@@ -88,67 +86,32 @@ def labelled_facts(
         "sensitivity": portion(above, positive),
         "precision": portion(positive, above),
         "npv": portion(~positive, below),
-        "share_uncertain": portion(~above & ~below, np.ones(len(p), np.bool_)),
+        "share_uncertain": portion(~above & ~below),
     }
     for name, statistic in statistics.items():
-
-        def capped(w: NDArray[np.float64], of: Callable[..., float] = statistic) -> float:
-            return of(w * cap)
-
-        facts |= with_interval(name, capped(np.ones(len(p))), bootstrap.each(np.arange(len(p)), capped))
+        facts |= bootstrap.measure(name, statistic, weight=cap)
     for name in ("auroc", "ece"):
         facts[f"{name}_all_rows"] = statistics[name](np.ones(len(p)))
-    facts |= _within(p, positive, rows.protein[test], group, seed)
-    return {key: _rounded(value) for key, value in facts.items()}
-
-
-def _within(
-    p: NDArray[np.float64],
-    positive: NDArray[np.bool_],
-    protein: NDArray[np.int64],
-    group: NDArray[np.int64],
-    seed: int,
-) -> dict[str, object]:
-    """Average AUROC inside proteins with enough variants of both classes, with an interval over groups."""
-    areas, owners = [], []
-    for one in np.unique(protein).tolist():
-        here = protein == one
-        hits = int(positive[here].sum())
-        if here.sum() >= _FEWEST_WITHIN and _FEWEST_OF_CLASS <= hits <= here.sum() - _FEWEST_OF_CLASS:
-            areas.append(Auroc(p[here], positive[here])(np.ones(int(here.sum()))))
-            owners.append(int(group[here][0]))
-    if not areas:
-        return {"n_within": 0}
-    values = np.array(areas)
-    bootstrap = ClusterBootstrap(np.array(owners), seed=seed)
-    drawn = bootstrap.each(np.arange(len(values)), lambda w: float(w @ values / w.sum()))
-    return {
-        **with_interval("auroc_per_protein_mean", float(values.mean()), drawn),
-        "n_within": len(values),
-    }
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_rounded(one) for one in value]
-    return round(value, 4) if isinstance(value, float) else value
+    within = within_proteins(p, positive, rows.protein[test], group, seed=seed)
+    facts |= within if within["n_within"] else {"n_within": 0}
+    return {key: rounded(value) for key, value in facts.items()}
 
 
 def ranked_facts(
-    rows: Rows, fit: NDArray[np.bool_], p: NDArray[np.float64], assays: dict[int, str]
+    rows: Rows, fit: NDArray[np.bool_], p: NDArray[np.float64], assays: Mapping[int, str]
 ) -> dict[str, Any]:
-    """Rank correlations with scans and stabilities, each protein by models that saw none of its relatives."""
+    """Rank correlations with scans and stabilities; no row's model has seen a relative of its protein."""
     facts: dict[str, Any] = {}
     for kind in ("dms", "stability"):
         here = rows.kind[fit] == kind
         if not here.any():
             continue
         protein, truth, score = rows.protein[fit][here], rows.truth[fit][here], p[here]
-        each = {}
-        for one in np.unique(protein).tolist():
-            mine = protein == one
-            if mine.sum() >= _FEWEST_RANKED:
-                each[one] = Spearman(score[mine], truth[mine])(np.ones(int(mine.sum())))
+        each = {
+            one: Spearman(score[mine], truth[mine])(np.ones(len(mine)))
+            for one, mine in rows_of_each(protein).items()
+            if len(mine) >= _FEWEST_RANKED
+        }
         if kind == "dms":
             facts["dms_spearman"] = {assays[one]: round(value, 3) for one, value in each.items()}
             facts["dms_mean_abs_spearman"] = round(float(np.mean(np.abs(list(each.values())))), 4)
@@ -167,15 +130,15 @@ def choose_thresholds(
     group: NDArray[np.int64],
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
-    """Draw both lines on probabilities of groups the model had not seen.
+    """Choose both thresholds on probabilities of groups the model had not seen.
 
-    ``deleterious`` from the lowest p with specificity `SPECIFICITY`; ``tolerated`` up to the p that
-    leaves `SENSITIVITY` of the deleterious above it, and never above the other line. Precision and
-    specificity get 95 % intervals over groups.
+    ``deleterious`` starts at the lowest p with specificity `SPECIFICITY`; ``tolerated`` ends at the p that
+    leaves `SENSITIVITY` of the deleterious variants above it, and never above the other threshold. All
+    metrics get 95 % intervals over groups.
     """
-    upper = _weighted_quantile(p[label == 0], weight[label == 0], SPECIFICITY)
-    lower = min(_weighted_quantile(p[label == 1], weight[label == 1], 1.0 - SENSITIVITY), upper)
-    bootstrap = ClusterBootstrap(group, seed=seed, n_resamples=_RESAMPLES)
+    upper = weighted_quantile(p[label == 0], weight[label == 0], SPECIFICITY)
+    lower = min(weighted_quantile(p[label == 1], weight[label == 1], 1.0 - SENSITIVITY), upper)
+    bootstrap = ClusterBootstrap(group, seed=seed, n_resamples=RESAMPLES)
     lines: dict[str, dict[str, Any]] = {}
     for kind, line in (("deleterious", round(upper, 4)), ("tolerated", round(lower, 4))):
         facts: dict[str, Any] = dict(threshold_facts(p, label, weight, line, kind))
@@ -190,9 +153,3 @@ def choose_thresholds(
             facts[f"{what}_ci"] = [round(float(x), 4) for x in np.quantile(values, (0.025, 0.975))]
         lines[kind] = facts
     return lines
-
-
-def _weighted_quantile(values: NDArray[np.float64], weight: NDArray[np.float64], q: float) -> float:
-    order = np.argsort(values)
-    share = np.cumsum(weight[order]) / weight.sum()
-    return float(values[order][min(int(np.searchsorted(share, q)), len(values) - 1)])

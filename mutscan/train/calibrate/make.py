@@ -1,13 +1,10 @@
-"""Make a model's calibration.json from labelled variants, and from scans and stability tables beside them."""
+"""`mutscan train calibrate`: fit calibration.json to labelled variants, scans and stability tables."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from scipy.special import expit
-from scipy.special import logit as log_odds
 
 from mutscan.errors import UsageError
 from mutscan.evidence import CONSERVATION_EVIDENCE, EVIDENCE, STRUCTURE_EVIDENCE
@@ -15,45 +12,36 @@ from mutscan.evidence.built import BUILT_EVIDENCE
 from mutscan.evidence.calibration import FORMAT
 from mutscan.evidence.sequence import sequence_hash
 from mutscan.files import cache_dir
+from mutscan.hashes import file_sha256
 from mutscan.pipeline.network import load_model
 from mutscan.progress import Silent
-from mutscan.train.calibrate.additive import fit_additive, folds_of, match_share
-from mutscan.train.calibrate.built import BUILT_CAP, WEIGHED, fit_built
-from mutscan.train.calibrate.facts import (
-    SPECIFICITY,
-    choose_thresholds,
-    gain_facts,
-    labelled_facts,
-    ranked_facts,
-)
+from mutscan.train.calibrate.built import WEIGHED
+from mutscan.train.calibrate.facts import SPECIFICITY
 from mutscan.train.calibrate.mutants import evidence_of_mutants
-from mutscan.train.calibrate.rows import RANKED_WEIGHT, Rows, assay_names, join_tables
-from mutscan.train.calibrate.structural import SIAMESE_VARIANTS, calibrate_structural
+from mutscan.train.calibrate.rows import RANKED_WEIGHT, assay_names, join_tables
+from mutscan.train.calibrate.structural import calibrate_structural
+from mutscan.train.calibrate.tiers import additive_tier, built_tier, fewest_of_class
 from mutscan.train.chains.sketches import word_sketch
-from mutscan.train.labelled.evidence import gather, head_of
-from mutscan.train.labelled.structures import chains_on_sequences
-from mutscan.train.labelled.tables import read_variants, structure_finder
-from mutscan.train.statistics.bootstrap import Auroc
-from mutscan.train.statistics.classifier import (
-    PROTEIN_CAP,
-    calibration_error,
-    protein_weights,
-)
+from mutscan.train.labelled.evidence import EvidenceReader
+from mutscan.train.labelled.settings import CALIBRATED
+from mutscan.train.labelled.structures import NamedStructures, chains_on_sequences
+from mutscan.train.labelled.tables import COLUMNS, read_variants
+from mutscan.train.statistics.classifier import PROTEIN_CAP
 from mutscan.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from mutscan.pipeline.network import LoadedModel
     from mutscan.progress import Progress
-    from mutscan.train.labelled.tables import VariantTable
-
-TEST_FOLDS: Final = 5
-"""One in so many parts of the groups is kept for testing."""
+    from mutscan.train.calibrate.rows import Rows
+    from mutscan.train.labelled.tables import Kind, VariantTable
 
 _FEWEST: Final = 200  # variants of each class that a tier is calibrated on
-_FEWEST_BUILT: Final = 60  # the same where mutants are built: the tier is small, and stands on another
+_FEWEST_BUILT: Final = 60  # the same for built mutants: that tier has few parameters
 
 
 def calibrate(
@@ -73,13 +61,13 @@ def calibrate(
     precision: str = "auto",
     offline: bool = False,
     seed: int = 0,
-    siamese: int = SIAMESE_VARIANTS,
+    siamese: int = CALIBRATED,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Fit every tier that the tables have evidence for.
 
-    A fifth of the groups of labelled proteins is kept for testing, with everything related to them in any
-    table, and used for nothing here but the numbers under ``test``.
+    A fifth of the groups of labelled proteins is kept for testing. These groups, and everything related to
+    them in any table, are used only for the metrics under ``test``.
 
     Parameters
     ----------
@@ -87,19 +75,26 @@ def calibrate(
     proteins, variants : Path
         Labelled variants.
     stability, dms : (proteins, table), optional
-        ddG and scan scores: which substitutions of a protein are worse than others.
+        ddG and scores of scans, which say which substitutions of a protein are worse than others.
     chains : Path, optional
         structures.parquet, for labelled proteins that name no structure.
+    structures_dir : Path, optional
+        Folder of the structures; by default those of the tables and their subfolders.
     built : int
         Mutants to build for the ``built`` tier; 0 leaves it out.
     builder : str
         Backend that builds them.
     jobs : int
         Builder processes.
-    structures_dir, work, device, precision, offline, seed, progress
-        As on the command line.
+    work : Path, optional
+        Keeps finished proteins and mutants; the user's cache when not given.
+    device, precision, offline
+        As `mutscan.score`.
+    seed : int
+        Random seed of the split, the folds, the draws and the bootstrap.
     siamese : int
-        Labelled variants that the structural flag's threshold is chosen on; 0: no structural flag.
+        Labelled variants for the choice of the structural flag's threshold; 0: no structural flag.
+    progress : Progress, optional
 
     Returns
     -------
@@ -112,98 +107,69 @@ def calibrate(
         The tables do not fit, or are too small.
     """
     progress = progress if progress is not None else Silent()
-    tables: dict[str, VariantTable] = {"variants": read_variants(proteins, variants, column="label")}
-    paths = {"variants": proteins}
-    if stability is not None:
-        tables["stability"] = read_variants(*stability, column="ddG")
-        paths["stability"] = stability[0]
-    if dms is not None:
-        tables["dms"] = read_variants(*dms, column="score", protein_column="assay")
-        paths["dms"] = dms[0]
+    files: dict[Kind, tuple[Path, Path]] = {"variants": (proteins, variants)}
+    files |= {"stability": stability} if stability is not None else {}
+    files |= {"dms": dms} if dms is not None else {}
+    tables = {
+        kind: read_variants(
+            *paths, column=COLUMNS[kind], protein_column="assay" if kind == "dms" else "protein"
+        )
+        for kind, paths in files.items()
+    }
     loaded = load_model(model, device=device, precision=precision, offline=offline)
-    head = head_of(loaded, offline=offline)
-    library = loaded.families
-    of_sequence = [*EVIDENCE, *([] if library is None else CONSERVATION_EVIDENCE)]
+    finders = {kind: NamedStructures(paths[0], structures_dir) for kind, paths in files.items()}
+    evidence_work = work if work is not None else cache_dir() / "evidence"
+    reader = EvidenceReader(loaded, evidence_work, offline=offline)
     found = {}
-    files = {kind: structure_finder(path, structures_dir) for kind, path in paths.items()}
     for kind, table in tables.items():
         further = None
         if kind == "variants" and chains is not None:
             further = chains_on_sequences(chains, table.proteins["sequence"].astype(str).tolist())
-        found[kind] = gather(
-            loaded.encoder, head, table, files[kind], progress, library=library, chains=further, work=work
-        )
-    rows, first = join_tables(tables, found)
-    labelled = rows.kind == "variants"
-    table = tables["variants"]
-    is_test = np.zeros(len(rows.kind), dtype=np.bool_)
-    is_test[labelled] = folds_of(table.group, TEST_FOLDS, seed) == 0
-    kept_out = np.isin(rows.linked, rows.linked[is_test])
-    tiers = {}
-    logits = np.full(len(rows.kind), np.nan)
-    for name, judged in (("sequence", labelled), ("structure", labelled & rows.structured)):
-        fewest = min((judged & ~kept_out & (rows.truth == label)).sum() for label in (0, 1))
-        if fewest < _FEWEST:
-            if name == "sequence":
-                raise UsageError(
-                    f"{variants}: {fewest} variants of one class to fit, expected at least {_FEWEST}"
-                )
-            progress.note(f"tier {name} left out: {fewest} variants of one class, {_FEWEST} are needed")
-            continue
-        progress.note(f"tier {name}: fitting {int((~kept_out).sum()):,} rows")
-        pieces = [*of_sequence, *(STRUCTURE_EVIDENCE if name == "structure" else ())]
-        tiers[name], logits = _tier(pieces, rows, judged, is_test, kept_out, seed, assay_names(tables, first))
-        progress.note(f"tier {name}: AUROC {tiers[name]['test'].get('auroc')} on test groups")
-    left_out = "no mutants were asked for (--built)" if not built else ""
-    if built and "structure" in tiers:
+        found[kind] = reader.gather(table, finders[kind], progress, further)
+    rows, first = join_tables(tables, found, seed)
+    labelled = rows.labelled
+    conserved = {} if loaded.families is None else CONSERVATION_EVIDENCE
+    tiers, log_odds = _additive_tiers(
+        rows, [*EVIDENCE, *conserved], seed, assay_names(tables, first), variants, progress
+    )
+    left_out = ""
+    if not built:
+        left_out = "no mutants were asked for (--built)"
+    elif "structure" not in tiers:
+        left_out = "it stands on the structure tier, and there is none"
+    else:
         mutants = evidence_of_mutants(
-            tables, files, built, progress, builder=builder, jobs=jobs, seed=seed,
-            work=(work if work is not None else cache_dir() / "evidence") / "built",
+            tables, finders, built, progress,
+            builder=builder, jobs=jobs, seed=seed, work=evidence_work / "built",
         )  # fmt: skip
         evidence = {name: np.concatenate([mutants[kind][name] for kind in tables]) for name in BUILT_EVIDENCE}
-        tier = _built_tier(rows, logits, evidence, tiers["structure"], is_test, kept_out, builder, seed)
-        left_out = "" if tier else f"fewer than {_FEWEST_BUILT} mutants of one class could be built"
-        tiers |= {"built": tier} if tier else {}
-    elif built:
-        left_out = "it stands on the structure tier, and there is none"
+        judged = rows.structured & np.any([np.isfinite(x) for x in evidence.values()], axis=0)
+        if fewest_of_class(rows, judged) < _FEWEST_BUILT:
+            left_out = f"fewer than {_FEWEST_BUILT} mutants of one class could be built"
+        else:
+            share = tiers["structure"]["share_deleterious"]
+            tiers["built"] = built_tier(rows, log_odds, evidence, judged, share, builder, seed)
     if left_out:
         progress.note(f"tier built left out: {left_out}")
     structural = calibrate_structural(
-        loaded, table, rows.linked[labelled], is_test[labelled], kept_out[labelled], progress,
-        wanted=siamese, specificity=SPECIFICITY, work=work, seed=seed,
+        loaded, tables["variants"], rows.linked[labelled], rows.is_test[labelled], rows.kept_out[labelled],
+        progress, wanted=siamese, specificity=SPECIFICITY, work=work, seed=seed,
     )  # fmt: skip
-    entries, words = {}, {}
-    for kind, one in tables.items():
-        names, sequences = (one.proteins[c].astype(str).tolist() for c in ("protein", "sequence"))
-        for row, (name, sequence) in enumerate(zip(names, sequences, strict=True)):
-            here = rows.protein == first[kind] + row
-            if not here.any():
-                continue
-            key = name if kind == "variants" else f"{kind}:{name}"
-            part = "test" if is_test[here].any() else "left out" if kept_out[here].any() else "fit"
-            entries[key] = [sequence_hash(sequence), int(rows.linked[here][0]), part]
-            if part == "fit":
-                words[key] = word_sketch(sequence)
+    entries, words = _proteins(tables, rows, first)
     return {
         "format": FORMAT,
         "mutscan": __version__,
-        "model": {
-            "name": loaded.config.name,
-            "encoder_revision": loaded.encoder.revision,
-            "precision": loaded.encoder.precision,
-            "families_sha256": None if library is None else library.sha256,
-        },
+        "model": _describe(loaded),
         "data": {
             **{
-                f"{kind}_{what}sha256": _sha256(path)
-                for kind, both in (("labelled", (proteins, variants)), ("stability", stability), ("dms", dms))
-                if both is not None
-                for what, path in (("proteins_", both[0]), ("", both[1]))
+                f"{'labelled' if kind == 'variants' else kind}_{what}sha256": file_sha256(path)
+                for kind, paths in files.items()
+                for what, path in zip(("proteins_", ""), paths, strict=True)
             },
-            **({"chains_sha256": _sha256(chains)} if chains is not None else {}),
-            "n": len(table),
+            **({"chains_sha256": file_sha256(chains)} if chains is not None else {}),
+            "n": len(tables["variants"]),
             "n_ranked": int((~labelled).sum()),
-            "longest": int(table.proteins["sequence"].str.len().max()),
+            "longest": int(tables["variants"].proteins["sequence"].str.len().max()),
             "seed": seed,
             "protein_cap": PROTEIN_CAP,
             "ranked_weight": RANKED_WEIGHT,
@@ -214,7 +180,7 @@ def calibrate(
         },
         "evidence": {
             **EVIDENCE,
-            **(CONSERVATION_EVIDENCE if library is not None else {}),
+            **conserved,
             **STRUCTURE_EVIDENCE,
             **({name: BUILT_EVIDENCE[name] for name in WEIGHED} if "built" in tiers else {}),
             "context_site": "linear map of the encoder's embedding of the site, weights in the tier",
@@ -225,127 +191,66 @@ def calibrate(
         **({"built_left_out": left_out} if left_out else {}),
         "structural": structural,
         "proteins": entries,
-        # By which `mutscan train evaluate` knows relatives of what was fitted.
+        # `mutscan train evaluate` finds relatives of the fitted proteins with them.
         "words": words,
     }
 
 
-def _tier(
-    pieces: list[str],
+def _additive_tiers(
     rows: Rows,
-    judged: NDArray[np.bool_],
-    is_test: NDArray[np.bool_],
-    kept_out: NDArray[np.bool_],
+    of_sequence: list[str],
     seed: int,
-    assays: dict[int, str],
+    assays: Mapping[int, str],
+    variants: Path,
+    progress: Progress,
 ) -> tuple[dict[str, Any], NDArray[np.float64]]:
-    """Fit one tier of some pieces; `judged` are the labelled rows it is calibrated on and measured with.
+    """Fit the tier ``sequence`` and, where enough sites have coordinates, ``structure``.
 
-    Also gives each row's log-odds by a model that has not seen its group; NaN where none was asked.
+    Also gives each row's log-odds by the last tier fitted.
     """
-    fit, test = ~kept_out, judged & is_test
-    unit = np.where(rows.kind == "variants", -1, rows.protein)
-    fitted = fit_additive(
-        {n: rows.evidence[n][fit] for n in pieces},
-        {n: v[fit] for n, v in rows.views.items()},
-        rows.target[fit], rows.weight[fit], rows.linked[fit],
-        unit=unit[fit], calibrated_on=judged[fit], seed=seed,
-    )  # fmt: skip
-    here = judged[fit]
-    p, label, weight = fitted.p[here], rows.target[fit][here], rows.weight[fit][here]
-    group = rows.linked[fit][here]
-    labelled = unit[fit] < 0
-    share = float(np.average(rows.target[fit][labelled], weights=rows.weight[fit][labelled]))
-    weight = match_share(label, weight, share)
-    thresholds = choose_thresholds(p, label, weight, group, seed)
-    facts: dict[str, Any] = {
-        "n": len(p),
-        "n_deleterious": int(label.sum()),
-        "n_proteins": len(np.unique(rows.protein[fit][here])),
-        "n_groups": len(np.unique(group)),
-        "n_ranked": int((unit[fit] >= 0).sum()),
-        "share_deleterious": round(share, 4),
-        "thresholds": thresholds,
-        "cross_fitted": {
-            "auroc": round(Auroc(p, label > 0)(np.ones(len(p))), 4),
-            "auroc_capped": round(Auroc(p, label > 0)(weight), 4),
-            "ece": round(calibration_error(p, label, weight), 4),
-            "ece_all_rows": round(calibration_error(p, label), 4),
-            **ranked_facts(rows, fit, fitted.p, assays),
-        },
-        "test": {},
-        "model": fitted.model.to_dict(),
+    tiers: dict[str, Any] = {}
+    log_odds = np.full(len(rows.kind), np.nan)
+    for name, judged, pieces in (
+        ("sequence", rows.labelled, of_sequence),
+        ("structure", rows.labelled & rows.structured, [*of_sequence, *STRUCTURE_EVIDENCE]),
+    ):
+        fewest = fewest_of_class(rows, judged)
+        if fewest < _FEWEST:
+            few = f"the smaller class has {fewest} variants to fit, at least {_FEWEST} are needed"
+            if name == "sequence":
+                raise UsageError(f"{variants}: {few}; give more labelled variants")
+            progress.note(f"tier {name} left out: {few}")
+            continue
+        progress.note(f"tier {name}: fitting {int((~rows.kept_out).sum()):,} rows")
+        tiers[name], log_odds = additive_tier(pieces, rows, judged, seed, assays)
+        progress.note(f"tier {name}: AUROC {tiers[name]['test'].get('auroc')} on test groups")
+    return tiers, log_odds
+
+
+def _describe(loaded: LoadedModel) -> dict[str, Any]:
+    return {
+        "name": loaded.config.name,
+        "encoder_revision": loaded.encoder.revision,
+        "precision": loaded.encoder.precision,
+        "families_sha256": None if loaded.families is None else loaded.families.sha256,
     }
-    logits = np.full(len(fit), np.nan)
-    logits[fit] = log_odds(fitted.p)
-    if test.any():
-        logits[test] = fitted.model.logit(
-            {n: rows.evidence[n][test] for n in pieces},
-            {n: v[test].astype(np.float64) for n, v in rows.views.items()},
-        )
-        facts["test"] = labelled_facts(
-            expit(logits[test]), rows, test, [thresholds[key]["p"] for key in thresholds], share, seed
-        )
-    return facts, logits
 
 
-def _built_tier(
-    rows: Rows,
-    base: NDArray[np.float64],
-    evidence: dict[str, NDArray[np.float64]],
-    structure: dict[str, Any],
-    is_test: NDArray[np.bool_],
-    kept_out: NDArray[np.bool_],
-    builder: str,
-    seed: int,
-) -> dict[str, Any]:
-    """Fit the tier of built mutants on top of the structure tier's log-odds `base`; empty for too few."""
-    there = rows.structured & np.any([np.isfinite(x) for x in evidence.values()], axis=0)
-    fit, labelled = there & ~kept_out, rows.kind == "variants"
-    test = there & labelled & is_test
-    if min((fit & labelled & (rows.truth == label)).sum() for label in (0, 1)) < _FEWEST_BUILT:
-        return {}
-    share = structure["share_deleterious"]
-    weighed = {name: evidence[name] for name in WEIGHED}
-    unit = np.where(labelled, -1, rows.protein)[fit]
-    weight = protein_weights(rows.protein[fit], BUILT_CAP) * np.where(unit < 0, 1.0, RANKED_WEIGHT)
-    fitted = fit_built(
-        base[fit], {name: x[fit] for name, x in weighed.items()}, rows.target[fit], weight,
-        rows.linked[fit], unit=unit, share=share, seed=seed,
-    )  # fmt: skip
-    here = unit < 0
-    p, label, group = fitted.p[here], rows.target[fit][here], rows.linked[fit][here]
-    capped = match_share(label, weight[here], share)
-    thresholds = choose_thresholds(p, label, capped, group, seed)
-    lines = [thresholds[key]["p"] for key in thresholds]
-    before = expit(base)
-    facts: dict[str, Any] = {
-        "n": len(p),
-        "n_deleterious": int(label.sum()),
-        "n_proteins": len(np.unique(rows.protein[fit][here])),
-        "n_groups": len(np.unique(group)),
-        "n_ranked": int((~here).sum()),
-        "share_deleterious": share,
-        "builder": builder,
-        "base": {"tier": "structure", "slope": round(fitted.slope, 5)},
-        "thresholds": thresholds,
-        "cross_fitted": {
-            **gain_facts(p, before[fit][here], label, group, capped, seed),
-            "ece": round(calibration_error(p, label, capped), 4),
-            "ece_structure": round(calibration_error(before[fit][here], label, capped), 4),
-        },
-        "test": {},
-        "model": fitted.model.to_dict(),
-    }
-    if test.any():
-        after = expit(fitted.logit(base[test], {name: x[test] for name, x in weighed.items()}))
-        facts["test"] = labelled_facts(after, rows, test, lines, share, seed)
-        cap = match_share(rows.target[test], protein_weights(rows.protein[test]), share)
-        facts["test"] |= gain_facts(after, before[test], rows.target[test], rows.linked[test], cap, seed)
-        facts["test"]["ece_structure"] = round(calibration_error(before[test], rows.target[test], cap), 4)
-    return facts
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+def _proteins(
+    tables: Mapping[Kind, VariantTable], rows: Rows, first: Mapping[str, int]
+) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+    """Sequence hash, group and part of each protein with rows, and word sketches of the fitted ones."""
+    entries: dict[str, list[Any]] = {}
+    words = {}
+    for kind, one in tables.items():
+        names, sequences = (one.proteins[c].astype(str).tolist() for c in ("protein", "sequence"))
+        for row, (name, sequence) in enumerate(zip(names, sequences, strict=True)):
+            here = rows.protein == first[kind] + row
+            if not here.any():
+                continue
+            key = name if kind == "variants" else f"{kind}:{name}"
+            part = "test" if rows.is_test[here].any() else "left out" if rows.kept_out[here].any() else "fit"
+            entries[key] = [sequence_hash(sequence), int(rows.linked[here][0]), part]
+            if part == "fit":
+                words[key] = word_sketch(sequence)
+    return entries, words

@@ -1,13 +1,12 @@
-"""Build mutants of labelled, scanned and measured variants, and read the evidence they give.
+"""Build mutants of variants of all tables, and read the evidence they give.
 
-Only proteins whose table names a structure file have all the atoms that a builder needs. Which variants
-are built is a seeded draw in which proteins, and both labels, take turns; each mutant is on disk when it
-is done, so that a broken run continues.
+A builder needs all atoms, which only proteins whose table names a structure file have. A seeded draw, in
+which proteins and both labels take turns, chooses the variants to build. Each finished mutant is kept on
+disk, so that an interrupted run resumes.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -19,11 +18,10 @@ from mutscan.builders import Exchange
 from mutscan.builders.choose import choose_builders, describe_builders
 from mutscan.builders.many import build_missing
 from mutscan.builders.pool import BuildTask, read_measured
-from mutscan.errors import MutscanError
 from mutscan.evidence.built import BUILT_EVIDENCE, built_evidence
+from mutscan.hashes import bytes_sha256
 from mutscan.residues import STANDARD
 from mutscan.structures import WildType, read_structure
-from mutscan.structures.mapping import map_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,16 +30,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.progress import Progress
-    from mutscan.structures import StructureFinder
-    from mutscan.train.labelled.tables import VariantTable
+    from mutscan.train.labelled.structures import NamedStructures
+    from mutscan.train.labelled.tables import Kind, VariantTable
 
 LABELLED_SHARE: Final = 0.5
-"""Of the mutants, for labelled variants where there are other tables; these share the rest."""
+"""Share of the mutants that are of labelled variants; other tables, where there are any, share the rest."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Protein:
-    """A wild type, the rows of its table to build, and where results go."""
+    """A wild type, the rows of its table to build, and the folder of its mutants."""
 
     wild_type: WildType
     folder: Path
@@ -50,8 +48,8 @@ class _Protein:
 
 
 def evidence_of_mutants(
-    tables: Mapping[str, VariantTable],
-    files: Mapping[str, StructureFinder],
+    tables: Mapping[Kind, VariantTable],
+    finders: Mapping[Kind, NamedStructures],
     count: int,
     progress: Progress,
     *,
@@ -59,25 +57,25 @@ def evidence_of_mutants(
     work: Path,
     jobs: int = 1,
     seed: int = 0,
-) -> dict[str, dict[str, NDArray[np.float64]]]:
+) -> dict[Kind, dict[str, NDArray[np.float64]]]:
     """Build about `count` mutants and read their evidence.
 
     Parameters
     ----------
     tables : mapping of kind -> VariantTable
         ``variants`` holds the labelled ones.
-    files : mapping of kind -> StructureFinder
-        Where structures lie that a table's ``structure`` column names.
+    finders : mapping of kind -> NamedStructures
+        Find the structures that a table names.
     count : int
-        Mutants; fewer where the tables have no more.
+        Mutants to build; fewer where the tables have fewer.
     progress : Progress
     builder : {"openmm", "template", "modeller"}
     work : Path
-        Folder of finished mutants, made if it is not there.
+        Folder of finished mutants, made if missing.
     jobs : int
-        Proteins worked on at a time, each with a process of its own.
+        Proteins built at a time, each in a process of its own.
     seed : int
-        Of the draw.
+        Random seed of the draw.
 
     Returns
     -------
@@ -90,7 +88,7 @@ def evidence_of_mutants(
     others = [kind for kind in tables if kind != "variants"]
     for kind, table in tables.items():
         share = 1.0 if not others else LABELLED_SHARE if kind == "variants" else 0.5 / len(others)
-        proteins = _wild_types(table, files[kind], builder, work, progress)
+        proteins = _wild_types(table, finders[kind], builder, work)
         chosen = draw(table, proteins, int(count * share), labelled=kind == "variants", seed=seed)
         todo = [_with_tasks(proteins[p], table, rows) for p, rows in chosen.items()]
         failed = sorted(
@@ -114,9 +112,9 @@ def draw(
     labelled: bool,
     seed: int,
 ) -> dict[int, NDArray[np.int64]]:
-    """Choose rows to build, by protein: in rounds, in which each protein gives a row of each label.
+    """Choose the rows to build, by protein, in rounds: each protein gives one row of each label per round.
 
-    Of repeated rows of one variant the first is taken. Sites without coordinates are left out.
+    Only the first row of a variant counts. Sites without coordinates are left out.
     """
     rng = np.random.default_rng(seed)
     rows = np.flatnonzero(np.isin(table.protein, list(proteins)))
@@ -138,7 +136,7 @@ def draw(
     frame["turn"] = frame.groupby(["protein", "label"]).cumcount()
     chosen: list[NDArray[np.int64]] = []
     labels = sorted(frame["label"].unique())
-    # Each label by itself: one that runs short does not shorten the other.
+    # Labels are drawn separately: a label with few rows does not limit the other.
     for k, label in enumerate(labels):
         part = frame[frame["label"] == label].sort_values("turn", kind="stable")
         most = count // len(labels) + (1 if k < count % len(labels) else 0)
@@ -150,31 +148,18 @@ def draw(
 
 
 def _wild_types(
-    table: VariantTable, files: StructureFinder, builder: str, work: Path, progress: Progress
+    table: VariantTable, finder: NamedStructures, builder: str, work: Path
 ) -> dict[int, _Protein]:
+    """Wild types with a structure file; the reader of evidence reports the files that cannot be used."""
     found: dict[int, _Protein] = {}
-    if "structure" not in table.proteins:
-        return found
-    cells, names, sequences = (
-        table.proteins[c].astype(object).tolist() for c in ("structure", "protein", "sequence")
-    )
-    for p in np.unique(table.protein).tolist():
-        path = files.find(cells[p])
-        if path is None:
+    names, sequences = (table.proteins[c].astype(str).tolist() for c in ("protein", "sequence"))
+    for p, named, _ in finder.find_all(table):
+        if named is None:
             continue
-        try:
-            structure = read_structure(path)
-            wild_type = WildType(
-                str(names[p]), str(sequences[p]), structure, map_sequence(structure, str(sequences[p]))
-            )
-        except MutscanError as error:
-            progress.note(f"{names[p]}: no mutants are built ({error.message})")
-            continue
-        key = hashlib.sha256(
-            json.dumps(describe_builders(choose_builders(builder, wild_type)), sort_keys=True).encode()
-        )
-        key.update(path.read_bytes())
-        folder = work / f"{path.name.partition('.')[0]}-{key.hexdigest()[:16]}"
+        wild_type = WildType(names[p], sequences[p], named.structure, named.index)
+        settings = json.dumps(describe_builders(choose_builders(builder, wild_type)), sort_keys=True)
+        key = bytes_sha256(settings.encode() + named.path.read_bytes())
+        folder = work / f"{named.path.name.partition('.')[0]}-{key[:16]}"
         found[p] = _Protein(wild_type, folder, np.zeros(0, dtype=np.int64), [])
     return found
 
@@ -195,7 +180,7 @@ def _with_tasks(protein: _Protein, table: VariantTable, rows: NDArray[np.int64])
 
 
 def _read(protein: _Protein) -> Iterator[tuple[int, dict[str, float]]]:
-    """Evidence of each mutant that is there."""
+    """Evidence of each mutant that was built."""
     structure = protein.wild_type.structure
     assert structure is not None
     for row, task in zip(protein.rows.tolist(), protein.tasks, strict=True):

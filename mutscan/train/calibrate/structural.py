@@ -1,9 +1,9 @@
-"""The structural flag's threshold: from which predicted drop on, chosen on labelled variants.
+"""Choose the structural flag's threshold on the predicted drop, with labelled variants.
 
-A drop means something only against what other substitutions do to the same protein, so the candidates are
-robust z and percentiles against each protein's null. Each candidate's threshold leaves the asked share of
-the neutral variants below it; the candidate that then finds the most deleterious ones is taken. All that is
-decided on groups of proteins used for fitting; the groups kept for testing are only measured on.
+A drop has a meaning only in comparison with other substitutions of the same protein, so the candidates are
+robust z and percentiles against each protein's null. Each candidate's threshold leaves the requested share
+of the neutral variants below it; the candidate that then finds the most deleterious variants is chosen.
+Everything is decided on groups of proteins used for fitting; the test groups are only measured.
 """
 
 from __future__ import annotations
@@ -16,16 +16,20 @@ import numpy as np
 
 from mutscan.evidence.structural import DROPS, STEP, turned
 from mutscan.files import cache_dir
+from mutscan.hashes import file_sha256
 from mutscan.model.checkpoint import WEIGHTS_FILE
-from mutscan.train.calibrate.additive import match_share
-from mutscan.train.evaluate.result import content_hash
-from mutscan.train.evaluate.scores import LOW_TM
-from mutscan.train.labelled.siamese import SIAMESE, WINDOW, SiameseScorer, draw_variants
-from mutscan.train.statistics.bootstrap import Auroc, ClusterBootstrap, with_interval
-from mutscan.train.statistics.classifier import PROTEIN_CAP, protein_weights
+from mutscan.train.labelled.siamese import LOW_TM, WINDOW, SiameseScorer, draw_variants, score_drawn
+from mutscan.train.statistics.bootstrap import Auroc, ClusterBootstrap, rounded
+from mutscan.train.statistics.classifier import (
+    PROTEIN_CAP,
+    RESAMPLES,
+    match_share,
+    portion,
+    protein_weights,
+    weighted_quantile,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -33,11 +37,8 @@ if TYPE_CHECKING:
     from mutscan.pipeline.network import LoadedModel
     from mutscan.progress import Progress
     from mutscan.train.labelled.tables import VariantTable
+    from mutscan.train.statistics.classifier import Statistic
 
-SIAMESE_VARIANTS: Final = 2000
-"""Variants that the threshold is chosen on, when not said otherwise; half as many are measured on."""
-
-_RESAMPLES: Final = 300
 _FEWEST: Final = 100  # variants of each class that a threshold is chosen on
 
 
@@ -67,16 +68,14 @@ class Drawn:
         """Count variants."""
         return len(self.positive)
 
+    def take(self, rows: NDArray[np.bool_]) -> Drawn:
+        """Choose variants by a mask."""
+        scores = {name: values[rows] for name, values in self.scores.items()}
+        return Drawn(scores, self.positive[rows], self.protein[rows], self.group[rows], self.length[rows])
+
     def known(self) -> Drawn:
-        """Those of which every score is known: a null without spread gives no z."""
-        rows = np.all([np.isfinite(self.scores[name]) for name in DROPS], axis=0)
-        return Drawn(
-            {name: values[rows] for name, values in self.scores.items()},
-            self.positive[rows],
-            self.protein[rows],
-            self.group[rows],
-            self.length[rows],
-        )
+        """Choose the variants with every score; a null without spread gives no z."""
+        return self.take(np.all([np.isfinite(self.scores[name]) for name in DROPS], axis=0))
 
 
 def calibrate_structural(
@@ -102,79 +101,44 @@ def calibrate_structural(
     linked : int array, shape (n,)
         Group of related proteins of each variant.
     is_test, kept_out : bool array, shape (n,)
-        Variants of the groups kept for testing; these and all that is related to them.
+        Variants of the test groups; these and all variants of their relatives.
     progress : Progress
     wanted : int
-        Variants to choose the threshold on, drawn in whole proteins, and half as many of the test groups to
-        measure on. Each costs a pass of the encoder, each protein 64 more. 0: no rule.
+        Variants for the choice of the threshold, drawn as whole proteins; half as many are drawn from the
+        test groups. Each variant needs a pass of the encoder, each protein 64 more. 0: no rule.
     specificity : float
         Share of neutral variants that the threshold leaves below it.
     work : Path, optional
-        Keeps predictions, so that a broken run continues; the user's cache when not given.
+        Keeps predictions, so that an interrupted run resumes; the user's cache when not given.
     seed : int
-        Of the draw, the nulls and the bootstrap.
+        Random seed of the draw, the nulls and the bootstrap.
 
     Returns
     -------
     dict
-        ``threshold`` is None, and ``why`` says why, where there is no rule.
+        ``threshold`` is None where there is no rule; ``why`` then gives the reason.
     """
     if not wanted:
         return _none("no variant was put through the Siamese net (--siamese 0)")
     work = work / "siamese" if work is not None else cache_dir() / "evaluation"
     work.mkdir(parents=True, exist_ok=True)
-    net = content_hash([loaded.path / WEIGHTS_FILE])
+    net = file_sha256(loaded.path / WEIGHTS_FILE)
     scorer = SiameseScorer(loaded, work, net, seed=seed)
-    rows = [
-        _draw(table, ~kept_out, wanted, seed),
-        _draw(table, is_test, -(-wanted // 2), seed),
-    ]
-    fit, test = _predict(scorer, table, linked, rows, progress)
+    draws = [_draw(table, ~kept_out, wanted, seed), _draw(table, is_test, -(-wanted // 2), seed)]
+    scores = score_drawn(scorer, table, draws[0] | draws[1], progress)
+    lengths = table.proteins["sequence"].astype(str).str.len().to_numpy().astype(np.int64)[table.protein]
+    everything = Drawn(scores, table.value > 0, table.protein, linked, lengths)
     usual = protein_weights(table.protein[~kept_out])
     share = float(np.average(table.value[~kept_out], weights=usual)) if usual.size else 0.0
+    fit, test = (everything.take(draw) for draw in draws)
     facts = structural_facts(fit, test, share, specificity, seed)
     return facts | {"net_sha256": net, "encoder_precision": loaded.encoder.precision, "seed": seed}
 
 
-def _draw(table: VariantTable, eligible: NDArray[np.bool_], wanted: int, seed: int) -> NDArray[np.int64]:
-    """Rows of `draw_variants` among the eligible ones, whatever the order of the file."""
+def _draw(table: VariantTable, eligible: NDArray[np.bool_], wanted: int, seed: int) -> NDArray[np.bool_]:
+    """Mark the rows that `draw_variants` takes of the eligible ones, whatever the order of the file."""
     ordered = table.take(eligible).in_order()
-    drawn = ordered.line[draw_variants(ordered, wanted, seed=seed)]
-    return np.flatnonzero(np.isin(table.line, drawn))
-
-
-def _predict(
-    scorer: SiameseScorer,
-    table: VariantTable,
-    linked: NDArray[np.int64],
-    draws: list[NDArray[np.int64]],
-    progress: Progress,
-) -> list[Drawn]:
-    sequences = table.proteins["sequence"].astype(str).tolist()
-    lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
-    todo = [
-        (draw, protein, draw[table.protein[draw] == protein])
-        for draw in draws
-        for protein in np.unique(table.protein[draw]).tolist()
-    ]
-    values = {name: np.full(len(table), np.nan) for name in SIAMESE}
-    total = sum(scorer.count(sequences[p], table.index[rows], table.mutant[rows]) for _, p, rows in todo)
-    progress.start("mutants through the Siamese net", total)
-    for _, protein, rows in todo:
-        scores = scorer.score(sequences[protein], table.index[rows], table.mutant[rows], progress)
-        for name in SIAMESE:
-            values[name][rows] = scores[name]
-    progress.finish()
-    return [
-        Drawn(
-            {name: values[name][draw] for name in SIAMESE},
-            table.value[draw] > 0,
-            table.protein[draw],
-            linked[draw],
-            lengths[table.protein[draw]],
-        )
-        for draw in draws
-    ]
+    return np.isin(table.line, ordered.line[draw_variants(ordered, wanted, seed=seed)])
 
 
 def structural_facts(fit: Drawn, test: Drawn, share: float, specificity: float, seed: int) -> dict[str, Any]:
@@ -184,15 +148,15 @@ def structural_facts(fit: Drawn, test: Drawn, share: float, specificity: float, 
     ----------
     fit, test : Drawn
     share : float
-        Of deleterious variants among those that precision is told for.
+        Share of deleterious variants that precision assumes.
     specificity : float
     seed : int
-        Of the bootstrap over groups.
+        Random seed of the bootstrap over groups.
 
     Returns
     -------
     dict
-        Without what the predictions were made with.
+        The entry without the hash of the net and the encoder's precision.
     """
     fit, test = fit.known(), test.known()
     fewest = min(int(fit.positive.sum()), int((~fit.positive).sum()))
@@ -226,37 +190,34 @@ def structural_facts(fit: Drawn, test: Drawn, share: float, specificity: float, 
         facts["test"] = {**measured[best], **judges[1].counts(), "candidates": measured}
         facts["low_tm_rule"]["test"] = judges[1].low_tm()
     if chosen["youden_ci"] is None or chosen["youden_ci"][0] <= 0.0:
-        # A rule that chance may have made is no rule.
+        # A rule that is no better than chance is not used.
         facts["threshold"] = None
         facts["why"] = "no candidate tells deleterious from neutral variants better than chance (youden_ci)"
     return facts
 
 
 def threshold_at(neutral: NDArray[np.float64], weight: NDArray[np.float64], specificity: float) -> float:
-    """Lowest multiple of `STEP` that leaves so much of the neutral variants' weight below it.
+    """Lowest multiple of `STEP` with the share `specificity` of the neutral variants' weight below it.
 
     Examples
     --------
     >>> threshold_at(np.array([0.5, 1.0, 1.5, 9.0]), np.ones(4), 0.75)
     1.51
     """
-    order = np.argsort(neutral, kind="stable")
-    share = np.cumsum(weight[order]) / weight.sum()
-    last = int(np.searchsorted(share, specificity - 1e-9))  # the highest that has to stay below
-    value = float(neutral[order][min(last, len(neutral) - 1)])
+    value = weighted_quantile(neutral, weight, specificity - 1e-9)  # the highest that has to stay below
     return round((math.floor(round(value / STEP, 6)) + 1) * STEP, 2)
 
 
 class _Measure:
-    """Numbers of rules on one draw, with 95 % intervals over groups."""
+    """Metrics of rules on one draw of variants, with 95 % intervals over groups."""
 
     def __init__(self, drawn: Drawn, share: float, seed: int) -> None:
         self._drawn = drawn
         self.weight = match_share(drawn.positive.astype(np.float64), protein_weights(drawn.protein), share)
-        self._bootstrap = ClusterBootstrap(drawn.group, seed=seed, n_resamples=_RESAMPLES)
+        self._bootstrap = ClusterBootstrap(drawn.group, seed=seed, n_resamples=RESAMPLES)
 
     def counts(self) -> dict[str, int]:
-        """Say how much there is."""
+        """Count variants, proteins and groups."""
         drawn = self._drawn
         return {
             "n": len(drawn),
@@ -267,44 +228,30 @@ class _Measure:
         }
 
     def rule(self, flagged: NDArray[np.bool_]) -> dict[str, Any]:
-        """Specificity, sensitivity, precision and Youden's J of what is flagged."""
-        positive, everything = self._drawn.positive, np.ones(len(flagged), dtype=np.bool_)
-
-        def portion(hit: NDArray[np.bool_], of: NDArray[np.bool_], w: NDArray[np.float64]) -> float:
-            whole = w[of].sum()
-            return float(w[hit & of].sum() / whole) if whole else float("nan")
-
+        """Specificity, sensitivity, precision and Youden's J of the flagged variants."""
+        positive = self._drawn.positive
+        sensitivity, false_alarms = portion(flagged, positive), portion(flagged, ~positive)
         return {
             "n_flagged": int(flagged.sum()),
-            **self._told("specificity", lambda w: portion(~flagged, ~positive, w)),
-            **self._told("sensitivity", lambda w: portion(flagged, positive, w)),
-            **self._told("precision", lambda w: portion(positive, flagged, w)),
-            **self._told("youden", lambda w: portion(flagged, positive, w) - portion(flagged, ~positive, w)),
-            **self._told("share_flagged", lambda w: portion(flagged, everything, w)),
+            **self._measure("specificity", portion(~flagged, ~positive)),
+            **self._measure("sensitivity", sensitivity),
+            **self._measure("precision", portion(positive, flagged)),
+            **self._measure("youden", lambda w: sensitivity(w) - false_alarms(w)),
+            **self._measure("share_flagged", portion(flagged)),
         }
 
     def area(self, drop: NDArray[np.float64]) -> dict[str, Any]:
         """AUROC of a drop."""
-        return self._told("auroc", Auroc(drop, self._drawn.positive))
+        return self._measure("auroc", Auroc(drop, self._drawn.positive))
 
     def low_tm(self) -> dict[str, Any]:
         """Measure the rule predicted TM-score below 0.5."""
         tm = self._drawn.scores["tm"]
         return {"n": len(tm), "lowest_tm": round(float(tm.min()), 4), **self.rule(tm < LOW_TM)}
 
-    def _told(self, name: str, statistic: Callable[[NDArray[np.float64]], float]) -> dict[str, Any]:
-        def weighed(w: NDArray[np.float64]) -> float:
-            return statistic(w * self.weight)
-
-        drawn = self._bootstrap.each(np.arange(len(self.weight)), weighed)
-        found = with_interval(name, weighed(np.ones(len(self.weight))), drawn)
-        return {key: _rounded(value) for key, value in found.items()}
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, list):
-        return [round(one, 4) for one in value]
-    return None if value is None else round(value, 4)
+    def _measure(self, name: str, statistic: Statistic) -> dict[str, Any]:
+        found = self._bootstrap.measure(name, statistic, weight=self.weight)
+        return {key: rounded(value) for key, value in found.items()}
 
 
 def _none(why: str) -> dict[str, Any]:

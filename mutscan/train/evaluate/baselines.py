@@ -1,8 +1,8 @@
-"""What a model must beat, on the same rows: constants, sequence identity, the encoder alone, TM-Vec."""
+"""Baselines on the same rows: constants, sequence identity, the encoder alone, TM-Vec."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
     from mutscan.train.evaluate.predictions import LabelledResidues, VectorTable
 
 CALIBRATION_CHAINS: Final = 200
-"""Chains of training pairs that are encoded to calibrate the encoder's cosines."""
+"""Number of chains of training pairs that calibrate the encoder's cosines."""
 
 _SHOWN: Final = ("mae", "rmse", "bias", "pearson")
 
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """A predictor that a model is judged beside.
+    """A predictor that the model is compared with.
 
     Parameters
     ----------
     name : str
         Key in metrics.json, suffix of its columns in predictions.parquet.
     label : str
-        For people.
+        Name in tables and figures.
     tm_score : float array, shape (n,), optional
-        Its predictions for the pairs; None where it has none.
+        Predictions for the pairs; None if it predicts no TM-score.
     lddt : float array, shape (m,), optional
-        Its predictions for the labelled residues.
+        Predictions for the labelled residues.
     not_run : str
-        Why it has no predictions at all.
+        Reason why there are no predictions.
     about : dict, optional
-        Constants or coefficients it was made with.
+        Its constants or coefficients.
     """
 
     name: str
@@ -56,13 +56,10 @@ class Baseline:
 
     def take(self, pairs: NDArray[np.int64], residues: NDArray[np.int64]) -> Baseline:
         """Choose pairs and residues."""
-        return Baseline(
-            self.name,
-            self.label,
-            None if self.tm_score is None else self.tm_score[pairs],
-            None if self.lddt is None else self.lddt[residues],
-            self.not_run,
-            self.about,
+        return replace(
+            self,
+            tm_score=None if self.tm_score is None else self.tm_score[pairs],
+            lddt=None if self.lddt is None else self.lddt[residues],
         )
 
 
@@ -71,8 +68,8 @@ def trivial_baselines(
 ) -> list[Baseline]:
     """Constant 1, the constant medians of the training labels, sequence identity.
 
-    Identity stands for TM divided by the length of chain 1, as the TM-score is, and for the lDDT of
-    all residues of a pair divided by the aligned residues.
+    As prediction of the TM-score, identity is divided by the length of chain 1; as prediction of the lDDT
+    of all residues of a pair, by the number of aligned residues.
     """
     n, m = len(pairs), len(residues.lddt)
     same = identical_residues(chains, pairs)
@@ -106,7 +103,7 @@ class Line:
 
 
 def fit_line(cosine: NDArray[np.float64], truth: NDArray[np.float64]) -> Line | None:
-    """Least-squares line; None where the cosines do not tell two things apart."""
+    """Least-squares line; None where the cosines do not vary."""
     if len(cosine) < 2 or float(np.std(cosine)) < 1e-9:
         return None
     slope, intercept = np.polyfit(cosine, truth, 1)
@@ -114,13 +111,13 @@ def fit_line(cosine: NDArray[np.float64], truth: NDArray[np.float64]) -> Line | 
 
 
 def calibration_pairs(pairs: Pairs, training: NDArray[np.int64], *, seed: int = 0) -> NDArray[np.int64]:
-    """Training pairs that share few chains: all among the chains of the first drawn ones.
+    """Choose training pairs that use few chains: all pairs among the chains of the first drawn pairs.
 
     Parameters
     ----------
     pairs : Pairs
     training : int array
-        Pairs both chains of which the model was trained on.
+        Pairs whose chains are both in the model's training split.
     seed : int
     """
     order = np.random.default_rng(seed).permutation(training)
@@ -145,11 +142,11 @@ def cosine_baselines(
     vectors : VectorTable
         Embeddings and their means.
     pairs, residues
-        What is evaluated.
+        The evaluated pairs and labelled residues.
     lines : two Line, optional
-        For TM and lDDT.
+        Calibrations for TM-score and lDDT.
     not_calibrated : str
-        Why there is no line.
+        Reason why there is no calibration.
     """
     cosine = compare_by_cosine(vectors, pairs, residues)
     raw = Baseline("encoder_cosine", "encoder cosine, as it is", cosine.tm_score, cosine.lddt)
@@ -198,7 +195,7 @@ def _shown(values: dict[str, Any], *more: str) -> dict[str, Any]:
 def significance(
     predictions: PairPredictions, baselines: Sequence[Baseline], *, seed: int = 0
 ) -> dict[str, Any]:
-    """Set the model beside each baseline by `compare_errors`: ``tm``, and ``lddt`` by pairs' mean errors."""
+    """Compare the model with each baseline by `compare_errors`: ``tm``, and ``lddt`` by means of pairs."""
     p = predictions
     tm = Errors.of_pairs(p.tm_predicted, p.tm_score)
     lddt = Errors.of_residues(p.lddt_predicted, p.lddt, p.pair_of)

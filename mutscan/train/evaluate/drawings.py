@@ -1,4 +1,4 @@
-"""Which figures an evaluation gets: what is drawn beside what, and the example pair."""
+"""Choose the figures of an evaluation: model and rival, and the example pair."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from mutscan.scores import tm_score
-from mutscan.train.chains.tables import MUTANT, SIMILAR
+from mutscan.train.chains.tables import SIMILAR
 from mutscan.train.evaluate.example import ExamplePair, draw_example
 from mutscan.train.evaluate.figures import (
     Series,
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from mutscan.train.evaluate.result import PairEvaluation
 
 _RIVALS: Final = ("tm_vec", "against", "encoder_cosine_calibrated", "encoder_cosine")
-"""Whose errors are drawn over the model's: the first of these that has any."""
+"""The rival in the figures: the first of these with predictions."""
 
 _FEWEST: Final = 3  # aligned residues that can be superposed
 
 
 def draw_evaluation(evaluation: PairEvaluation) -> list[Drawing]:
     """Draw all figures of an evaluation, in the order of the report."""
-    rows = evaluated_rows(evaluation)
+    rows = evaluation.predictions.natural
     there = evaluation.predictions.residues_of(rows)
     p = evaluation.predictions.take(rows)
     baselines = [baseline.take(rows, there) for baseline in evaluation.baselines]
@@ -54,8 +54,8 @@ def draw_evaluation(evaluation: PairEvaluation) -> list[Drawing]:
             section["calibration"],
             "mean_true",
             ("mean predicted TM-score", "mean true TM-score"),
-            "Pairs grouped by tenths of the prediction, with 95 % intervals: where it says 0.4, is the truth "
-            "0.4 on average? Points below the dotted line are overrated.",
+            "Pairs grouped by tenths of the prediction, with 95 % intervals: is the mean true score of pairs "
+            "predicted at 0.4 also 0.4? Below the dotted line the prediction is too high.",
         ),
         trend(
             "length_bias",
@@ -63,8 +63,8 @@ def draw_evaluation(evaluation: PairEvaluation) -> list[Drawing]:
             section["length_ratio"],
             "bias",
             ("length of chain 2 / length of chain 1", "mean of predicted − true"),
-            "Mean TM error where chain 2 is shorter or longer than chain 1, with 95 % intervals; at 0 the "
-            "prediction does not lean.",
+            "Mean TM error where chain 2 is shorter or longer than chain 1, with 95 % intervals; 0 means no "
+            "bias.",
         ),
     ]
     if len(p.lddt):
@@ -92,19 +92,13 @@ def draw_evaluation(evaluation: PairEvaluation) -> list[Drawing]:
     return drawings + (draw_example(example) if example is not None else [])
 
 
-def evaluated_rows(evaluation: PairEvaluation) -> NDArray[np.int64]:
-    """Rows of the ``pairs`` section: all but mutants, or all if all are mutants."""
-    natural = np.flatnonzero(evaluation.predictions.picked_as != MUTANT)
-    return natural if len(natural) else np.arange(len(evaluation.predictions))
-
-
 def _rival(baselines: list[Baseline], what: str) -> Baseline | None:
     there = {baseline.name: baseline for baseline in baselines if getattr(baseline, what) is not None}
     return next((there[name] for name in _RIVALS if name in there), None)
 
 
 def choose_example(evaluation: PairEvaluation, rows: NDArray[np.int64]) -> ExamplePair | None:
-    """Find the pair with TM >= 0.7 whose TM error is nearest their median; of equals the first by ids."""
+    """Find the pair with TM >= 0.7 whose TM error is nearest the median error; ties by the ids."""
     p, pairs, chains = evaluation.predictions, evaluation.pairs, evaluation.chains
     similar = rows[(p.tm_score[rows] >= SIMILAR) & (pairs.n_aligned[rows] >= _FEWEST)]
     if not len(similar):

@@ -1,4 +1,4 @@
-"""Figure 1 of the preprint: two structures superposed, a distance matrix, and what differs."""
+"""Figure 1 of the preprint: two superposed structures, a distance matrix, and the difference of two."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def draw_example(pair: ExamplePair) -> list[Drawing]:
             d_1,
             "viridis",
             f"Distances within {pair.id_1}",
-            "How far apart each two C-alpha atoms of chain 1 are, Å: the fold as a map. Dark: close.",
+            "Distance between each two C-alpha atoms of chain 1, Å: a map of the fold. Dark: close.",
         ),
         _matrix(
             "difference_matrix",
             change,
             "Reds",
             "Distances that differ",
-            f"How much the distances within {who} differ, Å; white: the same, grey: no partner.",
+            f"Difference between the distances within {who}, Å; white: none, grey: no partner.",
         ),
     ]
 
@@ -101,10 +101,10 @@ def _superposition(pair: ExamplePair, distance: NDArray[np.float64], who: str) -
         axes.autoscale_view()
         axes.set_axis_off()
         caption = (
-            f"{who}, laid on each other so that the TM-score is highest, seen from where chain 1 is widest. "
+            f"{who}, superposed for the highest TM-score, in the direction in which chain 1 is widest. "
             "Grey: chain 1. Coloured: chain 2, by the distance to its partner; pink: no partner. "
-            "The pair was chosen by rule: of those with TM ≥ "
-            f"{SIMILAR}, the one whose TM error is nearest the median."
+            f"The pair was chosen by rule: of those with TM ≥ {SIMILAR}, the one whose TM error is nearest "
+            "the median."
         )
         return drawing(figure, "superposition", "Two structures superposed", caption)
 

@@ -1,9 +1,9 @@
-"""Figures of an evaluation: the preprint's 4, 5 and 6, scatter, calibration, length, mutants.
+"""Figures of an evaluation: the preprint's 4, 5 and 6, scatter plots, calibration, length, mutants.
 
 Every figure is one panel, so that a page can lay panels out for its width.
-Same evaluation, same bytes: SVG ids are salted with a constant and no date
-is written. Colours are those of Okabe and Ito, which colour-blind readers
-tell apart; matrices keep the preprint's viridis and Reds.
+The same evaluation gives the same bytes: SVG ids are salted with a constant
+and no date is written. Colours are those of Okabe and Ito, which colour-blind
+readers can distinguish; matrices keep the preprint's viridis and Reds.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from matplotlib.cbook import boxplot_stats
 from matplotlib.ticker import StrMethodFormatter
 
 from mutscan.report.drawing import INK, MODEL, RIVAL, Drawing, colour_bar, drawing, panel
@@ -38,9 +39,9 @@ class Series:
 def error_histogram(
     name: str, what: str, unit: str, model: Series, rival: Series | None, *, bins: int
 ) -> Drawing:
-    """Figures 4 and 6: distribution of predicted - true, the rival's over it.
+    """Figures 4 and 6: distribution of predicted - true, for the model and a rival.
 
-    The range holds 99.5 % of all errors; how many lie outside is said.
+    The range holds 99.5 % of all errors; the caption counts the others.
     """
     shown = [model] if rival is None else [model, rival]
     limit = nice_limit(np.concatenate([series.values for series in shown]))
@@ -60,8 +61,8 @@ def error_histogram(
         axes.locator_params(axis="x", nbins=5)
         _legend(axes)
         caption = (
-            f"{len(model.values):,} {unit}; a good predictor is a narrow peak at 0. Left of 0 the score is "
-            f"predicted too low, right of it too high. Outside the range shown: {', '.join(outside)}."
+            f"{len(model.values):,} {unit}; a good predictor has a narrow peak at 0. Left of 0 the "
+            f"prediction is too low, right of it too high. Outside the range shown: {', '.join(outside)}."
         )
         return drawing(figure, name, f"Errors of the predicted {what}", caption)
 
@@ -93,7 +94,7 @@ def box_plots(name: str, truth: NDArray[np.float64], model: Series, rival: Serie
             filled = [band for band in range(len(BANDS) - 1) if (place == band).any()]
             centres = [band + (number - (len(shown) - 1) / 2) * width for band in filled]
             axes.bxp(
-                [_box(series.values[place == band]) for band in filled],
+                [boxplot_stats(series.values[place == band])[0] for band in filled],
                 positions=centres,
                 widths=0.85 * width,
                 showfliers=False,
@@ -115,22 +116,9 @@ def box_plots(name: str, truth: NDArray[np.float64], model: Series, rival: Serie
         _legend(axes)
         caption = (
             "A box holds the middle half of the errors, its line is the median, whiskers reach 1.5 box "
-            "heights; outliers are not drawn. Boxes at 0 are right on average, boxes above 0 overrate."
+            "heights; outliers are not drawn. A box at 0 is right on average, a box above 0 is too high."
         )
         return drawing(figure, name, "TM errors by true TM-score", caption)
-
-
-def _box(values: NDArray[np.float64]) -> dict[str, Any]:
-    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
-    inside = values[(values >= low - 1.5 * (high - low)) & (values <= high + 1.5 * (high - low))]
-    return {
-        "q1": low,
-        "med": middle,
-        "q3": high,
-        "whislo": min(inside.min(), low),
-        "whishi": max(inside.max(), high),
-        "fliers": [],
-    }
 
 
 def scatter(
@@ -205,8 +193,8 @@ def drop_scatter(
         axes.set(xlabel=f"measured drop, {what}", ylabel=f"predicted drop, {what}")
         axes.locator_params(axis="x", nbins=5)
         caption = (
-            f"{int(known.sum()):,} mutants. A model that knows which mutants disturb their protein more "
-            "shows a cloud that rises to the right; the scales need not agree."
+            f"{int(known.sum()):,} mutants. If the model knows which mutants disturb their protein more, the "
+            "points rise to the right; the scales may differ."
         )
         return drawing(figure, name, f"lDDT drops of mutants, {what}", caption)
 

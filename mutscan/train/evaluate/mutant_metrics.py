@@ -1,9 +1,9 @@
-"""Evaluation on mutants: Table 3 of the preprint, and whether predicted drops rank as measured ones do.
+"""Metrics on mutants: Table 3 of the preprint, and the rank correlation of predicted and measured drops.
 
-A wild type and its mutant differ in one residue: TM-score and lDDT are all but
-1, and whoever always says 1 is hard to beat in absolute error. What a user of
-variants needs is the order, so the measured drop of the lDDT is set beside the
-predicted one by rank correlation, over all mutants and within each wild type.
+A wild type and its mutant differ in one residue, so TM-score and lDDT are
+nearly 1, and a constant prediction of 1 has a small absolute error. Users need
+the order of the variants, so predicted and measured drops of the lDDT are
+compared by rank correlation, over all mutants and within each wild type.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from mutscan.train.evaluate.pair_metrics import errors, lddt_errors
 from mutscan.train.evaluate.predictions import identical_residues
 from mutscan.train.evaluate.significance import MUTANT_MARGINS, Errors, compare_errors
-from mutscan.train.statistics.bootstrap import ClusterBootstrap, Ranks, Spearman, with_interval
+from mutscan.train.statistics.bootstrap import ClusterBootstrap, Ranks, Spearman
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 DROPS: Final = {
     "chain": "mean over the chain",
     "site": "at the substituted residue, the worst where there are several",
-    "outside": "mean over the chain but for the substituted residues and their neighbours",
+    "outside": "mean over the chain without the substituted residues and their neighbours",
 }
-"""What a drop (1 - lDDT) is taken over."""
+"""Residues over which a drop (1 - lDDT) is taken."""
 
 _FEWEST: Final = 3  # mutants of a wild type that can be ranked
 
 
 @dataclass(frozen=True, eq=False)
 class Drops:
-    """1 - lDDT of n mutants; NaN where no residue with a label is left.
+    """1 - lDDT of n mutants; NaN where no labelled residue is left.
 
     Parameters
     ----------
     measured, predicted : dict of float arrays, shape (n,)
-        By the names of `DROPS`.
+        Drops by the names of `DROPS`.
     """
 
     measured: dict[str, NDArray[np.float64]]
@@ -67,9 +67,9 @@ def lddt_drops(predictions: PairPredictions, sites: tuple[NDArray[np.int64], NDA
     Parameters
     ----------
     predictions : PairPredictions
-        Of mutants only.
+        Predictions for mutants only.
     sites : pair, residue
-        Of `substituted_residues`, pairs counted as in `predictions`.
+        As `substituted_residues` gives them, with the pair numbers of `predictions`.
     """
     p = predictions
     width = int(p.lengths[:, 0].max(initial=0)) + 2
@@ -107,7 +107,7 @@ def mutant_metrics(predictions: PairPredictions, drops: Drops, *, seed: int = 0)
     -------
     dict
         ``n n_wild_types n_residues``; ``tm`` and ``lddt``: rows of Table 3, with ``constant_1``, the
-        errors of always saying 1, and ``against_constant_1`` (`compare_errors`); ``drops``: for each of
+        errors of a constant 1, and ``against_constant_1`` (`compare_errors`); ``drops``: for each of
         `DROPS` the rank correlation ``spearman`` over all mutants and ``spearman_within``, the mean over
         wild types with at least three mutants.
     """
@@ -151,14 +151,13 @@ def _ranking(bootstrap: ClusterBootstrap, p: PairPredictions, drops: Drops, name
     measured, predicted = drops.measured[name], drops.predicted[name]
     known = np.flatnonzero(~np.isnan(measured) & ~np.isnan(predicted))
     measured, predicted = measured[known], predicted[known]
-    spearman = Spearman(measured, predicted)
     result: dict[str, Any] = {"n": len(known)}
     for side, values in (("measured", measured), ("predicted", predicted)):
         result[f"mean_{side}"] = float(values.mean()) if len(values) else None
-    result |= with_interval("spearman", spearman(np.ones(len(known))), bootstrap.each(known, spearman))
+    result |= bootstrap.measure("spearman", Spearman(measured, predicted), rows=known)
     proteins, within = _within(p.protein[known], measured, predicted)
     ranked = ~np.isnan(within)
-    # One row of the mutants stands for its wild type: all of them are resampled together.
+    # One row of each wild type gives its group: all its mutants are resampled together.
     first = {protein: row for row, protein in zip(known[::-1], p.protein[known][::-1], strict=True)}
     leaders = np.array([first[protein] for protein in proteins[ranked]], dtype=np.int64)
     sums = bootstrap.sums(leaders, np.stack([np.ones(len(leaders)), within[ranked]]))
@@ -174,7 +173,7 @@ def _within(
     place = place.reshape(-1)
 
     def centred_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        # Ranks over all, after a shift that keeps proteins apart, are ranks inside each but for an offset.
+        # After a shift that separates proteins, ranks over all rows are ranks inside each plus an offset.
         order = Ranks(values).of(np.ones(len(values)))
         ranks = Ranks(place * (2.0 * len(values) + 1.0) + order).of(np.ones(len(values)))
         return ranks - (np.bincount(place, ranks) / counts)[place]

@@ -1,4 +1,4 @@
-"""Which evaluated proteins a calibration was fitted on, or has relatives among what it was fitted on."""
+"""Find the evaluated proteins that a calibration was fitted on, and their relatives."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _NAMED: Final = 5
 
 @dataclass(frozen=True, eq=False)
 class Overlap:
-    """What a calibration knows of the proteins of a table.
+    """Proteins of a table that a calibration was fitted on.
 
     Parameters
     ----------
     fitted : dict of name -> str
-        Proteins it was fitted on, or whose relatives it was fitted on, and how that is known.
+        Proteins that it was fitted on, or on whose relatives, and how that was found.
     same_labels : frozenset of str
-        Those of them of which it was fitted on labels of the kind that is evaluated.
+        Those for which it was fitted on labels of the evaluated kind.
     kept_out : frozenset of str
-        Proteins whose labels of this kind it kept for testing.
+        Proteins whose labels of this kind were kept for testing.
     compared : str
-        What was compared, in words.
+        Description of what was compared.
     """
 
     fitted: Mapping[str, str]
@@ -44,7 +44,7 @@ class Overlap:
     compared: str
 
     def describe(self) -> str:
-        """Say what was compared and found."""
+        """Describe what was compared and found."""
         if not self.fitted:
             return self.compared if self is NOT_COMPARED else f"{self.compared}: none shared"
         return f"{self.compared}: {len(self.fitted)} shared ({named(self.fitted)})"
@@ -53,26 +53,26 @@ class Overlap:
 NOT_COMPARED: Final = Overlap({}, frozenset(), frozenset(), "not compared (the model has no calibration)")
 
 _RANKED: Final = ("dms", "stability")
-"""Kinds of labels that a calibration's entries name before a colon; the others are labelled variants."""
+"""Kinds of labels that entries of a calibration name before a colon; other entries are labelled variants."""
 
-_ALIKE: Final = 0.9  # share of common proteins with the same group from which both number groups alike
+_ALIKE: Final = 0.9  # share of common proteins in the same group, from which group numbers are the same
 
 
 def find_overlap(proteins: pd.DataFrame, calibration: Calibration | None, path: Path, kind: str) -> Overlap:
     """Compare the proteins of a table with those of a calibration.
 
-    The same protein is known by its sequence; a relative by its group, where both tables number groups
-    alike, and by shared words of five residues.
+    A protein is recognised by its sequence; a relative by its group, where both tables use the same group
+    numbers, and by shared words of five residues.
 
     Parameters
     ----------
     proteins : DataFrame
-        ``protein``, ``sequence``, perhaps ``group``.
+        ``protein``, ``sequence``, optionally ``group``.
     calibration : Calibration, optional
     path : Path
         The model's folder.
     kind : {"variants", "dms", "stability"}
-        What is evaluated.
+        Kind of the evaluated labels.
 
     Raises
     ------
@@ -131,24 +131,24 @@ def _kind_of(entry: str) -> str:
 
 
 def refuse_overlap(overlap: Overlap, n_proteins: int, table: Path) -> None:
-    """Stop when labels of this kind, of evaluated proteins or of their relatives, were fitted.
+    """Refuse a table with proteins, or relatives, whose labels of this kind were fitted.
 
     Raises
     ------
     UsageError
-        Naming them.
+        There are such proteins; the message names some.
     """
     if overlap.same_labels:
         shared = {name: how for name, how in overlap.fitted.items() if name in overlap.same_labels}
         raise UsageError(
             f"{table}: the model's calibration was fitted on {len(shared)} of these {n_proteins} "
-            f"proteins or on relatives ({named(shared)}); evaluate on those it kept out with "
-            "--split test, or on other proteins (--split train to see how it does on what it knows)"
+            f"proteins or on relatives ({named(shared)}); evaluate the proteins it was tested on with "
+            "--split test, or other proteins (--split train evaluates the fitted ones)"
         )
 
 
 def seen_in_training(proteins: pd.DataFrame, path: Path) -> str:
-    """Say how many of the proteins had their structure, but no label, in the network's training."""
+    """Count the proteins whose structure, but no label, was in the training of the network."""
     if not (path / SPLIT_FILE).is_file():
         return "not compared (the model has no split list)"
     known = {entry.digest for entry in read_splits(path / SPLIT_FILE).values() if entry.split != "test"}
@@ -165,6 +165,6 @@ def seen_in_training(proteins: pd.DataFrame, path: Path) -> str:
 
 
 def named(fitted: Mapping[str, str]) -> str:
-    """Name the first proteins and why they count as known."""
+    """Name the first proteins and how they were found."""
     some = [name if how == "itself" else f"{name}: {how}" for name, how in list(fitted.items())[:_NAMED]]
     return "; ".join(some) + (" ..." if len(fitted) > _NAMED else "")

@@ -1,18 +1,19 @@
-"""Numbers of an evaluation over pairs, with bootstrap intervals that resample clusters, not pairs.
+"""Metrics of an evaluation on pairs, with bootstrap intervals that resample clusters, not pairs.
 
-Tables 2 and 3 of the preprint, and beyond them errors by true TM-score, by length, and by how a pair
-was picked.
+Tables 2 and 3 of the preprint, and errors by true TM-score, by length and by
+the way a pair was picked.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mutscan.train.statistics.bootstrap import Auroc, ClusterBootstrap, Spearman, with_interval
+from mutscan.train.chains.tables import MUTANT
+from mutscan.train.statistics.bootstrap import Auroc, ClusterBootstrap, Spearman
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,13 +41,13 @@ class PairPredictions:
     Parameters
     ----------
     group : int array, shape (n,)
-        What is resampled together: the cluster of chain 1, or chain 1 where clusters are not known.
+        Unit of resampling: the cluster of chain 1, or chain 1 where clusters are unknown.
     protein : int array, shape (n,)
         Chain 1.
     lengths : int array, shape (n, 2)
         Residues of chain 1 and chain 2.
     picked_as : str array, shape (n,)
-        How the pair was chosen; empty where the table does not say.
+        How the pair was picked; empty where unknown.
     tm_score, tm_predicted : float array, shape (n,)
         Label and prediction, normalised by chain 1.
     tm_score_2, tm_predicted_2 : float array, shape (n,)
@@ -95,20 +96,20 @@ class PairPredictions:
     def take(self, pairs: NDArray[np.int64]) -> PairPredictions:
         """Choose the pairs at `pairs`, ascending."""
         residues = self.residues_of(pairs)
-        return PairPredictions(
-            group=self.group[pairs],
-            protein=self.protein[pairs],
-            lengths=self.lengths[pairs],
-            picked_as=self.picked_as[pairs],
-            tm_score=self.tm_score[pairs],
-            tm_predicted=self.tm_predicted[pairs],
-            tm_score_2=self.tm_score_2[pairs],
-            tm_predicted_2=self.tm_predicted_2[pairs],
-            starts=np.concatenate([[0], np.cumsum(self.n_residues[pairs])]).astype(np.int64),
-            residue=self.residue[residues],
-            lddt=self.lddt[residues],
-            lddt_predicted=self.lddt_predicted[residues],
-        )
+        starts = np.concatenate([[0], np.cumsum(self.n_residues[pairs])]).astype(np.int64)
+        of_residues = {name: getattr(self, name)[residues] for name in ("residue", "lddt", "lddt_predicted")}
+        of_pairs = {
+            field.name: getattr(self, field.name)[pairs]
+            for field in fields(self)
+            if field.name not in ("starts", *of_residues)
+        }
+        return PairPredictions(**of_pairs, starts=starts, **of_residues)
+
+    @property
+    def natural(self) -> NDArray[np.int64]:
+        """Rows of the ``pairs`` section: all but mutants, or all if all are mutants."""
+        rows = np.flatnonzero(self.picked_as != MUTANT)
+        return rows if len(rows) else np.arange(len(self))
 
     def by_protein(self) -> PairPredictions:
         """Resample reference proteins instead of clusters."""
@@ -123,7 +124,7 @@ def pair_metrics(
     identity: NDArray[np.float64],
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Compute the ``pairs`` section of metrics.json but for baselines, numbers with intervals (``*_ci``).
+    """Compute the ``pairs`` section of metrics.json without baselines; intervals are under ``*_ci``.
 
     Parameters
     ----------
@@ -133,13 +134,12 @@ def pair_metrics(
     identity : float array, shape (n,)
         Sequence identity over the length of chain 1.
     seed : int
-        Of the bootstrap.
+        Random seed of the bootstrap.
 
     Returns
     -------
     dict
-        A number that does not exist (AUROC of one class, correlation of a constant, no similar
-        pair) is None.
+        An undefined number (AUROC of one class, correlation of a constant, no similar pair) is None.
     """
     p = predictions
     bootstrap = ClusterBootstrap(p.group, seed=seed)
@@ -155,11 +155,10 @@ def pair_metrics(
         ),
         "lddt": lddt_errors(bootstrap, p, p.lddt_predicted, ranks=True),
     }
-    auroc = Auroc(p.tm_predicted, p.tm_score >= _SAME_FOLD)
     bands = binned(bootstrap, rows, p.tm_score, p.tm_predicted, p.tm_score, BANDS)
     tm = {key: table["tm"][key] for name in ("mae", "pearson", "spearman") for key in (name, f"{name}_ci")}
     tm |= macro_mae(bootstrap, rows, p.tm_score, p.tm_predicted)
-    tm |= with_interval(f"auroc_{_SAME_FOLD}", auroc(np.ones(len(p))), bootstrap.each(rows, auroc))
+    tm |= bootstrap.measure(f"auroc_{_SAME_FOLD}", Auroc(p.tm_predicted, p.tm_score >= _SAME_FOLD))
     for name, other in (("constant", np.full(len(p), tm_constant)), ("identity", identity)):
         tm |= _renamed(errors(bootstrap, rows, p.tm_score, other), name)
     lddt = {
@@ -191,7 +190,7 @@ def _renamed(values: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _part(predictions: PairPredictions, name: str, seed: int) -> dict[str, Any]:
-    """Errors of the pairs that were picked in one way."""
+    """Errors of the pairs that were picked in a given way."""
     p = predictions.take(np.flatnonzero(predictions.picked_as == name))
     bootstrap = ClusterBootstrap(p.group, seed=seed)
     return {
@@ -211,7 +210,7 @@ def errors(
     *,
     ranks: bool = False,
 ) -> dict[str, Any]:
-    """Rows of Tables 2 and 3 for one quantity, errors being predicted - true.
+    """Rows of the preprint's Tables 2 and 3 for one quantity; an error is predicted - true.
 
     Parameters
     ----------
@@ -220,7 +219,7 @@ def errors(
         Row of `bootstrap` each value belongs to.
     truth, predicted : float array, shape (m,)
     ranks : bool
-        Also Spearman's correlation, which costs more.
+        Also compute Spearman's correlation, which takes longer.
 
     Returns
     -------
@@ -230,15 +229,14 @@ def errors(
         collapsed``, the last when the predictions spread less than a tenth of the truth.
     """
     error = predicted - truth
-    # Round their own means: sums of squares of numbers near 1 would lose the digits that matter.
+    # Centred, because sums of squares of numbers near 1 would lose the digits that matter.
     x = truth - (truth.mean() if len(truth) else 0.0)
     y = predicted - (predicted.mean() if len(truth) else 0.0)
     columns = np.stack([np.ones(len(x)), np.abs(error), error, error**2, x, y, x * x, y * y, x * y])
     result: dict[str, Any] = {"n": len(x)}
     result |= bootstrap.sums(rows, columns).apply(_moments)
     if ranks:
-        spearman = Spearman(truth, predicted)
-        result |= with_interval("spearman", spearman(np.ones(len(x))), bootstrap.each(rows, spearman))
+        result |= bootstrap.measure("spearman", Spearman(truth, predicted), rows=rows)
     sd_true, sd_predicted = (float(v.std()) if len(v) else None for v in (x, y))
     result |= {"sd_true": sd_true, "sd_predicted": sd_predicted, "collapsed": None}
     if sd_true is not None and sd_predicted is not None and sd_true > 0:
@@ -282,7 +280,7 @@ def lddt_errors(
     total, count = (
         np.bincount(place.reshape(-1), values[labelled], len(proteins)) for values in (of_pair, p.n_residues)
     )
-    # All pairs of a protein are in one group: one of its rows stands for it.
+    # All pairs of a protein are in one group, so one of its rows gives the group.
     columns = np.stack([np.ones(len(proteins)), total / count])
     sums = bootstrap.sums(labelled[first], columns)
     return result | sums.apply(lambda s: {"mae_per_protein": s[1] / s[0]}) | {"n_proteins": len(proteins)}
@@ -335,7 +333,7 @@ def binned(
 
 
 def one_hot(values: NDArray[Any], edges: Sequence[float]) -> NDArray[np.float64]:
-    """Which values lie in which bin, shape (bins, n); values outside go to the first or last."""
+    """Mark the bin of each value, shape (bins, n); values outside go to the first or last bin."""
     place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
     marks: NDArray[np.float64] = (place == np.arange(len(edges) - 1)[:, None]).astype(np.float64)
     return marks

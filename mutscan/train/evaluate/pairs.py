@@ -1,8 +1,6 @@
-"""Evaluate a model on labelled pairs it has not seen, beside its baselines.
+"""Evaluate a model and its baselines on labelled pairs that the model has not seen.
 
-The path is the one of `mutscan score`: each chain, of any length, goes through
-encoder and net alone and in full. `PairEvaluation.write` writes metrics.json
-and predictions.parquet; `mutscan.train.evaluate.report` draws them.
+As in `mutscan score`, each chain passes encoder and net alone and in full.
 """
 
 from __future__ import annotations
@@ -60,16 +58,16 @@ _MAX_RESIDUES: Final = 5000
 
 @dataclass(frozen=True, eq=False)
 class Rivals:
-    """What else is evaluated on the same pairs.
+    """Other predictors to evaluate on the same pairs.
 
     Parameters
     ----------
     model : str, optional
-        A second model, name or folder.
+        Name or folder of a second model.
     tm_vec : Path, optional
-        Folder with TM-Vec's weights.
+        Folder with the weights of TM-Vec.
     tm_vec_encoder : str, optional
-        ProtT5, folder or hub name; the public half-precision encoder when not given.
+        Folder or hub name of ProtT5; the public half-precision encoder when not given.
     """
 
     model: str | None = None
@@ -100,22 +98,22 @@ def evaluate_pairs(
     structures, pairs : Path
         Tables as `read_tables` takes them. Pairs with ``picked_as`` "mutant" are evaluated on their own.
     split : {"train", "validation", "test"}, optional
-        Only pairs inside this split of the model's own list. Without it all pairs are evaluated,
-        and refused if the model was trained on, or selected by, one of their proteins or clusters.
+        Only pairs inside this split of the model's own list. Without it all pairs are evaluated, and
+        refused if the model was trained or selected on one of their proteins or clusters.
     rivals : Rivals, optional
         A second model and TM-Vec, evaluated on the same pairs.
     device, precision, batch_residues, offline
         As `mutscan.score`.
     seed : int
-        Of the bootstrap and of the pairs that calibrate the encoder's cosines.
+        Random seed of the bootstrap and of the choice of pairs that calibrate the encoder's cosines.
     progress : Progress, optional
 
     Raises
     ------
     UsageError
-        The tables do not fit, nothing is left to evaluate, or the model has seen it.
+        The tables do not fit, nothing is left to evaluate, or the model has seen these proteins.
     CheckpointError
-        The model does not say what its training labels were.
+        config.json lacks the medians of the training labels.
     """
     progress = progress if progress is not None else Silent()
     rivals = rivals if rivals is not None else Rivals()
@@ -205,8 +203,9 @@ def _load_second(
     mine, other = ((model.config.lddt_exponent, model.config.lddt_radius) for model in (loaded, second))
     if mine != other:
         raise UsageError(
-            f"--against {name}: was trained on lDDT of exponent {other[0]:g} and radius {other[1]:g}, "
-            f"{loaded.config.name} on {mine[0]:g} and {mine[1]:g}; their errors cannot be compared"
+            f"--against {name}: this model was trained on lDDT of exponent {other[0]:g} and radius "
+            f"{other[1]:g}, {loaded.config.name} on {mine[0]:g} and {mine[1]:g}; their errors cannot be "
+            "compared, give a model trained on the same labels"
         )
     return second
 
@@ -219,7 +218,7 @@ def _check_unseen(
     second: LoadedModel | None,
     split: str | None,
 ) -> dict[str, str]:
-    """Refuse what a model has seen; say what was compared, in a word and for each model in a sentence."""
+    """Refuse pairs that a model has seen; otherwise describe the comparison, for each model in a sentence."""
     if split not in (None, "test"):
         return {"disjoint_from_training": "not compared"}
     found = {loaded.config.name: check_disjoint(chains, used, entries)}
@@ -314,8 +313,8 @@ def _metrics(
     constants: Mapping[str, float],
     seed: int,
 ) -> tuple[dict[str, Any], Drops | None]:
-    """Sections ``pairs`` (all that are no mutants, or mutants if there is nothing else) and ``mutants``."""
-    natural = np.flatnonzero(~is_mutant) if not is_mutant.all() else np.arange(len(predictions))
+    """Sections ``pairs`` (all but mutants, or mutants if there are no others) and ``mutants``."""
+    natural = predictions.natural
     p = predictions.take(natural)
     there = predictions.residues_of(natural)
     same_rows = [baseline.take(natural, there) for baseline in baselines]
@@ -346,7 +345,7 @@ def _constants(loaded: LoadedModel) -> dict[str, float]:
     medians = loaded.config.training.get("medians")
     if not isinstance(medians, dict) or not {"tm_score", "lddt"} <= set(medians):
         raise CheckpointError(
-            f"{loaded.path / 'config.json'}: training.medians does not give tm_score and lddt, the constant "
-            "baselines; train the model with `mutscan train model`"
+            f"{loaded.path / 'config.json'}: training.medians lacks tm_score or lddt, which the constant "
+            "baselines need; train the model with `mutscan train model`"
         )
     return {name: float(medians[name]) for name in ("tm_score", "lddt")}

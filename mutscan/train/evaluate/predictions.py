@@ -1,9 +1,9 @@
-"""Every chain through encoder and net once, then all pairs compared in blocks.
+"""Predictions for pairs: each chain passes encoder and net once, then pairs are compared in blocks.
 
-Encoding costs thousands of times more than comparing, and a chain is in many
-pairs: so chains are encoded first, each alone and in full as `mutscan score`
-does it, and pairs are nothing but rows of what came out. Residue vectors are
-kept for chains with labelled residues only, on disk where they are many.
+Encoding takes thousands of times longer than comparing, and a chain is in many
+pairs. So chains are encoded first, each alone and in full as in `mutscan score`,
+and pairs are compared by rows of the resulting vectors. Residue vectors are kept
+only for chains with labelled residues, on disk where there are many.
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ class LabelledResidues:
 def label_residues(
     chains: Chains, pairs: Pairs, wanted: NDArray[np.bool_], *, exponent: float, radius: float
 ) -> LabelledResidues:
-    """Labels of the pairs that are `wanted` (mask over pairs), stored ones if there are any, else computed.
+    """Labels of the pairs in the mask `wanted`: those stored in the table, otherwise computed.
 
     Residues without neighbours have no label and are left out.
 
     Raises
     ------
     UsageError
-        The stored labels are of another exponent or radius.
+        The stored labels have another exponent or radius.
     """
     labels = pairs.stored_labels(exponent, radius)
     chosen = np.flatnonzero(wanted)
@@ -111,9 +111,9 @@ class VectorTable:
     Parameters
     ----------
     lengths : int array, shape (c,)
-        Of all chains of the table.
+        Lengths of all chains of the table.
     with_residues : int array
-        The chains whose residue vectors are kept.
+        Chains whose residue vectors are kept.
     """
 
     def __init__(self, lengths: NDArray[np.int64], with_residues: NDArray[np.int64]) -> None:
@@ -159,7 +159,7 @@ def _table(rows: int, width: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, eq=False)
 class EncodedChains:
-    """What the net makes of the chains, and what the encoder alone gives.
+    """Vectors of the chains, from the net and from the encoder.
 
     Parameters
     ----------
@@ -231,10 +231,10 @@ def compare_by_model(
     is_mutant: NDArray[np.bool_],
     progress: Progress,
 ) -> Compared:
-    """Predict as `Predictor.compare` does, clipped to [0, 1], but for many pairs at a time.
+    """Predict as `Predictor.compare` does, clipped to [0, 1], for many pairs at a time.
 
-    Pairs that share chains are compared together; for mutants the sequences' own alignment is the
-    residue-by-residue one, as `mutscan score` has it.
+    Pairs that share chains are compared together. Mutants are aligned residue by residue, as in
+    `mutscan score`.
     """
     net, device = loaded.predictor.net, loaded.predictor.device
     lengths = chains.lengths
@@ -293,7 +293,7 @@ def compare_by_model(
 def _alignments(
     chains: Chains, ends: NDArray[np.int64], is_mutant: NDArray[np.bool_]
 ) -> list[AlignmentScores]:
-    """Of each pair; mutants residue by residue."""
+    """Sequence alignment of each pair; mutants residue by residue."""
     return [
         align_scores(chains.sequences[a], chains.sequences[b], ungapped=same)
         for a, b, same in zip(*ends.tolist(), is_mutant.tolist(), strict=True)
@@ -301,7 +301,7 @@ def _alignments(
 
 
 def blocks_by_size(sizes: NDArray[np.int64], most: int) -> Iterator[slice]:
-    """Cut a sequence of things into runs whose sizes add up to about `most`.
+    """Cut a list of items into runs whose sizes add up to about `most`.
 
     Examples
     --------
@@ -314,7 +314,7 @@ def blocks_by_size(sizes: NDArray[np.int64], most: int) -> Iterator[slice]:
 
 
 def compare_by_cosine(vectors: VectorTable, pairs: Pairs, residues: LabelledResidues) -> Compared:
-    """Cosines of the vectors themselves, of chains and of aligned residues; not clipped."""
+    """Cosines of the vectors of chains and of aligned residues; not clipped."""
     scores = np.empty(len(pairs))
     for block in _blocks(len(pairs)):
         first, second = (vectors.chain_vectors(end[block]) for end in (pairs.chain_1, pairs.chain_2))

@@ -1,7 +1,7 @@
-"""report.html of an evaluation: one self-contained page, for readers who never heard of a TM-score.
+"""report.html of an evaluation: one self-contained page that explains its terms.
 
-Figures are inlined as SVG with the page's own colours, so that they follow a
-light or dark reader; every text from outside is escaped.
+Figures are inlined as SVG with the colours of the page, so that they follow a
+light or dark theme. All outside text is escaped.
 """
 
 from __future__ import annotations
@@ -27,27 +27,41 @@ if TYPE_CHECKING:
     from mutscan.train.evaluate.result import PairEvaluation
 
 TABLE_ROWS: Final = (
-    ("mae", "MAE", "mean absolute error: how far off a prediction is on average"),
-    ("mae_per_protein", "MAE, mean of proteins", "the same, every reference protein counting alike"),
-    ("mse", "MSE", "mean squared error: large errors count more"),
-    ("rmse", "RMSE", "its square root, in units of the score"),
-    ("sd_error", "SD of error", "spread of the signed errors (population)"),
-    ("sd_abs_error", "SD of |error|", "spread of the sizes of the errors (population)"),
-    ("bias", "Mean error", "predicted minus true: above 0 the model overrates"),
-    ("pearson", "Pearson r", "1: predictions lie on a rising line with the truth; 0: no linear relation"),
-    ("spearman", "Spearman ρ", "the same for ranks: is the order right?"),
-    ("r2", "R²", "share of the truth's variance explained; 0 is what always saying the mean gets"),
+    ("mae", "MAE", "mean absolute error"),
+    ("mae_per_protein", "MAE, mean of proteins", "mean over reference proteins, each with the same weight"),
+    ("mse", "MSE", "mean squared error, which weights large errors more"),
+    ("rmse", "RMSE", "square root of the MSE, in units of the score"),
+    ("sd_error", "SD of error", "standard deviation of the signed errors (population)"),
+    ("sd_abs_error", "SD of |error|", "standard deviation of the absolute errors (population)"),
+    ("bias", "Mean error", "predicted minus true; above 0 predictions are too high"),
+    ("pearson", "Pearson r", "linear correlation: 1 is a perfect rising line, 0 is none"),
+    ("spearman", "Spearman ρ", "rank correlation: 1 is the same order"),
+    ("r2", "R²", "share of the variance explained; a constant mean gets 0"),
 )
 """Rows of Tables 2 and 3: key, name, meaning."""
 
 VERDICTS: Final = {
     "better": "more accurate",
     "worse": "less accurate",
-    "slightly better": "more accurate, by less than matters",
-    "slightly worse": "less accurate, by less than matters",
-    "equivalent": "no difference that matters",
-    "undecided": "these pairs cannot tell",
+    "slightly better": "more accurate, but not relevantly",
+    "slightly worse": "less accurate, but not relevantly",
+    "equivalent": "no relevant difference",
+    "undecided": "undecided",
 }
+
+LABELLED_ROWS: Final = (
+    ("auroc", "AUROC", "all variants"),
+    ("auroc_per_protein_mean", "AUROC inside proteins", "mean over proteins with 10 variants or more"),
+    ("auroc_capped", "AUROC, capped", "no protein weighs more than 100 variants"),
+    ("auprc", "AUPRC", "a score without information gets the share of deleterious variants"),
+    ("ece", "Calibration error", "10 bins of equal count"),
+    ("ece_capped", "Calibration error, capped", "no protein weighs more than 100 variants"),
+    ("specificity", "Specificity", "of the flag deleterious"),
+    ("sensitivity", "Sensitivity", "of the flag deleterious"),
+    ("share_uncertain", "Share uncertain", "between both thresholds"),
+    ("blosum62_auroc", "AUROC of BLOSUM62", "the exchange alone"),
+)
+"""Rows of the table of labelled variants: key, name, meaning."""
 
 VARIANT_COLUMNS: Final = {
     "variants": (
@@ -62,7 +76,7 @@ VARIANT_COLUMNS: Final = {
 
 KINDS: Final = {
     "model": "the model",
-    "siamese": "Siamese scores alone",
+    "siamese": "Siamese score alone",
     "group": "group of evidence, as weighed",
     "single": "single evidence",
 }
@@ -78,14 +92,14 @@ _GROUPS: Final = {
 
 
 def write_report(metrics: Mapping[str, Any], pairs: PairEvaluation | None, folder: Path) -> None:
-    """Write ``report.html`` into `folder`, and of pairs ``figures/*.svg|png``.
+    """Write ``report.html`` into `folder`, and for pairs ``figures/*.svg|png``.
 
     Parameters
     ----------
     metrics : mapping
         Contents of metrics.json.
     pairs : PairEvaluation, optional
-        What is drawn.
+        Results on pairs, which are drawn.
     folder : Path
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -131,6 +145,7 @@ def render_evaluation(metrics: Mapping[str, Any], drawings: Sequence[Drawing]) -
         mutant_margins=MUTANT_MARGINS,
         n_resamples=N_BOOTSTRAP,
         summary=summary(metrics),
+        labelled_rows=LABELLED_ROWS,
         variant_columns=VARIANT_COLUMNS,
         kinds=KINDS,
         figures={
@@ -141,7 +156,7 @@ def render_evaluation(metrics: Mapping[str, Any], drawings: Sequence[Drawing]) -
 
 
 def score(value: float | None, decimals: int = 4) -> str:
-    """Write a number of the report; what would be 0 or endless in `decimals` gets an exponent.
+    """Format a number; very small and very large numbers get an exponent.
 
     Examples
     --------
@@ -155,7 +170,7 @@ def score(value: float | None, decimals: int = 4) -> str:
 
 
 def interval(ends: Sequence[float] | None, decimals: int = 4) -> str:
-    """Write an interval of the report.
+    """Format an interval.
 
     Examples
     --------
@@ -166,7 +181,7 @@ def interval(ends: Sequence[float] | None, decimals: int = 4) -> str:
 
 
 def p_value(value: float | None) -> str:
-    """Write a probability of the report.
+    """Format a p value.
 
     Examples
     --------
@@ -179,7 +194,7 @@ def p_value(value: float | None) -> str:
 
 
 def summary(metrics: Mapping[str, Any]) -> list[str]:
-    """Say the main results in sentences."""
+    """Summarise the main results in sentences."""
     return (_summary_of_pairs(metrics) if "pairs" in metrics else []) + summary_of_variants(metrics)
 
 
@@ -187,23 +202,23 @@ def _summary_of_pairs(metrics: Mapping[str, Any]) -> list[str]:
     pairs = metrics["pairs"]
     tm, lddt = pairs["tm"], pairs["lddt"]
     lines = [
-        f"TM-score of {pairs['n']:,} pairs: off by {score(tm['mae'], 3)} on average "
-        f"(95 % interval {interval(tm['mae_ci'], 3)}); always saying the training median would be off by "
-        f"{score(tm['constant_mae'], 3)}. Averaged over five bands of the true score: "
+        f"TM-score of {pairs['n']:,} pairs: mean absolute error {score(tm['mae'], 3)} "
+        f"(95 % interval {interval(tm['mae_ci'], 3)}); of a constant prediction of the training median "
+        f"{score(tm['constant_mae'], 3)}. Mean over five bands of the true score: "
         f"{score(tm['macro_mae'], 3)}."
     ]
     if lddt["mae"] is not None:
         lines.append(
-            f"lDDT of {pairs['n_lddt_residues']:,} residues in {pairs['n_lddt_pairs']:,} similar pairs: off "
-            f"by {score(lddt['mae'])} on average ({interval(lddt['mae_ci'])}); always saying the training "
-            f"median would be off by {score(lddt['constant_mae'])}."
+            f"lDDT of {pairs['n_lddt_residues']:,} residues in {pairs['n_lddt_pairs']:,} similar pairs: "
+            f"mean absolute error {score(lddt['mae'])} ({interval(lddt['mae_ci'])}); of a constant "
+            f"prediction of the training median {score(lddt['constant_mae'])}."
         )
     mutants = metrics.get("mutants")
     if mutants is not None:
         drop = mutants["drops"]["chain"]
         lines.append(
-            f"Mutants: lDDT off by {score(mutants['lddt']['mae'])} on average, always saying 1 by "
-            f"{score(mutants['lddt']['constant_1']['mae'])}; TM {score(mutants['tm']['mae'])} and "
+            f"Mutants: mean absolute error of lDDT {score(mutants['lddt']['mae'])}, of a constant 1 "
+            f"{score(mutants['lddt']['constant_1']['mae'])}; of TM-score {score(mutants['tm']['mae'])} and "
             f"{score(mutants['tm']['constant_1']['mae'])}."
         )
         lines.append(
@@ -215,13 +230,13 @@ def _summary_of_pairs(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def summary_of_variants(metrics: Mapping[str, Any]) -> list[str]:
-    """Say the main results on variants in sentences."""
+    """Summarise the main results on variants in sentences."""
     lines = []
     if (part := metrics.get("variants")) is not None:
         counted = f"{part['n']:,} labelled variants of {part['n_proteins']:,} proteins"
         if part["auroc"] is None:
             reason = part.get("reason") or "one class only"
-            lines.append(f"{counted}: no probability can be judged ({reason}).")
+            lines.append(f"{counted}: there are no probabilities to evaluate ({reason}).")
         else:
             flagged_neutral = None if part["specificity"] is None else 1 - part["specificity"]
             lines.append(

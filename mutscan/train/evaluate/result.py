@@ -1,8 +1,7 @@
-"""`PairEvaluation`: what an evaluation of pairs gives, the files it becomes; what all evaluations tell."""
+"""Result of an evaluation on pairs, and what all evaluations write: metrics.json and predictions.parquet."""
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mutscan.files import replacing, write_json
+from mutscan.hashes import file_sha256, text_sha256
+from mutscan.model.checkpoint import WEIGHTS_FILE
 from mutscan.train.chains.tables import SIMILAR
 from mutscan.train.evaluate.significance import MARGINS, MUTANT_MARGINS
 from mutscan.train.statistics.bootstrap import N_BOOTSTRAP
@@ -28,29 +29,28 @@ if TYPE_CHECKING:
     from mutscan.train.evaluate.baselines import Baseline
     from mutscan.train.evaluate.mutant_metrics import Drops
     from mutscan.train.evaluate.pair_metrics import PairPredictions
-    from mutscan.train.evaluate.variants import VariantEvaluation
 
 
 @dataclass(frozen=True, eq=False)
 class PairEvaluation:
-    """What an evaluation gives.
+    """Result of an evaluation on pairs.
 
     Parameters
     ----------
     metrics : dict
         Contents of metrics.json.
     chains, pairs : Chains, Pairs
-        What was evaluated.
+        The evaluated pairs and their chains.
     predictions : PairPredictions
-        Of all evaluated pairs, mutants included.
+        Predictions for all evaluated pairs, mutants included.
     baselines : tuple of Baseline
-        On the same rows.
+        Predictions of the baselines for the same pairs.
     identity : float array, shape (n,)
         Sequence identity over chain 1.
     drops : Drops, optional
-        Of the mutants, where there are any.
+        lDDT drops of the mutants, where there are any.
     seconds : dict
-        Wall time by stage; in no file, since it is not the same twice.
+        Wall time of each stage; not written, because it differs between runs.
     """
 
     metrics: dict[str, Any]
@@ -100,7 +100,7 @@ class PairEvaluation:
 
 
 def definitions(config: ModelConfig) -> dict[str, str]:
-    """Say in words what the numbers of metrics.json are."""
+    """Definitions of the metrics on pairs, for metrics.json."""
     exponent, radius = config.lddt_exponent, config.lddt_radius
     return {
         "tm": "normalised by chain 1; prediction clipped to [0, 1]",
@@ -131,27 +131,24 @@ def definitions(config: ModelConfig) -> dict[str, str]:
 
 
 def describe_model(loaded: LoadedModel) -> dict[str, Any]:
-    """Say which model was evaluated."""
+    """Describe the evaluated model."""
     return {
         "name": loaded.config.name,
         "sha256": loaded.sha256,
-        "sha256_net": content_hash([loaded.path / "model.safetensors"]),
+        "sha256_net": file_sha256(loaded.path / WEIGHTS_FILE),
         "encoder": loaded.encoder.key,
         "trained_on_sha256": loaded.config.data_sha256,
     }
 
 
 def content_hash(files: Sequence[Path]) -> str:
-    """Hash of a file's content; of several, of their hashes one after the other."""
-    digests = []
-    for path in files:
-        with path.open("rb") as content:
-            digests.append(hashlib.file_digest(content, "sha256").hexdigest())
-    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    """Hash of a file's content; for several files, hash of their hashes in order."""
+    digests = [file_sha256(path) for path in files]
+    return digests[0] if len(digests) == 1 else text_sha256("\n".join(digests))
 
 
 class Clock:
-    """Wall time of each stage, from the last call."""
+    """Wall time of each stage since the previous call."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -169,25 +166,3 @@ def write_evaluation(folder: Path, metrics: dict[str, Any], predictions: pa.Tabl
     with replacing(folder / "predictions.parquet") as temporary:
         pq.write_table(predictions, temporary)
     write_json(folder / "metrics.json", metrics)
-
-
-def join_evaluations(
-    pairs: PairEvaluation | None, variants: VariantEvaluation | None
-) -> tuple[dict[str, Any], pa.Table]:
-    """Contents of metrics.json and predictions.parquet of what was evaluated in one go.
-
-    The rows of pairs and of variants have few columns in common; ``table`` tells them apart.
-    """
-    if pairs is None:
-        assert variants is not None, "something was evaluated"
-        return variants.metrics, variants.predictions
-    if variants is None:
-        return pairs.metrics, pairs.table()
-    metrics = {**variants.metrics, **pairs.metrics}
-    for part in ("model", "data", "definitions"):
-        metrics[part] = {**variants.metrics[part], **pairs.metrics[part]}
-    rows = pairs.table()
-    rows = rows.add_column(0, "table", pa.array(["pairs"] * len(rows)))
-    # Both number groups of proteins, each in its own way.
-    others = variants.predictions.rename_columns({"group": "protein_group"})
-    return metrics, pa.concat_tables([rows, others], promote_options="default")

@@ -1,6 +1,8 @@
-"""All the ways to rank a table's variants, each measured on the rows it is known for.
+"""All scores that rank a table's variants, each measured on the rows where it is known.
 
-Every score is turned so that higher means more harmful.
+Every score is oriented so that higher means more harmful. What the Siamese scores add to the probability is
+measured by combining both: on labels by logistic regressions fitted to other groups of proteins, on scans
+and stabilities by a mean of ranks, which needs no fit.
 """
 
 from __future__ import annotations
@@ -12,24 +14,25 @@ import numpy as np
 
 from mutscan.evidence import CONSERVATION_EVIDENCE, EVIDENCE, STRUCTURE_EVIDENCE
 from mutscan.evidence.sequence import LETTERS
+from mutscan.train.labelled.siamese import LOW_TM
+from mutscan.train.statistics.bootstrap import Ranks
+from mutscan.train.statistics.classifier import rows_of_each
+from mutscan.train.statistics.fits import folds_of, logistic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from mutscan.train.evaluate.evidence import Evidence
+    from mutscan.train.labelled.evidence import Assessed
     from mutscan.train.labelled.tables import VariantTable
-
-LOW_TM: Final = 0.5
-"""TM-score below which two folds are said to differ: as a rule for variants it flags nothing."""
 
 _FALLING: Final = frozenset(
     ("blosum62", "log_odds", "log_odds_rank", "log_p_mutant", "entropy", "entropy_near", "entropy_protein",
      "loop_near", "charged_near", "family_log_odds", "family_log_p_mutant", "family_entropy",
      "family_entropy_relative")
 )  # fmt: skip
-"""Evidence of which less is more harmful; fixed beforehand, not by what is evaluated."""
+"""Evidence of which less is more harmful; fixed in advance, not chosen on the evaluated data."""
 
 ALL, STRUCTURE, SIAMESE = "all", "structure", "siamese"
 TABLES: Final = {
@@ -48,9 +51,9 @@ class Score:
     key, label : str
     kind : {"model", "siamese", "group", "single"}
     values : float array, shape (n,)
-        Higher is more harmful; NaN where not known.
+        Higher is more harmful; NaN where unknown.
     tables : tuple of str
-        Of `TABLES`: the rows it is measured on.
+        The `TABLES`, and so the rows, it is measured on.
     """
 
     key: str
@@ -62,14 +65,14 @@ class Score:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A table of variants with all that is known of them.
+    """A table of variants with their evidence and Siamese scores.
 
     Parameters
     ----------
     table : VariantTable
     group : int array, shape (n,)
         Variants of related proteins share a number.
-    evidence : Evidence
+    evidence : Assessed
     siamese : dict of name -> float array, shape (n,)
         NaN where a variant was not drawn.
     calibrated : bool
@@ -77,7 +80,7 @@ class Scored:
 
     table: VariantTable
     group: NDArray[np.int64]
-    evidence: Evidence
+    evidence: Assessed
     siamese: Mapping[str, NDArray[np.float64]]
     calibrated: bool
 
@@ -93,7 +96,7 @@ class Scored:
 
     @property
     def main(self) -> Score:
-        """What ranks the variants: the probability, else the z of the lDDT."""
+        """The score that ranks the variants: the probability, else the z of the lDDT."""
         if self.calibrated:
             return Score("p_deleterious", "p_deleterious", "model", self.evidence.p, tuple(TABLES))
         return Score("z_score", "z of predicted lDDT", "siamese", -self.siamese["lddt_z"], (SIAMESE,))
@@ -143,15 +146,15 @@ def evidence_tables(
     extra: Callable[[NDArray[np.int64]], Sequence[Score]],
     measure: Callable[[NDArray[np.float64], NDArray[np.int64]], dict[str, Any]],
 ) -> dict[str, Any]:
-    """Measure every score on the rows it is known for: ``{table: {n, n_proteins, rows: {score: numbers}}}``.
+    """Measure every score on the rows where it is known: ``{table: {what, n, n_proteins, scores}}``.
 
     Parameters
     ----------
     scored : Scored
     extra : callable
-        Combinations to add on the rows with Siamese scores.
+        Gives the combinations to add on the rows with Siamese scores.
     measure : callable
-        From values and their rows to numbers.
+        Gives the metrics of values and their rows.
     """
     scores = scored.scores()
     tables: dict[str, Any] = {}
@@ -173,3 +176,49 @@ def evidence_tables(
             "scores": measured,
         }
     return tables
+
+
+def with_siamese(scored: Scored, rows: NDArray[np.int64], seed: int) -> list[Score]:
+    """Fit logistic regressions with and without the Siamese scores, cross-fitted over groups."""
+    y, group = scored.table.value[rows], scored.group[rows]
+    n_folds = min(5, len(np.unique(group)))
+    if not scored.calibrated or n_folds < 2:
+        return []
+    fold = folds_of(group, n_folds, seed)
+    p = np.clip(np.nan_to_num(scored.evidence.p[rows], nan=0.5), 1e-6, 1 - 1e-6)
+    logit = np.log(p / (1 - p))
+    z = [np.clip(np.nan_to_num(-scored.siamese[name][rows]), -6, 6) for name in ("lddt_z", "tm_z")]
+    site = np.log(np.maximum(1.0 - scored.siamese["lddt_site"][rows], 1e-6))
+    found = []
+    for key, label, columns in (
+        ("p_and_siamese", "p_deleterious and Siamese scores, cross-fitted", [logit, *z, site]),
+        ("p_cross_fitted", "p_deleterious, cross-fitted alike", [logit]),
+    ):
+        fitted = np.full(len(scored.table), np.nan)
+        for one in range(n_folds):
+            inside, outside = fold == one, fold != one
+            if len(np.unique(y[outside])) < 2:
+                return []
+            x = np.stack(columns, axis=1)
+            x = (x - x[outside].mean(axis=0)) / np.maximum(x[outside].std(axis=0), 1e-9)
+            design = np.column_stack([np.ones(len(x)), x])
+            ridge = np.diag([0.0, *np.ones(len(columns))])
+            beta = logistic(design[outside], y[outside], np.ones(int(outside.sum())), ridge)
+            fitted[rows[inside]] = design[inside] @ beta
+        found.append(Score(key, label, "model", fitted, (SIAMESE,)))
+    return found
+
+
+def mean_rank(scored: Scored, rows: NDArray[np.int64]) -> list[Score]:
+    """Mean of the ranks inside each protein by probability and by the z of the lDDT."""
+    if not scored.calibrated:
+        return []
+    values = np.full(len(scored.table), np.nan)
+    for part in rows_of_each(scored.table.protein[rows]).values():
+        at = rows[part]
+        ranks = [
+            Ranks(column).of(np.ones(len(at))) / len(at)
+            for column in (scored.evidence.p[at], np.nan_to_num(-scored.siamese["lddt_z"][at]))
+        ]
+        values[at] = ranks[0] + ranks[1]
+    return [Score("p_and_siamese", "mean rank of p_deleterious and lDDT z", "model", values, (SIAMESE,))]

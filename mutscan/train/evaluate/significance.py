@@ -1,10 +1,11 @@
-"""Is one predictor better than another on the same pairs? The preprint's test, and those that fit.
+"""Compare two predictors on the same pairs: the preprint's test, paired tests and an equivalence test.
 
 The preprint compares two methods by Welch's t-test, as if their errors came
 from different pairs, and reads p > 0.05 as "no worse". Both methods are
-judged on the same pairs, so paired tests see far smaller differences; pairs
-of one family are related, so intervals resample families; and "no worse"
-is a claim of its own, to be shown against a margin fixed in advance.
+evaluated on the same pairs, so paired tests detect far smaller differences.
+Pairs of one family are related, so intervals resample families. "No worse"
+is a claim of its own, which needs an equivalence test with a margin that was
+fixed in advance.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MARGINS: Final = {"tm": 0.01, "lddt": 0.005}
-"""Differences of mean absolute errors that count as none, fixed before any model was compared."""
+"""Differences of mean absolute errors that do not matter, fixed before any model was compared."""
 
 MUTANT_MARGINS: Final = {"tm": 0.001, "lddt": 0.0005}
-"""The same for mutants, whose structures hardly differ."""
+"""The same for mutants, whose structures differ less."""
 
 _LEVEL: Final = 0.05
 
@@ -37,7 +38,7 @@ class Errors:
     ----------
     absolute, signed : float array, shape (n,)
         |predicted - true| and predicted - true; for lDDT their means over the residues of the pair,
-        because residues of one pair are no separate witnesses.
+        because residues of one pair are not independent.
     """
 
     absolute: NDArray[np.float64]
@@ -45,14 +46,14 @@ class Errors:
 
     @classmethod
     def of_pairs(cls, predicted: NDArray[np.float64], truth: NDArray[np.float64]) -> Errors:
-        """Errors of one number a pair."""
+        """Errors of a score with one value for each pair."""
         return cls(np.abs(predicted - truth), predicted - truth)
 
     @classmethod
     def of_residues(
         cls, predicted: NDArray[np.float64], truth: NDArray[np.float64], pair_of: NDArray[np.int64]
     ) -> Errors:
-        """Errors of residues (m,), averaged over the pairs that have any, in ascending order of these."""
+        """Errors of m residues, averaged over each pair that has residues; pairs in ascending order."""
         counts = np.bincount(pair_of)
         some = counts > 0
         error = predicted - truth
@@ -71,19 +72,19 @@ def compare_errors(
     group : int array, shape (n,)
         Cluster of each pair.
     margin : float
-        Of the equivalence test.
+        Margin of the equivalence test.
     seed : int
-        Of the bootstrap.
+        Random seed of the bootstrap.
 
     Returns
     -------
     dict
-        ``mean_difference`` of the absolute errors, model - other, so that negative is in the model's
-        favour, with its clustered 95 % interval; ``welch_abs_error`` and ``welch_error`` (``t df p``,
+        ``mean_difference`` of the absolute errors, model - other, so that negative favours the model, with
+        a 95 % interval over clusters; ``welch_abs_error`` and ``welch_error`` (``t df p``,
         two-sided); ``wilcoxon`` over pairs and ``wilcoxon_groups`` over the clusters' mean differences
         (``statistic p``); ``equivalence`` (``margin p interval_90 equivalent``); ``verdict``: better or
         worse (the interval excludes 0; slightly, where the margin holds too), equivalent (the margin
-        holds) or undecided. None where a test does not exist.
+        holds) or undecided. None where a test is not defined.
     """
     difference = model.absolute - other.absolute
     n = len(difference)
@@ -115,7 +116,7 @@ def _verdict(result: dict[str, Any]) -> str:
 
 
 def welch(first: NDArray[np.float64], second: NDArray[np.float64]) -> dict[str, float] | None:
-    """Welch's two-sided t-test of two samples taken as independent, as in the preprint."""
+    """Welch's two-sided t-test, which treats the two samples as independent, as in the preprint."""
     if len(first) < 2 or not (np.ptp(first) > 0 or np.ptp(second) > 0):
         return None
     parts = [(float(x.mean()), float(x.std(ddof=1)), len(x)) for x in (first, second)]

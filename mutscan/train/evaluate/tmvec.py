@@ -1,10 +1,9 @@
-"""TM-Vec, the preprint's rival, run from its public weights as its authors meant it.
+"""TM-Vec, with which the preprint compares, run from its public weights.
 
-TM-Vec takes frozen ProtT5 embeddings through a few post-norm transformer
+TM-Vec passes frozen ProtT5 embeddings through a few post-norm transformer
 layers, averages over the residues and projects; the cosine of two such vectors
-is its TM-score. Chains are fed one by one, so there is no padding to be
-attended or averaged, and ``</s>`` is cut: the preprint's comparison did
-neither.
+is its TM-score. Chains are run one by one, so that no padding is attended to
+or averaged, and ``</s>`` is removed. The preprint's comparison did neither.
 """
 
 from __future__ import annotations
@@ -72,20 +71,20 @@ def load_tmvec(folder: Path) -> TMVec:
     Raises
     ------
     CheckpointError
-        No weights, more than one candidate, or another network's.
+        There are no weights, more than one file of them, or the weights of another network.
     """
     weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.ckpt"))
     if len(weights) != 1:
         raise CheckpointError(
-            f"{folder}: holds {len(weights)} weight files (*.safetensors, else *.ckpt); expected the one of "
-            "TM-Vec, as in scikit-bio/tmvec-swissmodel"
+            f"{folder}: holds {len(weights)} weight files (*.safetensors, else *.ckpt); expected one, "
+            "that of TM-Vec, as in scikit-bio/tmvec-swissmodel"
         )
     state = _read_state(weights[0])
     layers = {int(hit.group(1)) for key in state if (hit := _LAYER.match(key))}
     needed = ("encoder.layers.0.linear1.weight", "mlp.weight")
     if not layers or any(key not in state for key in needed):
         raise CheckpointError(
-            f"{weights[0]}: is not TM-Vec; expected encoder.layers.*, mlp.weight and mlp.bias, found "
+            f"{weights[0]}: is not TM-Vec; it needs encoder.layers.*, mlp.weight and mlp.bias, but holds "
             f"{', '.join(sorted(state)[:3])} ..."
         )
     d_feed_forward, d_model = state[needed[0]].shape
@@ -157,7 +156,7 @@ def tmvec_vectors(
     Raises
     ------
     CheckpointError
-        Weights or encoder cannot be used, or do not fit each other.
+        The weights or the encoder cannot be used, or do not fit each other.
     """
     net = load_tmvec(folder)
     source = load_encoder(encoder, device=device, precision=precision, offline=offline)

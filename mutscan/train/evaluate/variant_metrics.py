@@ -1,7 +1,7 @@
-"""Numbers of an evaluation on variants: labels, deep mutational scans, stabilities; each beside its evidence.
+"""Metrics of an evaluation on variants: labels, deep mutational scans, stabilities.
 
-Every score is turned so that higher means more harmful, and so that a good score has a positive rank
-correlation: with the loss of fitness, with ddG.
+Every score is oriented so that higher means more harmful; a good score then has a positive rank correlation
+with the loss of fitness and with ddG.
 """
 
 from __future__ import annotations
@@ -10,24 +10,27 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mutscan.train.evaluate.combined import mean_rank, rows_of_each, with_siamese
-from mutscan.train.evaluate.scores import LOW_TM, SIAMESE, Scored, evidence_tables
-from mutscan.train.statistics.bootstrap import Auroc, ClusterBootstrap, Spearman, with_interval
-from mutscan.train.statistics.classifier import average_precision, calibration_error, protein_weights
+from mutscan.train.evaluate.scores import SIAMESE, Scored, evidence_tables, mean_rank, with_siamese
+from mutscan.train.labelled.siamese import LOW_TM
+from mutscan.train.statistics.bootstrap import Auroc, ClusterBootstrap, Spearman, mean_of_groups
+from mutscan.train.statistics.classifier import (
+    FEWEST_WITHIN,
+    RESAMPLES,
+    average_precision,
+    calibration_error,
+    portion,
+    protein_weights,
+    rows_of_each,
+    within_proteins,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
+    from mutscan.train.statistics.classifier import Statistic
 
-RESAMPLES: Final = 300
-"""Resamples behind an interval here: ranks of thousands of variants cost more than sums."""
-
-FEWEST_WITHIN: Final = 10
-"""Variants of a protein from which it has a number of its own."""
-
-_FEWEST_OF_CLASS: Final = 2
 _FEWEST_RANKED: Final = 3
 
 
@@ -37,10 +40,10 @@ def labelled_section(scored: Scored, *, seed: int = 0, reason: str = "") -> dict
     Parameters
     ----------
     scored : Scored
-        Its table's values are 1 for deleterious, 0 for neutral.
+        The table's values are 1 for deleterious, 0 for neutral.
     seed : int
     reason : str
-        Why there are no probabilities; numbers that need them are then None.
+        Why there are no probabilities; metrics that need them are then None.
     """
     table, evidence = scored.table, scored.evidence
     label, positive = table.value, table.value > 0
@@ -48,20 +51,10 @@ def labelled_section(scored: Scored, *, seed: int = 0, reason: str = "") -> dict
     rows = np.flatnonzero(np.isfinite(evidence.p)) if scored.calibrated else np.arange(len(table))
     flags = evidence.flag
 
-    def number(name: str, statistic: Callable[[NDArray[np.float64]], float]) -> dict[str, object]:
-        return with_interval(name, statistic(np.ones(len(rows))), bootstrap.each(rows, statistic))
-
-    def share(hit: NDArray[np.bool_], of: NDArray[np.bool_]) -> Callable[[NDArray[np.float64]], float]:
-        def of_weights(w: NDArray[np.float64]) -> float:
-            total = w[of].sum()
-            return float(w[hit & of].sum() / total) if total else float("nan")
-
-        return of_weights
-
-    no_more = protein_weights(table.protein)[rows]
-
-    def capped(statistic: Callable[[NDArray[np.float64]], float]) -> Callable[[NDArray[np.float64]], float]:
-        return lambda w: statistic(w * no_more)
+    def number(
+        name: str, statistic: Statistic, weight: NDArray[np.float64] | None = None
+    ) -> dict[str, object]:
+        return bootstrap.measure(name, statistic, rows=rows, weight=weight)
 
     section: dict[str, Any] = {
         "n": len(table),
@@ -82,19 +75,23 @@ def labelled_section(scored: Scored, *, seed: int = 0, reason: str = "") -> dict
     if scored.calibrated:
         p, y = evidence.p[rows], positive[rows]
         harmful, uncertain = flags[rows] == "deleterious", flags[rows] == "uncertain"
+        statistics: dict[str, Statistic] = {
+            "auroc": Auroc(p, y),
+            "auprc": average_precision(p, y),
+            "ece": lambda w: calibration_error(p, label[rows], w),
+        }
+        capped = protein_weights(table.protein)[rows]
+        for name, statistic in statistics.items():
+            section |= number(name, statistic)
+        section |= within_proteins(p, y, table.protein[rows], scored.group[rows], seed=seed)
+        for name, statistic in statistics.items():
+            section |= number(f"{name}_capped", statistic, capped)
         section |= {
-            **number("auroc", Auroc(p, y)),
-            **number("auprc", average_precision(p, y)),
-            **number("ece", lambda w: calibration_error(p, label[rows], w)),
-            **within_proteins(p, y, table.protein[rows], scored.group[rows], seed=seed),
-            **number("auroc_capped", capped(Auroc(p, y))),
-            **number("auprc_capped", capped(average_precision(p, y))),
-            **number("ece_capped", capped(lambda w: calibration_error(p, label[rows], w))),
-            **number("specificity", share(~harmful, ~y)),
-            **number("sensitivity", share(harmful, y)),
-            **number("share_uncertain", share(uncertain, np.ones(len(rows), np.bool_))),
-            **number("precision", share(y, harmful)),
-            **number("npv", share(~y, flags[rows] == "tolerated")),
+            **number("specificity", portion(~harmful, ~y)),
+            **number("sensitivity", portion(harmful, y)),
+            **number("share_uncertain", portion(uncertain)),
+            **number("precision", portion(y, harmful)),
+            **number("npv", portion(~y, flags[rows] == "tolerated")),
             "by_tier": {
                 tier: {
                     "n": int((evidence.tier[rows] == tier).sum()),
@@ -113,15 +110,11 @@ def labelled_section(scored: Scored, *, seed: int = 0, reason: str = "") -> dict
         if len(np.unique(positive[at])) < 2:
             return dict.fromkeys(("auroc", "auroc_ci", "auprc", "auprc_ci", "auroc_per_protein_mean"))
         own = ClusterBootstrap(scored.group[at], seed=seed, n_resamples=RESAMPLES)
-        every, ones = np.arange(len(at)), np.ones(len(at))
-        numbers: dict[str, Any] = {}
-        for name, statistic in (
-            ("auroc", Auroc(values, positive[at])),
-            ("auprc", average_precision(values, positive[at])),
-        ):
-            numbers |= with_interval(name, statistic(ones), own.each(every, statistic))
-        within = within_proteins(values, positive[at], table.protein[at], scored.group[at], seed=seed)
-        return numbers | within
+        return {
+            **own.measure("auroc", Auroc(values, positive[at])),
+            **own.measure("auprc", average_precision(values, positive[at])),
+            **within_proteins(values, positive[at], table.protein[at], scored.group[at], seed=seed),
+        }
 
     section["evidence"] = evidence_tables(scored, lambda at: with_siamese(scored, at, seed), measure)
     if SIAMESE in section["evidence"]:
@@ -132,7 +125,7 @@ def labelled_section(scored: Scored, *, seed: int = 0, reason: str = "") -> dict
 def _siamese_facts(
     scored: Scored, positive: NDArray[np.bool_], table: dict[str, Any], seed: int
 ) -> dict[str, Any]:
-    """Say what the Siamese scores add, and what the low-TM rule alone would do."""
+    """Measure what the Siamese scores add, and the rule of a low TM-score alone."""
     rows = scored.rows_of(SIAMESE)
     low = scored.siamese["tm"][rows] < LOW_TM
     y = positive[rows]
@@ -150,44 +143,10 @@ def _siamese_facts(
     }
     combined = with_siamese(scored, rows, seed)
     if combined and scored.calibrated:
-        with_it, without = combined[0].values[rows], combined[1].values[rows]
-        more, less = Auroc(with_it, y), Auroc(without, y)
+        more, less = (Auroc(score.values[rows], y) for score in combined)
         own = ClusterBootstrap(scored.group[rows], seed=seed, n_resamples=RESAMPLES)
-
-        def gain(w: NDArray[np.float64]) -> float:
-            return more(w) - less(w)
-
-        facts |= with_interval("auroc_gain", gain(np.ones(len(rows))), own.each(np.arange(len(rows)), gain))
+        facts |= own.measure("auroc_gain", lambda w: more(w) - less(w))
     return facts
-
-
-def within_proteins(
-    score: NDArray[np.float64],
-    positive: NDArray[np.bool_],
-    protein: NDArray[np.int64],
-    group: NDArray[np.int64],
-    *,
-    seed: int = 0,
-) -> dict[str, object]:
-    """Average AUROC inside proteins of 10 variants or more, 2 of each class; interval over groups."""
-    areas, of_group = [], []
-    for rows in rows_of_each(protein):
-        n, hits = len(rows), int(positive[rows].sum())
-        if n >= FEWEST_WITHIN and _FEWEST_OF_CLASS <= hits <= n - _FEWEST_OF_CLASS:
-            areas.append(Auroc(score[rows], positive[rows])(np.ones(n)))
-            of_group.append(int(group[rows][0]))
-    return {**_mean_of_groups("auroc_per_protein_mean", areas, of_group, seed), "n_within": len(areas)}
-
-
-def _mean_of_groups(name: str, values: Sequence[float], group: Sequence[int], seed: int) -> dict[str, object]:
-    """Average of values, with an interval that resamples their groups."""
-    known = np.isfinite(values) if len(values) else np.zeros(0, np.bool_)
-    v, g = np.array(values, dtype=np.float64)[known], np.array(group, dtype=np.int64)[known]
-    if not len(v):
-        return {name: None, f"{name}_ci": None}
-    bootstrap = ClusterBootstrap(g, seed=seed)
-    drawn = bootstrap.each(np.arange(len(v)), lambda w: float(w @ v / w.sum()))
-    return with_interval(name, float(v.mean()), drawn)
 
 
 def rank_correlation(
@@ -202,10 +161,8 @@ def rank_correlation(
     known = np.isfinite(score) & np.isfinite(truth)
     if known.sum() < _FEWEST_RANKED:
         return {name: None, f"{name}_ci": None}
-    correlation = Spearman(score[known], truth[known])
     bootstrap = ClusterBootstrap(cluster[known], seed=seed, n_resamples=RESAMPLES)
-    rows = np.arange(int(known.sum()))
-    return with_interval(name, correlation(np.ones(len(rows))), bootstrap.each(rows, correlation))
+    return bootstrap.measure(name, Spearman(score[known], truth[known]))
 
 
 def dms_section(
@@ -213,24 +170,24 @@ def dms_section(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Sections ``dms`` and ``dms_evidence`` of metrics.json.
 
-    A scan's score is higher for fitter variants; correlations are with its negative, so that a harmful
-    verdict on an unfit variant counts as positive. An assay's intervals resample positions, means resample
-    assays, those of related proteins together.
+    The score of a scan is higher for fitter variants. Correlations are taken with its negative, so that they
+    are positive where variants scored harmful are less fit. Intervals of an assay resample positions;
+    intervals of means resample assays, those of related proteins together.
 
     Parameters
     ----------
     scored : Scored
         A "protein" of its table is an assay.
     fitted : mapping of assay -> str
-        Assays whose protein, or a relative, the calibration was fitted on.
+        Assays of proteins that the calibration was fitted on, or of their relatives.
     """
     table = scored.table
     loss, main = -table.value, scored.main
     names = table.proteins["protein"].astype(str).tolist()
     section: dict[str, Any] = {}
     found, plain, unseen = [], [], []
-    for rows in rows_of_each(table.protein):
-        name = names[int(table.protein[rows[0]])]
+    for protein, rows in rows_of_each(table.protein).items():
+        name = names[protein]
         score = rank_correlation(main.values[rows], loss[rows], table.index[rows], seed=seed)
         blosum62 = rank_correlation(
             -scored.evidence.pieces["blosum62"][rows], loss[rows], table.index[rows], "blosum62_spearman",
@@ -255,7 +212,7 @@ def dms_section(
         ("blosum62_mean_abs_spearman", plain, abs),
         ("mean_abs_spearman_unseen", unseen, abs),
     ):
-        section |= _mean_of_groups(key, [turn(v) for v, _ in values], [g for _, g in values], seed)
+        section |= mean_of_groups(key, [turn(v) for v, _ in values], [g for _, g in values], seed=seed)
     section |= {
         "n_assays": len(found),
         "n_assays_unseen": len(unseen),
@@ -263,7 +220,7 @@ def dms_section(
         "scored_by": main.key,
     }
     if len(found) == 1 and section["mean_abs_spearman"] is not None:
-        # One assay has no others to be drawn from: its own interval is what is known.
+        # There are no other assays to resample: take the interval of the one.
         only = next(iter(section.values()))
         for key in ("mean_abs_spearman", "mean_spearman"):
             section[f"{key}_ci"] = only["spearman_ci"]
@@ -271,8 +228,8 @@ def dms_section(
     def measure(values: NDArray[np.float64], at: NDArray[np.int64]) -> dict[str, Any]:
         each, groups = _within_ranks(values, loss[at], table.protein[at], scored.group[at])
         return {
-            **_mean_of_groups("mean_spearman", each, groups, seed),
-            **_mean_of_groups("mean_abs_spearman", np.abs(each).tolist(), groups, seed),
+            **mean_of_groups("mean_spearman", each, groups, seed=seed),
+            **mean_of_groups("mean_abs_spearman", np.abs(each), groups, seed=seed),
             "n_assays": int(np.isfinite(each).sum()) if len(each) else 0,
         }
 
@@ -301,7 +258,7 @@ def stability_section(scored: Scored, *, seed: int = 0) -> dict[str, Any]:
 
     def inside(values: NDArray[np.float64], at: NDArray[np.int64], name: str) -> dict[str, object]:
         each, groups = _within_ranks(values, ddg[place[at]], table.protein[at], scored.group[at])
-        return {**_mean_of_groups(name, each, groups, seed), "n_within": int(np.isfinite(each).sum())}
+        return {**mean_of_groups(name, each, groups, seed=seed), "n_within": int(np.isfinite(each).sum())}
 
     section: dict[str, Any] = {
         "n": len(table),
@@ -340,7 +297,7 @@ def _within_ranks(
 ) -> tuple[list[float], list[int]]:
     """Spearman correlation inside each protein (or assay) of 10 variants or more, and its group."""
     each, groups = [], []
-    for rows in rows_of_each(protein):
+    for rows in rows_of_each(protein).values():
         rows = rows[np.isfinite(score[rows])]
         if len(rows) >= FEWEST_WITHIN:
             each.append(Spearman(score[rows], truth[rows])(np.ones(len(rows))))

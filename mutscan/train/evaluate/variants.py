@@ -1,14 +1,14 @@
-"""Evaluate a model on variants whose effect is known: labels, deep mutational scans, changes of stability.
+"""Evaluate a model on variants of known effect: labels, deep mutational scans, changes of stability.
 
-Two passes. Each wild type goes through the encoder once, which gives evidence and probability of all its
-variants. A seeded sample of the variants goes through encoder and Siamese net as mutants. What is
-finished of a protein lies on disk, so a broken run continues.
+There are two passes. Each wild type goes through the encoder once, which gives the evidence and the
+probability of all its variants. A seeded sample of the variants goes through encoder and Siamese net as
+mutants. Finished proteins are kept on disk, so an interrupted run resumes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,31 +16,23 @@ import pyarrow as pa
 
 from mutscan.errors import UsageError
 from mutscan.evidence import load_calibration
-from mutscan.files import cache_dir, write_errors
+from mutscan.files import cache_dir
+from mutscan.hashes import file_sha256
+from mutscan.model.checkpoint import WEIGHTS_FILE
 from mutscan.pipeline.network import load_model
 from mutscan.progress import Silent
 from mutscan.train.chains.relatives import link_clusters
 from mutscan.train.chains.splits import SPLITS
-from mutscan.train.evaluate.evidence import EvidenceReader
-from mutscan.train.evaluate.overlap import (
-    Overlap,
-    find_overlap,
-    named,
-    refuse_overlap,
-    seen_in_training,
-)
-from mutscan.train.evaluate.result import Clock, content_hash, describe_model, write_evaluation
-from mutscan.train.evaluate.scores import LOW_TM, Scored
-from mutscan.train.evaluate.variant_metrics import (
-    RESAMPLES,
-    dms_section,
-    labelled_section,
-    stability_section,
-)
-from mutscan.train.labelled.evidence import head_of
-from mutscan.train.labelled.siamese import SIAMESE, WINDOW, SiameseScorer, draw_variants
-from mutscan.train.labelled.tables import first_lines, read_variants, structure_finder
-from mutscan.train.statistics.classifier import PROTEIN_CAP
+from mutscan.train.evaluate.overlap import Overlap, find_overlap, named, refuse_overlap, seen_in_training
+from mutscan.train.evaluate.result import Clock, describe_model
+from mutscan.train.evaluate.scores import Scored
+from mutscan.train.evaluate.variant_metrics import dms_section, labelled_section, stability_section
+from mutscan.train.labelled.evidence import EvidenceReader
+from mutscan.train.labelled.settings import EVALUATED
+from mutscan.train.labelled.siamese import LOW_TM, WINDOW, SiameseScorer, draw_variants, score_drawn
+from mutscan.train.labelled.structures import NamedStructures
+from mutscan.train.labelled.tables import COLUMNS, first_lines, read_variants
+from mutscan.train.statistics.classifier import PROTEIN_CAP, RESAMPLES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,15 +42,7 @@ if TYPE_CHECKING:
     from mutscan.evidence import Calibration
     from mutscan.pipeline.network import LoadedModel
     from mutscan.progress import Progress
-    from mutscan.train.labelled.tables import VariantTable
-
-Kind = Literal["variants", "dms", "stability"]
-
-COLUMNS: Final[dict[Kind, str]] = {"variants": "label", "dms": "score", "stability": "ddG"}
-"""What is known of a variant, by the kind of table."""
-
-SIAMESE_VARIANTS: Final = 3000
-"""Variants of a table that go through the Siamese net, when not said otherwise."""
+    from mutscan.train.labelled.tables import Kind, VariantTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +62,7 @@ class VariantInput:
 
 @dataclass(frozen=True, eq=False)
 class VariantEvaluation:
-    """What an evaluation on variants gives.
+    """Result of an evaluation on variants.
 
     Parameters
     ----------
@@ -87,16 +71,16 @@ class VariantEvaluation:
     predictions : pyarrow.Table
         Contents of predictions.parquet.
     seconds : dict
-        Wall time by stage; in no file.
+        Wall time of each stage; not written, because it differs between runs.
     """
 
     metrics: dict[str, Any]
     predictions: pa.Table
     seconds: dict[str, float]
 
-    def write(self, folder: Path) -> None:
-        """Write metrics.json and predictions.parquet into `folder`."""
-        write_evaluation(folder, self.metrics, self.predictions)
+    def table(self) -> pa.Table:
+        """Contents of predictions.parquet."""
+        return self.predictions
 
 
 def evaluate_variants(
@@ -106,7 +90,7 @@ def evaluate_variants(
     split: str | None = None,
     structures_dir: Path | None = None,
     work: Path | None = None,
-    siamese: int | None = SIAMESE_VARIANTS,
+    siamese: int | None = EVALUATED,
     device: str = "auto",
     precision: str = "auto",
     batch_residues: int | None = None,
@@ -119,29 +103,30 @@ def evaluate_variants(
     Parameters
     ----------
     model : str
-        Name or folder. Without a calibration, what needs a probability is None in the metrics.
+        Name or folder. Without a calibration, metrics that need a probability are None.
     tables : list of VariantInput
-        One of each kind at most.
+        At most one of each kind.
     split : {"train", "test"}, optional
-        Only proteins the model's calibration was fitted on; or those it kept for testing (of labelled
-        variants), was not fitted on and has no relative of (of scans and stabilities). Without it all are
-        evaluated, and refused if labels of this kind of one of them, or of a relative, were fitted.
+        ``train``: only proteins that the model's calibration was fitted on. ``test``: of labelled variants
+        the proteins kept for testing; of scans and stabilities those without a fitted relative. Without
+        it all are evaluated, and refused if labels of this kind were fitted for one of the proteins or a
+        relative.
     structures_dir : Path, optional
-        Where structures lie; by default the proteins tables' folders and those below.
+        Folder of the structures; by default those of the proteins tables and their subfolders.
     work : Path, optional
         Keeps finished proteins; the user's cache when not given.
     siamese : int, optional
-        Variants of each table that go through the Siamese net, drawn by `seed`; all when None.
+        Number of variants of each table that get Siamese scores, drawn by `seed`; None for all.
     device, precision, batch_residues, offline
         As `mutscan.score`.
     seed : int
-        Of the draw, the nulls and the bootstrap.
+        Random seed of the draw, the nulls and the bootstrap.
     progress : Progress, optional
 
     Raises
     ------
     UsageError
-        The tables do not fit, nothing is left to evaluate, or its labels were fitted.
+        The tables do not fit, nothing is left to evaluate, or the labels were fitted.
     """
     progress = progress if progress is not None else Silent()
     if split not in (None, "train", "test"):
@@ -155,31 +140,21 @@ def evaluate_variants(
     if calibration is None:
         if split is not None:
             raise UsageError(f"--split {split} asks for a part of the model's calibration, but {reason}")
-        progress.note(f"{reason}: what needs p_deleterious is left empty")
+        progress.note(f"{reason}: metrics that need p_deleterious are left empty")
     work = work if work is not None else cache_dir() / "evaluation"
-    with write_errors(work):
-        work.mkdir(parents=True, exist_ok=True)
+    reader = EvidenceReader(loaded, work, offline=offline)
+    scorer = SiameseScorer(loaded, work, file_sha256(loaded.path / WEIGHTS_FILE), seed=seed)
     metrics: dict[str, Any] = {}
     facts: dict[str, Any] = {"split": split or "all given"}
     parts = []
     for given in tables:
         table, overlap, about = _read(given, loaded, calibration, split, progress)
         clock(f"read {given.kind}")
-        structures = structure_finder(given.proteins, structures_dir)
-        reader = EvidenceReader(
-            loaded.encoder,
-            head_of(loaded, offline=offline),
-            calibration,
-            loaded.families,
-            structures,
-            work,
-        )
-        evidence = reader.read(table, progress)
-        if evidence.without_structure:
-            some = evidence.without_structure
-            progress.note(f"{len(some)} proteins are scored on sequence: {first_lines(some)}")
+        finder = NamedStructures(given.proteins, structures_dir)
+        evidence = reader.assess(table, finder, calibration, progress)
         clock(f"wild types of {given.kind}")
-        scores = _siamese_scores(loaded, table, work, siamese, seed, progress)
+        drawn = np.ones(len(table), np.bool_) if siamese is None else draw_variants(table, siamese, seed=seed)
+        scores = score_drawn(scorer, table, drawn, progress)
         clock(f"Siamese scores of {given.kind}")
         scored = Scored(table, _groups(table), evidence, scores, calibration is not None)
         progress.start("statistics", 1)
@@ -200,7 +175,7 @@ def evaluate_variants(
 
 
 def _usable_calibration(loaded: LoadedModel) -> tuple[Calibration | None, str]:
-    """Calibration of a model, and why there is none."""
+    """Calibration of a model, or None and the reason why it cannot be used."""
     calibration = load_calibration(loaded.path)
     if calibration is None:
         return None, (
@@ -208,7 +183,7 @@ def _usable_calibration(loaded: LoadedModel) -> tuple[Calibration | None, str]:
             "it into the model's folder"
         )
     if not calibration.tiers:
-        return None, f"the calibration of {loaded.config.name} holds a structural rule alone"
+        return None, f"the calibration of {loaded.config.name} holds only a structural rule"
     families = "" if loaded.families is None else loaded.families.sha256
     wrong = calibration.mismatch(loaded.encoder.revision, families)
     if wrong:
@@ -223,7 +198,7 @@ def _read(
     split: str | None,
     progress: Progress,
 ) -> tuple[VariantTable, Overlap, dict[str, Any]]:
-    """Read a table, leave out what may not or cannot be evaluated, say what was left out."""
+    """Read a table, leave out rows that may not or cannot be evaluated, and describe them."""
     table = read_variants(
         given.proteins,
         given.variants,
@@ -257,54 +232,28 @@ def _read(
         "compared_with_training": seen_in_training(table.proteins, loaded.path),
         "n_left_out": len(table.left_out),
         "left_out": list(table.left_out[:100]),
-        "proteins_sha256": content_hash([given.proteins]),
-        "variants_sha256": content_hash([given.variants]),
+        "proteins_sha256": file_sha256(given.proteins),
+        "variants_sha256": file_sha256(given.variants),
     }  # fmt: skip
 
 
 def _key_column(given: VariantInput) -> str:
-    """Choose the column of names: a protein may have several scans, so these go by their assay."""
+    """Choose the column of names: the assay for scans, because a protein may have several."""
     if given.kind != "dms":
         return "protein"
     try:
         both = [set(pd.read_csv(path, nrows=0).columns) for path in (given.proteins, given.variants)]
     except (OSError, ValueError, EOFError):
-        return "protein"  # the reader says what is wrong
+        return "protein"  # the reader reports the error
     return "assay" if all("assay" in columns for columns in both) else "protein"
 
 
 def _groups(table: VariantTable) -> NDArray[np.int64]:
-    """Group of each variant: the table's own, else proteins that share words belong together."""
+    """Group of each variant: that of the table, otherwise proteins with shared words form a group."""
     if "group" in table.proteins:
         return table.group
     sequences = table.proteins["sequence"].astype(str).tolist()
     return link_clusters(sequences, np.arange(len(sequences)))[table.protein]
-
-
-def _siamese_scores(
-    loaded: LoadedModel,
-    table: VariantTable,
-    work: Path,
-    wanted: int | None,
-    seed: int,
-    progress: Progress,
-) -> dict[str, NDArray[np.float64]]:
-    scores = {name: np.full(len(table), np.nan) for name in SIAMESE}
-    drawn = np.ones(len(table), np.bool_) if wanted is None else draw_variants(table, wanted, seed=seed)
-    scorer = SiameseScorer(loaded, work, content_hash([loaded.path / "model.safetensors"]), seed=seed)
-    sequences = table.proteins["sequence"].astype(str).tolist()
-    todo = [
-        (p, np.flatnonzero(drawn & (table.protein == p))) for p in np.unique(table.protein[drawn]).tolist()
-    ]
-    total = sum(scorer.count(sequences[p], table.index[rows], table.mutant[rows]) for p, rows in todo)
-    progress.start("mutants through the Siamese net", total)
-    for p, rows in todo:
-        for name, values in scorer.score(
-            sequences[p], table.index[rows], table.mutant[rows], progress
-        ).items():
-            scores[name][rows] = values
-    progress.finish()
-    return scores
 
 
 def _sections(kind: Kind, scored: Scored, overlap: Overlap, seed: int, reason: str) -> dict[str, Any]:
@@ -350,7 +299,7 @@ def _predictions(kind: Kind, scored: Scored) -> pa.Table:
 
 
 def variant_definitions() -> dict[str, str]:
-    """Say in words what the numbers on variants are."""
+    """Definitions of the metrics on variants, for metrics.json."""
     return {
         "p_deleterious": "as `mutscan score` gives it: tier structure where the site has coordinates, else "
         "tier sequence",

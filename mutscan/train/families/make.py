@@ -1,10 +1,9 @@
-"""Make a library of protein families: MMseqs2 clusters and aligns, columns are put into a codebook."""
+"""`mutscan train families`: cluster and align sequences with MMseqs2, compress the alignment columns."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,6 +16,7 @@ from mutscan.families import FamilyLibrary, write_library
 from mutscan.files import write_errors
 from mutscan.progress import Silent
 from mutscan.train.chains.corpus import RESIDUES, read_corpus
+from mutscan.train.families.settings import FamilySettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,44 +27,13 @@ if TYPE_CHECKING:
     from mutscan.progress import Progress
     from mutscan.train.chains.corpus import Corpus
 
-_OUTSIDE: Final = 21  # what an alignment leaves out at its ends
-_GAP: Final = 20  # a gap, or a residue that is none of the 20
+_OUTSIDE: Final = 21  # beyond the ends of an alignment
+_GAP: Final = 20  # a gap, or a residue other than the standard 20
 _ALIGNED: Final = np.where(CODE >= 0, CODE, _GAP).astype(np.uint8)
 
 _SAMPLE: Final = 400_000  # columns the codebook is made on
 _ROUNDS: Final = 12  # of k-means
-_BLOCK: Final = 1024  # columns compared with the codebook at a time: their distances stay in the cache
-
-
-@dataclass(frozen=True, slots=True)
-class FamilySettings:
-    """What decides a library.
-
-    Parameters
-    ----------
-    identity : float
-        Least sequence identity of a member with its family's representative.
-    coverage : float
-        Share of both sequences that their alignment must cover.
-    sensitivity : float
-        MMseqs2's ``-s``.
-    fewest : int
-        Members of a family, the representative among them; smaller ones are left out.
-    most : int
-        Members that a family's columns are counted on.
-    codebook : int
-        Entries, at most 65,535.
-    seed : int
-        Of the codebook.
-    """
-
-    identity: float = 0.3
-    coverage: float = 0.6
-    sensitivity: float = 4.0
-    fewest: int = 3
-    most: int = 400
-    codebook: int = 8192
-    seed: int = 0
+_BLOCK: Final = 1024  # columns compared with the codebook at a time; distances stay in the CPU's cache
 
 
 def make_families(
@@ -88,7 +57,7 @@ def make_families(
     out : Path
     settings : FamilySettings, optional
     work : Path
-        Folder for MMseqs2's files, about three times the sequences; emptied and removed.
+        Folder for MMseqs2's files, about three times the size of the sequences; emptied and removed.
     threads : int
     progress : Progress, optional
 
@@ -100,9 +69,9 @@ def make_families(
     Raises
     ------
     MissingDependencyError
-        There is no MMseqs2.
+        MMseqs2 is not installed, or fails.
     UsageError
-        The sequences cannot be read, or form no family of that size.
+        The sequences cannot be read, or form no family of the smallest size.
     """
     settings = settings or FamilySettings()
     progress = progress if progress is not None else Silent()
@@ -111,8 +80,8 @@ def make_families(
     executable = shutil.which("mmseqs")
     if executable is None:
         raise MissingDependencyError(
-            "families are found with MMseqs2, and there is no `mmseqs` on the PATH: install it "
-            "(conda install -c bioconda mmseqs2, or your system's package mmseqs2)"
+            "MMseqs2, which finds the families, is not installed: there is no `mmseqs` on the PATH; install "
+            "it (conda install -c bioconda mmseqs2, or your system's package mmseqs2)"
         )
     corpus = read_corpus(sequences)
     progress.note(f"{len(corpus):,} sequences, {len(corpus.codes):,} residues; clustering")
@@ -160,7 +129,7 @@ def _letters(corpus: Corpus, row: int) -> str:
 def _align(
     executable: str, corpus: Corpus, settings: FamilySettings, work: Path, threads: int
 ) -> pd.DataFrame:
-    """Clusters and the alignment of each member with its representative: family, start, own, member."""
+    """Align cluster members with their representative: columns family, member, start, own, other."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     with (work / "sequences.fasta").open("w", encoding="ascii") as stream:
@@ -175,7 +144,7 @@ def _align(
         ["align", "db", "db", "clusters", "alignments", "-a", "-e", "10", *spread],
         ["convertalis", "db", "db", "alignments", "alignments.tsv", "--format-output", fields, *spread],
     ):  # fmt: skip
-        # MMseqs2 runs in its folder: its temporary files do not take paths with blanks.
+        # Run in the folder: MMseqs2's temporary files cannot have paths with spaces.
         try:
             subprocess.run([executable, *step], cwd=work, check=True, capture_output=True, text=True)
         except (OSError, subprocess.CalledProcessError) as error:
@@ -212,12 +181,12 @@ def column_frequencies(rows: NDArray[np.uint8]) -> NDArray[np.float64]:
     Parameters
     ----------
     rows : uint8 array, shape (n, L)
-        Residue types 0-19; higher numbers are no residue.
+        Residue types 0-19; higher numbers are gaps.
 
     Returns
     -------
     float array, shape (L, 20)
-        Each row sums to 1; a column without any residue is 0 throughout.
+        Each row sums to 1; a column without residues is all 0.
 
     Examples
     --------
@@ -245,7 +214,7 @@ def make_codebook(columns: NDArray[np.float32], size: int, seed: int) -> NDArray
     ----------
     columns : float32 array, shape (n, 20)
     size : int
-        Entries; fewer where there are fewer different columns.
+        Entries; fewer if there are fewer different columns.
     seed : int
     """
     generator = np.random.default_rng(seed)
@@ -264,7 +233,7 @@ def make_codebook(columns: NDArray[np.float32], size: int, seed: int) -> NDArray
         ends = np.concatenate([[0], np.cumsum(counts[used])[:-1]])
         centres[used] = np.add.reduceat(roots[order], ends, axis=0) / counts[used, None]
     codebook = centres**2
-    # The commonest first: small numbers compress.
+    # The most frequent first: small numbers compress better.
     codebook = codebook[np.argsort(-np.bincount(owner, minlength=len(centres)), kind="stable")]
     shares: NDArray[np.float32] = codebook / np.maximum(codebook.sum(axis=1, keepdims=True), 1e-9)
     return shares.astype(np.float32)

@@ -1,12 +1,14 @@
-"""Profiles of many proteins' families, each looked up once and kept on disk."""
+"""Profiles of many proteins' families, each searched once and kept on disk."""
 
 from __future__ import annotations
 
-import hashlib
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mutscan.evidence import FamilyProfile
 from mutscan.families import FamilySearch
+from mutscan.hashes import text_sha256
+from mutscan.progress import Silent
 from mutscan.results import read_arrays, write_arrays
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from mutscan.families import FamilyLibrary
     from mutscan.progress import Progress
 
-_TOGETHER = 64  # proteins searched at a time: so many a kill can cost
+_TOGETHER = 64  # proteins searched at a time: a kill can lose this many
 
 
 class FamilyProfiles:
@@ -27,26 +29,42 @@ class FamilyProfiles:
     library : FamilyLibrary, optional
         Without one there are no profiles.
     work : Path
-        Folder of finished ones.
+        Folder of finished profiles.
     """
 
     def __init__(self, library: FamilyLibrary | None, work: Path) -> None:
         self._library = library
         self._work = work
 
+    @cached_property
+    def _search(self) -> FamilySearch:
+        assert self._library is not None, "only a library is searched"
+        return FamilySearch(self._library)
+
     def look_up(self, sequences: Sequence[str], progress: Progress) -> None:
-        """Search for all that are not on disk."""
+        """Search the profiles that are not on disk."""
+        if self._library is not None:
+            self._find([one for one in dict.fromkeys(sequences) if not self._path(one).is_file()], progress)
+
+    def of(self, sequence: str) -> FamilyProfile | None:
+        """Profile of a sequence, searched again if its file is damaged; None without a library."""
         if self._library is None:
-            return
-        todo = [one for one in dict.fromkeys(sequences) if read_arrays(self._path(one)) is None]
+            return None
+        arrays = read_arrays(self._path(sequence))
+        if arrays is None:
+            self._find([sequence], Silent())
+            arrays = read_arrays(self._path(sequence))
+            assert arrays is not None, "it was written a moment ago"
+        return FamilyProfile(**arrays)
+
+    def _find(self, todo: list[str], progress: Progress) -> None:
         if not todo:
             return
         self._work.mkdir(parents=True, exist_ok=True)
-        search = FamilySearch(self._library)
         progress.start("families of wild types", len(todo))
         for first in range(0, len(todo), _TOGETHER):
             some = todo[first : first + _TOGETHER]
-            for sequence, profile in zip(some, search.profiles(some), strict=True):
+            for sequence, profile in zip(some, self._search.profiles(some), strict=True):
                 write_arrays(
                     self._path(sequence),
                     frequencies=profile.frequencies,
@@ -57,16 +75,7 @@ class FamilyProfiles:
                 progress.advance()
         progress.finish()
 
-    def of(self, sequence: str) -> FamilyProfile | None:
-        """Profile of a sequence that was looked up; None without a library."""
-        if self._library is None:
-            return None
-        arrays = read_arrays(self._path(sequence))
-        if arrays is None:
-            raise KeyError(f"{sequence[:20]}... was not looked up")
-        return FamilyProfile(**arrays)
-
     def _path(self, sequence: str) -> Path:
-        library = "" if self._library is None else self._library.sha256
-        key = hashlib.sha256(f"families 1\n{library}\n{sequence}".encode()).hexdigest()
+        assert self._library is not None, "there are no profiles without a library"
+        key = text_sha256(f"families 1\n{self._library.sha256}\n{sequence}")
         return self._work / f"{key}.npz"

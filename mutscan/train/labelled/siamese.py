@@ -1,21 +1,22 @@
-"""What the Siamese net says of many proteins' variants: windows round the sites, a sampled null, all on disk.
+"""Siamese scores of the variants of many proteins, kept on disk: windows around sites, a sampled null.
 
-A mutant costs a pass of the encoder over all residues of its window, so a seeded sample of the variants
-is scored: whole proteins are drawn, because each brings its null of 64 substitutions along.
+A mutant needs a pass of the encoder over all residues of its window, so only a seeded sample of the
+variants is scored. Whole proteins are drawn, because each protein needs its null of 64 substitutions.
 """
 
 from __future__ import annotations
 
-import hashlib
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from mutscan.calling import MAD_TO_SD, mean_away_from_site, percentile, sample_null
+from mutscan.hashes import text_sha256
 from mutscan.pipeline.network import WildTypePredictor
 from mutscan.residues import STANDARD
 from mutscan.results import read_arrays, write_arrays
+from mutscan.train.statistics.classifier import rows_of_each
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,24 +28,27 @@ if TYPE_CHECKING:
     from mutscan.train.labelled.tables import VariantTable
 
 WINDOW: Final = 512
-"""Longest stretch of a protein that is compared at once. Shorter proteins are compared in full, as
-`mutscan score` does it."""
+"""Longest part of a protein that is compared at once. Shorter proteins are compared in full, as in
+`mutscan score`."""
 
 FEWEST_A_PROTEIN: Final = 50
-"""At most so many variants of a protein are drawn, more only where there are too few proteins."""
+"""Most variants drawn of a protein, unless there are too few proteins."""
 
 SIAMESE: Final = ("tm", "lddt_mean", "lddt_site", "tm_z", "lddt_z", "tm_percentile", "lddt_percentile")
 """Predicted TM-score; mean lDDT outside site ± 1; lDDT at the site; robust z and percentiles of the first
 two."""
 
-_STORED_AFTER: Final = 256  # mutants: so many passes a kill can cost
+LOW_TM: Final = 0.5
+"""TM-score below which two folds differ. As a rule for single variants it flags nearly nothing."""
+
+_STORED_AFTER: Final = 256  # mutants: the passes that a kill can lose
 
 
 def window_of(index: int, length: int) -> tuple[int, int]:
-    """Stretch of a protein, half open, in which a site is looked at.
+    """Part of a protein (start, stop) in which a site is scored.
 
-    All of it up to `WINDOW` residues; else the one of the windows every half `WINDOW` whose middle is
-    nearest: at least a quarter of a window lies to each side, as far as the protein goes.
+    Proteins of up to `WINDOW` residues are taken in full. Longer ones are cut into windows that start every
+    half `WINDOW`, and the window whose middle is nearest to the site is taken.
 
     Examples
     --------
@@ -61,23 +65,22 @@ def window_of(index: int, length: int) -> tuple[int, int]:
 def draw_variants(table: VariantTable, wanted: int, *, seed: int = 0) -> NDArray[np.bool_]:
     """Draw about `wanted` variants in whole proteins, shape (n,).
 
-    Proteins are taken in a seeded order until there are enough variants; of each as many as `wanted`
-    divided by the number of proteins, at least `FEWEST_A_PROTEIN`. The draw depends on names and
-    variants alone, not on their order in the file.
+    Proteins are taken in a seeded order until there are enough variants. Each gives as many as `wanted`
+    divided by the number of proteins, or `FEWEST_A_PROTEIN` where that is more. The draw depends only on
+    names and variants, not on their order in the file.
     """
     chosen = np.zeros(len(table), dtype=np.bool_)
     proteins = np.unique(table.protein)
     most = max(FEWEST_A_PROTEIN, -(-wanted // max(len(proteins), 1)))
     names = table.proteins["protein"].astype(str).tolist()
-    order = sorted(proteins.tolist(), key=lambda p: hashlib.sha256(f"{seed}\n{names[p]}".encode()).digest())
+    digests = {p: text_sha256(f"{seed}\n{names[p]}") for p in proteins.tolist()}
     total = 0
-    for protein in order:
+    for protein in sorted(digests, key=lambda p: digests[p]):
         if total >= wanted:
             break
         rows = np.flatnonzero(table.protein == protein)
         some = min(len(rows), most)
-        digest = hashlib.sha256(f"{seed}\n{names[protein]}".encode()).digest()
-        generator = np.random.default_rng(int.from_bytes(digest[:8], "little"))
+        generator = np.random.default_rng(int.from_bytes(bytes.fromhex(digests[protein][:16]), "little"))
         chosen[generator.choice(rows, some, replace=False)] = True
         total += some
     return chosen
@@ -90,11 +93,11 @@ class SiameseScorer:
     ----------
     model : LoadedModel
     work : Path
-        Keeps what is finished; a broken run continues.
+        Folder of finished scores; an interrupted run resumes from them.
     identity : str
         Hash of the net's weights.
     seed : int
-        Of the null.
+        Random seed of the null.
     """
 
     def __init__(self, model: LoadedModel, work: Path, identity: str, *, seed: int = 0) -> None:
@@ -104,7 +107,7 @@ class SiameseScorer:
         self._seed = seed
 
     def count(self, sequence: str, index: NDArray[np.int64], mutant: NDArray[np.int64]) -> int:
-        """Mutants that `score` will look at, null included."""
+        """Count the mutants that `score` will compare, the null included."""
         return len(self._mutants(sequence, index, mutant)[0])
 
     def score(
@@ -116,7 +119,7 @@ class SiameseScorer:
         ----------
         sequence : str
         index, mutant : int array, shape (n,)
-            Replaced residue, 0-based, and what replaces it, its place in `STANDARD`.
+            Replaced residue, 0-based, and the new residue as its place in `STANDARD`.
         progress : Progress
             Advanced by each mutant.
         """
@@ -140,7 +143,7 @@ class SiameseScorer:
     def _mutants(
         self, sequence: str, index: NDArray[np.int64], mutant: NDArray[np.int64]
     ) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
-        """Substitutions (0-based site, letter) to look at, sorted, each once; and those of the null."""
+        """Substitutions (0-based site, letter) to compare, sorted, each once; and those of the null."""
         drawn = [variant.substitutions[0] for variant in sample_null(sequence, seed=self._seed)]
         null = [(one.position - 1, one.mutant) for one in drawn]
         return sorted({*null, *_keys(index, mutant)}), null
@@ -151,7 +154,7 @@ class SiameseScorer:
         """TM-score, mean lDDT and lDDT at the site, shape (m, 3), of mutants of one window."""
         start, stop = window
         text = "\n".join((self._identity, sequence[start:stop], *(f"{i - start}{m}" for i, m in ones)))
-        path = self._work / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npz"
+        path = self._work / f"{text_sha256(text)[:32]}.npz"
         stored = read_arrays(path)
         if stored is None:
             stored = {"scores": self._compute(sequence[start:stop], [(i - start, m) for i, m in ones])}
@@ -168,8 +171,27 @@ class SiameseScorer:
         return np.array(parts, dtype=np.float64).reshape(-1, 3)
 
 
+def score_drawn(
+    scorer: SiameseScorer, table: VariantTable, drawn: NDArray[np.bool_], progress: Progress
+) -> dict[str, NDArray[np.float64]]:
+    """Score the drawn variants of a table, protein by protein: `SIAMESE`, shape (n,) each, NaN elsewhere."""
+    scores = {name: np.full(len(table), np.nan) for name in SIAMESE}
+    sequences = table.proteins["sequence"].astype(str).tolist()
+    chosen = np.flatnonzero(drawn)
+    todo = [
+        (chosen[rows], (sequences[p], table.index[chosen[rows]], table.mutant[chosen[rows]]))
+        for p, rows in rows_of_each(table.protein[chosen]).items()
+    ]
+    progress.start("mutants through the Siamese net", sum(scorer.count(*one) for _, one in todo))
+    for rows, one in todo:
+        for name, values in scorer.score(*one, progress).items():
+            scores[name][rows] = values
+    progress.finish()
+    return scores
+
+
 class _WindowPredictor(WildTypePredictor):
-    """One of a window, whose embedding nobody will ask for again: it is not put into the user's cache."""
+    """Predictor of a window; the embedding is not reused, so it is not put into the user's cache."""
 
     @cached_property
     def embedding(self) -> NDArray[np.float32]:

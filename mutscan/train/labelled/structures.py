@@ -1,31 +1,107 @@
-"""Structures for proteins that name none: chains of a table whose sequence is a part of theirs."""
+"""Structures of labelled proteins: files that a table names, and chains with a matching sequence."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
 
-from mutscan.errors import UsageError
-from mutscan.structures.mapping import MIN_IDENTITY, MIN_PLACED, place_residues
+from mutscan.errors import StructureError, UsageError
+from mutscan.structures import read_structure
+from mutscan.structures.files import StructureFinder
+from mutscan.structures.mapping import MIN_IDENTITY, MIN_PLACED, map_sequence, place_residues
 from mutscan.train.chains.relatives import shared_words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-_CANDIDATE: Final = 0.6  # share of a chain's words of five: a few exchanges and gaps are allowed
+    from mutscan.structures import Structure
+    from mutscan.train.labelled.tables import VariantTable
+
+_CANDIDATE: Final = 0.6  # share of a chain's words of five residues; allows for a few exchanges and gaps
 _SHORTEST: Final = 30
 
 Shape = tuple["NDArray[np.float64]", "NDArray[np.float64] | None"]
-"""C-alpha atoms (L, 3) and pLDDT (L,) on a sequence of L, NaN where there is nothing."""
+"""C-alpha atoms (L, 3) and pLDDT (L,) on a sequence of L residues, NaN where unknown."""
+
+
+@dataclass(frozen=True, eq=False)
+class NamedStructure:
+    """A structure file laid out on the sequence of its protein.
+
+    Parameters
+    ----------
+    path : Path
+    structure : Structure
+    index : int array, shape (L,)
+        Residue of the structure at each residue of the sequence, -1 where there is none.
+    """
+
+    path: Path
+    structure: Structure
+    index: NDArray[np.int64]
+
+    @property
+    def shape(self) -> Shape:
+        """C-alpha atoms and pLDDT on the sequence."""
+        there, row = self.index >= 0, np.maximum(self.index, 0)
+        ca = np.where(there[:, None], self.structure.ca[row], np.nan)
+        plddt = self.structure.plddt
+        return ca, None if plddt is None else np.where(there, plddt[row], np.nan)
+
+
+class NamedStructures:
+    """Structures that the ``structure`` cells of a table name.
+
+    Files are matched as by `mutscan.structures.files.StructureFinder`; of several, the first that fits the
+    sequence is taken.
+
+    Parameters
+    ----------
+    table : Path
+        Table of proteins; its folder and those below are searched.
+    folder : Path, optional
+        Searched instead.
+
+    Raises
+    ------
+    UsageError
+        `folder` does not exist.
+    """
+
+    def __init__(self, table: Path, folder: Path | None = None) -> None:
+        if folder is not None and not folder.is_dir():
+            raise UsageError(f"--structures-dir {folder}: no such folder")
+        self._finder = StructureFinder(folder if folder is not None else table.resolve().parent)
+
+    def find(self, cell: str, sequence: str) -> tuple[NamedStructure | None, str]:
+        """Structure that a cell names, or None and the reason."""
+        reason = f"no file of the name {cell}"
+        for path in self._finder.candidates(cell):
+            try:
+                structure = read_structure(path)
+                return NamedStructure(path, structure, map_sequence(structure, sequence)), ""
+            except StructureError as error:
+                reason = error.message
+        return None, reason
+
+    def find_all(self, table: VariantTable) -> Iterator[tuple[int, NamedStructure | None, str]]:
+        """Find the structure of each protein with variants that names one: row, structure or None, reason."""
+        if "structure" not in table.proteins:
+            return
+        cells, sequences = (table.proteins[c].tolist() for c in ("structure", "sequence"))
+        for p in np.unique(table.protein).tolist():
+            if isinstance(cells[p], str) and cells[p].strip():
+                yield (p, *self.find(cells[p], str(sequences[p])))
 
 
 def chains_on_sequences(table: Path, sequences: Sequence[str]) -> dict[int, list[Shape]]:
-    """Lay chains of a table (``sequence``, ``ca`` as in structures.parquet) out on sequences they belong to.
+    """Lay out the chains of a table (``sequence`` and ``ca`` as in structures.parquet) on matching sequences.
 
     Parameters
     ----------
@@ -36,12 +112,12 @@ def chains_on_sequences(table: Path, sequences: Sequence[str]) -> dict[int, list
     Returns
     -------
     dict of place in `sequences` -> list of (C-alpha, pLDDT)
-        Those that cover most first.
+        Those that cover the most residues first.
 
     Raises
     ------
     UsageError
-        It is no such table.
+        The table cannot be read or lacks a column.
     """
     try:
         chains = pd.read_parquet(table)

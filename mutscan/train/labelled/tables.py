@@ -1,18 +1,16 @@
-"""Tables of proteins and of their single substitutions: labels, assay scores, stabilities."""
+"""Read tables of proteins and of their single substitutions: labels, scores of scans, stabilities."""
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import pandas as pd
 
 from mutscan.errors import UsageError, VariantError
 from mutscan.evidence.residue_properties import CODE
-from mutscan.structures import StructureFinder, read_structure
-from mutscan.structures.mapping import map_sequence
 from mutscan.variants.notation import parse_variant
 
 if TYPE_CHECKING:
@@ -20,6 +18,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+Kind = Literal["variants", "dms", "stability"]
+"""Labelled variants, deep mutational scans, or changes of stability."""
+
+COLUMNS: Final[dict[Kind, str]] = {"variants": "label", "dms": "score", "stability": "ddG"}
+"""Column with the known effect of a variant, by the kind of table."""
 
 LABELS: Final = {"deleterious": 1.0, "neutral": 0.0}
 _NAMED: Final = 5  # rows or proteins named in a message
@@ -32,22 +36,22 @@ class VariantTable:
     Parameters
     ----------
     proteins : DataFrame
-        ``protein``, ``sequence``, and where given ``group`` and ``structure``; one row each.
+        ``protein``, ``sequence``, optionally ``group`` and ``structure``; one row for each protein.
     protein : int array, shape (n,)
         Row of each variant's protein in `proteins`.
     variant : str array, shape (n,)
     index : int array, shape (n,)
         Replaced residue, 0-based.
     mutant : int array, shape (n,)
-        What replaces it, its place in `STANDARD`.
+        New residue, as its place in `STANDARD`.
     value : float array, shape (n,)
         1 for deleterious and 0 for neutral, or a score, or ddG.
     source : str array, shape (n,)
-        Where each row is from, as the table says; empty where it does not.
+        Source of each row; empty where the table gives none.
     line : int array, shape (n,)
         Line of each row in the file, the header being line 1.
     left_out : tuple of str
-        Rows that do not fit their protein, in words.
+        Descriptions of rows that do not fit their protein.
     """
 
     proteins: pd.DataFrame
@@ -66,7 +70,7 @@ class VariantTable:
 
     @property
     def group(self) -> NDArray[np.int64]:
-        """Group of each variant's protein, shape (n,); the protein itself where the table has none."""
+        """Group of each variant's protein, shape (n,); the protein itself where the table has no groups."""
         if "group" not in self.proteins:
             return self.protein
         codes, _ = pd.factorize(self.proteins["group"].astype(str), sort=True)
@@ -85,7 +89,7 @@ class VariantTable:
         )  # fmt: skip
 
     def in_order(self) -> VariantTable:
-        """Put proteins and variants in an order of their own, whatever that of the files was.
+        """Sort proteins and variants, so that the order of the files does not matter.
 
         Proteins without variants are dropped.
         """
@@ -117,18 +121,18 @@ def read_variants(
     proteins, variants : Path
         CSV, gzip or plain.
     column : {"label", "score", "ddG"}
-        What is known of a variant.
+        Column with the known effect of a variant.
     protein_column : str
         Column that names the protein (or assay) in both tables.
     leave_out : bool
-        Leave out, and list in ``left_out``, rows that are no single substitution of their protein
-        (another wild-type letter, a position past the end, several substitutions), instead of refusing
+        Leave out rows that are not a single substitution of their protein (another wild-type letter, a
+        position past the end, several substitutions) and list them in ``left_out``, instead of refusing
         the table.
 
     Raises
     ------
     UsageError
-        A column is missing, a protein is unknown, a wild-type letter does not match, or a value is none.
+        A column is missing, a protein is unknown, a wild-type letter does not match, or a value is invalid.
     """
     known = _read(proteins, (protein_column, "sequence"))
     table = _read(variants, (protein_column, "variant", column))
@@ -139,24 +143,25 @@ def read_variants(
     names = known["protein"].astype(str)
     if names.duplicated().any():
         raise UsageError(
-            f"{proteins}: {names[names.duplicated()].iloc[0]} is there twice; expected one row for each"
+            f"{proteins}: {names[names.duplicated()].iloc[0]} is listed twice; expected one row for each "
+            "protein"
         )
     sequences = known["sequence"].astype(str)
     wrong = ~sequences.str.fullmatch("[A-Z]+")
     if wrong.any():
         raise UsageError(
             f"{proteins}, line {lines[wrong][0]}: the sequence of {names[wrong].iloc[0]} holds "
-            "something else than upper-case letters"
+            "other characters than upper-case letters"
         )
     place = pd.Series(np.arange(len(known)), index=names)
     rows = table[protein_column].astype(str).map(place)
     _refuse(variants, table[protein_column], rows.isna(), f"is not in {proteins}")
     if column == "label":
         value = table[column].map(LABELS)
-        _refuse(variants, table[column], value.isna(), "is no label; expected deleterious or neutral")
+        _refuse(variants, table[column], value.isna(), "is not a label; expected deleterious or neutral")
     else:
         value = pd.to_numeric(table[column], errors="coerce").where(lambda x: np.isfinite(x))
-        _refuse(variants, table[column], value.isna(), f"is no {column}; expected a number")
+        _refuse(variants, table[column], value.isna(), f"is not a {column}; expected a number")
     protein = rows.to_numpy(dtype=np.int64)
     texts = table["variant"].astype(str).tolist()
     line = np.asarray(table.index, dtype=np.int64) + 2
@@ -164,7 +169,7 @@ def read_variants(
     if misfits and not leave_out:
         raise UsageError(f"{variants}, {misfits[0]}{_more(len(misfits))}")
     if "structure" in table and "structure" not in known:
-        # The table of variants may name the structures just as well.
+        # The table of variants may name the structures instead.
         cells = table["structure"].where(table["structure"].notna(), None)
         named = pd.Series(cells.to_numpy(), index=protein).dropna()
         known["structure"] = pd.Series(named[~named.index.duplicated()]).reindex(range(len(known)))
@@ -178,7 +183,7 @@ def read_variants(
 
 def _read(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     try:
-        # "NA" is a name (and sodium), no gap; blank lines count, so that line numbers are right.
+        # "NA" is a name, not a missing value; blank lines count, so that line numbers are right.
         table = pd.read_csv(
             path, keep_default_na=False, na_values=[""], skip_blank_lines=False, low_memory=False
         ).dropna(how="all")
@@ -191,7 +196,7 @@ def _read(path: Path, needed: Sequence[str]) -> pd.DataFrame:
 
 
 def _refuse(path: Path, values: pd.Series, wrong: pd.Series, words: str) -> None:
-    """Name the first rows of a file that make it unusable."""
+    """Refuse a file, naming the first invalid row."""
     if wrong.any():
         bad = values[wrong]
         raise UsageError(f"{path}, line {bad.index[0] + 2}: {bad.iloc[0]!r} {words}{_more(len(bad))}")
@@ -200,7 +205,7 @@ def _refuse(path: Path, values: pd.Series, wrong: pd.Series, words: str) -> None
 def _substitutions(
     texts: Sequence[str], protein: NDArray[np.int64], sequences: Sequence[str], lines: Sequence[int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
-    """Find the replaced and the replacing residue of each row, -1 where it does not fit; and say these."""
+    """Find the replaced and new residue of each row, -1 where it does not fit, and describe such rows."""
     index, mutant = (np.full(len(texts), -1, dtype=np.int64) for _ in range(2))
     misfits = []
     for row, (text, which) in enumerate(zip(texts, protein.tolist(), strict=True)):
@@ -211,7 +216,7 @@ def _substitutions(
             misfits.append(f"line {lines[row]}: {error.message}")
             continue
         if variant.indel is not None or len(variant.substitutions) != 1:
-            misfits.append(f"line {lines[row]}: {text} is no single substitution")
+            misfits.append(f"line {lines[row]}: {text} is not a single substitution")
             continue
         (one,) = variant.substitutions
         index[row], mutant[row] = one.position - 1, CODE[ord(one.mutant)]
@@ -223,7 +228,7 @@ def _more(count: int) -> str:
 
 
 def first_lines(left_out: Sequence[str]) -> str:
-    """Name the first of the rows left out.
+    """List the first of some lines.
 
     Examples
     --------
@@ -231,34 +236,3 @@ def first_lines(left_out: Sequence[str]) -> str:
     'line 2: a; line 3: b'
     """
     return "; ".join(left_out[:_NAMED]) + (" ..." if len(left_out) > _NAMED else "")
-
-
-def structure_finder(table: Path, folder: Path | None) -> StructureFinder:
-    """Find structures that a table names: in `folder`, else in the table's own folder, and in those below.
-
-    Raises
-    ------
-    UsageError
-        There is no such `folder`.
-    """
-    if folder is not None and not folder.is_dir():
-        raise UsageError(f"--structures-dir {folder}: no such folder")
-    return StructureFinder(folder if folder is not None else table.resolve().parent)
-
-
-def structure_on_sequence(
-    path: Path, sequence: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """C-alpha atoms (L, 3) and pLDDT (L,) of a structure, laid out on a sequence; NaN where unresolved.
-
-    Raises
-    ------
-    StructureError
-        The file is no structure, or not of this sequence.
-    """
-    structure = read_structure(path)
-    index = map_sequence(structure, sequence)
-    ca = np.where((index >= 0)[:, None], structure.ca[np.maximum(index, 0)], np.nan)
-    if structure.plddt is None:
-        return ca, None
-    return ca, np.where(index >= 0, structure.plddt[np.maximum(index, 0)], np.nan)

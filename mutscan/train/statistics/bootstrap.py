@@ -1,15 +1,17 @@
-"""Bootstrap over clusters of proteins, without drawing a single pair.
+"""Bootstrap that resamples whole groups of related proteins, and rank statistics under weights.
 
-Pairs of one family are no independent witnesses, so whole families are
-resampled. A resample is then nothing but a count for each family, and every
-statistic made of sums (mean errors, correlations, errors by band) is one
-matrix product of these counts with the families' sums. Statistics of ranks
-weigh each value by its family's count; what is sorted is sorted once.
+Rows of one protein family are not independent, so whole families are resampled.
+A resample is a count for each family. A statistic made of sums (mean errors,
+correlations, errors by band) is then one matrix product of these counts with
+the families' sums; a statistic of ranks weights each value by the count of its
+family, and sorts only once. (scikit-learn's weighted AUROC and average
+precision give the same numbers but sort at every call, 300 to 1000 times here;
+SciPy's rank correlation takes no weights.)
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -21,12 +23,12 @@ if TYPE_CHECKING:
 N_BOOTSTRAP: Final = 1000
 """Resamples behind an interval."""
 
-_FEWEST: Final = 200  # resamples of a statistic that costs much,
-_MOST_VALUES: Final = 100_000_000  # and values in all its resamples
+_FEWEST: Final = 200  # resamples of an expensive statistic
+_MOST_VALUES: Final = 100_000_000  # values in all its resamples together
 
 
 class ClusterBootstrap:
-    """Resamples of whole groups, as many as there are, with replacement.
+    """Resamples of whole groups, drawn with replacement, as many groups as there are.
 
     Parameters
     ----------
@@ -38,9 +40,9 @@ class ClusterBootstrap:
     Attributes
     ----------
     place : int array, shape (n,)
-        Row of each value's group in `counts`' second axis.
+        Column of `counts` that holds the row's group.
     counts : float array, shape (B, G)
-        How often each group is in each resample; no resamples where there is one group only.
+        How often each group is in each resample; B = 0 where there is only one group.
     """
 
     def __init__(self, group: NDArray[np.int64], *, seed: int = 0, n_resamples: int = N_BOOTSTRAP) -> None:
@@ -62,7 +64,7 @@ class ClusterBootstrap:
         Parameters
         ----------
         rows : int array, shape (m,)
-            The row, and so the group, each value belongs to.
+            Row of each value, which gives its group.
         columns : float array, shape (k, m)
         """
         group = self.place[rows]
@@ -72,13 +74,38 @@ class ClusterBootstrap:
     def each(
         self, rows: NDArray[np.int64], statistic: Callable[[NDArray[np.float64]], float]
     ) -> NDArray[np.float64]:
-        """Evaluate a statistic of weights: `statistic` gets a weight for each of `rows`.
+        """Evaluate a statistic, a function of one weight for each of `rows`, in each resample.
 
-        Very many rows are resampled less often, 200 times at least.
+        Very many rows are resampled less often, but at least 200 times.
         """
         group = self.place[rows]
         some = max(_FEWEST, _MOST_VALUES // max(len(rows), 1))
         return np.array([statistic(count[group]) for count in self.counts[:some]])
+
+    def measure(
+        self,
+        name: str,
+        statistic: Callable[[NDArray[np.float64]], float],
+        *,
+        rows: NDArray[np.int64] | None = None,
+        weight: NDArray[np.float64] | None = None,
+    ) -> dict[str, object]:
+        """Give a statistic of weights with its interval, as `with_interval` does.
+
+        Parameters
+        ----------
+        name : str
+        statistic : callable
+            From a weight for each of `rows` to a number.
+        rows : int array, shape (m,), optional
+            Rows the statistic is taken over; all when not given.
+        weight : float array, shape (m,), optional
+            Weights of the rows before any resampling.
+        """
+        rows = np.arange(len(self.place)) if rows is None else rows
+        weight = np.ones(len(rows)) if weight is None else weight
+        drawn = self.each(rows, lambda w: statistic(w * weight))
+        return with_interval(name, statistic(weight), drawn)
 
 
 class Sums:
@@ -107,8 +134,26 @@ class Sums:
         return result
 
 
+def mean_of_groups(name: str, values: ArrayLike, group: ArrayLike, *, seed: int = 0) -> dict[str, object]:
+    """Average the finite values, with an interval that resamples their groups; None where there are none."""
+    v, g = np.asarray(values, dtype=np.float64), np.asarray(group, dtype=np.int64)
+    v, g = v[np.isfinite(v)], g[np.isfinite(v)]
+    if not len(v):
+        return {name: None, f"{name}_ci": None}
+    bootstrap = ClusterBootstrap(g, seed=seed)
+    drawn = bootstrap.each(np.arange(len(v)), lambda w: float(w @ v / w.sum()))
+    return with_interval(name, float(v.mean()), drawn)
+
+
+def rounded(value: Any) -> Any:
+    """Round a number, or each number of a list, to 4 decimals; leave anything else as it is."""
+    if isinstance(value, (list, tuple)):
+        return [rounded(one) for one in value]
+    return round(value, 4) if isinstance(value, float) else value
+
+
 def with_interval(name: str, value: float, drawn: ArrayLike, level: float = 0.95) -> dict[str, object]:
-    """Put a number beside the percentile interval of its resamples; None for what does not exist.
+    """Put a number and the percentile interval of its resamples into a dict; None where undefined.
 
     Examples
     --------
@@ -127,7 +172,7 @@ def with_interval(name: str, value: float, drawn: ArrayLike, level: float = 0.95
 
 
 class Ranks:
-    """Mid-ranks of values that carry weights, sorted once for any number of weightings.
+    """Mid-ranks of weighted values; the values are sorted once for any number of weightings.
 
     Parameters
     ----------
@@ -140,7 +185,7 @@ class Ranks:
         self.n_unique = len(unique)
 
     def of(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Rank of each value, less a half, were each repeated `weights` times; shape (n,)."""
+        """Rank of each value, minus a half, as if it were repeated `weights` times; shape (n,)."""
         total = np.bincount(self.place, weights, self.n_unique)
         middle: NDArray[np.float64] = np.cumsum(total) - total / 2
         return middle[self.place]

@@ -19,7 +19,8 @@ from mutscan.structures import write_structure
 from mutscan.train.calibrate import make as calibrate
 from mutscan.train.calibrate.built import WEIGHED, fit_built
 from mutscan.train.calibrate.mutants import evidence_of_mutants
-from mutscan.train.labelled.tables import read_variants, structure_finder
+from mutscan.train.labelled.structures import NamedStructures
+from mutscan.train.labelled.tables import read_variants
 from mutscan.train.statistics.bootstrap import Auroc
 from tests.peptides import helix
 
@@ -116,11 +117,11 @@ def write_tables(folder, sequences, *, sites=range(2, 24, 2), residues="AW"):
 def test_mutants_of_a_table_are_built_once_in_turns(tmp_path, monkeypatch):
     proteins, path = write_tables(tmp_path, SEQUENCES)
     table = read_variants(proteins, path, column="label")
-    files = {"variants": structure_finder(proteins, None)}
+    finders = {"variants": NamedStructures(proteins)}
 
     def made(work, count=8):
         return evidence_of_mutants(
-            {"variants": table}, files, count, Silent(), builder="template", work=work
+            {"variants": table}, finders, count, Silent(), builder="template", work=work
         )["variants"]
 
     found = made(tmp_path / "work")
@@ -153,11 +154,17 @@ def test_a_table_without_structures_gives_none(tmp_path):
     pd.read_csv(proteins).drop(columns="structure").to_csv(proteins, index=False)
     table = read_variants(proteins, path, column="label")
     found = evidence_of_mutants(
-        {"variants": table}, {"variants": {}}, 5, Silent(), builder="template", work=tmp_path / "work"
+        {"variants": table},
+        {"variants": NamedStructures(proteins)},
+        5,
+        Silent(),
+        builder="template",
+        work=tmp_path / "work",
     )
     assert not any(np.isfinite(values).any() for values in found["variants"].values())
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_calibrate_adds_the_tier_where_mutants_are_asked_for(tiny_model, tmp_path, monkeypatch):
     from mutscan.cli.app import app
@@ -173,8 +180,8 @@ def test_calibrate_adds_the_tier_where_mutants_are_asked_for(tiny_model, tmp_pat
     table.to_csv(variants, index=False)
     asked = {}
 
-    def planted(tables, files, count, progress, **settings):
-        asked.update(settings, count=count, files=files)
+    def planted(tables, finders, count, progress, **settings):
+        asked.update(settings, count=count, finder=finders["variants"])
         values = {name: np.full(len(told), np.nan) for name in BUILT_EVIDENCE}
         values[WEIGHED[0]][:count] = told[:count]
         return {"variants": values}
@@ -195,7 +202,7 @@ def test_calibrate_adds_the_tier_where_mutants_are_asked_for(tiny_model, tmp_pat
     document = written("built", "--built", "2500", "--builder", "template", "--jobs", "1")
     assert asked["builder"] == "template"
     assert asked["jobs"] == 1
-    assert all(asked["files"]["variants"].find(name) is not None for name in ("S0", "S29"))
+    assert asked["finder"].find("S29", sequences[29])[0].path.name == "S29.pdb.gz"
     assert "built_left_out" not in document
     assert document["tiers"]["structure"] == few["tiers"]["structure"]
     tier = document["tiers"]["built"]

@@ -202,6 +202,7 @@ def test_another_seed_shuffles_and_splits_otherwise(
     assert (made / "splits.csv").read_text() != (tmp_path / "data" / "splits.csv").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
 def test_killed_anywhere_and_repeated_gives_the_same(
     tables: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory

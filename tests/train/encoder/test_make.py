@@ -386,6 +386,7 @@ COMMAND = [
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_bytes(whole: Path, table: Path, tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text(
@@ -422,6 +423,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(whole: Path, table: Path, tmp_pa
                 assert line[key] == other[key]
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(table: Path, tmp_path: Path) -> None:
     chains = tmp_path / "chains.parquet"
     write_chains(chains, 40)

@@ -131,7 +131,7 @@ def test_every_number_is_there_with_its_interval_and_follows_from_the_prediction
     assert {"p_deleterious", "tier_sequence", "blosum62", "low_tm", "p_and_siamese"} <= set(seen)
     assert "group_exchange" in part["evidence"]["all"]["scores"]
     page = (out / "report.html").read_text()
-    assert "What the Siamese scores add" in page
+    assert "Contribution of the Siamese scores" in page
     assert "Labelled variants" in page
     assert "AUROC of BLOSUM62" in done.output
 
@@ -346,7 +346,7 @@ def test_rows_that_do_not_fit_are_counted_and_named_and_broken_tables_refused_by
     assert found.metrics["variants"]["n"] == 189
     assert 2 not in found.predictions["line"].to_pylist()
     for column, value, words in (
-        ("label", "maybe", r"line 13: 'maybe' is no label"),
+        ("label", "maybe", r"line 13: 'maybe' is not a label"),
         ("protein", "nobody", r"line 13: 'nobody' is not in .*proteins"),
     ):
         broken = pd.read_csv(new / "variants.csv.gz")
@@ -355,7 +355,7 @@ def test_rows_that_do_not_fit_are_counted_and_named_and_broken_tables_refused_by
         with pytest.raises(UsageError, match=words):
             evaluate(model, [table_of(new, name="broken")], tmp_path)
     table.assign(ddG="low").to_csv(new / "ddg.csv.gz", index=False)
-    with pytest.raises(UsageError, match=r"line 2: 'low' is no ddG; expected a number \(191 more"):
+    with pytest.raises(UsageError, match=r"line 2: 'low' is not a ddG; expected a number \(191 more"):
         evaluate(model, [table_of(new, "stability", "ddg")], tmp_path)
 
 
@@ -402,7 +402,7 @@ def test_the_command_line_says_what_belongs_together(tmp_path):
     file = str(tmp_path / "x.csv")
     for arguments, words in (
         ([], "nothing to evaluate"),
-        (["--structures", file], "belong together"),
+        (["--structures", file], "go together"),
         (["--proteins", file], "expected a table of their variants"),
         (["--variants", file], "--proteins is given 0 times"),
         (["--variants", file, "--proteins", file, "--siamese", "some"], "--siamese some"),
@@ -417,7 +417,7 @@ def test_pairs_and_variants_evaluated_together_share_one_file_each(tiny_model, n
 
     import pyarrow as pa
 
-    from mutscan.train.evaluate.result import join_evaluations
+    from mutscan.train.evaluate.make import Evaluation
 
     found = evaluate(tiny_model, [table_of(new)], tmp_path, siamese=0)
     pairs = SimpleNamespace(
@@ -429,7 +429,7 @@ def test_pairs_and_variants_evaluated_together_share_one_file_each(tiny_model, n
         },
         table=lambda: pa.table({"id1": ["a", "b"], "group": [1, 2], "tm_predicted": [0.5, 0.6]}),
     )
-    metrics, rows = join_evaluations(pairs, found)
+    metrics, rows = Evaluation(pairs, found).joined()
     assert {"pairs", "variants"} <= set(metrics)
     assert {"tm", "ece"} <= set(metrics["definitions"])
     assert metrics["data"]["split"] == "test"

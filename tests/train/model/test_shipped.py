@@ -111,6 +111,7 @@ def test_splits_share_no_protein_and_no_cluster() -> None:
 # Against the data itself, where it is
 
 
+@pytest.mark.slow
 def test_splits_are_those_of_the_data(shared: Path) -> None:
     chains, _ = read_tables(shared / "data" / "structures.parquet", shared / "data" / "pairs.parquet")
     assert chains.clusters is not None

@@ -1,0 +1,176 @@
+"""`mutscan train evaluate`: evaluate a model on pairs of proteins, on variants of known effect, or both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from mutscan.errors import UsageError
+from mutscan.files import write_errors
+from mutscan.progress import Silent
+from mutscan.train.evaluate.pairs import Rivals, evaluate_pairs
+from mutscan.train.evaluate.report import write_report
+from mutscan.train.evaluate.result import write_evaluation
+from mutscan.train.evaluate.variants import VariantInput, evaluate_variants
+from mutscan.train.labelled.settings import EVALUATED
+from mutscan.train.labelled.tables import COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from mutscan.progress import Progress
+    from mutscan.train.evaluate.result import PairEvaluation
+    from mutscan.train.evaluate.variants import VariantEvaluation
+    from mutscan.train.labelled.tables import Kind
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Results on pairs, on variants, or on both.
+
+    Parameters
+    ----------
+    pairs : PairEvaluation, optional
+    variants : VariantEvaluation, optional
+    """
+
+    pairs: PairEvaluation | None
+    variants: VariantEvaluation | None
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Wall time of each stage."""
+        parts = [part.seconds for part in (self.pairs, self.variants) if part is not None]
+        return {stage: spent for part in parts for stage, spent in part.items()}
+
+    def joined(self) -> tuple[dict[str, Any], pa.Table]:
+        """Contents of metrics.json and predictions.parquet.
+
+        The rows of pairs and of variants have few columns in common; the column ``table`` tells them apart.
+        """
+        if self.pairs is None or self.variants is None:
+            only = self.pairs or self.variants
+            assert only is not None, "something was evaluated"
+            return only.metrics, only.table()
+        metrics = {**self.variants.metrics, **self.pairs.metrics}
+        for part in ("model", "data", "definitions"):
+            metrics[part] = {**self.variants.metrics[part], **self.pairs.metrics[part]}
+        rows = self.pairs.table()
+        rows = rows.add_column(0, "table", pa.array(["pairs"] * len(rows)))
+        # Pairs and variants number groups of proteins differently.
+        others = self.variants.table().rename_columns({"group": "protein_group"})
+        return metrics, pa.concat_tables([rows, others], promote_options="default")
+
+    def write(self, folder: Path, *, report: bool = True) -> list[str]:
+        """Write metrics.json and predictions.parquet, and with `report` the figures and report.html.
+
+        Returns
+        -------
+        list of str
+            Names of what was written.
+        """
+        metrics, rows = self.joined()
+        with write_errors(folder):
+            write_evaluation(folder, metrics, rows)
+            if report:
+                write_report(metrics, self.pairs, folder)
+        drawn = (["figures"] if self.pairs is not None else []) + ["report.html"]
+        return ["metrics.json", "predictions.parquet", *(drawn if report else [])]
+
+
+def evaluate(
+    model: str,
+    *,
+    structures: Path | None = None,
+    pairs: Path | None = None,
+    proteins: Sequence[Path] = (),
+    tables: Mapping[Kind, Path | None] | None = None,
+    split: str | None = None,
+    rivals: Rivals | None = None,
+    structures_dir: Path | None = None,
+    work: Path | None = None,
+    siamese: int | None = EVALUATED,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_residues: int | None = None,
+    offline: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Evaluate a model on the tables that are given.
+
+    Parameters
+    ----------
+    model : str
+        Name or folder.
+    structures, pairs : Path, optional
+        Pairs of proteins, as `evaluate_pairs`.
+    proteins : sequence of Path
+        Proteins of all tables of variants: one for all, or one for each in the order of `COLUMNS`.
+    tables : mapping of kind -> Path, optional
+        Tables of variants.
+    split, rivals, structures_dir, work, siamese
+        As `evaluate_pairs` and `evaluate_variants`.
+    device, precision, batch_residues, offline
+        As `mutscan.score`.
+    seed : int
+        Random seed of the draws and the bootstrap.
+    progress : Progress, optional
+
+    Raises
+    ------
+    UsageError
+        The tables do not fit each other, or nothing can be evaluated.
+    CheckpointError
+        The model cannot be evaluated on pairs.
+    """
+    rivals = rivals if rivals is not None else Rivals()
+    if (structures is None) != (pairs is None):
+        raise UsageError("--structures and --pairs go together: the chains, and which of them are compared")
+    inputs = _inputs(proteins, tables or {})
+    if pairs is None and not inputs:
+        raise UsageError(
+            "nothing to evaluate: give --structures and --pairs, or --proteins with --variants, --dms or "
+            "--stability"
+        )
+    if rivals.tm_vec_encoder is not None and rivals.tm_vec is None:
+        raise UsageError("--tm-vec-encoder is the encoder of TM-Vec; give its weights with --tm-vec, too")
+    if pairs is None and (rivals.model is not None or rivals.tm_vec is not None):
+        raise UsageError("--against and --tm-vec are compared on pairs; give --structures and --pairs, too")
+    shared: dict[str, Any] = {
+        "split": split,
+        "device": device,
+        "precision": precision,
+        "batch_residues": batch_residues,
+        "offline": offline,
+        "seed": seed,
+        "progress": progress if progress is not None else Silent(),
+    }
+    on_pairs = on_variants = None
+    if structures is not None and pairs is not None:
+        on_pairs = evaluate_pairs(model, structures, pairs, rivals=rivals, **shared)
+    if inputs:
+        on_variants = evaluate_variants(
+            model, inputs, structures_dir=structures_dir, work=work, siamese=siamese, **shared
+        )
+    return Evaluation(on_pairs, on_variants)
+
+
+def _inputs(proteins: Sequence[Path], tables: Mapping[Kind, Path | None]) -> list[VariantInput]:
+    """Pair each table of variants with its table of proteins."""
+    given = [(kind, path) for kind in COLUMNS if (path := tables.get(kind)) is not None]
+    if not given and not proteins:
+        return []
+    words = ", ".join(f"--{kind}" for kind in COLUMNS)
+    if not given:
+        raise UsageError(f"--proteins: expected a table of their variants beside it ({words})")
+    if len(proteins) not in (1, len(given)):
+        raise UsageError(
+            f"--proteins is given {len(proteins)} times for {len(given)} tables of variants; expected one "
+            f"for all, or one for each in the order {words}"
+        )
+    of_each = proteins if len(proteins) == len(given) else [proteins[0]] * len(given)
+    return [VariantInput(kind, of, path) for (kind, path), of in zip(given, of_each, strict=True)]
