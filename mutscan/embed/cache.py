@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from safetensors.numpy import save
 
 from mutscan.embed.tokens import clean
 from mutscan.files import replacing
+from mutscan.hashes import bytes_sha256, text_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ class EmbeddingCache:
 
     def path(self, sequence: str, key: str) -> Path:
         """File of a sequence under an encoder's `Encoder.key`."""
-        digest = hashlib.sha256(f"{key}\n{_sequence_hash(sequence)}".encode()).hexdigest()
+        digest = text_sha256(f"{key}\n{_sequence_hash(sequence)}")
         return self.directory / digest[:2] / f"{digest}.safetensors"
 
     def get(self, sequence: str, key: str) -> NDArray[np.float32] | None:
@@ -120,8 +120,8 @@ def embed_cached(
 
 
 def _sequence_hash(sequence: str) -> str:
-    return hashlib.sha256(clean(sequence).encode("ascii")).hexdigest()
+    return text_sha256(clean(sequence))
 
 
 def _content_hash(embedding: NDArray[np.float32]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(embedding, dtype="<f4").tobytes()).hexdigest()
+    return bytes_sha256(np.ascontiguousarray(embedding, dtype="<f4").tobytes())

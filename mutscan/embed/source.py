@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import sys
@@ -23,6 +22,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but
 
 from mutscan.embed.tokens import ESM_VOCABULARY, esm_vocabulary
 from mutscan.errors import CheckpointError, FetchError, UsageError
+from mutscan.hashes import file_sha256, text_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,12 +95,8 @@ def _local(name: str, path: Path, revision: str | None) -> EncoderFiles:
     if family == "esm" and esm_vocabulary(path) == ESM_VOCABULARY:
         # It is read by transformers' tokenizer; without it, mutscan uses the same vocabulary.
         files.discard(path / "vocab.txt")
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        if file.is_file():
-            with file.open("rb") as handle:
-                digest.update(f"{file.name}\0{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
-    found = f"sha256:{digest.hexdigest()[:16]}"
+    lines = [f"{file.name}\0{file_sha256(file)}\n" for file in sorted(files) if file.is_file()]
+    found = f"sha256:{text_sha256(''.join(lines))[:16]}"
     if revision is not None and revision != found:
         raise CheckpointError(
             f"encoder {path}: its files hash to {found}, expected {revision}; they were changed or damaged"

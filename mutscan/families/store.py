@@ -5,7 +5,6 @@ Frequencies are stored as places in a codebook, so that six million columns take
 
 from __future__ import annotations
 
-import hashlib
 import io
 import zipfile
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 
 from mutscan.errors import CheckpointError
 from mutscan.files import replacing
+from mutscan.hashes import bytes_sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,4 +119,4 @@ def load_library(folder: Path) -> FamilyLibrary | None:
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path}: is no library of families ({error}); copy it again") from error
     codebook /= np.maximum(codebook.sum(axis=1, keepdims=True), 1.0)
-    return FamilyLibrary(codebook, codes, sequences, lengths, hashlib.sha256(data).hexdigest())
+    return FamilyLibrary(codebook, codes, sequences, lengths, bytes_sha256(data))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from dataclasses import replace
@@ -18,6 +17,7 @@ from mutscan.errors import FetchError, MutscanError, UsageError
 from mutscan.fetch import afdb, cache, domains, uniprot
 from mutscan.fetch.features import isoform_map, place_features
 from mutscan.fetch.http import Answer, Patience, download
+from mutscan.hashes import text_sha256
 from mutscan.structures import Feature, Structure, WildType, read_bytes, with_structure
 
 if TYPE_CHECKING:
@@ -285,7 +285,7 @@ class Fetcher:
         versions: dict[str, object] = (
             {"entry_version": entry.version, "sequence_version": entry.sequence_version} if entry else {}
         )
-        digest = hashlib.sha256(sequence.encode()).hexdigest()
+        digest = text_sha256(sequence)
         return {**record.to_dict(), **versions, "sequence_sha256": digest}
 
     # AlphaFold DB
@@ -308,7 +308,7 @@ class Fetcher:
             **record.to_dict(),
             "model": model.name,
             "model_created": model.created or None,
-            "sequence_sha256": hashlib.sha256(structure.sequence.encode()).hexdigest(),
+            "sequence_sha256": text_sha256(structure.sequence),
         }
         return with_structure(
             replace(wild_type, notes=notes), _with_plddt(structure), records=(listing.to_dict(), about)

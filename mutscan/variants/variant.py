@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from mutscan.errors import VariantError
+from mutscan.hashes import text_sha256
 from mutscan.residues import AMBIGUOUS, STANDARD, THREE_LETTER
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ class Variant:
         stem = str(self).replace(";", "_")
         if len(stem) <= _LONGEST_STEM:
             return stem
-        digest = hashlib.sha256(str(self).encode()).hexdigest()[:16]
+        digest = text_sha256(str(self))[:16]
         return f"{stem[: _LONGEST_STEM - 17]}-{digest}"
 
     @property
