@@ -1,4 +1,4 @@
-"""Embeddings kept on disk: one safetensors file for each sequence and encoder."""
+"""Embeddings on disk: one safetensors file for each sequence and encoder."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class EmbeddingCache:
         return self.directory / digest[:2] / f"{digest}.safetensors"
 
     def get(self, sequence: str, key: str) -> NDArray[np.float32] | None:
-        """Embedding of a sequence, float32 (L, d), or None where it is not kept (or damaged)."""
+        """Embedding of a sequence, float32 (L, d), or None if it is not stored or damaged."""
         path = self.path(sequence, key)
         try:
             with safe_open(path, framework="np") as file:
@@ -70,7 +70,7 @@ class EmbeddingCache:
         return embedding
 
     def put(self, sequence: str, key: str, embedding: NDArray[np.float32]) -> None:
-        """Keep an embedding. A folder that cannot be written is said once, and left alone."""
+        """Store an embedding. If the folder cannot be written, warn once and continue without it."""
         if not self._writable:
             return
         embedding = np.ascontiguousarray(embedding, dtype=np.float32)
@@ -94,14 +94,14 @@ class EmbeddingCache:
         except OSError as error:
             self._writable = False
             _log.warning(
-                "embedding cache %s cannot be written (%s): going on without it", self.directory, error
+                "embedding cache %s cannot be written (%s): continuing without it", self.directory, error
             )
 
 
 def embed_cached(
     encoder: Encoder, sequences: Sequence[str], cache: EmbeddingCache | None
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """`Encoder.embed`, looking into `cache` first and keeping what is new. Cached ones come first."""
+    """`Encoder.embed`, with a cache: cached embeddings come first, new ones are stored."""
     if cache is None:
         yield from encoder.embed(sequences)
         return

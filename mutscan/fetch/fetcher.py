@@ -45,7 +45,7 @@ NAMED: Final = 5
 
 
 class Fetcher:
-    """Gets wild types from UniProt and AlphaFold DB; what was fetched once is not fetched again.
+    """Gets wild types from UniProt and AlphaFold DB; each file is fetched once.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ class Fetcher:
         except FetchError as error:
             if error.code == "not_found":
                 raise FetchError(
-                    f"{accession}: UniProt knows no such entry (404 from {url}); check the accession",
+                    f"{accession}: UniProt has no such entry (404 from {url}); check the accession",
                     code="not_found",
                 ) from error
             raise
@@ -186,7 +186,7 @@ class Fetcher:
             raise _inactive(accession, entry)
         if entry.accession != accession:
             raise FetchError(
-                f"{accession}: no longer an entry of its own, UniProt now has it in {entry.accession}; "
+                f"{accession}: UniProt has merged this entry into {entry.accession}; "
                 f"use {entry.accession}, and check that the positions of the variants still fit",
                 code="inactive_entry",
             )
@@ -210,7 +210,7 @@ class Fetcher:
             except FetchError as error:
                 if error.code == "cache_not_writable":
                     raise
-                notes.append(f"without names of domains from {source}: {error.message}")
+                notes.append(f"no names of domains from {source}: {error.message}")
             else:
                 named += annotations
                 records += [record.to_dict() for record in found]
@@ -303,7 +303,7 @@ class Fetcher:
         afdb.verify(structure, model, names, wild_type.sequence)
         notes = wild_type.notes
         if model.accession not in names:
-            notes += (f"the structure is AlphaFold DB's {model.name}, a model of this very sequence",)
+            notes += (f"the structure is AlphaFold DB's {model.name}, a model of this sequence",)
         about = {
             **record.to_dict(),
             "model": model.name,
@@ -434,7 +434,7 @@ class Fetcher:
         except OSError as error:
             raise FetchError(
                 f"{self.cache.directory}: the cache cannot be written ({error.strerror or error}); "
-                "make room there or set MUTSCAN_CACHE_DIR to a folder that can be written",
+                "free some space or set MUTSCAN_CACHE_DIR to a writable folder",
                 code="cache_not_writable",
             ) from error
 

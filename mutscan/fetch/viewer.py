@@ -1,4 +1,4 @@
-"""3Dmol.js, the script that turns structures in the report: one pinned file, kept in the cache.
+"""3Dmol.js, the script that shows structures in the report: one pinned file, kept in the cache.
 
 It is what py3Dmol itself puts into a page. Its wheel holds no script, so the file comes from
 the address that py3Dmol names, once; what is not the very bytes of that release is refused.
@@ -102,5 +102,5 @@ def _viewer(data: bytes) -> Viewer:
 
 
 def _without(reason: str) -> Viewer:
-    log.info("the report does without 3Dmol.js: %s", reason)
-    return Viewer("", f"3Dmol.js was not at hand when this page was drawn: {reason}")
+    log.info("the report is made without 3Dmol.js: %s", reason)
+    return Viewer("", f"3Dmol.js was not available when this page was made: {reason}")

@@ -208,7 +208,7 @@ def _write_lists(
 ) -> Path:
     def objection(name: str) -> str:
         if not is_accession(name):
-            return f"{name!r} is no UniProt accession"
+            return f"{name!r} is not a UniProt accession"
         if name in problems:
             return problems[name]
         said = archive.answers[name].objection(max_length)

@@ -242,8 +242,8 @@ def test_lasting_faults_fail_their_pairs_and_are_asked_again(
     reasons = {row["id1"]: row["reason"] for row in rows(folder / FAILURES)}
     assert "received 700 bytes" in reasons["P00001"]
     assert "tried 4 times" in reasons["P00001"]
-    assert reasons["P53_HUMAN"] == "'P53_HUMAN' is no UniProt accession"
-    assert reasons["../../x"] == "'../../x' is no UniProt accession"
+    assert reasons["P53_HUMAN"] == "'P53_HUMAN' is not a UniProt accession"
+    assert reasons["../../x"] == "'../../x' is not a UniProt accession"
     assert not (folder / "P00001.pdb").exists()
     assert {record["accession"] for record in manifest(folder)} == {"P00002", "P00003"}
     service.on(route("P00001"), pdb_reply(SEQUENCES["P00001"]))
