@@ -1,4 +1,4 @@
-"""MODELLER's process: start the helper, read what it left, and say what is missing. Keys are never shown."""
+"""Run MODELLER's helper process, read its result, report what is missing. Keys are never shown."""
 
 from __future__ import annotations
 
