@@ -13,15 +13,24 @@ from mutscan.families import FAMILIES_FILE, FamilyLibrary, load_library, write_l
 from mutscan.model.checkpoint import WEIGHTS_FILE
 from mutscan.residues import STANDARD
 from mutscan.train.calibrate.additive import fit_additive
+from mutscan.train.labelled.evidence import Background
 
 DELETERIOUS, TOLERATED = 0.7, 0.3
 """Probabilities where the lines are drawn."""
 
 
+def one_protein(evidence: dict[str, np.ndarray], views: dict[str, np.ndarray]) -> dict[str, object]:
+    """All rows as the substitutions of one protein, for `fit_additive`."""
+    n = len(next(iter(evidence.values())))
+    background = Background(evidence, views, np.arange(n))
+    return {"protein": np.zeros(n, np.int64), "background": {0: background}}
+
+
 def _tier(
     evidence: dict[str, np.ndarray], label: np.ndarray, views: dict[str, np.ndarray]
 ) -> dict[str, object]:
-    fitted = fit_additive(evidence, views, label, np.ones(len(label)), np.arange(len(label)) % 50)
+    group, rows = np.arange(len(label)) % 50, one_protein(evidence, views)
+    fitted = fit_additive(evidence, views, label, np.ones(len(label)), group, **rows)
     line = {"specificity": 0.92, "sensitivity": 0.92, "precision": 0.9, "npv": 0.9}
     return {
         "n": len(label),
@@ -31,22 +40,10 @@ def _tier(
             "deleterious": {"p": DELETERIOUS, **line},
             "tolerated": {"p": TOLERATED, **line},
         },
+        "scan": {"shift": -1.0, "harmful": 0.37, "n_scans": 18, "precision": 0.65, "recall": 0.5,
+                 "harmful_tolerated": 0.04},
         "model": fitted.model.to_dict(),
-    }
-
-
-def _built_tier(builder: str) -> dict[str, object]:
-    """A tier on top of the structure's: half of its log-odds, and the less the more contacts there are."""
-    line = {"specificity": 0.92, "sensitivity": 0.92, "precision": 0.9, "npv": 0.9}
-    contacts = {"knots": [-60.0, 60.0], "logits": [1.5, -1.5], "missing": 0.2}
-    return {
-        "n": 300,
-        "n_groups": 30,
-        "builder": builder,
-        "base": {"tier": "structure", "slope": 0.5},
-        "thresholds": {"deleterious": {"p": DELETERIOUS, **line}, "tolerated": {"p": TOLERATED, **line}},
-        "model": {"intercept": 0.1, "curves": {"built_contacts_change": contacts}},
-    }
+    }  # fmt: skip
 
 
 def structural_entry(model: Path, threshold: float, *, score: str = "lddt_z") -> dict[str, object]:
@@ -63,14 +60,12 @@ def calibrate_tiny_model(
     revision: str | None = None,
     longest: int = 400,
     family: str = "",
-    built: str = "",
     structural: dict[str, object] | None = None,
     tiers: bool = True,
 ) -> Path:
     """Copy a model to `target` and give it a calibration with a tier for sequence and one for structure.
 
-    With `family`, a library of that one family, too: conservation counts. And a tier for mutants of the
-    backend `built`, if that is given.
+    With `family`, a library of that one family, too: conservation counts.
     """
     shutil.copytree(model, target)
     width = json.loads((model / "encoder" / "config.json").read_text())["hidden_size"]
@@ -106,7 +101,6 @@ def calibrate_tiny_model(
         "tiers": {
             "sequence": _tier(evidence, label, views),
             "structure": _tier(evidence | burial, label, views),
-            **({"built": _built_tier(built)} if built else {}),
         }
         if tiers
         else {},

@@ -64,7 +64,7 @@ class Tier:
         views: Mapping[str, NDArray[np.float64]],
         site: NDArray[np.int64],
     ) -> dict[str, NDArray[np.float64]]:
-        """Contribution of each group of evidence to the log-odds, shape (n,) each (see `AdditiveModel.pieces`)."""
+        """Contribution of each group of evidence to the log-odds, shape (n,) each; see `AdditiveModel`."""
         summed: dict[str, NDArray[np.float64]] = {}
         for name, values in self.model.pieces(evidence, views, site).items():
             group = group_of(name)
@@ -97,7 +97,7 @@ class Tier:
             right = f"precision {scans['precision']:.2f}, recall {scans['recall']:.2f}"
             if flag == "tolerated":
                 right = f"{scans['harmful_tolerated']:.0%} of the harmful ones fall here".replace("%", " %")
-            of = f"in {scans['n_scans']} deep mutational scans, where {100 * scans['harmful']:.0f} % are harmful"
+            of = f"in {scans['n_scans']} deep mutational scans, {100 * scans['harmful']:.0f} % being harmful"
         else:
             part = facts["thresholds"][flag]
             right = f"specificity {part['specificity']:.2f}, precision {part['precision']:.2f}"

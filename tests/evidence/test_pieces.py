@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 from Bio.Align import substitution_matrices
+from scipy.special import expit
 
 from mutscan.errors import CheckpointError
 from mutscan.evidence import (
@@ -26,6 +27,7 @@ from mutscan.residues import STANDARD
 from mutscan.train.calibrate.additive import fit_additive
 from mutscan.train.statistics.classifier import match_share
 from mutscan.train.statistics.fits import folds_of
+from tests.made_up_calibration import one_protein
 
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQ"
 
@@ -110,7 +112,9 @@ def fitted():
     views = {"site": rng.normal(size=(n, 8)).astype(np.float32)}
     logit = -0.5 * evidence["blosum62"] + views["site"][:, 0] + 0.5 * np.isnan(evidence["entropy"])
     label = (rng.random(n) < 1 / (1 + np.exp(-logit))).astype(float)
-    model = fit_additive(evidence, views, label, np.ones(n), rng.integers(60, size=n))
+    model = fit_additive(
+        evidence, views, label, np.ones(n), rng.integers(60, size=n), **one_protein(evidence, views)
+    )
     return evidence, views, label, model
 
 
@@ -119,15 +123,13 @@ def test_the_fit_finds_what_is_there_and_is_calibrated(fitted):
     curve = found.model.curves["blosum62"]
     assert curve.logits[0] - curve.logits[-1] == pytest.approx(4.0, abs=0.8)
     assert np.abs(found.model.curves["entropy"].logits).max() < 0.25
-    assert found.p.mean() == pytest.approx(label.mean(), abs=0.01)
-    order = np.argsort(found.p)
+    assert expit(found.log_odds).mean() == pytest.approx(label.mean(), abs=0.01)
+    order = np.argsort(expit(found.log_odds))
     for part in np.array_split(order, 5):
-        assert found.p[part].mean() == pytest.approx(label[part].mean(), abs=0.06)
-    given = {"site": views["site"].astype(float)}
-    parts = found.model.pieces(evidence, given)
-    np.testing.assert_allclose(
-        found.model.intercept + sum(parts.values()), found.model.logit(evidence, given)
-    )
+        assert expit(found.log_odds)[part].mean() == pytest.approx(label[part].mean(), abs=0.06)
+    parts = found.model.pieces(evidence, {"site": views["site"].astype(float)}, np.arange(len(label)))
+    total = sum(parts.values())
+    assert np.corrcoef(found.model.intercept + total - total.mean(), found.log_odds)[0, 1] > 0.98
     assert abs(np.corrcoef(parts["context_site"], views["site"][:, 0])[0, 1]) > 0.95
 
 
@@ -138,10 +140,12 @@ def test_a_unit_teaches_ranks_and_not_how_harmful_anything_is():
     unit = np.where(np.arange(n) < 1000, -1, 7)
     logit = np.where(unit < 0, 0.0, 2.0 * evidence["entropy"] + 50.0)
     label = np.where(unit < 0, rng.random(n) < 0.5, logit / 100.0).astype(float)
-    fitted = fit_additive(evidence, {}, label, np.ones(n), rng.integers(50, size=n), unit=unit)
+    fitted = fit_additive(
+        evidence, {}, label, np.ones(n), rng.integers(50, size=n), unit=unit, **one_protein(evidence, {})
+    )
     curve = fitted.model.curves["entropy"]
     assert curve.logits[-1] > curve.logits[0]
-    assert fitted.p[unit < 0].mean() == pytest.approx(label[unit < 0].mean(), abs=0.02)
+    assert expit(fitted.log_odds)[unit < 0].mean() == pytest.approx(label[unit < 0].mean(), abs=0.02)
 
 
 def test_a_tier_of_harmful_proteins_does_not_call_everything_harmful():
@@ -151,10 +155,20 @@ def test_a_tier_of_harmful_proteins_does_not_call_everything_harmful():
     structured = np.arange(n) < 1000
     logit = -0.5 * evidence["blosum62"] + np.where(structured, 2.0, -1.0)
     label = (rng.random(n) < 1 / (1 + np.exp(-logit))).astype(float)
-    fitted = fit_additive(evidence, {}, label, np.ones(n), np.arange(n) // 10, calibrated_on=structured)
+    fitted = fit_additive(
+        evidence,
+        {},
+        label,
+        np.ones(n),
+        np.arange(n) // 10,
+        calibrated_on=structured,
+        **one_protein(evidence, {}),
+    )
     weight = match_share(label[structured], np.ones(1000), label.mean())
     assert np.average(label[structured], weights=weight) == pytest.approx(label.mean())
-    assert np.average(fitted.p[structured], weights=weight) == pytest.approx(label.mean(), abs=0.02)
+    assert np.average(expit(fitted.log_odds)[structured], weights=weight) == pytest.approx(
+        label.mean(), abs=0.02
+    )
     assert label[structured].mean() > label.mean() + 0.2
 
 
@@ -164,11 +178,13 @@ def test_two_pieces_weighed_together_find_what_neither_says_alone():
     evidence = {"burial_rank": rng.random(n), "charge_change": rng.choice([-1.0, 0.0, 1.0], n)}
     logit = 6 * (evidence["burial_rank"] - 0.5) * evidence["charge_change"]
     label = (rng.random(n) < 1 / (1 + np.exp(-logit))).astype(float)
-    model = fit_additive(evidence, {}, label, np.ones(n), np.arange(n) // 20).model
+    model = fit_additive(
+        evidence, {}, label, np.ones(n), np.arange(n) // 20, **one_protein(evidence, {})
+    ).model
     corners = {
         "burial_rank": np.array([0.95, 0.95, 0.05, 0.05]), "charge_change": np.array([1.0, -1.0, 1.0, -1.0])
     }  # fmt: skip
-    both = model.pieces(corners, {})["burial_rank x charge_change"]
+    both = model.pieces(corners, {}, np.arange(4))["burial_rank x charge_change"]
     assert both[0] > 1 > -1 > both[1]
     assert both[3] > 1 > -1 > both[2]
 
@@ -181,20 +197,22 @@ def calibration(tmp_path_factory):
     protein = ProteinView(sequence, embedding=rng.normal(size=(400, 8)), ca=_globule(400))
     index, mutant = np.repeat(np.arange(400), 19), np.tile(np.arange(19), 400)
     evidence = sequence_evidence(protein, index, mutant)
-    views = {"site": encoder_views(protein, index)["site"]}
+    views = {"site": encoder_views(protein)["site"][index]}
     burial = structure_evidence(protein, index, mutant)
     logit = -0.5 * evidence["blosum62"] + views["site"][:, 0] + 4 * burial["burial_rank"] - 2
     label = (rng.random(len(index)) < 1 / (1 + np.exp(-logit))).astype(float)
     tiers = {}
     for name, pieces in (("sequence", evidence), ("structure", evidence | burial)):
-        model = fit_additive(pieces, views, label, np.ones(len(index)), index // 20).model
+        model = fit_additive(
+            pieces, views, label, np.ones(len(index)), index // 20, **one_protein(pieces, views)
+        ).model
         line = {"p": 0.8, "specificity": 0.92, "sensitivity": 0.5, "precision": 0.9, "npv": 0.5}
         tiers[name] = {
-            "n": len(index), "n_groups": 20, "model": model.to_dict(),
+            "n": len(index), "n_groups": 20, "share_deleterious": 0.5, "model": model.to_dict(),
             "thresholds": {"deleterious": line, "tolerated": {**line, "p": 0.2}},
         }  # fmt: skip
     document = {
-        "format": 1, "model": {"encoder_revision": "sha256:0"}, "data": {"longest": 450}, "tiers": tiers,
+        "format": 2, "model": {"encoder_revision": "sha256:0"}, "data": {"longest": 450}, "tiers": tiers,
         "proteins": {"P1": [sequence_hash(sequence), 1, "fit"]},
     }  # fmt: skip
     folder = tmp_path_factory.mktemp("calibration")
@@ -224,6 +242,7 @@ def test_contributions_add_up_and_are_said_in_words(calibration):
     row = int(np.nanargmax(assessed.p_deleterious))
     parts = assessed.explain(row)
     total = found.tiers["structure"].model.intercept + sum(part.log_odds for part in parts)
+    assert np.nanmean(assessed.contributions, axis=0) == pytest.approx(0.0, abs=0.05), "of all substitutions"
     assert total == pytest.approx(-np.log(1 / assessed.p_deleterious[row] - 1), abs=1e-6)
     assert abs(parts[0].log_odds) >= abs(parts[-1].log_odds)
     said = {part.evidence: part.value for part in parts}
@@ -290,7 +309,7 @@ def test_a_calibration_for_another_encoder_or_a_newer_mutscan_is_refused(calibra
     with pytest.raises(CheckpointError, match="embeddings of 8 numbers"):
         found.assess(dataclasses.replace(protein, embedding=np.zeros((400, 9))), index, mutant)
     assert load_calibration(tmp_path) is None
-    document = {**found.document, "format": 2}
+    document = {**found.document, "format": 3}
     (tmp_path / "calibration.json").write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(CheckpointError, match="update mutscan"):
         load_calibration(tmp_path)

@@ -137,7 +137,7 @@ def calibrate(
             "ranked_weight": RANKED_WEIGHT,
             "probability": "assumes that as many variants are deleterious as among all labelled ones "
             "(share_deleterious), in every tier; `scan` gives the shift for all substitutions of a protein",
-            "centred": "the mean over all 19 x L substitutions of the protein is subtracted from the log-odds",
+            "centred": "the mean over all 19 x L substitutions of the protein is subtracted from log-odds",
             "split": "a fifth of the groups of labelled proteins is `test`: used for no choice and no fit, "
             "nor is anything that shares 30 % of its words of five residues with them (`left out`)",
         },
