@@ -272,12 +272,12 @@ def fit_additive(
     kept = {}
     for f in range(N_FOLDS + 1):
         rows = np.flatnonzero(fold == f)
+        if not rows.size:
+            continue
         proteins, place = np.unique(protein[rows], return_inverse=True)
+        typical = np.stack([design.typical(background[p]) for p in proteins.tolist()])
         x = design.columns(evidence, views, rows)
-        if len(proteins):
-            x -= np.stack([design.typical(background[p]) for p in proteins.tolist()]).astype(np.float32)[
-                place
-            ]
+        x -= typical.astype(np.float32)[place]
         kept[f] = (rows, x)
         for ranked in (False, True) if f < N_FOLDS else ():
             here = np.flatnonzero(labelled[rows] != ranked)
