@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 from Bio.Align import substitution_matrices
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from mutscan.errors import CheckpointError
 from mutscan.evidence import (
@@ -210,6 +210,7 @@ def calibration(tmp_path_factory):
         tiers[name] = {
             "n": len(index), "n_groups": 20, "share_deleterious": 0.5, "model": model.to_dict(),
             "thresholds": {"deleterious": line, "tolerated": {**line, "p": 0.2}},
+            "scan": {"shift": -1.2, "harmful": 0.37, "n_scans": 18, "precision": 0.65, "recall": 0.5},
         }  # fmt: skip
     document = {
         "format": 2, "model": {"encoder_revision": "sha256:0"}, "data": {"longest": 450}, "tiers": tiers,
@@ -242,7 +243,6 @@ def test_contributions_add_up_and_are_said_in_words(calibration):
     row = int(np.nanargmax(assessed.p_deleterious))
     parts = assessed.explain(row)
     total = found.tiers["structure"].model.intercept + sum(part.log_odds for part in parts)
-    assert np.nanmean(assessed.contributions, axis=0) == pytest.approx(0.0, abs=0.05), "of all substitutions"
     assert total == pytest.approx(-np.log(1 / assessed.p_deleterious[row] - 1), abs=1e-6)
     assert abs(parts[0].log_odds) >= abs(parts[-1].log_odds)
     said = {part.evidence: part.value for part in parts}
@@ -253,6 +253,32 @@ def test_contributions_add_up_and_are_said_in_words(calibration):
     deep = structure_evidence(protein, index, mutant)["burial_rank"] > 0.9
     burial = assessed.contributions[:, assessed.groups.index("burial")]
     assert burial[deep].mean() > 0.5 > 0 > burial[~deep].mean()
+
+
+def test_what_is_the_same_for_a_whole_protein_moves_no_verdict(calibration):
+    found, protein, *_ = calibration
+    index = np.repeat(np.arange(400), 20)
+    mutant = np.tile(np.arange(20), 400)
+    real = mutant != protein.codes[index]
+    assessed = found.assess(protein, index[real], mutant[real])
+    assert np.abs(assessed.contributions.mean(axis=0)).max() < 1e-9
+    assert assessed.log_odds.mean() == pytest.approx(found.tiers["structure"].model.intercept)
+    # The same on an embedding that differs by one vector everywhere: another family of proteins, say.
+    other = dataclasses.replace(protein, embedding=protein.embedding + np.linspace(-2, 2, 8))
+    np.testing.assert_allclose(
+        found.assess(other, index[real], mutant[real]).log_odds, assessed.log_odds, atol=1e-6
+    )
+
+
+def test_a_prior_shifts_probabilities_and_no_rank_or_flag(calibration):
+    found, protein, index, mutant = calibration
+    clinic, scan = (found.assess(protein, index, mutant, prior=prior) for prior in ("clinical", "scan"))
+    known = np.isfinite(clinic.p_deleterious)
+    np.testing.assert_allclose(logit(scan.p_deleterious[known]), logit(clinic.p_deleterious[known]) - 1.2)
+    np.testing.assert_array_equal(scan.flags(), clinic.flags())
+    row = int(np.argmax(scan.flags() == "deleterious"))
+    assert "18 deep mutational scans" in scan.rule(row)
+    assert "labelled human variants" in clinic.rule(row)
 
 
 def test_a_site_without_coordinates_is_judged_on_sequence(calibration):
