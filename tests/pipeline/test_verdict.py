@@ -165,7 +165,7 @@ def test_an_unresolved_site_is_judged_on_sequence(model: Path) -> None:
     index = protein.structure_index.copy()
     index[37] = -1
     site, other = judge_of(model, WILD_TYPE, structure_index=index).judge(
-        [parse_variant("L38D"), parse_variant("E10K")], {}
+        [parse_variant("L38D"), parse_variant("E10K")]
     )
     assert "sequence evidence" in site.rule
     assert "structure evidence" in other.rule
