@@ -97,8 +97,8 @@ def test_options_named_in_passing_exist():
         for parameter in command.params
         for option in parameter.opts
     }
-    # pip's, in the hint about the CPU build, and that of the recipes' scripts
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--index-url", "--smoke"}
+    # of every command, of pip in the hint about the CPU build, and of the scripts of recipes
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--help", "--index-url", "--smoke"}
     assert named
     assert named <= known
 
