@@ -64,5 +64,6 @@ if [ -f "$variants/labelled_variants.csv.gz" ]; then
         --dms-proteins "$variants/dms_assays.csv.gz" --chains "$data/structures.parquet" \
         --built 1000 --device cpu --precision bf16 --offline --work "$work/evidence" --out "$model/calibration.json"
 fi
+mutscan models sums "$(dirname "$model")"
 mutscan train evaluate "${tables[@]}" --model "$model" --split test --device cpu --offline --out "$work/evaluation"
 echo "model: $model; report: $work/evaluation/report.html"
