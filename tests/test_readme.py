@@ -278,9 +278,17 @@ def verdict_table(calibration: dict) -> str:
             f"{test[key]:.3f} ({test[key + '_ci'][0]:.3f} to {test[key + '_ci'][1]:.3f})" for test in tests
         ]
 
-    crossed = [tier["cross_fitted"] for tier in tiers]
+    def crossed(key: str) -> list[str]:
+        return [f"{tier['cross_fitted'][key]:.3f}" for tier in tiers]
+
+    def scanned(key: str) -> list[str]:
+        return [f"{tier['scan'][key]:.2f}" for tier in tiers]
+
+    def shares(one: str, other: str) -> list[str]:
+        return [f"{tier['scan'][one]:.2f}; {tier['scan'][other]:.2f}" for tier in tiers]
+
     share = 100 * tiers[0]["share_deleterious"]
-    n_scans = len(crossed[0]["dms_spearman"])
+    n_scans = len(tiers[0]["cross_fitted"]["dms_spearman"])
     rows = [
         ("", ["from the sequence", "with a structure"]),
         ("---", ["---", "---"]),
@@ -293,13 +301,14 @@ def verdict_table(calibration: dict) -> str:
         ("its sensitivity", measured("sensitivity")),
         (f"its precision, {share:.0f} % being deleterious", measured("precision")),
         ("share left `uncertain`", measured("share_uncertain")),
+        (f"{n_scans} deep mutational scans, mean absolute Spearman", crossed("dms_mean_abs_spearman")),
+        ("share of a scan flagged `deleterious`; measured as harmful", shares("flagged", "harmful")),
+        ("mean absolute difference of the two", scanned("flagged_minus_harmful")),
+        ("precision and recall of `deleterious` in scans", shares("precision", "recall")),
+        ("harmful substitutions of a scan called `tolerated`", scanned("harmful_tolerated")),
         (
-            f"{n_scans} deep mutational scans, mean absolute Spearman",
-            [f"{fit['dms_mean_abs_spearman']:.3f}" for fit in crossed],
-        ),
-        (
-            f"ddG inside {crossed[0]['stability_proteins']} proteins, mean Spearman",
-            [f"{fit['stability_spearman_per_protein']:.3f}" for fit in crossed],
+            f"ddG inside {tiers[0]['cross_fitted']['stability_proteins']} proteins, mean Spearman",
+            crossed("stability_spearman_per_protein"),
         ),
     ]  # fmt: skip
     return "".join(f"| {' | '.join([title, *cells])} |\n" for title, cells in rows)

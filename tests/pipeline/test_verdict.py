@@ -57,9 +57,7 @@ def test_every_single_substitution_is_decided_by_the_calibrated_thresholds(run: 
         expected = "deleterious" if p >= DELETERIOUS else "tolerated" if p <= TOLERATED else "uncertain"
         assert row["flag"] == expected
         assert "structure evidence; calibrated on 1,000 variants" in row["flag_rule"]
-        assert ("assuming that 56 % are deleterious" in row["flag_rule"]) == (
-            expected != "uncertain"
-        )
+        assert ("assuming that 56 % are deleterious" in row["flag_rule"]) == (expected != "uncertain")
         assert "no flag" not in row["notes"]
         flags.add(row["flag"])
     assert len(flags) > 1
