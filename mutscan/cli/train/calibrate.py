@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-from mutscan.cli.console import Terminal
 from mutscan.cli.options import (
     DeviceOption,
+    Messages,
     ModelOption,
     OfflineOption,
     Precision,
     PrecisionOption,
-    QuietOption,
     SeedOption,
-    VerboseOption,
+    command,
+    count,
+    option,
+    path,
 )
 from mutscan.cli.train.options import (
     LABELLED,
@@ -25,7 +25,6 @@ from mutscan.cli.train.options import (
     StabilityOption,
     StructuresDirOption,
     WorkOption,
-    path_option,
 )
 from mutscan.errors import UsageError
 from mutscan.model.names import DEFAULT_MODEL
@@ -34,72 +33,41 @@ from mutscan.train.labelled.settings import CALIBRATED
 BUILT = "Built mutants"
 
 
+@command(
+    proteins="CSV of proteins: protein, sequence; optional: group, structure.",
+    chains="Parquet table of chains, for proteins that name no structure.",
+    siamese="Labelled variants for the choice of the structural flag's threshold, drawn by --seed as "
+    "whole proteins, and half as many of the test groups. Each variant needs a pass of the encoder, "
+    "each protein 64 more; the default takes about 10 minutes. 0: no structural flag.",
+    built="Build N mutants, about 2 s each, and calibrate a tier of built mutants on them.",
+    builder="Backend for --built: openmm, template or modeller.",
+)
 def calibrate(
-    proteins: Annotated[
-        Path,
-        path_option(
-            "--proteins", "FILE", "CSV of proteins: protein, sequence; optional: group, structure.", VARIANTS
-        ),
-    ],
+    proteins: Annotated[Path, path("FILE", panel=VARIANTS)],
     variants: Annotated[Path, LABELLED],
-    out: Annotated[Path, path_option("--out", "FILE", "calibration.json; put it into the model's folder.")],
+    out: Annotated[Path, path("FILE", "calibration.json; put it into the model's folder.")],
+    *,
     model: ModelOption = DEFAULT_MODEL,
     stability: StabilityOption = None,
     stability_proteins: Annotated[
-        Path | None,
-        path_option("--stability-proteins", "FILE", "CSV of the proteins of --stability.", VARIANTS),
+        Path | None, path("FILE", "CSV of the proteins of --stability.", VARIANTS)
     ] = None,
     dms: DmsOption = None,
     dms_proteins: Annotated[
-        Path | None,
-        path_option("--dms-proteins", "FILE", "CSV of the assays of --dms: assay, sequence.", VARIANTS),
+        Path | None, path("FILE", "CSV of the assays of --dms: assay, sequence.", VARIANTS)
     ] = None,
-    chains: Annotated[
-        Path | None,
-        path_option(
-            "--chains", "FILE", "Parquet table of chains, for proteins that name no structure.", VARIANTS
-        ),
-    ] = None,
+    chains: Annotated[Path | None, path("FILE", panel=VARIANTS)] = None,
     structures_dir: StructuresDirOption = None,
     work: WorkOption = None,
-    siamese: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            min=0,
-            help="Labelled variants for the choice of the structural flag's threshold, drawn by --seed as "
-            "whole proteins, and half as many of the test groups. Each variant needs a pass of the encoder, "
-            "each protein 64 more; the default takes about 10 minutes. 0: no structural flag.",
-            rich_help_panel=VARIANTS,
-        ),
-    ] = CALIBRATED,
-    built: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            min=0,
-            help="Build N mutants, about 2 s each, and calibrate a tier of built mutants on them.",
-            rich_help_panel=BUILT,
-        ),
-    ] = 0,
-    builder: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Backend for --built: openmm, template or modeller.",
-            rich_help_panel=BUILT,
-        ),
-    ] = "openmm",
-    jobs: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Builder processes (default: cores).", rich_help_panel=BUILT),
-    ] = None,
+    siamese: Annotated[int, count("", VARIANTS, 0)] = CALIBRATED,
+    built: Annotated[int, count("", BUILT, 0)] = 0,
+    builder: Annotated[str, option("NAME", panel=BUILT)] = "openmm",
+    jobs: Annotated[int | None, count("Builder processes (default: cores).", BUILT)] = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     precision: PrecisionOption = Precision.auto,
     offline: OfflineOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
+    messages: Messages,
 ) -> None:
     """Fit the probability that a variant is deleterious to labelled variants.
 
@@ -107,8 +75,7 @@ def calibrate(
     protein groups is kept for testing; the file lists them and the metrics on them. Scans and stability
     tables can teach the model which substitutions of a protein are worse.
     """
-    terminal = Terminal(quiet=quiet, verbose=verbose)
-    terminal.start_log()
+    terminal = messages.terminal()
     from mutscan.builders.choose import default_jobs
     from mutscan.files import write_errors, write_json
     from mutscan.train.calibrate.make import calibrate as fit
