@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from mutscan.hashes import text_sha256
-from mutscan.report.digest import number
+from mutscan.report.digest import number, section
 from mutscan.version import __version__
 
 if TYPE_CHECKING:
@@ -103,8 +103,7 @@ def unbroken(text: str) -> Markup:
 
 def exponent(provenance: Mapping[str, Any]) -> str:
     """Exponent of the model's lDDT, as text."""
-    model = provenance.get("model")
-    value = model.get("lddt_exponent") if isinstance(model, dict) else None
+    value = section(provenance, "model").get("lddt_exponent")
     return f"{value:g}" if isinstance(value, int | float) else "3"
 
 
@@ -152,15 +151,14 @@ def _hash(script: str) -> str:
     return f"'sha256-{digest}'"
 
 
-def environment() -> jinja2.Environment:
-    """Templates with the filters of every page."""
+def environment(*packages: str) -> jinja2.Environment:
+    """Templates of some packages and of this one, with the filters of every page."""
     made = jinja2.Environment(
-        loader=jinja2.PackageLoader("mutscan.report"),
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name) for name in (*packages, "mutscan.report")]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["short"] = shorten
-    made.filters["unbroken"] = unbroken
+    made.filters |= {"short": shorten, "unbroken": unbroken}
     return made

@@ -90,26 +90,21 @@ def evaluate(
     from mutscan.train.chains.splits import SPLITS
     from mutscan.train.evaluate.make import evaluate as run
     from mutscan.train.evaluate.pairs import Rivals
+    from mutscan.train.evaluate.result import Settings
 
     if split is not None and split not in SPLITS:
         raise UsageError(f"--split {split}: expected one of {', '.join(SPLITS)}")
     evaluation = run(
         model,
+        Settings(split, device, precision.value, batch_residues, offline, seed, progress=terminal.progress()),
         structures=structures,
         pairs=pairs,
         proteins=proteins or [],
         tables={"variants": variants, "dms": dms, "stability": stability},
-        split=split,
         rivals=Rivals(against, tm_vec, tm_vec_encoder),
         structures_dir=structures_dir,
         work=work,
         siamese=_count(siamese),
-        device=device,
-        precision=precision.value,
-        batch_residues=batch_residues,
-        offline=offline,
-        seed=seed,
-        progress=terminal.progress(),
     )
     written = evaluation.write(out, report=report)
     terminal.say(f"{', '.join(written[:-1])} and {written[-1]} written to {out}")

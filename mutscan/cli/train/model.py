@@ -30,7 +30,7 @@ from mutscan.cli.train.options import (
 )
 
 if TYPE_CHECKING:
-    from mutscan.progress import Progress
+    from mutscan.train.evaluate.result import Settings
     from mutscan.train.model.make import TrainedModel
 
 
@@ -72,6 +72,7 @@ def model(
     with --seed. An interrupted command resumes from the last saved state when it is run again. On several
     GPUs: torchrun --nproc-per-node N -m mutscan train model ...
     """
+    from mutscan.train.evaluate.result import Settings
     from mutscan.train.loop.processes import is_follower, own_device
     from mutscan.train.model.config import read_config
     from mutscan.train.model.make import train_model
@@ -105,28 +106,18 @@ def model(
     if is_follower():
         return
     terminal.say(f"model written to {trained.path} (weights of step {trained.best_step})")
-    metrics = _evaluate(trained, own_device(device), precision.value, offline, progress)
-    print_metrics(metrics, json)
+    running = Settings("test", own_device(device), precision.value, offline=offline, progress=progress)
+    print_metrics(_evaluate(trained, running), json)
 
 
-def _evaluate(
-    trained: TrainedModel, device: str, precision: str, offline: bool, progress: Progress
-) -> dict[str, Any]:
+def _evaluate(trained: TrainedModel, settings: Settings) -> dict[str, Any]:
     """Evaluate on the test pairs of each table; those of the first one make the model's metrics.json."""
     from mutscan.files import write_json
     from mutscan.train.evaluate.pairs import evaluate_pairs
 
     metrics: dict[str, Any] = {}
     for number, tables in trained.test_tables.items():
-        evaluation = evaluate_pairs(
-            str(trained.path.resolve()),
-            *tables,
-            split="test",
-            device=device,
-            precision=precision,
-            offline=offline,
-            progress=progress,
-        )
+        evaluation = evaluate_pairs(str(trained.path.resolve()), *tables, settings)
         evaluation.write(trained.work / ("test" if number == 1 else f"test-{number}"))
         if number == 1:
             metrics = evaluation.metrics

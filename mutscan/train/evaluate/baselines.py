@@ -13,7 +13,7 @@ from mutscan.train.evaluate.significance import MARGINS, Errors, compare_errors
 from mutscan.train.statistics.bootstrap import ClusterBootstrap
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -179,7 +179,7 @@ def baseline_metrics(
             entry["about"] = baseline.about
         if baseline.tm_score is not None:
             entry["tm"] = _shown(errors(bootstrap, rows, p.tm_score, baseline.tm_score))
-            entry["tm"] |= macro_mae(bootstrap, rows, p.tm_score, baseline.tm_score)
+            entry["tm"] |= macro_mae(bootstrap, p.tm_score, baseline.tm_score)
             larger = np.maximum(p.tm_score, p.tm_score_2)
             entry["tm_max"] = _shown(errors(bootstrap, rows, larger, baseline.tm_score))
         if baseline.lddt is not None:
@@ -193,7 +193,11 @@ def _shown(values: dict[str, Any], *more: str) -> dict[str, Any]:
 
 
 def significance(
-    predictions: PairPredictions, baselines: Sequence[Baseline], *, seed: int = 0
+    predictions: PairPredictions,
+    baselines: Sequence[Baseline],
+    *,
+    margins: Mapping[str, float] = MARGINS,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Compare the model with each baseline by `compare_errors`: ``tm``, and ``lddt`` by means of pairs."""
     p = predictions
@@ -204,10 +208,10 @@ def significance(
     for baseline in baselines:
         if baseline.tm_score is not None:
             other = Errors.of_pairs(baseline.tm_score, p.tm_score)
-            result["tm"][baseline.name] = compare_errors(tm, other, p.group, margin=MARGINS["tm"], seed=seed)
+            result["tm"][baseline.name] = compare_errors(tm, other, p.group, margin=margins["tm"], seed=seed)
         if baseline.lddt is not None and len(p.lddt):
             other = Errors.of_residues(baseline.lddt, p.lddt, p.pair_of)
             result["lddt"][baseline.name] = compare_errors(
-                lddt, other, similar, margin=MARGINS["lddt"], seed=seed
+                lddt, other, similar, margin=margins["lddt"], seed=seed
             )
     return result

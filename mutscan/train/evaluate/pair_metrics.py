@@ -157,7 +157,7 @@ def pair_metrics(
     }
     bands = binned(bootstrap, rows, p.tm_score, p.tm_predicted, p.tm_score, BANDS)
     tm = {key: table["tm"][key] for name in ("mae", "pearson", "spearman") for key in (name, f"{name}_ci")}
-    tm |= macro_mae(bootstrap, rows, p.tm_score, p.tm_predicted)
+    tm |= macro_mae(bootstrap, p.tm_score, p.tm_predicted)
     tm |= bootstrap.measure(f"auroc_{_SAME_FOLD}", Auroc(p.tm_predicted, p.tm_score >= _SAME_FOLD))
     for name, other in (("constant", np.full(len(p), tm_constant)), ("identity", identity)):
         tm |= _renamed(errors(bootstrap, rows, p.tm_score, other), name)
@@ -287,14 +287,11 @@ def lddt_errors(
 
 
 def macro_mae(
-    bootstrap: ClusterBootstrap,
-    rows: NDArray[np.int64],
-    truth: NDArray[np.float64],
-    predicted: NDArray[np.float64],
+    bootstrap: ClusterBootstrap, truth: NDArray[np.float64], predicted: NDArray[np.float64]
 ) -> dict[str, Any]:
-    """Mean of the MAEs in the true-TM bands that have pairs."""
+    """Mean of the MAEs in the true-TM bands that have pairs; a value for each row of `bootstrap`."""
     inside = one_hot(truth, BANDS)
-    sums = bootstrap.sums(rows, np.concatenate([inside, inside * np.abs(predicted - truth)]))
+    sums = bootstrap.sums(np.arange(len(truth)), np.concatenate([inside, inside * np.abs(predicted - truth)]))
 
     def macro(s: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         count, total = np.split(s, 2)
