@@ -26,18 +26,9 @@ if TYPE_CHECKING:
     from mutscan.structures import WildType
 
 CHECK_COLUMNS = (
-    "input",
-    "status",
-    "error_code",
-    "message",
-    "wild_type",
-    "variant",
-    "hgvs",
-    "n_substitutions",
-    "positions",
-    "structure_numbers",
-    "action",
-)
+    "input", "status", "error_code", "message", "wild_type", "variant", "hgvs", "n_substitutions",
+    "positions", "structure_numbers", "action",
+)  # fmt: skip
 """Columns of ``mutscan check``: those of variants.csv it can know, and what score would do."""
 
 

@@ -16,22 +16,25 @@ from mutscan.report.digest import number, section
 from mutscan.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 LONGEST: Final = 160
 """Letters of a user's text shown in a heading or a cell; the files hold it in full."""
 
-SHARED: Final = ("data.js", "table.js", "trace.js", "stage.js", "track.js", "matrix.js", "colouring.js")
-"""Scripts of every page, in this order."""
+SCRIPTS: Final = (
+    "data.js", "table.js", "trace.js", "stage.js", "track.js", "matrix.js", "colouring.js", "variant.js",
+    "heatmap.js", "page.js",
+)  # fmt: skip
+"""Scripts of a page, in this order; the last one starts it."""
 
 NO_VIEWER: Final = "3Dmol.js was not given when this page was drawn"
 
 
 def render_page(
     template: str,
-    scripts: Sequence[str],
     data: Mapping[str, Any],
     block: str,
+    provenance: Mapping[str, Any],
     *,
     viewer: str = "",
     viewer_note: str = "",
@@ -42,12 +45,12 @@ def render_page(
     Parameters
     ----------
     template : str
-    scripts : sequence of str
-        Names of our scripts that this page adds to `SHARED`; the last one starts it.
     data : mapping
         JSON-able.
     block : str
         Base64.
+    provenance : mapping
+        run.json.
     viewer : str
         3Dmol.js; without it the page draws its own trace.
     viewer_note : str
@@ -55,7 +58,7 @@ def render_page(
     context
         For the template.
     """
-    script = "\n".join(["(() => {", '"use strict";', *map(_source, (*SHARED, *scripts)), "})();"])
+    script = "\n".join(["(() => {", '"use strict";', *map(_source, SCRIPTS), "})();"])
     if "</script" in (viewer + script).lower():
         raise ValueError("a script of the page would end too early")
     allowed = " ".join(_hash(text) for text in (viewer, script) if text)
@@ -73,6 +76,8 @@ def render_page(
             viewer=Markup(viewer),
             viewer_licence=_source("3dmol-licence.txt").split("\n\n"),
             script=Markup(script),
+            provenance=provenance,
+            exponent=_exponent(provenance),
             **context,
         )
     )
@@ -101,7 +106,7 @@ def unbroken(text: str) -> Markup:
     return Markup(re.sub(r"(\d+-\d+)", r'<span class="range">\1</span>', str(escape(text))))
 
 
-def exponent(provenance: Mapping[str, Any]) -> str:
+def _exponent(provenance: Mapping[str, Any]) -> str:
     """Exponent of the model's lDDT, as text."""
     value = section(provenance, "model").get("lddt_exponent")
     return f"{value:g}" if isinstance(value, int | float) else "3"

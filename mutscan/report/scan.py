@@ -12,7 +12,7 @@ from mutscan.errors import UsageError
 from mutscan.report.affected import in_words, join_stretches
 from mutscan.report.block import Block
 from mutscan.report.digest import UNCALIBRATED, facts_of, section
-from mutscan.report.html import cells_of, exponent, file_name, render_page
+from mutscan.report.html import cells_of, file_name, render_page
 from mutscan.report.payload import add_wild_type, clip
 from mutscan.report.saved import read_run, reading
 from mutscan.residues import STANDARD
@@ -188,9 +188,9 @@ def render_scan(directory: Path, *, viewer: str = "", viewer_note: str = "") -> 
     shown = [column for column in COLUMNS if scan.positions[column[0]].notna().any()]
     return render_page(
         "scan.html.j2",
-        ("variant.js", "heatmap.js", "page.js"),
         data,
         block.text(),
+        scan.provenance,
         viewer=viewer,
         viewer_note=viewer_note,
         name=name,
@@ -213,8 +213,6 @@ def render_scan(directory: Path, *, viewer: str = "", viewer_note: str = "") -> 
             ("Worst", False, "The substitution with the lowest z"),
         ],
         rows=[_row(row, shown) for row in scan.positions.to_dict(orient="records")],
-        provenance=scan.provenance,
-        exponent=exponent(scan.provenance),
     )
 
 
