@@ -62,24 +62,21 @@ def render_page(
     if "</script" in (viewer + script).lower():
         raise ValueError("a script of the page would end too early")
     allowed = " ".join(_hash(text) for text in (viewer, script) if text)
-    return (
-        environment()
-        .get_template(template)
-        .render(
-            version=__version__,
-            policy=(
-                f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
-                "base-uri 'none'; form-action 'none'"
-            ),
-            data=in_script({**data, "viewer_note": viewer_note or NO_VIEWER}),
-            block=Markup(block),
-            viewer=Markup(viewer),
-            viewer_licence=_source("3dmol-licence.txt").split("\n\n"),
-            script=Markup(script),
-            provenance=provenance,
-            exponent=_exponent(provenance),
-            **context,
-        )
+    page = environment().get_template(template)
+    return page.render(
+        version=__version__,
+        policy=(
+            f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+            "base-uri 'none'; form-action 'none'"
+        ),
+        data=in_script({**data, "viewer_note": viewer_note or NO_VIEWER}),
+        block=Markup(block),
+        viewer=Markup(viewer),
+        viewer_licence=_source("3dmol-licence.txt").split("\n\n"),
+        script=Markup(script),
+        provenance=provenance,
+        exponent=_exponent(provenance),
+        **context,
     )
 
 
