@@ -10,10 +10,10 @@ import sys
 def main() -> None:
     """Run the command line."""
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that knows no Å is no reason to fail.
+        # A terminal without Å must not make the command fail.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    # Libraries' warnings are for developers: they go to the log, and to stderr with --verbose.
+    # Warnings of libraries are for developers: they go to the log, and to stderr with --verbose.
     if not sys.warnoptions:
         logging.captureWarnings(True)
         logging.getLogger("py.warnings").addHandler(logging.NullHandler())

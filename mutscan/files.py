@@ -1,4 +1,4 @@
-"""Where the cache is, files that are whole or not there, words for the operating system's refusals."""
+"""The cache folder, atomic writes, and messages for errors of the file system."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import platformdirs
 
@@ -20,8 +20,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
+_SPACE: Final = "free some space and run the same command again; finished work is kept"
+_PLACE: Final = "choose another place with --out or MUTSCAN_CACHE_DIR"
+
+REFUSALS: Final = {
+    errno.ENOSPC: f"the disk is full; {_SPACE}",
+    errno.EDQUOT: f"the disk quota is used up; {_SPACE}",
+    errno.EACCES: f"no permission; {_PLACE}",
+    errno.EPERM: f"no permission; {_PLACE}",
+    errno.EROFS: f"the file system is read-only; {_PLACE}",
+}
+"""What the operating system refused on the user's disk, and what to do."""
+
+_BAD_PATHS: Final = {
+    errno.ENOENT: "there is no such folder",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.ENAMETOOLONG: "the name is too long for the file system; give a shorter --out",
+}
+
+
 def cache_dir() -> Path:
-    """Where mutscan keeps what it can get again: ``MUTSCAN_CACHE_DIR``, else the user's cache directory."""
+    """Folder for data that can be fetched or computed again: ``MUTSCAN_CACHE_DIR``, else the user's cache."""
     chosen = os.environ.get("MUTSCAN_CACHE_DIR", "").strip()
     if chosen:
         return Path(chosen).expanduser()
@@ -44,7 +63,7 @@ def file_name(text: str) -> str:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Write to a temporary name beside `path`, and rename it over `path` when all went well."""
+    """Write to a temporary file beside `path`, and rename it to `path` if nothing failed."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
@@ -69,22 +88,11 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def write_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals to write under `path` into words."""
+    """Turn errors of writing under `path` into a `RunFolderError` that says what to do."""
     try:
         yield
     except OSError as error:
-        again = "free some space and run the same command again, finished work is kept"
-        reasons = {
-            errno.ENOSPC: f"the disk is full; {again}",
-            errno.EDQUOT: f"the disk quota is used up; {again}",
-            errno.EACCES: "no permission to write there; give another --out",
-            errno.EPERM: "no permission to write there; give another --out",
-            errno.ENOENT: "there is no such folder",
-            errno.ENOTDIR: "a part of the path is a file, not a folder",
-            errno.EROFS: "the file system is read-only; give another --out",
-            errno.ENAMETOOLONG: "the name is too long for the file system; give a shorter --out",
-        }
-        reason = reasons.get(error.errno or 0)
+        reason = (REFUSALS | _BAD_PATHS).get(error.errno or 0)
         if reason is None:
             raise
         raise RunFolderError(f"cannot write {error.filename or path}: {reason}") from error

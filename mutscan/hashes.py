@@ -1,4 +1,4 @@
-"""sha256 as mutscan writes it everywhere: hexadecimal text, of bytes, text, files and JSON documents."""
+"""sha256 of bytes, text, files and JSON documents, in hexadecimal."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Where variants come from: arguments, plain text, CSV and TSV, FASTA of mutants, stdin.
+"""Read variants from arguments, plain text, CSV and TSV, FASTA of mutants, and stdin.
 
-Each input line becomes one `InputRow`, also a hopeless one: whether it names a
-variant is for `mutscan.variants` to say. Only a file that cannot be read at all is an error here.
+Each input line becomes one `InputRow`. Whether it names a variant is decided later, by
+`mutscan.variants`; only a file that cannot be read at all is an error here.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def read_arguments(texts: Sequence[str]) -> InputTable:
 def read_variants(
     source: str | os.PathLike[str], *, column: str | None = None, stdin: TextIO | None = None
 ) -> InputTable:
-    """Read a file of variants; what it holds is told from its name and its first lines.
+    """Read a file of variants; its kind is recognised by its name and first lines.
 
     Plain text has one variant a line; blank lines and what follows ``#`` are skipped. Tables (comma, tab
     or semicolon) have a header, and comments before it or at the start of a line's variant; the variant
@@ -145,7 +145,7 @@ def read_variants(
     lines = _LINE.findall(text)
     first = next((line for line in lines if line.strip() and not line.lstrip().startswith("#")), None)
     if first is None:
-        raise UsageError(f"{name}: holds no variants; expected one a line, or a CSV, TSV or FASTA file")
+        raise UsageError(f"{name}: contains no variants; expected one per line, or a CSV, TSV or FASTA file")
     if first.startswith(">") or is_fasta_file(name):
         if column is not None:
             raise UsageError(f"{name}: is FASTA, which has no column {column!r}; leave the column out")
@@ -153,12 +153,12 @@ def read_variants(
     table = _Table.find(lines, name, column, surely=without_gz(name).lower().endswith(_TABLE_ENDINGS))
     read = table.read() if table else InputTable(tuple(_plain_rows(lines, name)))
     if not read.rows:
-        raise UsageError(f"{name}: holds a header and no variants; expected one a line")
+        raise UsageError(f"{name}: contains a header but no variants; expected one per line")
     return read
 
 
 def join_tables(*tables: InputTable) -> InputTable:
-    """Put tables one after the other; a column that a row's table lacks is empty there."""
+    """Concatenate tables; columns that a table lacks are empty in its rows."""
     columns = tuple(dict.fromkeys(name for table in tables for name in table.carried_columns))
     rows = tuple(
         InputRow(
@@ -184,7 +184,7 @@ def _read_bytes(source: str | os.PathLike[str], stdin: TextIO | None) -> tuple[s
         if stream is None:  # pythonw, daemons
             raise UsageError("stdin: is closed; give a file of variants")
         try:
-            # Bytes where there are any, so that gzip and encodings are told as in files.
+            # Bytes if possible, so that gzip and encodings are recognised as in files.
             return "stdin", stream.buffer.read() if hasattr(stream, "buffer") else stream.read()
         except UnicodeDecodeError as error:
             raise UsageError(f"stdin: is not {error.encoding} text; send it as UTF-8") from error
@@ -204,7 +204,7 @@ def _decode(data: bytes, name: str) -> str:
         try:
             data = gzip.decompress(data)
         except (OSError, EOFError, zlib.error) as error:
-            raise UsageError(f"{name}: its gzip data is damaged ({error}); make or fetch it again") from error
+            raise UsageError(f"{name}: damaged gzip file ({error}); make or download it again") from error
     for magic, kind in _FOREIGN.items():
         if data.startswith(magic):
             raise UsageError(f"{name}: is {kind}; expected text, save it as CSV, TSV or plain text")
@@ -240,7 +240,7 @@ def _fasta_rows(lines: Sequence[str], name: str) -> Iterator[InputRow]:
                 "expected a title such as '>R175H' before the sequence"
             )
     if not records:
-        raise UsageError(f"{name}: holds no FASTA record; expected '>R175H' and the mutant's sequence")
+        raise UsageError(f"{name}: contains no FASTA record; expected '>R175H' and the mutant's sequence")
     for number, title, parts in records:
         sequence = re.sub(r"[\s-]", "", "".join(parts)).upper().removesuffix("*")
         yield InputRow(number, title, sequence=sequence, source=name)
@@ -251,7 +251,7 @@ def _fasta_rows(lines: Sequence[str], name: str) -> Iterator[InputRow]:
 
 @dataclass(frozen=True)
 class _Table:
-    """A table in text: where its header is, what separates its cells, and which column holds the variants."""
+    """Layout of a text table: line of its header, delimiter, and column of the variants."""
 
     lines: Sequence[str]
     name: str
@@ -262,9 +262,9 @@ class _Table:
 
     @classmethod
     def find(cls, lines: Sequence[str], name: str, column: str | None, *, surely: bool) -> _Table | None:
-        """Tell whether `lines` are a table, and which; `surely` when their file says so by its name.
+        """Recognise a table in `lines`; `surely` if the file name says that it is one.
 
-        Without `column` and `surely`, a table is known by a header with a known column name.
+        Without `column` and `surely`, a table is recognised by a header with a known column name.
         """
         body = next(i for i, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#"))
         # Some programs write their header as a comment: '#variant<TAB>score'.
@@ -321,7 +321,7 @@ class _Table:
             if any(cell.strip() for cell in cells[width:]):
                 problem = (
                     f"line {number} of {self.name} has {len(cells)} cells, its header {width}; "
-                    f"put quotes round a cell that holds {self.delimiter!r}"
+                    f"put quotes around a cell that contains {self.delimiter!r}"
                 )
             cells = [*cells, *[""] * (width - len(cells))]
             rows.append(
@@ -345,7 +345,7 @@ class _Table:
             except csv.Error as error:
                 raise UsageError(
                     f"{self.name}, line {number}: cannot be split into cells ({error}); "
-                    "quotes round a cell come in pairs, quotes inside are doubled"
+                    "quotes around a cell come in pairs, quotes inside a cell are doubled"
                 ) from error
             before = reader.line_num
             if any(cell.strip() for cell in cells):
@@ -379,7 +379,7 @@ def _variant_column(header: Sequence[str], column: str | None) -> int | None:
 
 
 def _distinct(header: Sequence[str]) -> tuple[str, ...]:
-    """Tell repeated column names apart by a number, as pandas does: ``score``, ``score.1``."""
+    """Add numbers to repeated column names, as pandas does: ``score``, ``score.1``."""
     names: list[str] = []
     for cell in header:
         name, count = cell, 0

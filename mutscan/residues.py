@@ -1,4 +1,4 @@
-"""The one alphabet of mutscan: the 20 standard residues and their names."""
+"""The 20 standard residues, their names, and other letters of sequences."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ ONE_LETTER: Final[dict[str, str]] = {three: one for one, three in THREE_LETTER.i
 """Upper-case three-letter to one-letter code (``"ARG"`` -> ``"R"``)."""
 
 UNKNOWN: Final = "X"
-"""Any residue that is none of the 20."""
+"""Any residue that is not one of the 20."""
 
 AMBIGUOUS: Final = frozenset("UZOBJX")
-"""Letters seen in sequence databases that are none of the 20 standard residues."""
+"""Letters in sequence databases that are not standard residues."""
 
 
 def is_standard(residue: str) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mutscan.results import VARIANT_COLUMNS
-from tests.places import GLOBIN
+from tests.places import GLOBIN, ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -27,10 +27,10 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def example_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The README's command, from another folder than the project's."""
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Run folder and terminal output of the README's command, from another folder than the project's."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    finished = subprocess.run(
+    done = subprocess.run(
         [
             sys.executable, "-m", "mutscan", "score", str(EXAMPLE / "wild_type.cif"),
             "--variants", str(EXAMPLE / "variants.csv"), "--offline", "--out", "globin-run",
@@ -42,8 +42,22 @@ def example_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
         timeout=600,
     )  # fmt: skip
-    assert finished.returncode == 3, finished.stderr  # two rows are wrong on purpose
-    return elsewhere / "globin-run"
+    assert done.returncode == 3, done.stderr  # two rows are wrong on purpose
+    return elsewhere / "globin-run", done.stderr + done.stdout
+
+
+@pytest.fixture(scope="module")
+def example_run(finished: tuple[Path, str]) -> Path:
+    return finished[0]
+
+
+def test_readme_shows_what_the_command_prints(finished: tuple[Path, str]) -> None:
+    printed = [line.rstrip() for line in finished[1].splitlines()]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.split("<!-- output:begin -->\n```\n")[1].split("```\n<!-- output:end -->")[0].splitlines()
+    assert len(shown) > 5
+    start = printed.index(shown[0])
+    assert printed[start : start + len(shown)] == shown
 
 
 def test_rows_are_the_expected_ones(example_run: Path) -> None:

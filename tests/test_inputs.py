@@ -200,7 +200,7 @@ def test_a_line_with_too_many_cells_is_refused_as_a_row(write) -> None:
     assert texts(table) == ["K2A", "L3A", "L4A"]
     assert str(table.rows[0].variant(WILD_TYPE)) == "K2A"
     with pytest.raises(
-        VariantError, match=r"line 3 of list\.csv has 3 cells, its header 2; put quotes round"
+        VariantError, match=r"line 3 of list\.csv has 3 cells, its header 2; put quotes around"
     ):
         table.rows[1].variant(WILD_TYPE)
     assert str(table.rows[2].variant(WILD_TYPE)) == "L4A"
@@ -312,16 +312,16 @@ def test_rows_are_read_as_canonical_variants() -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("empty.txt", "", "holds no variants"),
-        ("blank.csv", "\n \n", "holds no variants"),
-        ("comments.txt", "# R175H\n", "holds no variants"),
-        ("header.csv", "variant,score\n", "a header and no variants"),
+        ("empty.txt", "", "contains no variants"),
+        ("blank.csv", "\n \n", "contains no variants"),
+        ("comments.txt", "# R175H\n", "contains no variants"),
+        ("header.csv", "variant,score\n", "a header but no variants"),
         ("book.xlsx", b"PK\x03\x04rest", "Excel workbook"),
         ("book.xls", b"\xd0\xcf\x11\xe0rest", "old Excel"),
         ("table.parquet", b"PAR1rest", "Parquet"),
         ("list.txt", b"R175H\0\n", "not text"),
         ("list.csv", b"variant,note\nR175H,ok\nR248Q,\xb5M\n", "not UTF-8 text (byte 0xb5 in line 3)"),
-        ("list.txt.gz", gzip.compress(b"R175H\n" * 100)[:-12], "gzip data is damaged"),
+        ("list.txt.gz", gzip.compress(b"R175H\n" * 100)[:-12], "damaged gzip file"),
         ("list.csv", "id,value\n1,2\n", "no column is called 'variant', 'mutant' or the like"),
         ("list.csv", "R175H,1\nR248Q,2\n", "expected a header"),
         ("list.csv", "variant,x,variant\nR1H,2,R3H\n", "several columns 'variant'"),

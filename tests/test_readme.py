@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 import mutscan
+from mutscan.errors import ROW_CODES
 from tests.places import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -96,8 +97,8 @@ def test_options_named_in_passing_exist():
         for parameter in command.params
         for option in parameter.opts
     }
-    # pip's, in the hint about the CPU build, and that of the recipes' scripts
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--index-url", "--smoke"}
+    # of every command, of pip in the hint about the CPU build, and of the scripts of recipes
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--help", "--index-url", "--smoke"}
     assert named
     assert named <= known
 
@@ -193,8 +194,7 @@ def test_the_tree_is_the_tree():
             path = folder / name
         assert path.exists(), name
         assert path.is_dir() is name.endswith("/"), name
-    small = {"errors.py", "hashes.py", "progress.py", "residues.py", "version.py", "worker.py"}
-    small |= {"py.typed", "models"}
+    small = {"py.typed", "models"}
     rooms = {p.name for p in (ROOT / "mutscan").iterdir() if not p.name.startswith(("_", "."))} - small
     assert rooms == listed
 
@@ -308,6 +308,15 @@ def verdict_table(calibration: dict) -> str:
 TABLES = {"accuracy": (accuracy_table, METRICS), "verdict": (verdict_table, CALIBRATION)}
 
 
+def error_table() -> str:
+    rows = "".join(f"| `{code}` | {meaning} |\n" for code, meaning in ROW_CODES.items())
+    return f"| code | meaning |\n|---|---|\n{rows}"
+
+
+def test_the_table_of_error_codes_is_the_package_s():
+    assert between("errors") == error_table(), "run python -m tests.test_readme"
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_the_tables_of_accuracy_are_the_model_s(name):
     make, source = TABLES[name]
@@ -317,7 +326,7 @@ def test_the_tables_of_accuracy_are_the_model_s(name):
 
 
 if __name__ == "__main__":
-    text = README
+    text = README.replace(between("errors"), error_table())
     for name, (make, source) in TABLES.items():
         table = make(json.loads(source.read_text()))
         text = text.replace(between(name), table)

@@ -1,11 +1,11 @@
-"""Made-up input for the recipes' --smoke: small proteins, an encoder in ProtT5's format, short settings.
+"""Artificial input for the recipes' --smoke: small proteins, an encoder in ProtT5's format, short settings.
 
     python training/smoke_data.py FOLDER [--prott5] [--settings FILE ...]
 
-Families of helices and strands of 30 to 50 residues; relatives differ by exchanged residues, by torsions that
-waver and turn, and at their ends, so that TM-score and lDDT vary. Everything is seeded. In FOLDER:
+Families of helices and strands of 30 to 50 residues; relatives differ in residues, torsions and ends, so that
+TM-score and lDDT vary. Everything is seeded. Writes to FOLDER:
 
-    structures/*.pdb, pairs.csv, clusters.tsv       backbones, a list of pairs, who belongs together
+    structures/*.pdb, pairs.csv, clusters.tsv       backbones, a list of pairs, clusters
     structures.parquet, pairs.parquet               the same chains and pairs as tables, pairs labelled
     sequences.parquet                               sequences to pretrain an encoder on
     wild_types/*.pdb                                two of the chains with all their atoms
@@ -37,7 +37,7 @@ from mutscan.train.chains.splits import assign_splits
 
 FAMILIES = {"train": 12, "validation": 5, "test": 5}
 MEMBERS = 3
-# Torsions phi and psi, and the residues that like them.
+# Torsions phi and psi, and their typical residues.
 KINDS = {
     "helix": (-63.0, -42.0, "AELKQMR"),
     "strand": (-120.0, 135.0, "VIYTFWC"),
@@ -59,7 +59,7 @@ SMALL_NET = {"d_model": 16, "n_heads": 2, "d_feed_forward": 32, "d_pool": 16, "d
 
 @dataclass(frozen=True)
 class Chain:
-    """A made-up protein; `first` is where it begins in its family."""
+    """An artificial protein; `first` is its first place in the family."""
 
     name: str
     family: str
@@ -92,7 +92,7 @@ def backbones(phi: NDArray[np.float64], psi: NDArray[np.float64]) -> NDArray[np.
 
 
 def family_names() -> list[str]:
-    """Names whose hashes fill every split: a cluster's split depends on its name alone."""
+    """Family names that fill every split with seed 0: the split depends on seed and name only."""
     found: dict[str, list[str]] = {split: [] for split in FAMILIES}
     for name in (f"F{number:03d}" for number in range(1000)):
         split = str(assign_splits(np.array([stable_number(name)]))[0])
@@ -102,7 +102,7 @@ def family_names() -> list[str]:
 
 
 def family(name: str, rng: np.random.Generator) -> list[Chain]:
-    """One fold, and its members: the further down, the further off."""
+    """Members of one fold, in order of growing difference."""
     kinds: list[str] = []
     while len(kinds) < 32:
         kinds += [str(rng.choice(["helix", "strand"]))] * int(rng.integers(7, 13))
@@ -111,10 +111,10 @@ def family(name: str, rng: np.random.Generator) -> list[Chain]:
     ideal = np.array([KINDS[kind][:2] for kind in kinds]).T + rng.normal(scale=4.0, size=(2, length))
     ideal[:, np.array(kinds) == "turn"] += rng.normal(scale=40.0, size=(2, kinds.count("turn")))
     torsions = np.stack([ideal + rng.normal(scale=1.5 * m, size=ideal.shape) for m in range(MEMBERS)])
-    # The last member is hinged: one of its turns points elsewhere.
+    # The last member has another angle in one of its turns.
     torsions[-1, :, int(np.flatnonzero(np.array(kinds) == "turn")[0])] += 30.0
     atoms = backbones(torsions[:, 0], torsions[:, 1])
-    # Residues are displaced, in turns more than elsewhere: the lDDT falls where the TM-score hardly does.
+    # Residues are displaced, more so in turns: this lowers the lDDT but hardly the TM-score.
     spread = np.arange(MEMBERS)[:, None] * np.where(np.array(kinds) == "turn", 0.5, 0.15)  # (members, L), Å
     atoms = atoms + rng.normal(size=(MEMBERS, length, 1, 3)) * spread[..., None, None]
     ancestor = [str(rng.choice(list(KINDS[kind][2]))) for kind in kinds]
@@ -132,7 +132,7 @@ def family(name: str, rng: np.random.Generator) -> list[Chain]:
 
 
 def listed(chains: list[Chain]) -> list[tuple[Chain, Chain]]:
-    """All relatives, and every family with the next ones."""
+    """All pairs of relatives, and one pair for every two families."""
     relatives = [(a, b) for a in chains for b in chains if a.family == b.family and a.name < b.name]
     one_each = chains[::MEMBERS]
     others = [(a, b) for i, a in enumerate(one_each) for b in one_each[i + 1 :]]
@@ -140,7 +140,7 @@ def listed(chains: list[Chain]) -> list[tuple[Chain, Chain]]:
 
 
 def labelled(first: Chain, second: Chain) -> dict[str, object]:
-    """Row of a table of pairs: residues of one place in the family (or of one number) correspond."""
+    """Row of a table of pairs: residues at one place of the family (or of one number) are aligned."""
     shift = first.first - second.first if first.family == second.family else 0
     i = np.arange(len(first.sequence))
     i = i[(i + shift >= 0) & (i + shift < len(second.sequence))]
@@ -265,7 +265,7 @@ def write_prott5(folder: Path) -> None:
 
 
 def small_settings(text: str) -> str:
-    """Give a recipe's settings a small net, few steps and small batches; what is off stays off."""
+    """Shrink a recipe's settings: a small net, few steps, small batches; zeros stay zero."""
     settings = tomllib.loads(text)
     net = settings.pop("net", {})
     loss = settings.pop("loss", {})
@@ -280,7 +280,7 @@ def small_settings(text: str) -> str:
 
 
 def main() -> None:
-    """Write it all."""
+    """Write all files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--prott5", action="store_true")

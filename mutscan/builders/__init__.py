@@ -1,4 +1,4 @@
-"""Who builds mutant structures: one protocol, several backends.
+"""Builders of mutant structures: one protocol, several backends.
 
 `Structure` + exchanged residues -> `BuiltMutant`. A backend imports its heavy
 library only when it is used.
@@ -58,7 +58,7 @@ class BuiltMutant:
 
 
 class Prepared(Protocol):
-    """The wild type as a backend wants it: made once, picklable, sent to worker processes."""
+    """A wild type prepared by a backend: made once, picklable, sent to worker processes."""
 
     def build(self, exchanges: Sequence[Exchange]) -> BuiltMutant:
         """Build one mutant; raises `mutscan.errors.BuildError` with the reason when it cannot."""
@@ -72,7 +72,7 @@ class MutantBuilder(Protocol):
     name: str
 
     def settings(self) -> Mapping[str, object]:
-        """All that changes its output, JSON-able: goes to run.json and keys the resumed results."""
+        """All settings that change its output, as JSON: for run.json and the key of stored results."""
         ...
 
     def prepare(self, wild_type: Structure, scratch: Path) -> Prepared:

@@ -1,4 +1,4 @@
-"""Which backends a run uses."""
+"""Choose the backends of a run."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 def choose_builders(text: str, wild_type: WildType, *, seed: int = 0) -> tuple[MutantBuilder, ...]:
-    """Backends for ``--builder``, the first that can build a mutant does it.
+    """Choose the backends for ``--builder``; they are tried in this order for each mutant.
 
     ``auto`` is MODELLER when it is installed and licensed, else openmm; the template builder
-    stands in for single mutants the force field cannot describe, and the row says so.
-    Any other choice stands alone.
+    builds the mutants that the force field cannot describe, and their rows say so.
+    Any other choice is used alone.
 
     Raises
     ------

@@ -81,7 +81,7 @@ def complete(structure: Structure) -> CompleteChain:
     if len(bad):
         where = residue_label(structure, int(structure.residue_index[bad[0]]))
         raise BuildError(
-            f"{structure.name}: the coordinates of {where} are not finite; mend or drop the residue"
+            f"{structure.name}: the coordinates of {where} are not finite; correct or remove the residue"
         )
     raw = atoms_by_residue(structure)
     labels = tuple(residue_label(structure, i) for i in range(len(structure)))

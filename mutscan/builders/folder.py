@@ -37,7 +37,7 @@ MIN_SHARED: Final = 0.5
 class FolderBuilder:
     """A folder of mutant structures, such as ``R175H.pdb`` and ``R175H_R248Q.cif.gz``.
 
-    No wild-type control is taken off: nobody here knows how the files were made.
+    No wild-type control is subtracted, because it is unknown how the files were made.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class FolderBuilder:
         }
 
     def prepare(self, wild_type: Structure, scratch: Path) -> PreparedFolder:
-        """Take note of the wild type; files are looked for when their variant's turn comes."""
+        """Remember the wild type; the file of a variant is read when the variant is built."""
         return PreparedFolder(Path(self.directory).resolve(), dict(self.position_of), wild_type)
 
 
@@ -107,7 +107,7 @@ class PreparedFolder:
         match, by_sequence = self._match(model, sequence, path)
         notes = [f"structure from {path.name}, no wild-type control"]
         if by_sequence:
-            notes.append(f"residues of {path.name} matched by sequence, its numbering is another")
+            notes.append(f"residues of {path.name} matched by sequence, because its numbering differs")
         absent = int((match < 0).sum())
         if absent:
             notes.append(f"{path.name} lacks {absent} of the wild type's {len(match)} residues")
@@ -160,7 +160,7 @@ class PreparedFolder:
         found = [self.directory / name for name in names if name.startswith(wanted) and stem(name) == wanted]
         if len(found) > 1:
             raise BuildError(
-                f"{self.directory}: both {found[0].name} and {found[1].name} are there; keep one of them",
+                f"{self.directory}: contains both {found[0].name} and {found[1].name}; keep one of them",
                 code="structure_missing",
             )
         if found:

@@ -1,4 +1,4 @@
-"""Build the mutants of many wild types, several of them at a time; what is on disk is not built again."""
+"""Build the missing mutants of many wild types, several wild types at a time."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _P = TypeVar("_P", bound=ToBuild)
 def build_missing(
     proteins: Sequence[_P], builder: str, jobs: int, progress: Progress
 ) -> list[tuple[_P, BuildTask, str]]:
-    """Build what is not there yet, each protein in a process of its own, `jobs` at a time.
+    """Build the missing mutants, each protein in a process of its own, `jobs` at a time.
 
     Returns
     -------
     list of (protein, task, reason)
-        What could not be built, in the order in which it failed.
+        Failed mutants, in the order in which they failed.
     """
     todo = [
         (protein, missing)

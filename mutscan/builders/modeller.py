@@ -15,7 +15,6 @@ private folders; nothing here imports it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 import time
@@ -38,6 +37,7 @@ from mutscan.builders.modeller_process import (
     status_of,
 )
 from mutscan.errors import BuildError, MissingDependencyError, UsageError
+from mutscan.hashes import text_sha256
 from mutscan.residues import is_standard
 from mutscan.results import read_arrays, write_arrays
 
@@ -194,7 +194,7 @@ class PreparedModeller:
         span = float(np.linalg.norm(np.ptp(ca[np.isfinite(ca).all(axis=1)], axis=0)))
         chosen: tuple[int, ...] = (0,) if span + 20.0 <= self.builder.radius else sites
         key = json.dumps([self.builder.radius, self.builder.seeds, chosen])
-        stem = f"control-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+        stem = f"control-{text_sha256(key)[:16]}"
         path = self.scratch / f"{stem}.npz"
         with FileLock(self.scratch / f"{stem}.lock"):
             stored = read_arrays(path)

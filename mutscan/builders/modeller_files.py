@@ -1,4 +1,4 @@
-"""What MODELLER reads and writes: the template, the alignment, the models.
+"""Files of MODELLER: template, alignment and models.
 
 MODELLER counts the residues of its models from 1 and names chains A, B, ...
 whatever the template says, so it gets the wild type numbered that way.
@@ -107,7 +107,7 @@ def read_model(path: Path, sequence: str) -> list[dict[str, NDArray[np.float64]]
             xyz = np.array([float(line[30:38]), float(line[38:46]), float(line[46:54])])
         except ValueError as error:
             raise BuildError(
-                f"MODELLER's model {path.name} has a coordinate that is no number: {line}"
+                f"MODELLER's model {path.name} has a coordinate that is not a number: {line}"
             ) from error
         name = line[12:16].strip()
         name = _PDB_NAMES.get((found[-1], name), _PDB_NAMES.get(("", name), name))

@@ -1,4 +1,4 @@
-"""MODELLER's process: start the helper, read what it left, and say what is missing. Keys are never shown."""
+"""Run MODELLER's helper process, read its result, report what is missing. Keys are never shown."""
 
 from __future__ import annotations
 
@@ -159,9 +159,7 @@ def _scrub(text: str, location: str | None) -> str:
     # XXXX is what an installation without a key holds.
     for key in sorted(keys - {"", "XXXX"}, key=len, reverse=True):
         text = text.replace(key, _HIDDEN)
-    return re.sub(
-        r"(licen[cs]e[ _-]*key['\"]?\s*[:=]\s*)(?!XXXX\b)\S+", rf"\1{_HIDDEN}", text, flags=re.IGNORECASE
-    )
+    return _SHOWN_KEY.sub(rf"\1{_HIDDEN}", text)
 
 
 def _configured_key(config: Path) -> str:

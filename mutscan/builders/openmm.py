@@ -47,6 +47,7 @@ from mutscan.builders.subsystem import (
     zone_around,
 )
 from mutscan.errors import BuildError
+from mutscan.hashes import text_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -195,7 +196,7 @@ class PreparedOpenMM:
         start = time.perf_counter()
         name = "-".join(str(site) for site in zone.sites)
         if len(name) > 80:  # many exchanges in one mutant: file names have limits
-            name = hashlib.sha256(name.encode()).hexdigest()[:20]
+            name = text_sha256(name)[:20]
         path = self.scratch / f"control-{self.digest}-{name}.npz"
         kept = load_relaxed(path)
         if kept is not None:

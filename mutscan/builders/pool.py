@@ -1,4 +1,4 @@
-"""Build and measure mutant structures in worker processes; each result is on disk when it is done."""
+"""Build and measure mutant structures in worker processes, and store each result at once."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ def _build_and_measure(task: BuildTask) -> _Outcome:
         except MutscanError as failure:
             error = BuildError(failure.message, code=failure.code)
             traces.append(traceback.format_exc())
-        except Exception as failure:  # whatever one mutant runs into, the others go on
+        except Exception as failure:  # the other mutants continue
             if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise  # but a full disk is the run's trouble, not the mutant's
             error = BuildError(f"{name} failed: {type(failure).__name__}: {failure}")

@@ -1,4 +1,4 @@
-"""What holds a mutant to its template: every bond, angle, dihedral and contact of the wild type, as arrays.
+"""Restraints that hold a mutant to its template: bonds, angles, dihedrals and contacts, as arrays.
 
 Heavy atoms only, no force-field templates: rest values are the wild type's own,
 so nothing has to be known about a residue beyond where its atoms are. Only the

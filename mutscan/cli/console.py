@@ -1,4 +1,4 @@
-"""Two streams: results on stdout, everything meant for people on stderr."""
+"""Output: results on stdout; messages, log and progress on stderr."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 MAX_WIDTH = 100
-"""Tables stay readable on a very wide terminal."""
+"""Columns of output at most, so that tables stay readable on a very wide terminal."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -29,8 +29,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u206
 def plain(text: object, *, limit: int | None = None) -> str:
     r"""Return text from outside as one line that cannot steer a terminal.
 
-    White space becomes one space, other control characters (escape sequences, direction marks)
-    their notation in Python; what is longer than `limit` is cut, between words where there are any.
+    Runs of white space become one space. Other control characters (escape sequences, direction marks)
+    are written as in Python source. Text longer than `limit` is cut, between words if possible.
 
     Examples
     --------
@@ -48,9 +48,9 @@ def plain(text: object, *, limit: int | None = None) -> str:
 
 
 def make_console(stream: TextIO, *, width: int | None = None) -> Console:
-    """Make a console that colours only a terminal, and never with ``NO_COLOR``.
+    """Make a console that uses colour on a terminal only, and not if ``NO_COLOR`` is set.
 
-    rich alone keeps bold under NO_COLOR and takes FORCE_COLOR=0 for yes.
+    By itself rich keeps bold text under NO_COLOR and takes FORCE_COLOR=0 for yes.
     """
     terminal = stream.isatty()
     forced = os.environ.get("FORCE_COLOR", "") not in ("", "0")
@@ -74,14 +74,14 @@ _LOGGERS: Final = ("mutscan", "py.warnings")
 
 @dataclass
 class Terminal:
-    """Where a command speaks.
+    """Messages, log and progress of a command.
 
     Parameters
     ----------
     quiet : bool
-        Only errors are said.
+        Print errors only.
     verbose : bool
-        The log goes to stderr too.
+        Print the log on stderr.
     """
 
     quiet: bool = False
@@ -89,7 +89,7 @@ class Terminal:
     err: Console = field(default_factory=lambda: make_console(sys.stderr))
 
     def say(self, text: object) -> None:
-        """Print one line for people."""
+        """Print a message in one line."""
         if not self.quiet:
             self.err.print(Text(plain(text)), soft_wrap=True)
 
@@ -99,7 +99,7 @@ class Terminal:
         stop_log()
         for name in _LOGGERS:
             logger = logging.getLogger(name)
-            # Python's own warnings are for developers: they are shown on request only.
+            # Python's own warnings are for developers and shown on request only.
             wanted = level if name == "mutscan" or self.verbose else logging.CRITICAL
             logger.addHandler(_ConsoleHandler(self.err, wanted))
         logger = logging.getLogger("mutscan")
@@ -112,7 +112,7 @@ class Terminal:
 
 
 def stop_log() -> None:
-    """Take back what `Terminal.start_log` set up: a caller's stderr may be gone after the command."""
+    """Undo `Terminal.start_log`: a caller may close its stderr after the command."""
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         for handler in [h for h in logger.handlers if isinstance(h, _ConsoleHandler)]:
@@ -134,7 +134,7 @@ class _ConsoleHandler(logging.Handler):
 
 
 class TerminalProgress:
-    """`mutscan.pipeline.Progress` on stderr; one bar at a time, silent where nobody watches."""
+    """`mutscan.progress.Progress` on stderr: one bar at a time, on a terminal only."""
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
@@ -143,7 +143,7 @@ class TerminalProgress:
         self._task: TaskID | None = None
 
     def start(self, stage: str, total: int) -> None:
-        """Begin a stage of `total` steps; ends the one before."""
+        """Begin a stage of `total` steps, and end the one before."""
         self.finish()
         if not self._visible:
             if self._terminal.verbose:
@@ -167,18 +167,18 @@ class TerminalProgress:
             self._bars.advance(self._task, steps)
 
     def finish(self) -> None:
-        """End the stage and take its bar away."""
+        """End the stage and remove its bar."""
         if self._bars is not None:
             self._bars.stop()
         self._bars = self._task = None
 
     def note(self, text: str) -> None:
-        """One line beside the bars."""
+        """Print a message without disturbing the bar."""
         self._terminal.say(text)
 
 
 def print_json(rows: Iterable[Mapping[str, object]]) -> None:
-    """Print rows on stdout as one JSON array, a row a line; unknown values are null."""
+    """Print rows on stdout as one JSON array with a row per line; unknown values are null."""
     lines = [json.dumps({key: _json_value(value) for key, value in row.items()}) for row in rows]
     sys.stdout.write("[\n" + ",\n".join(lines) + "\n]\n" if lines else "[]\n")
 
@@ -189,7 +189,7 @@ def print_json_object(data: Mapping[str, object]) -> None:
 
 
 def _json_value(value: object) -> object:
-    """JSON has no NaN, and numpy's scalars are not known to it."""
+    """Convert numpy's scalars, and values that JSON lacks such as NaN."""
     if isinstance(value, dict):
         return {str(key): _json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

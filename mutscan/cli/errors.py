@@ -1,14 +1,13 @@
-"""The one place where what went wrong becomes one line on stderr and an exit code.
+"""Translate errors to one line on stderr and an exit code.
 
 0 every row ok · 1 internal error · 2 usage · 3 some rows failed · 4 no row could be scored ·
 5 data needed from the network is missing · 6 a backend or its licence is missing ·
-130 interrupted. When the reader of our stdout goes away we end quietly with 141, as SIGPIPE would.
+130 interrupted. If the reader of stdout closes the pipe, mutscan ends quietly with 141, as SIGPIPE would.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import os
 import sys
@@ -21,6 +20,7 @@ from typer.core import TyperGroup
 
 from mutscan.cli.console import plain, stop_log
 from mutscan.errors import MutscanError
+from mutscan.files import REFUSALS
 
 INTERNAL: Final = 1
 USAGE: Final = 2
@@ -28,23 +28,15 @@ INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 
 VERBOSE: Final = "mutscan.verbose"
-"""Key in a context's meta: was ``--verbose`` given."""
+"""Key in a context's meta: whether ``--verbose`` was given."""
 
 CONTINUABLE: Final = frozenset({"scan", "score"})
-"""Commands that go on where they were stopped."""
+"""Commands that resume when they were interrupted."""
 
 # Newer versions of typer carry a click of their own and export only the children of this class.
 _ClickError: type[Any] = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
 )
-
-_DISK: Final = {
-    errno.ENOSPC: "the disk is full; free some space and run the same command again, finished work is kept",
-    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
-    errno.EROFS: "the file system is read-only; choose another place with --out or MUTSCAN_CACHE_DIR",
-    errno.EACCES: "no permission; choose another place with --out or MUTSCAN_CACHE_DIR, or change its rights",
-    errno.EPERM: "not allowed there; choose another place with --out or MUTSCAN_CACHE_DIR",
-}
 
 
 def say_error(message: str) -> None:
@@ -53,21 +45,21 @@ def say_error(message: str) -> None:
 
 
 def describe(error: OSError) -> str | None:
-    """Words for what the operating system refused; None when it is no matter of the user's disk."""
-    reason = _DISK.get(error.errno or 0)
+    """Describe an error of the user's disk; None for other errors."""
+    reason = REFUSALS.get(error.errno or 0)
     if reason is None:
         return None
     return f"cannot use {error.filename}: {reason}" if error.filename else reason
 
 
 def exit_code(error: BaseException, *, command: str | None, verbose: bool) -> int:
-    """Tell the user what `error` means; returns the exit code.
+    """Print what `error` means, and return the exit code.
 
     Parameters
     ----------
     error : BaseException
     command : str or None
-        The command that raised it: some can be continued after Ctrl-C.
+        The command that raised it; some resume after Ctrl-C.
     verbose : bool
         Print the traceback first.
     """
@@ -75,7 +67,7 @@ def exit_code(error: BaseException, *, command: str | None, verbose: bool) -> in
         _silence_stdout()
         return BROKEN_PIPE
     if isinstance(error, KeyboardInterrupt):
-        words = "finished variants are saved, the same command continues there"
+        words = "finished variants are saved; run the same command to continue"
         print(f"interrupted{': ' + words if command in CONTINUABLE else ''}", file=sys.stderr)
         return INTERRUPTED
     if verbose:
@@ -96,7 +88,7 @@ def exit_code(error: BaseException, *, command: str | None, verbose: bool) -> in
 
 
 def _silence_stdout() -> None:
-    """Keep the interpreter from writing at its end what stdout still holds and cannot be written."""
+    """Discard what stdout still buffers, so that the interpreter does not try to write it at exit."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -106,7 +98,7 @@ def _silence_stdout() -> None:
 
 
 def _usage(error: Any) -> int:
-    """Print a usage error in one line (or the help, when nothing at all was asked for)."""
+    """Print a usage error in one line, or the help if there were no arguments."""
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return USAGE
@@ -117,12 +109,12 @@ def _usage(error: Any) -> int:
 
 
 class MutscanGroup(TyperGroup):
-    """The root command: translates errors, and imports ``train`` only when it is run."""
+    """The root command, which translates errors and imports ``train`` only when it runs."""
 
     lazy: Final = {"train": "mutscan.cli.train"}
 
     def main(self, args: Any = None, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
-        """Run the command line and exit; not standalone, return the exit code."""
+        """Run the command line and exit; if not standalone, return the exit code."""
         try:
             value = super().main(args, standalone_mode=False, **extra)
         except _ClickError as error:
@@ -136,7 +128,7 @@ class MutscanGroup(TyperGroup):
         return code
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the chosen command; whatever it raises ends in an exit code."""
+        """Run the chosen command and turn what it raises into an exit code."""
         try:
             super().invoke(ctx)
             # A full disk or a closed pipe behind stdout shows only now.
@@ -151,7 +143,7 @@ class MutscanGroup(TyperGroup):
         return 0
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command to run; a lazy one is imported here, not for the help page."""
+        """Find the command to run; a lazy one is imported here, not for the help."""
         name, command, rest = super().resolve_command(ctx, args)
         if name in self.lazy:
             command = typer.main.get_group(import_module(self.lazy[name]).app)

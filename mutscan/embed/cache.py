@@ -1,8 +1,7 @@
-"""Embeddings kept on disk: one safetensors file for each sequence and encoder."""
+"""Embeddings on disk: one safetensors file for each sequence and encoder."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from safetensors.numpy import save
 
 from mutscan.embed.tokens import clean
 from mutscan.files import replacing
+from mutscan.hashes import bytes_sha256, text_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,11 +42,11 @@ class EmbeddingCache:
 
     def path(self, sequence: str, key: str) -> Path:
         """File of a sequence under an encoder's `Encoder.key`."""
-        digest = hashlib.sha256(f"{key}\n{_sequence_hash(sequence)}".encode()).hexdigest()
+        digest = text_sha256(f"{key}\n{_sequence_hash(sequence)}")
         return self.directory / digest[:2] / f"{digest}.safetensors"
 
     def get(self, sequence: str, key: str) -> NDArray[np.float32] | None:
-        """Embedding of a sequence, float32 (L, d), or None where it is not kept (or damaged)."""
+        """Embedding of a sequence, float32 (L, d), or None if it is not stored or damaged."""
         path = self.path(sequence, key)
         try:
             with safe_open(path, framework="np") as file:
@@ -70,7 +70,7 @@ class EmbeddingCache:
         return embedding
 
     def put(self, sequence: str, key: str, embedding: NDArray[np.float32]) -> None:
-        """Keep an embedding. A folder that cannot be written is said once, and left alone."""
+        """Store an embedding. If the folder cannot be written, warn once and continue without it."""
         if not self._writable:
             return
         embedding = np.ascontiguousarray(embedding, dtype=np.float32)
@@ -94,14 +94,14 @@ class EmbeddingCache:
         except OSError as error:
             self._writable = False
             _log.warning(
-                "embedding cache %s cannot be written (%s): going on without it", self.directory, error
+                "embedding cache %s cannot be written (%s): continuing without it", self.directory, error
             )
 
 
 def embed_cached(
     encoder: Encoder, sequences: Sequence[str], cache: EmbeddingCache | None
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """`Encoder.embed`, looking into `cache` first and keeping what is new. Cached ones come first."""
+    """`Encoder.embed`, with a cache: cached embeddings come first, new ones are stored."""
     if cache is None:
         yield from encoder.embed(sequences)
         return
@@ -120,8 +120,8 @@ def embed_cached(
 
 
 def _sequence_hash(sequence: str) -> str:
-    return hashlib.sha256(clean(sequence).encode("ascii")).hexdigest()
+    return text_sha256(clean(sequence))
 
 
 def _content_hash(embedding: NDArray[np.float32]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(embedding, dtype="<f4").tobytes()).hexdigest()
+    return bytes_sha256(np.ascontiguousarray(embedding, dtype="<f4").tobytes())

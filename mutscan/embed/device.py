@@ -1,4 +1,4 @@
-"""Where the networks run and how exactly: device, precision, threads."""
+"""Device, precision and threads of the networks."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ DTYPES: Final[dict[Precision, torch.dtype]] = {
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
-"""Name on the command line to torch type."""
+"""Torch type of each precision."""
 
 
 def resolve_device(text: str) -> torch.device:
-    """Turn ``auto | cpu | cuda[:N] | mps`` into a device that is there.
+    """Turn ``auto | cpu | cuda[:N] | mps`` into an available device.
 
     ``auto`` takes the first CUDA device, else Apple's MPS, else the CPU.
 
@@ -44,7 +44,7 @@ def resolve_device(text: str) -> torch.device:
     if wanted == "mps":
         if not torch.backends.mps.is_available():
             raise UsageError(
-                "--device mps: this machine has no Apple GPU that torch can use; take --device cpu"
+                "--device mps: this machine has no Apple GPU that torch can use; use --device cpu"
             )
         return torch.device("mps")
     match = re.fullmatch(r"cuda(?::(\d+))?", wanted)
@@ -53,7 +53,7 @@ def resolve_device(text: str) -> torch.device:
     if not torch.cuda.is_available():
         raise UsageError(
             f"--device {text}: torch sees no CUDA device here (no GPU, no driver, or a CPU-only torch); "
-            "take --device cpu, or install a CUDA build of torch"
+            "use --device cpu, or install a CUDA build of torch"
         )
     number = int(match.group(1) or 0)
     if number >= torch.cuda.device_count():
@@ -86,9 +86,9 @@ def resolve_precision(text: str, device: torch.device, *, family: str = "esm") -
     else:
         raise UsageError(f"--precision {text}: expected auto, fp32, bf16 or fp16")
     if known == "fp16" and device.type == "cpu":
-        raise UsageError("--precision fp16 is for GPUs; on the CPU take fp32 (or auto)")
+        raise UsageError("--precision fp16 is for GPUs; on the CPU use fp32 (or auto)")
     if known == "bf16" and not has_bf16:
-        raise UsageError("--precision bf16: this GPU has no bfloat16; take fp16 or fp32")
+        raise UsageError("--precision bf16: this GPU has no bfloat16; use fp16 or fp32")
     return known
 
 
@@ -113,7 +113,7 @@ def even_width(batch: int, longest: int) -> int:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch use one thread in here; the numbers then do not depend on how many there are."""
+    """Run torch on one thread; the numbers then do not depend on the number of cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""`Encoder`: many sequences through one protein language model."""
+"""`Encoder`: embeds sequences with a protein language model."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Encoder:
 
     @property
     def key(self) -> str:
-        """Everything besides the sequence that an embedding depends on; keys a cache."""
+        """Everything except the sequence that an embedding depends on: the key of a cache."""
         name = "" if self.revision.startswith("sha256:") else f"{self.name}@"
         # Vectors of the two forward passes round differently, in half precision visibly so.
         own = "/own" if self._own_forward else ""
@@ -155,7 +155,7 @@ class Encoder:
         return next(self.embed([sequence]))[1]
 
     def fell_back(self, length: int) -> bool:
-        """Whether a sequence of this length is (in part) computed on the CPU for want of GPU memory.
+        """Whether a sequence of this length runs (in part) on the CPU because GPU memory is too small.
 
         Such an embedding is fp32 whatever `precision` says, and `key` does not describe it.
         """
@@ -265,7 +265,7 @@ class Encoder:
             return self._forward_safely(texts[:half]) + self._forward_safely(texts[half:])
         if self._on_cpu is None:
             raise MutscanError(
-                f"embedding {len(texts[0])} residues in one go needs more memory than there is ({reason}); "
+                f"not enough memory to embed {len(texts[0])} residues at once ({reason}); "
                 "close other programs or use a machine with more memory",
                 code="out_of_memory",
             )
@@ -452,7 +452,7 @@ def _load(
         if not out_of_memory(error):
             raise
         raise MutscanError(
-            f"encoder {files.name} does not fit in the memory of {device}; take a smaller model, "
+            f"encoder {files.name} does not fit in the memory of {device}; use a smaller model, "
             "or --device cpu",
             code="out_of_memory",
         ) from error

@@ -1,4 +1,4 @@
-"""The masked-language-model head of an ESM encoder: what it says of each residue, from its embedding.
+"""The masked-language-model head of an ESM encoder: residue probabilities from an embedding.
 
 An embedding is the network's last hidden state, which is all the head reads: its probabilities cost no
 second pass. The wild-type residue is read, not masked ("wild-type marginals", Meier et al. 2021).

@@ -1,4 +1,4 @@
-"""Read an encoder's weights into transformers' own network, strictly and without chatter."""
+"""Load an encoder's weights into transformers' network, strictly and without its messages."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def _set_rotary_frequencies(model: nn.Module, config: Any, stored: Tensor | None
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers' bars and load reports off the user's terminal; we check the report."""
+    """Hide transformers' progress bars and load reports; the report is checked here."""
     from transformers.utils import logging
 
     level = logging.get_verbosity()

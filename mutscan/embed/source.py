@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import sys
@@ -23,6 +22,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but
 
 from mutscan.embed.tokens import ESM_VOCABULARY, esm_vocabulary
 from mutscan.errors import CheckpointError, FetchError, UsageError
+from mutscan.hashes import file_sha256, text_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,10 +64,9 @@ class EncoderFiles:
 
 
 def find_encoder(name_or_path: str, *, revision: str | None = None, offline: bool = False) -> EncoderFiles:
-    """Find an encoder, fetching it from the hub where that is needed and allowed.
+    """Find an encoder; fetch it from the hub if that is needed and allowed.
 
-    A name that is in the local hub cache, complete, is taken from there without asking the
-    network.
+    An encoder that is complete in the local hub cache is read from there without the network.
 
     Raises
     ------
@@ -95,12 +94,8 @@ def _local(name: str, path: Path, revision: str | None) -> EncoderFiles:
     if family == "esm" and esm_vocabulary(path) == ESM_VOCABULARY:
         # It is read by transformers' tokenizer; without it, mutscan uses the same vocabulary.
         files.discard(path / "vocab.txt")
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        if file.is_file():
-            with file.open("rb") as handle:
-                digest.update(f"{file.name}\0{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
-    found = f"sha256:{digest.hexdigest()[:16]}"
+    lines = [f"{file.name}\0{file_sha256(file)}\n" for file in sorted(files) if file.is_file()]
+    found = f"sha256:{text_sha256(''.join(lines))[:16]}"
     if revision is not None and revision != found:
         raise CheckpointError(
             f"encoder {path}: its files hash to {found}, expected {revision}; they were changed or damaged"
@@ -147,7 +142,7 @@ def _snapshot(name: str, revision: str | None, *, local: bool) -> Path:
         return path
     except GatedRepoError as error:
         raise FetchError(
-            f"encoder {name}: its owner wants a log-in; accept the terms on huggingface.co and set HF_TOKEN"
+            f"encoder {name}: access needs a log-in; accept the terms on huggingface.co and set HF_TOKEN"
         ) from error
     except RevisionNotFoundError as error:
         raise FetchError(f"encoder {name}: the Hugging Face hub has no revision {revision}") from error
@@ -202,7 +197,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _family(path: Path) -> Family:
-    """Tell the family from config.json's ``model_type``, else from ``architectures``."""
+    """Read the family from config.json's ``model_type``, else from ``architectures``."""
     config = _read_json(path / "config.json")
     kind = str(config.get("model_type") or "").lower()
     architectures = [str(name) for name in config.get("architectures") or []]
@@ -237,7 +232,7 @@ def weight_files(path: Path) -> tuple[Path, ...]:
             shards = tuple(path / name for name in sorted({str(value) for value in table.values()}))
             missing = [shard.name for shard in shards if not shard.is_file()]
             if missing:
-                raise CheckpointError(f"{path}: weights are not complete, {', '.join(missing)} is not there")
+                raise CheckpointError(f"{path}: weights are incomplete: {', '.join(missing)} missing")
             return shards
     raise CheckpointError(
         f"{path}: no weights; expected model.safetensors (or pytorch_model.bin) beside config.json"

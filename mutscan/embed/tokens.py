@@ -65,13 +65,13 @@ def clean(sequence: str) -> str:
         if letter in AMBIGUOUS:
             text = text.replace(letter, UNKNOWN)
         elif letter not in STANDARD:
-            raise ValueError(f"character {letter!r} at {text.index(letter) + 1} of a sequence is no residue")
+            raise ValueError(f"character {letter!r} at {text.index(letter) + 1} is not a residue")
     return text
 
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """How a family writes a protein: token of each residue, what stands before and behind.
+    """Tokens of a family of encoders: of each residue, and before and behind a protein.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""`TrainableEncoder`: a protein language model whose weights learn, inside somebody's training loop."""
+"""`TrainableEncoder`: a protein language model for training."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class TrainableEncoder(nn.Module):
         return torch.stack(whole)
 
     def _hidden(self, texts: Sequence[str]) -> Tensor:
-        """Last hidden states of the residues, (B, longest, d); rubbish behind each sequence."""
+        """Last hidden states of the residues, (B, longest, d); arbitrary values behind each sequence."""
         coded = [self._tokens.encode(text) for text in texts]
         longest = max(len(row) for row in coded)
         width = even_width(len(coded), longest) if len(coded) > 1 else longest
@@ -127,7 +127,7 @@ class TrainableEncoder(nn.Module):
         if layers > len(stack):
             raise UsageError(
                 f"encoder_layers is {layers}, but encoder {self.files.name} has {len(stack)} layers; "
-                "take fewer, or 0 for the whole encoder"
+                "use fewer, or 0 for the whole encoder"
             )
         self.network.requires_grad_(layers == 0)
         if layers:

@@ -1,6 +1,6 @@
-"""Families a protein belongs to: a library of them, a search in it, and the profile it gives.
+"""Protein families: a library, a search in it, and the profile of a protein.
 
-One way in: ``FamilySearch(load_library(folder of a model)).profiles(sequences)``.
+Use it as ``FamilySearch(load_library(folder of a model)).profiles(sequences)``.
 """
 
 from mutscan.families.search import FamilySearch

@@ -1,4 +1,4 @@
-"""Find a protein's families in a library, and make its profile of them.
+"""Search a library for the families of a protein, and make its profile.
 
 The search is HMMER's phmmer (Eddy, PLoS Comput. Biol. 7, e1002195 (2011)) through pyhmmer, against the
 families' consensus sequences.
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from mutscan.families.store import FamilyLibrary
 
 E_VALUE: Final = 1e-3
-"""Up to which a family, and each stretch of it, counts as related."""
+"""E-value up to which a family, and each stretch of it, counts as related."""
 
 LONGEST: Final = 100_000
-"""Residues beyond which HMMER refuses a sequence."""
+"""Longest sequence that HMMER takes, residues."""
 
 _ALPHABET: Final = pyhmmer.easel.Alphabet.amino()
 _CODES: Final = np.frombuffer(STANDARD.encode(), dtype=np.uint8)
@@ -163,7 +163,7 @@ def profile_of(library: FamilyLibrary, sequence: str, matches: Sequence[Match]) 
 
 
 def _residues(aligned: str) -> NDArray[np.bool_]:
-    """Mark what is no gap in a line of an alignment."""
+    """Mark the letters of an alignment row that are not gaps."""
     letters = np.frombuffer(aligned.encode("ascii"), dtype=np.uint8)
     residues: NDArray[np.bool_] = (letters != ord("-")) & (letters != ord("."))
     return residues

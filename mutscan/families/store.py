@@ -1,11 +1,10 @@
-"""families.npz: a model's library of protein families, one column of residue frequencies for each place.
+"""families.npz: a model's library of protein families, with residue frequencies of each column.
 
 Frequencies are stored as places in a codebook, so that six million columns take ten megabytes.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import zipfile
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 
 from mutscan.errors import CheckpointError
 from mutscan.files import replacing
+from mutscan.hashes import bytes_sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,6 +117,6 @@ def load_library(folder: Path) -> FamilyLibrary | None:
         if len(codes) and int(codes.max()) >= len(codebook):
             raise ValueError(f"code {codes.max()} of a codebook of {len(codebook)}")
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path}: is no library of families ({error}); copy it again") from error
+        raise CheckpointError(f"{path}: is not a library of families ({error}); copy it again") from error
     codebook /= np.maximum(codebook.sum(axis=1, keepdims=True), 1.0)
-    return FamilyLibrary(codebook, codes, sequences, lengths, hashlib.sha256(data).hexdigest())
+    return FamilyLibrary(codebook, codes, sequences, lengths, bytes_sha256(data))

@@ -10,7 +10,6 @@ until `clear_cache`, so a run can be repeated on the very bytes it was first mad
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from mutscan.files import replacing
+from mutscan.hashes import bytes_sha256, text_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,7 +117,7 @@ class Cache:
         parts = [part for part in urlsplit(url).path.split("/") if part]
         name = re.sub(r"[^A-Za-z0-9._-]", "_", parts[-1] if parts else "index").lstrip(".")[:80] or "index"
         stem, dot, suffix = name.partition(".")
-        fingerprint = hashlib.sha256(url.encode()).hexdigest()[:12]
+        fingerprint = text_sha256(url)[:12]
         return self.directory / FOLDER / kind / f"{stem}-{fingerprint}{dot}{suffix}"
 
     def load(self, url: str, kind: str) -> tuple[Record, bytes] | None:
@@ -136,7 +136,7 @@ class Cache:
             data = path.read_bytes()
         except OSError as error:
             raise DamagedFileError(f"{path} cannot be read ({error.strerror or error})") from error
-        found = hashlib.sha256(data).hexdigest()
+        found = bytes_sha256(data)
         if record.url != url or found != record.sha256:
             raise DamagedFileError(
                 f"{path} has changed since it was downloaded on {record.date} "
@@ -163,7 +163,7 @@ class Cache:
             url=url,
             version=version,
             date=date,
-            sha256=hashlib.sha256(data).hexdigest(),
+            sha256=bytes_sha256(data),
             size=len(data),
             source=SOURCES.get(kind, kind),
             kind=kind,

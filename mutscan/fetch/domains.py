@@ -1,4 +1,4 @@
-"""Names of domains from InterPro and TED: welcome where the network allows, never needed.
+"""Names of domains from InterPro and TED, which are optional.
 
 InterPro lists the entries that match a protein with the stretches they match
 (https://interpro-documentation.readthedocs.io); TED lists the compact domains of
@@ -60,7 +60,7 @@ def read_interpro(data: bytes, accession: str, length: int) -> tuple[tuple[Annot
     """
     page = read_json(data)
     if not isinstance(page, dict) or not isinstance(page.get("results"), list):
-        raise ValueError("JSON that is no list of InterPro entries (it has no results)")
+        raise ValueError("JSON that is not a list of InterPro entries (it has no results)")
     found: list[Annotation] = []
     for result in page["results"]:
         about = result.get("metadata") if isinstance(result, dict) else None
@@ -109,11 +109,11 @@ def read_ted(data: bytes, length: int) -> tuple[Annotation, ...]:
     """
     page = read_json(data)
     if not isinstance(page, dict) or not isinstance(page.get("data"), list):
-        raise ValueError("JSON that is no list of TED domains (it has no data)")
+        raise ValueError("JSON that is not a list of TED domains (it has no data)")
     found: list[Annotation] = []
     for domain in page["data"]:
         if not isinstance(domain, dict):
-            raise ValueError("a TED domain that is no object")
+            raise ValueError("a TED domain that is not an object")
         stretches = [(int(a), int(b)) for a, b in _STRETCH.findall(str(domain.get("chopping") or ""))]
         _check(stretches, length)
         name = str(domain.get("ted_id") or "").rpartition("_")[2] or "domain"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from dataclasses import replace
@@ -18,6 +17,7 @@ from mutscan.errors import FetchError, MutscanError, UsageError
 from mutscan.fetch import afdb, cache, domains, uniprot
 from mutscan.fetch.features import isoform_map, place_features
 from mutscan.fetch.http import Answer, Patience, download
+from mutscan.hashes import text_sha256
 from mutscan.structures import Feature, Structure, WildType, read_bytes, with_structure
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ NAMED: Final = 5
 
 
 class Fetcher:
-    """Gets wild types from UniProt and AlphaFold DB; what was fetched once is not fetched again.
+    """Gets wild types from UniProt and AlphaFold DB; each file is fetched once.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ class Fetcher:
         except FetchError as error:
             if error.code == "not_found":
                 raise FetchError(
-                    f"{accession}: UniProt knows no such entry (404 from {url}); check the accession",
+                    f"{accession}: UniProt has no such entry (404 from {url}); check the accession",
                     code="not_found",
                 ) from error
             raise
@@ -186,7 +186,7 @@ class Fetcher:
             raise _inactive(accession, entry)
         if entry.accession != accession:
             raise FetchError(
-                f"{accession}: no longer an entry of its own, UniProt now has it in {entry.accession}; "
+                f"{accession}: UniProt has merged this entry into {entry.accession}; "
                 f"use {entry.accession}, and check that the positions of the variants still fit",
                 code="inactive_entry",
             )
@@ -210,7 +210,7 @@ class Fetcher:
             except FetchError as error:
                 if error.code == "cache_not_writable":
                     raise
-                notes.append(f"without names of domains from {source}: {error.message}")
+                notes.append(f"no names of domains from {source}: {error.message}")
             else:
                 named += annotations
                 records += [record.to_dict() for record in found]
@@ -285,7 +285,7 @@ class Fetcher:
         versions: dict[str, object] = (
             {"entry_version": entry.version, "sequence_version": entry.sequence_version} if entry else {}
         )
-        digest = hashlib.sha256(sequence.encode()).hexdigest()
+        digest = text_sha256(sequence)
         return {**record.to_dict(), **versions, "sequence_sha256": digest}
 
     # AlphaFold DB
@@ -303,12 +303,12 @@ class Fetcher:
         afdb.verify(structure, model, names, wild_type.sequence)
         notes = wild_type.notes
         if model.accession not in names:
-            notes += (f"the structure is AlphaFold DB's {model.name}, a model of this very sequence",)
+            notes += (f"the structure is AlphaFold DB's {model.name}, a model of this sequence",)
         about = {
             **record.to_dict(),
             "model": model.name,
             "model_created": model.created or None,
-            "sequence_sha256": hashlib.sha256(structure.sequence.encode()).hexdigest(),
+            "sequence_sha256": text_sha256(structure.sequence),
         }
         return with_structure(
             replace(wild_type, notes=notes), _with_plddt(structure), records=(listing.to_dict(), about)
@@ -434,7 +434,7 @@ class Fetcher:
         except OSError as error:
             raise FetchError(
                 f"{self.cache.directory}: the cache cannot be written ({error.strerror or error}); "
-                "make room there or set MUTSCAN_CACHE_DIR to a folder that can be written",
+                "free some space or set MUTSCAN_CACHE_DIR to a writable folder",
                 code="cache_not_writable",
             ) from error
 

@@ -165,7 +165,7 @@ def download(
 
 @functools.cache
 def _certificates() -> ssl.SSLContext:
-    """Whom to trust; read once, as that takes longer than many an answer."""
+    """Trusted certificates; read once, because reading them is slow."""
     return httpx.create_ssl_context()
 
 
@@ -302,10 +302,10 @@ def _body(response: httpx.Response, deadline: float, patience: Patience) -> byte
         if len(raw) > MAX_BYTES:
             raise _FailedError(f"more than {MAX_BYTES // 2**20} MB were sent", retries=0)
         if time.monotonic() > deadline:
-            raise _FailedError(f"not done after {patience.total:.3g} s ({len(raw)} bytes came)", retries=0)
+            raise _FailedError(f"not finished after {patience.total:.3g} s ({len(raw)} bytes)", retries=0)
     stated = response.headers.get("content-length")
     if stated is not None and stated.isdigit() and int(stated) != len(raw):
-        raise _FailedError(f"cut off: {len(raw)} of {stated} bytes came")
+        raise _FailedError(f"cut off: {len(raw)} of {stated} bytes received")
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding in ("identity", ""):
         return bytes(raw)
@@ -335,7 +335,7 @@ def _gunzip(raw: bytes) -> bytes:
 
 
 def read_json(data: bytes) -> Any:
-    """JSON from `data`; `ValueError` says what it was instead."""
+    """Read JSON; the `ValueError` says what `data` is instead."""
     start = data.lstrip()[:200]
     if not start:
         raise ValueError("an empty answer instead of JSON")

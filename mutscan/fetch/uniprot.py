@@ -75,7 +75,7 @@ def split_accession(text: str) -> tuple[str, str | None]:
     """
     match = _ACCESSION.fullmatch(text.strip().upper())
     if match is None:
-        raise ValueError(f"{text!r} is no UniProt accession")
+        raise ValueError(f"{text!r} is not a UniProt accession")
     return match[1], match[2]
 
 
@@ -173,7 +173,7 @@ def read_entry(data: bytes) -> Entry:
     """
     page = read_json(data)
     if not isinstance(page, dict) or not isinstance(page.get("primaryAccession"), str):
-        raise ValueError("JSON that is no UniProtKB entry (it has no primaryAccession)")
+        raise ValueError("JSON that is not a UniProtKB entry (it has no primaryAccession)")
     accession: str = page["primaryAccession"]
     inactive = page.get("entryType") == "Inactive" or "inactiveReason" in page
     why = _dict(page.get("inactiveReason"))

@@ -1,4 +1,4 @@
-"""3Dmol.js, the script that turns structures in the report: one pinned file, kept in the cache.
+"""3Dmol.js, the script that shows structures in the report: one pinned file, kept in the cache.
 
 It is what py3Dmol itself puts into a page. Its wheel holds no script, so the file comes from
 the address that py3Dmol names, once; what is not the very bytes of that release is refused.
@@ -6,7 +6,6 @@ the address that py3Dmol names, once; what is not the very bytes of that release
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from mutscan import files
 from mutscan.errors import FetchError
 from mutscan.fetch.cache import Cache, DamagedFileError
 from mutscan.fetch.http import Patience, download
+from mutscan.hashes import bytes_sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,7 +91,7 @@ def get_viewer(
 
 
 def _checked(data: bytes) -> bytes:
-    found = hashlib.sha256(data).hexdigest()
+    found = bytes_sha256(data)
     if found != SHA256:
         raise ValueError(f"not 3Dmol.js {VERSION} (sha256 {found[:12]}…, expected {SHA256[:12]}…)")
     return data
@@ -102,5 +102,5 @@ def _viewer(data: bytes) -> Viewer:
 
 
 def _without(reason: str) -> Viewer:
-    log.info("the report does without 3Dmol.js: %s", reason)
-    return Viewer("", f"3Dmol.js was not at hand when this page was drawn: {reason}")
+    log.info("the report is made without 3Dmol.js: %s", reason)
+    return Viewer("", f"3Dmol.js was not available when this page was made: {reason}")

@@ -222,9 +222,9 @@ def _shelves() -> list[tuple[str, Path]]:
 
 
 def find_model(name_or_dir: str | Path) -> Path:
-    """Folder of a model, given its name or the folder itself.
+    """Find the folder of a model, given its name or the folder itself.
 
-    A name is looked for in the wheel, in the source checkout and in the user's cache.
+    A name is searched in the wheel, in the source checkout and in the user's cache.
 
     Raises
     ------
@@ -246,8 +246,8 @@ def find_model(name_or_dir: str | Path) -> Path:
         return given
     known = ", ".join(info.name for info in list_models()) or "none"
     if is_name:
-        raise CheckpointError(f"no model is called {text}; there are: {known} (or give a model's folder)")
-    raise CheckpointError(f"model folder {given}: no such folder; give one, or a name out of: {known}")
+        raise CheckpointError(f"no model is named {text}; installed models: {known} (or give a folder)")
+    raise CheckpointError(f"model folder {given}: no such folder; installed models: {known}")
 
 
 def list_models() -> list[ModelInfo]:
@@ -325,7 +325,7 @@ def verify_model(path: Path) -> list[str]:
     path = path.resolve()
     sums = path.parent / SUMS_FILE
     if not sums.is_file():
-        return [f"{sums}: not there, so nothing can be verified"]
+        return [f"{sums}: missing, so nothing can be verified"]
     problems = []
     listed: dict[str, str] = {}
     for number, line in enumerate(sums.read_text(encoding="utf-8").splitlines(), start=1):
@@ -342,7 +342,7 @@ def verify_model(path: Path) -> list[str]:
     present = {file.relative_to(path).as_posix(): file for file in _files(path)}
     for name in sorted(listed.keys() | present.keys()):
         if name not in present:
-            problems.append(f"{path / name}: listed in {SUMS_FILE}, but not there")
+            problems.append(f"{path / name}: listed in {SUMS_FILE}, but missing")
         elif name not in listed:
             problems.append(f"{path / name}: not listed in {SUMS_FILE}")
         elif (found := file_sha256(present[name])) != listed[name]:
@@ -395,7 +395,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> tuple[SiameseNet, ModelConfig]:
-    """Read a model folder: the net in fp32 and evaluation mode, and its config.
+    """Load a model: the net in fp32 and evaluation mode, and its config.
 
     Raises
     ------
@@ -412,7 +412,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> tuple[Sia
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{weights}: cannot be read as safetensors ({error}); the file is damaged, "
-            "install or copy it again"
+            "reinstall or copy it again"
         ) from error
     try:
         with torch.device("meta"):
@@ -453,5 +453,5 @@ def load_config(path: Path) -> ModelConfig:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{file}: cannot be read as JSON ({error})") from error
     if not isinstance(document, dict):
-        raise CheckpointError(f"{file}: holds a {type(document).__name__}, expected an object")
+        raise CheckpointError(f"{file}: contains a {type(document).__name__}, expected an object")
     return ModelConfig.from_dict(document, where=str(file))

@@ -1,4 +1,4 @@
-"""Shape of the Siamese network: what config.json says of it, and named presets."""
+"""Shape of the Siamese network, as config.json holds it, and named presets."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The second look at a pair: residue vectors of both chains against each other, and their sequences.
+"""The pair head: compares residue vectors and sequences of two chains.
 
-One global vector for each chain has to say everything about a chain before it
-is known what it will be compared with. The pair head compares residues:
+A global vector describes a chain before it is known what the chain will be
+compared with. The pair head compares residues:
 
 - every residue of one chain with its best match in the other ("late
   interaction", doi 10.1145/3397271.3401075), asymmetric as the TM-score is;
@@ -64,7 +64,7 @@ class PairHead(nn.Module):
         self.register_buffer("letter_distance", torch.from_numpy(residue_distances()), persistent=False)
 
     def quick_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters of the two small networks that weigh distances; they bear a higher learning rate."""
+        """Parameters of the two small networks that weigh distances; they tolerate a higher learning rate."""
         yield from self.tm_weights.parameters()
         yield from self.lddt_weights.parameters()
 
@@ -147,7 +147,7 @@ class PairHead(nn.Module):
         departures: Tensor,
         pair: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Gather what the lDDT of aligned residues is told from.
+        """Gather the inputs of the predicted lDDT of aligned residues.
 
         Parameters
         ----------
@@ -183,7 +183,7 @@ class PairHead(nn.Module):
 
     @staticmethod
     def pair_distances(pooled: Tensor, matches: tuple[Tensor, Tensor], alignment: Tensor) -> Tensor:
-        """Join what `lddt` is told of each pair as a whole: (P,), 2 x (P, 2), (P, 8) -> (P, 13)."""
+        """Join the inputs of `lddt` that describe a pair as a whole: (P,), 2 x (P, 2), (P, 8) -> (P, 13)."""
         return torch.cat([pooled[:, None], *matches, alignment], dim=1)
 
     def _along_diagonals(

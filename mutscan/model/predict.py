@@ -1,4 +1,4 @@
-"""`Predictor`: the Siamese net at work on embeddings, one protein after the other."""
+"""`Predictor`: apply the Siamese net to embeddings, one protein at a time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """A protein as the net sees it; made by `Predictor.encode`, compared any number of times.
+    """An encoded protein, made by `Predictor.encode`; it can be compared any number of times.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Encoded:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the net says of two proteins.
+    """Predicted scores of two proteins.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class Predictor:
         if embedding.shape[1] != wanted:
             raise CheckpointError(
                 f"the encoder gives {embedding.shape[1]} numbers per residue, this model was trained on "
-                f"{wanted}; encoder and model do not belong together"
+                f"{wanted}; use the encoder of this model"
             )
         x = torch.from_numpy(np.array(embedding, dtype=np.float32))[None].to(self.device)  # (1, L, d)
         mask = torch.ones(x.shape[:2], dtype=torch.bool, device=self.device)
@@ -202,7 +202,7 @@ def _together(encoded_1: Encoded, encoded_2: Encoded) -> ChainVectors:
 
 @contextmanager
 def one_thread_on_cpu(device: torch.device) -> Iterator[None]:
-    """Keep the net to one thread: it is small, and its numbers must not depend on the machine's cores."""
+    """Run the net on one thread: it is small, and its numbers must not depend on the number of cores."""
     if device.type != "cpu":
         yield
         return

@@ -1,4 +1,4 @@
-"""How well two sequences align: what BLOSUM62 knows of a pair, next to what the network learnt.
+"""Sequence alignment of two chains with BLOSUM62, an input of the pair head beside what the net learns.
 
 Two affine-gap alignments (Smith-Waterman, and global with free end gaps): their
 scores, divided by those of the sequences with themselves, and how much of each
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LETTERS: Final = "ACDEFGHIKLMNPQRSTVWYX"
-"""Rows of `substitution_scores`; everything that is no standard residue counts as X."""
+"""Rows of `substitution_scores`; all other letters count as X."""
 
 N_ALIGNMENT: Final = 8
 """Length of `AlignmentScores.distances`."""
@@ -97,7 +97,7 @@ class AlignmentScores:
     blocks: tuple[tuple[int, int, int], ...]
 
     def swapped(self) -> AlignmentScores:
-        """See the same from the second sequence."""
+        """Swap the two sequences."""
         return replace(
             self,
             own_1=self.own_2,

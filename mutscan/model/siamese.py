@@ -105,7 +105,7 @@ class SiameseNet(nn.Module):
         return y, pooled
 
     def encode_packed(self, embeddings: Tensor, packing: Packing) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Encode chains that lie end to end: `forward` and `matching` for a CPU that learns.
+        """Encode chains that lie end to end: `forward` and `matching` for training on a CPU.
 
         Parameters
         ----------
@@ -175,7 +175,7 @@ class SiameseNet(nn.Module):
         return tm_score, torch.cat([*parts, tm_score.new_empty(0)])
 
     def lddt_evidence(self, chains: ChainVectors, pairs: PairRows) -> tuple[Tensor, Tensor]:
-        """Gather what a pair head tells the lDDT of all residue pairs from, (R, 22) and (R, 56)."""
+        """Gather the pair head's inputs for the lDDT of all residue pairs, (R, 22) and (R, 56)."""
         head = self.pair_head
         assert head is not None, "only a net with a pair head weighs distances"
         apart, matches = self._apart(head, chains, pairs, 200_000)

@@ -1,4 +1,4 @@
-"""What the net made of some chains, and which of them are to be compared."""
+"""Encoded chains, and the pairs of them to compare."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every score checks first: the coordinates it is given."""
+"""Checks of coordinates that every score begins with."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def checked_coordinates(value: ArrayLike, name: str) -> NDArray[np.float64]:
 
 
 def has_coordinates(coord: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell which residues of checked coordinates are there, shape (L,)."""
+    """Whether each residue of checked coordinates has them, shape (L,)."""
     return np.isfinite(coord[:, 0])

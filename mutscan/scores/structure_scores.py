@@ -1,4 +1,4 @@
-"""What is measured between a wild type and a mutant structure, all at once."""
+"""All scores of a mutant structure against its wild type."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class StructureScores:
-    """What is measured between a wild type and a mutant structure.
+    """Scores of a mutant structure against its wild type.
 
     Parameters
     ----------

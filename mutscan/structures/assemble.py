@@ -1,4 +1,4 @@
-"""From a file's atom records to one clean protein chain: every choice a reader has to make, and its note."""
+"""Make one clean protein chain of a file's atom records, with a note on each choice."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class _Chain:
 
 
 def assemble(table: AtomTable, name: str, chain: str | None = None) -> Structure:
-    """Make a `Structure` of the one protein chain of a file, or of the one asked for."""
+    """Make a `Structure` of a file's only protein chain, or of the requested one."""
     proteins = _proteins(table)
     chosen, notes = _pick(proteins, table, name, chain)
     if table.n_models > 1:

@@ -67,7 +67,7 @@ def read_fasta(path: str | Path) -> list[FastaRecord]:
         try:
             data = gzip.decompress(data)
         except (OSError, EOFError, zlib.error) as error:
-            raise UsageError(f"{path}: damaged or cut-off gzip file ({error})") from error
+            raise UsageError(f"{path}: damaged gzip file ({error})") from error
     if b"\x00" in data[:4096]:
         raise UsageError(f"{path}: is a binary file; expected FASTA")
     return parse_fasta(data.decode("utf-8-sig", errors="replace"), path.name)
@@ -106,7 +106,7 @@ def parse_fasta(text: str, name: str) -> list[FastaRecord]:
         parts.append(_clean(line, name, number))
     finish()
     if not records:
-        raise UsageError(f"{name}: holds no sequence; expected FASTA")
+        raise UsageError(f"{name}: contains no sequence; expected FASTA")
     return records
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mutscan.structures.chain import Feature, Structure
 
 MIN_IDENTITY = 0.95
-"""Below this share of equal letters a structure is taken to be of another protein."""
+"""A structure with a smaller share of equal letters is of another protein."""
 
 MIN_PLACED = 0.5
 """At least this share of a structure's residues must have a place in the sequence (tags have none)."""
@@ -29,7 +29,7 @@ _BREAK = 4.5  # Å; a longer C-alpha step means unresolved residues in between
 
 
 def map_sequence(structure: Structure, sequence: str) -> NDArray[np.int64]:
-    """For each letter of a sequence the residue of the structure.
+    """Find the residue of the structure for each letter of a sequence.
 
     The structure's own numbering is used where one constant shift makes all
     letters match, else an alignment that opens gaps at chain breaks.
@@ -78,7 +78,7 @@ def map_sequence(structure: Structure, sequence: str) -> NDArray[np.int64]:
 
 
 def mismatches(structure: Structure, sequence: str) -> tuple[str, ...]:
-    """Where a structure that maps onto a sequence has another residue: ``"A82 is V (residue 82A)"``."""
+    """List positions where structure and sequence have different residues: ``"A82 is V (residue 82A)"``."""
     places = place_residues(structure.sequence, structure.res_id, structure.ca, sequence.upper())
     return tuple(
         f"{sequence[place]}{place + 1} is {letter} (residue {structure.numbers[k]})"
@@ -92,7 +92,7 @@ def mismatches(structure: Structure, sequence: str) -> tuple[str, ...]:
 def place_residues(
     observed: str, res_id: NDArray[np.int64], ca: NDArray[np.float64], full: str
 ) -> NDArray[np.int64]:
-    """For each observed residue its 0-based place in `full`, ascending; -1 where it has none."""
+    """Find the 0-based place in `full` of each observed residue, ascending; -1 where it has none."""
     shifted = _by_number(observed, res_id, full)
     if shifted is not None:
         return shifted
@@ -218,7 +218,7 @@ def with_structure(
 
 
 def _numbering_note(structure: Structure, index: NDArray[np.int64]) -> tuple[str, ...]:
-    """Say so when the file's numbers are not the positions: users know one and type the other."""
+    """Describe how the file's residue numbers differ from positions; None if they agree."""
     places = np.flatnonzero(index >= 0)
     if not places.size:
         return ()

@@ -23,7 +23,7 @@ def read_structure(path: str | Path, *, chain: str | None = None) -> Structure:
     The first model is read. Of alternate locations the one with the highest
     occupancy is kept (then the first by name), waters, ligands and hydrogens
     are left out, and modified residues become their parents (MSE -> MET).
-    What had to be decided is in `Structure.notes`.
+    `Structure.notes` lists these choices.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def read_table(data: bytes, name: str) -> AtomTable:
         return parse_pdb(text, name)
     if head.lstrip().lower().startswith(("<!doctype", "<html", "<?xml", "{", "[")):
         raise StructureError(
-            f"{name}: holds {head.strip()[:30]!r} ..., a web page or other text, not a structure; "
+            f"{name}: starts with {head.strip()[:30]!r}: a web page or other text, not a structure; "
             "expected PDB or mmCIF"
         )
     raise StructureError(f"{name}: no atoms found; expected PDB (ATOM lines) or mmCIF (data_ block)")
@@ -95,7 +95,7 @@ def _unzip(data: bytes, name: str) -> bytes:
     try:
         return gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
-        raise StructureError(f"{name}: damaged or cut-off gzip file ({error}); get it again") from error
+        raise StructureError(f"{name}: damaged gzip file ({error}); download it again") from error
 
 
 def _text(data: bytes, name: str) -> str:

@@ -95,7 +95,7 @@ def _residue_number(text: str) -> int:
 
 
 def parse_pdb(text: str, name: str) -> AtomTable:
-    """Read PDB text; coordinates that are no numbers are kept as NaN and judged later."""
+    """Read PDB text; coordinates that are not numbers become NaN and are checked later."""
     table = AtomTable([])
     head: list[str] = []
     block, models = 0, 0
@@ -107,13 +107,13 @@ def parse_pdb(text: str, name: str) -> AtomTable:
             if len(line) < 54:
                 raise StructureError(
                     f"{name}, line {serial}: the line ends before column 54 where the coordinates end; "
-                    "the file is cut off or is not in PDB format"
+                    "the file is truncated or not in PDB format"
                 )
             try:
                 number = _residue_number(line[22:26])
             except ValueError as error:
                 raise StructureError(
-                    f"{name}, line {serial}: residue number {line[22:26]!r} in columns 23-26 is no number"
+                    f"{name}, line {serial}: residue number {line[22:26]!r} in columns 23-26 is not a number"
                 ) from error
             occupancy, b_factor = _number(line[54:60]), _number(line[60:66])
             table.atoms.append(
@@ -167,7 +167,7 @@ def parse_mmcif(text: str, name: str) -> AtomTable:
         document = gemmi.cif.read_string(text)
     except (ValueError, RuntimeError) as error:
         raise StructureError(
-            f"{name}: not valid mmCIF ({' '.join(str(error).split())}); the file may be cut off, get it again"
+            f"{name}: not valid mmCIF ({' '.join(str(error).split())}); download it again"
         ) from error
     block = next((one for one in document if one.find_loop("_atom_site.Cartn_x")), None)
     if block is None:
@@ -205,7 +205,7 @@ def parse_mmcif(text: str, name: str) -> AtomTable:
             place = int(label_seq) if label_seq else None
         except ValueError as error:
             raise StructureError(
-                f"{name}, atom {serial}: residue number {number_text!r} / {label_seq!r} is no whole number"
+                f"{name}, atom {serial}: residue number {number_text!r} / {label_seq!r} is not a whole number"
             ) from error
         ins_code = word(row, 5)
         occupancy = as_number(row[14]) if row.has(14) else 1.0

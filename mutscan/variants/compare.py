@@ -1,4 +1,4 @@
-"""Variants against sequences: the difference of two proteins, the canonical form, a shift in numbering."""
+"""Variants and sequences: the difference of two proteins, the canonical form, shifted numbering."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def difference(wild_type: str, mutant: str) -> Variant:
         )
     if mutant == wild_type:
         raise VariantError(
-            "mutant sequence: equal to the wild type, there is nothing to score", code="synonymous"
+            "mutant sequence: equal to the wild type; there is nothing to score", code="synonymous"
         )
     if len(mutant) == len(wild_type):
         return _substitutions(wild_type, mutant)
@@ -88,7 +88,7 @@ def difference(wild_type: str, mutant: str) -> Variant:
 
 
 def normalise(variant: Variant, sequence: str) -> Variant:
-    """Give a variant its canonical form, which only the wild type's sequence can tell.
+    """Convert a variant to its canonical form, which depends on the wild type's sequence.
 
     Indels move to their most C-terminal place (``K120del`` in a run of two lysines is ``K121del``), an
     insertion that repeats its neighbours becomes a duplication, and a delins that keeps the length becomes

@@ -20,7 +20,7 @@ from mutscan.variants.variant import (
 )
 
 LONGEST_TEXT: Final = 100_000
-"""Characters; longer lines are no variants."""
+"""Characters; longer lines are not variants."""
 
 _JOINERS: Final = ";:/+"
 _STOP: Final = "*"
@@ -61,7 +61,7 @@ _SLIP: Final = re.compile(
     |   [A-Za-z]{2}[0-9]+[A-Za-z] | [A-Za-z]{3}[0-9]+[A-Za-z]{2,3}""",
     re.ASCII | re.VERBOSE,
 )
-"""A substitution with a slip of the pen (``R175``, ``175H``, ``RA175H``, ``Arq175His``)."""
+"""A misspelled substitution (``R175``, ``175H``, ``RA175H``, ``Arq175His``)."""
 
 
 def parse_variant(text: str) -> Variant:
@@ -165,7 +165,9 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self.text = text
         if len(text) > LONGEST_TEXT:
-            self.refuse(f"{len(text)} characters are no variant; {_EXPECTED}; full sequences go in as FASTA")
+            self.refuse(
+                f"{len(text)} characters are not a variant; {_EXPECTED}; full sequences go in as FASTA"
+            )
 
     def refuse(self, reason: str, code: str = "bad_variant") -> NoReturn:
         raise VariantError(f"{_quote(self.text)}: {reason}", code=code)
@@ -197,7 +199,7 @@ class _Reader:
         # A substitution with a slip of the pen is not to pass for the name of a protein.
         if _SLIP.fullmatch(name) or any(map(_reads_as_change, name.split("_"))):
             self.refuse(
-                f"{name!r} before ':' is no substitution such as R175H and no accession; if it names the "
+                f"{name!r} before ':' is neither a substitution nor an accession; if it names the "
                 f"protein, write '{name}:p.' and then the change"
             )
         return True
@@ -209,9 +211,9 @@ class _Reader:
         if not body:
             self.refuse(f"nothing to read; {_EXPECTED}")
         if _DNA.match(body):
-            self.unsupported("is a change of DNA or RNA; give the protein's, such as p.Arg175His")
+            self.unsupported("is a change of DNA or RNA; give the change of the protein, such as p.Arg175His")
         if "(;)" in body or "];[" in body:
-            self.unsupported("describes two copies of a gene, thus two proteins; give one a line")
+            self.unsupported("describes two copies of a gene, thus two proteins; write one per line")
         items = [self.unwrap(item) for item in re.split(f"[{_JOINERS}]", body)]
         changes = [self.change(item) for item in items]
         if len(changes) == 1:
@@ -233,7 +235,7 @@ class _Reader:
                 if other is not one:
                     self.refuse(
                         f"two substitutions at position {one.position}, {other} and {one}; one mutant holds "
-                        "one residue there: leave one out, or give each a line"
+                        "one residue there: remove one, or write each on its own line"
                     )
         return Variant(tuple(at.values()))
 
@@ -264,7 +266,7 @@ class _Reader:
         if _EXTENSION.match(tail):
             self.unsupported("is an extension")
         if "?" in tail or "^" in tail:
-            self.unsupported("leaves open what the protein becomes")
+            self.unsupported("does not say what the protein becomes")
         edit = _EDIT.match(tail)
         if edit:
             residues, count = self.range(item, letters, digits, letters_2 or letters, digits_2 or digits)
@@ -293,7 +295,7 @@ class _Reader:
             if letters.isupper() or tail.isupper():
                 self.refuse(f"mixes upper and lower case; write {upper}")
             if {letters, tail} <= _NUCLEOTIDES:
-                self.refuse(f"in lower case this could be a change of DNA; write {upper} for the protein's")
+                self.refuse(f"in lower case this could be a change of DNA; write {upper} for the protein")
             letters, tail = letters.upper(), tail.upper()
         wild_type = self.residue(letters)
         position = self.position(digits)
@@ -305,7 +307,7 @@ class _Reader:
         if mutant == wild_type:
             return None
         if wild_type == _STOP:
-            self.unsupported("takes the stop codon away (an extension)")
+            self.unsupported("removes the stop codon (an extension)")
         if mutant == _STOP:
             self.unsupported("is a stop")
         if mutant in AMBIGUOUS:
@@ -378,7 +380,7 @@ class _Reader:
         letter = _ONE_LETTER.get(code.upper())
         if letter is None:
             chain = "; a chain letter does not belong here (R175H, not RA175H)" if len(code) == 2 else ""
-            self.refuse(f"{_quote(code)} is no residue{chain}; {_EXPECTED}")
+            self.refuse(f"{_quote(code)} is not a residue{chain}; {_EXPECTED}")
         return letter
 
     def residues(self, text: str, *, three: bool) -> str:
@@ -413,11 +415,11 @@ class _Reader:
         if "," in tail or "_" in tail or any(map(str.isspace, tail)):
             self.refuse(
                 f"read {_quote(tail)} after {head}; write several substitutions of one mutant with ';' "
-                "(R175H;R248Q), and other mutants on lines of their own"
+                "(R175H;R248Q), and one mutant per line"
             )
         if tail[:3].lower() in ("del", "ins", "dup"):
             self.refuse(f"read {_quote(tail)} after {head}; write del, ins, dup and delins in lower case")
-        self.refuse(f"read {_quote(tail)} after {head}, which is no residue; {_EXPECTED}")
+        self.refuse(f"read {_quote(tail)} after {head}, which is not a residue; {_EXPECTED}")
 
     def refuse_unread(self, item: str) -> NoReturn:
         if not item:
@@ -433,7 +435,7 @@ class _Reader:
         if item[0].isdigit():
             self.refuse(f"the wild-type residue is missing before the position; {_EXPECTED}")
         if len(item) >= 20 and item.isalpha():
-            self.refuse(f"looks like a sequence; {_EXPECTED}; full mutant sequences go in as FASTA")
+            self.refuse(f"looks like a sequence; {_EXPECTED}; give full mutant sequences as FASTA")
         self.refuse(_EXPECTED)
 
 

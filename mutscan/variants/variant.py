@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from mutscan.errors import VariantError
+from mutscan.hashes import text_sha256
 from mutscan.residues import AMBIGUOUS, STANDARD, THREE_LETTER
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ class Variant:
         stem = str(self).replace(";", "_")
         if len(stem) <= _LONGEST_STEM:
             return stem
-        digest = hashlib.sha256(str(self).encode()).hexdigest()[:16]
+        digest = text_sha256(str(self))[:16]
         return f"{stem[: _LONGEST_STEM - 17]}-{digest}"
 
     @property
@@ -233,7 +233,7 @@ class Variant:
 
     @property
     def exchanges_start(self) -> bool:
-        """Whether the methionine at position 1 goes: in a gene, loss of the start codon."""
+        """Whether the methionine at position 1 is replaced or deleted: in a gene, loss of the start codon."""
         return (1, "M") in self.sites and (self.indel is None or self.indel.start == 1)
 
     def check(self, sequence: str) -> None:
@@ -275,12 +275,12 @@ class Variant:
         if self.indel and self.indel.deleted:
             if sequence[self.indel.start - 1 : self.indel.end] == self.indel.inserted:
                 raise VariantError(
-                    f"{_short(self)} puts the deleted residues back: nothing changes, nothing to score",
+                    f"{_short(self)} inserts what it deletes: there is nothing to score",
                     code="synonymous",
                 )
             if len(self.indel.deleted) == len(sequence) and not self.indel.inserted:
                 raise VariantError(
-                    f"{_short(self)} deletes the whole protein: nothing is left to score",
+                    f"{_short(self)} deletes the whole protein: there is nothing to score",
                     code="unsupported_variant",
                 )
 

@@ -89,7 +89,7 @@ def test_near_miss_is_pointed_out(folder, wild_type, name):
 def test_two_files_of_one_variant_are_refused(folder, wild_type, mutant):
     write_structure(mutant, folder / "R30W.pdb")
     write_structure(mutant, folder / "R30W.cif")
-    with pytest.raises(BuildError, match=r"R30W\.cif and R30W\.pdb are there; keep one"):
+    with pytest.raises(BuildError, match=r"contains both R30W\.cif and R30W\.pdb; keep one"):
         prepared(folder, wild_type).build([Exchange(SITE, "W")])
 
 

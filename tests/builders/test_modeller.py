@@ -517,7 +517,7 @@ def test_charmm_names_become_pdb_names(tmp_path):
     with pytest.raises(BuildError, match="residue 2 is H, expected K"):
         read_model(path, "IK")
     path.write_text("\n".join(line.replace("   0.000", "     nan") for line in lines).replace("nan", "***"))
-    with pytest.raises(BuildError, match="coordinate that is no number"):
+    with pytest.raises(BuildError, match="coordinate that is not a number"):
         read_model(path, "IH")
 
 

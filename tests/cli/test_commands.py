@@ -283,7 +283,7 @@ def test_ctrl_c_says_that_it_can_be_continued(raising):
     raising(KeyboardInterrupt())
     done = run("score", "P04637", "R175H")
     assert done.exit_code == 130
-    assert done.stderr == "interrupted: finished variants are saved, the same command continues there\n"
+    assert done.stderr == "interrupted: finished variants are saved; run the same command to continue\n"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -311,7 +311,7 @@ def test_a_real_ctrl_c_ends_a_real_process():
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert said == "interrupted: finished variants are saved, the same command continues there\n"
+    assert said == "interrupted: finished variants are saved; run the same command to continue\n"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
@@ -504,7 +504,7 @@ def test_check_maps_the_structure_s_numbering(project, model):
         (["P04637", "R175H"], 5, "P04637"),
         (["{fasta}"], 2, "no variants given"),
         (["{fasta}", "L2P", "--builder", "magic"], 2, "--builder magic: expected one of auto"),
-        (["{fasta}", "L2P", "--model", "none-such"], 6, "no model is called none-such"),
+        (["{fasta}", "L2P", "--model", "none-such"], 6, "no model is named none-such"),
         (["{fasta}", "A3G"], 4, ""),
     ],
 )

@@ -70,7 +70,7 @@ def test_a_folder_without_a_library_has_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("data", [b"", b"not a zip file", b"PK\x03\x04 broken"])
 def test_a_damaged_library_is_named(tmp_path: Path, data: bytes) -> None:
     (tmp_path / FAMILIES_FILE).write_bytes(data)
-    with pytest.raises(CheckpointError, match=r"families\.npz: is no library of families"):
+    with pytest.raises(CheckpointError, match=r"families\.npz: is not a library of families"):
         load_library(tmp_path)
 
 
@@ -208,7 +208,7 @@ def test_conservation_in_words() -> None:
     words = describe("conservation", seen)
     assert words == (
         "1,200 related sequences of 2 families; site more conserved than its surroundings, "
-        "mutant 20.1 times rarer there than wild type"
+        "mutant residue 20.1 times rarer than the wild type"
     )
     nobody = {**seen, "family_sequences": float(np.log1p(1)), "families": 0.0}
     assert describe("conservation", nobody) == "no relatives in the library cover the site"

@@ -146,7 +146,7 @@ def test_a_service_that_fails_is_a_note_and_no_error(
     wild_type = fetcher(service, tmp_path).wild_type(ACCESSION, structure=False)
     assert {f.source for f in wild_type.features} == {"UniProt", "TED"}
     (note,) = [note for note in wild_type.notes if "InterPro" in note]
-    assert note.startswith("without names of domains from InterPro: ")
+    assert note.startswith("no names of domains from InterPro: ")
     assert service.paths.count(INTERPRO) <= 2  # asked briefly
 
 
@@ -160,7 +160,7 @@ def test_none_there_is_an_answer(service: Service, tmp_path: Path) -> None:
 def test_offline_without_cached_names_is_a_note(service: Service, tmp_path: Path) -> None:
     fetcher(service, tmp_path, interpro_url=None, ted_url=None).wild_type(ACCESSION, structure=False)
     wild_type = fetcher(service, tmp_path, offline=True).wild_type(ACCESSION, structure=False)
-    assert sum("without names of domains" in note for note in wild_type.notes) == 2
+    assert sum("no names of domains" in note for note in wild_type.notes) == 2
 
 
 def test_a_mirror_of_uniprot_does_not_lead_to_the_public_services(tmp_path: Path) -> None:

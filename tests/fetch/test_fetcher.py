@@ -349,7 +349,7 @@ def test_model_of_an_isoform_that_became_canonical(service: Service, fetcher: Fe
     wild_type = fetcher.wild_type(ACCESSION)
     assert wild_type.structure is not None
     assert wild_type.structure.sequence == SEQUENCE
-    assert any(f"AF-{ACCESSION}-5-F1, a model of this very sequence" in note for note in wild_type.notes)
+    assert any(f"AF-{ACCESSION}-5-F1, a model of this sequence" in note for note in wild_type.notes)
 
 
 def test_unknown_isoform_names_the_known_ones(service: Service, fetcher: Fetcher) -> None:
@@ -370,7 +370,7 @@ def test_isoform_answer_of_another_protein(service: Service, fetcher: Fetcher) -
 
 
 def test_unknown_accession(service: Service, fetcher: Fetcher, waits: list[float]) -> None:
-    with pytest.raises(FetchError, match="P99999: UniProt knows no such entry") as caught:
+    with pytest.raises(FetchError, match="P99999: UniProt has no such entry") as caught:
         fetcher.wild_type("P99999")
     assert (caught.value.code, caught.value.exit_code) == ("not_found", 5)
     assert waits == []

@@ -236,7 +236,7 @@ def test_the_whole_is_bounded_however_busy_the_server_looks(service: Service) ->
     """Each byte comes in time, but they would take 20 s together."""
     service.on(PATH, Reply(200, b" " * 400, drip=0.05))
     start = time.monotonic()
-    with pytest.raises(FetchError, match=r"not done after 0\.5 s"):
+    with pytest.raises(FetchError, match=r"not finished after 0\.5 s"):
         get(service, Patience(timeout=5.0, total=0.5))
     assert time.monotonic() - start < 3.0
 

@@ -46,7 +46,7 @@ def test_accessions(text: str) -> None:
 )  # fmt: skip
 def test_no_accessions(text: str) -> None:
     assert not is_accession(text)
-    with pytest.raises(ValueError, match="no UniProt accession"):
+    with pytest.raises(ValueError, match="not a UniProt accession"):
         split_accession(text)
 
 
@@ -65,10 +65,10 @@ def test_entry() -> None:
 @pytest.mark.parametrize(
     ("page", "said"),
     [
-        ([], "no UniProtKB entry"),
-        ("text", "no UniProtKB entry"),
-        ({"messages": ["Resource not found"]}, "no UniProtKB entry"),
-        ({"primaryAccession": 7}, "no UniProtKB entry"),
+        ([], "not a UniProtKB entry"),
+        ("text", "not a UniProtKB entry"),
+        ({"messages": ["Resource not found"]}, "not a UniProtKB entry"),
+        ({"primaryAccession": 7}, "not a UniProtKB entry"),
         ({"primaryAccession": "P12345"}, "without a sequence"),
         (fake.entry(sequence={"value": ""}), "without a sequence"),
         (fake.entry(sequence={"value": None}), "without a sequence"),

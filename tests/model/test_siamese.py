@@ -321,7 +321,7 @@ def without(path: Path, key: str) -> None:
 BROKEN = {
     "no config": (lambda p: (p / "config.json").unlink(), r"no config\.json"),
     "config is no JSON": (lambda p: truncate(p / "config.json"), "cannot be read as JSON"),
-    "config is a list": (lambda p: (p / "config.json").write_text("[1]"), "holds a list"),
+    "config is a list": (lambda p: (p / "config.json").write_text("[1]"), "contains a list"),
     "newer format": (lambda p: rewrite(p, format=2), "format is 2, this mutscan reads 1"),
     "a transformers model": (
         lambda p: (p / "config.json").write_text('{"model_type": "esm"}'),
@@ -402,7 +402,7 @@ def test_a_folder_that_happens_to_have_a_model_s_name_does_not_hide_it(
 
 
 def test_model_that_is_not_there(shelves: Path) -> None:
-    with pytest.raises(CheckpointError, match="no model is called mini; there are: tiny"):
+    with pytest.raises(CheckpointError, match="no model is named mini; installed models: tiny"):
         find_model("mini")
     with pytest.raises(CheckpointError, match="no such folder"):
         find_model(str(shelves / "nothing"))
@@ -432,12 +432,12 @@ def test_verify_names_each_difference(folder: Path) -> None:
     assert len(problems) == 3
     text = "\n".join(problems)
     assert "README.md: not listed" in text
-    assert "encoder/config.json: listed in SHA256SUMS, but not there" in text
+    assert "encoder/config.json: listed in SHA256SUMS, but missing" in text
     assert "model.safetensors: sha256 is" in text
     (folder.parent / "SHA256SUMS").write_text("rubbish\n")
     assert any("line 1: expected a sha256" in problem for problem in verify_model(folder))
     (folder.parent / "SHA256SUMS").unlink()
-    assert verify_model(folder) == [f"{folder.parent / 'SHA256SUMS'}: not there, so nothing can be verified"]
+    assert verify_model(folder) == [f"{folder.parent / 'SHA256SUMS'}: missing, so nothing can be verified"]
     assert verify_model(folder / "nothing") == [f"{folder / 'nothing'}: no such folder"]
 
 

@@ -369,7 +369,7 @@ def test_blanks(text: str) -> None:
         ("175H", "wild-type residue is missing"),
         ("K120_R122delKR", "must agree"),
         ("MEEPQSDPSVEPPLSQETFSDLWKLLPEN", "FASTA"),
-        ("x" * 200_000, "characters are no variant"),
+        ("x" * 200_000, "characters are not a variant"),
     ],
 )
 def test_errors_say_what_to_do(text: str, words: str) -> None:

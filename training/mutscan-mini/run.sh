@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Make models/mutscan-mini anew.
+# Make models/mutscan-mini.
 #
 #     bash training/mutscan-mini/run.sh DATA ENCODER [WORK]
-#     bash training/mutscan-mini/run.sh --smoke [WORK]     the same steps in a minute, on made-up proteins
+#     bash training/mutscan-mini/run.sh --smoke [WORK]     the same steps in a minute, on artificial proteins
 #
-# DATA holds structures.parquet and pairs.parquet, and may hold wild_types/ to build mutants of. ENCODER is the
-# folder of the encoder; where there is none, one is pretrained on DATA/sequences.parquet. WORK (build/mutscan-mini)
-# takes all that is not shipped. Stopped at any time, the same command goes on where it was.
+# DATA holds structures.parquet and pairs.parquet, and optionally wild_types/ to build mutants of. ENCODER is the
+# folder of the encoder; if it does not exist, one is pretrained on DATA/sequences.parquet. WORK (build/mutscan-mini)
+# is the folder for everything that is not shipped. Run an interrupted command again to resume. The environment
+# variable SEED (0) is the random seed of all steps.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 seed=${SEED:-0}
@@ -42,14 +43,14 @@ fi
 tables=(--structures "$data/structures.parquet" --pairs "$data/pairs.parquet")
 training=("${tables[@]}")
 if [ -d "$data/wild_types" ]; then
-    # Pairs of one fold across families, and mutants. Exit code 3: some could not be made; failures.csv says which.
+    # Pairs of one fold across families, and mutants. Exit code 3: some failed; failures.csv lists them.
     mutscan train dataset --structures "$data/structures.parquet" --cluster-column cluster25 \
         --wild-types "$data/wild_types" "${more[@]}" --seed "$seed" --out "$work/more" || [ $? -eq 3 ]
     training+=(--structures "$work/more/structures.parquet" --pairs "$work/more/pairs")
 fi
 mutscan train model "${training[@]}" --encoder "$encoder" --config "$config" --seed "$seed" \
     --device cpu --threads 1 --offline --work "$work/model.work" --out "$model"
-# Relatives: needs MMseqs2 (mmseqs); the smoke run goes without where it is not installed.
+# The family library needs MMseqs2 (mmseqs); the smoke run skips it if MMseqs2 is not installed.
 if [ -f "$data/sequences.parquet" ] && { [ -z "${smoke:-}" ] || command -v mmseqs > /dev/null; }; then
     [ -f "$work/families.npz" ] ||
         mutscan train families --sequences "$data/sequences.parquet" "${grouping[@]}" --out "$work/families.npz"
@@ -63,5 +64,6 @@ if [ -f "$variants/labelled_variants.csv.gz" ]; then
         --dms-proteins "$variants/dms_assays.csv.gz" --chains "$data/structures.parquet" \
         --built 1000 --device cpu --precision bf16 --offline --work "$work/evidence" --out "$model/calibration.json"
 fi
+mutscan models sums "$(dirname "$model")"
 mutscan train evaluate "${tables[@]}" --model "$model" --split test --device cpu --offline --out "$work/evaluation"
 echo "model: $model; report: $work/evaluation/report.html"

@@ -2,14 +2,14 @@
 # The paper's system on ProtT5: from the public list of SWISS-MODEL pairs to the evaluation report.
 #
 #     bash training/prott5/run.sh LIST WORK [paper|improved|finetune]
-#     bash training/prott5/run.sh --smoke [WORK]     the same steps in a minute: tiny encoder, made-up proteins
+#     bash training/prott5/run.sh --smoke [WORK]     the same steps in a minute: tiny encoder, artificial proteins
 #
-# LIST is swiss_under_300_141M.csv, WORK a folder for everything that is made. Stopped at any time, the same
-# command goes on where it was. From the environment (README.md says more):
+# LIST is swiss_under_300_141M.csv, WORK a folder for all results. Run an interrupted command again to resume.
+# Environment variables (more in README.md):
 #     STEPS    which of "dataset model evaluate" (all)
-#     PAIRS    pairs drawn from the list (470000)     MINE        pairs of TM 0.5 to 0.8 looked for besides (0)
+#     PAIRS    pairs drawn from the list (470000)     MINE        additional pairs of TM 0.5 to 0.8 (0)
 #     SEED     random seed of all steps (0)           WILD_TYPES  folder of structures to build mutants of
-#     ENCODER  folder or hub name (Rostlab's)         TM_VEC      folder of TM-Vec's weights, to compare with
+#     ENCODER  folder or hub name (Rostlab's)         TM_VEC      folder of TM-Vec's weights, for comparison
 #     JOBS     processes of the dataset (cores)       DEVICE      auto, cuda, cpu (auto)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -37,7 +37,7 @@ fi
 model=$work/prott5-$name-seed$seed
 
 if [[ " $steps " == *" dataset "* ]]; then
-    # Exit code 3 is expected: some models are gone from the repository, failures.csv says which.
+    # Exit code 3 is expected: some models are no longer in the repository; failures.csv lists them.
     mutscan train dataset "${source[@]}" --max-length 300 --lddt-exponent 3 --mine "${MINE:-0}" --seed "$seed" \
         ${WILD_TYPES:+--wild-types "$WILD_TYPES" --mutants 20} ${JOBS:+--jobs "$JOBS"} \
         --out "$work/dataset" || [ $? -eq 3 ]

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Train and evaluate on several GPUs, of one machine or of several; run.sh made the data set in WORK before
+# Train and evaluate on several GPUs, of one machine or of several. Make the data set in WORK with run.sh first
 # (STEPS=dataset bash training/prott5/run.sh LIST WORK).
 #
 #     bash training/prott5/torchrun.sh WORK [improved|finetune|paper]
-#     bash training/prott5/torchrun.sh --smoke [WORK]      two processes on the CPU, made-up proteins
+#     bash training/prott5/torchrun.sh --smoke [WORK]      two processes on the CPU, artificial proteins
 #
-# Several machines: the same command on each, with a WORK that all of them see, and
+# Several machines: run the same command on each, with a WORK that all of them can access, and
 #     NODES    how many machines          NODE    this one's number, from 0
 #     MASTER   the name of machine 0      PORT    a free port on it (29500)
-# Also from the environment: GPUS a machine (all of them), SEED, ENCODER, TM_VEC as in run.sh.
+# Also from the environment: GPUS per machine (all), SEED, ENCODER, TM_VEC as in run.sh.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 seed=${SEED:-0}
@@ -25,7 +25,7 @@ if [ "${1:-}" = --smoke ]; then
     device=(--device cpu --offline)
     export OMP_NUM_THREADS=1
 else
-    work=${1:?the folder that holds dataset/, or --smoke}
+    work=${1:?the folder with dataset/, or --smoke}
     name=${2:-improved}
     gpus=${GPUS:-$(nvidia-smi --list-gpus | wc -l)}
     encoder=${ENCODER:-Rostlab/prot_t5_xl_half_uniref50-enc}

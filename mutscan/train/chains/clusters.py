@@ -1,7 +1,7 @@
-"""Sequence clusters: what must not be divided between training and test.
+"""Sequence clusters, which must not be divided between training and test.
 
 They come from MMseqs2 where it is installed, from a column of the chains, or from a file.
-Numbers are stable: they are made of the sequences or names, not of their order.
+Cluster numbers are stable: they depend on the sequences or names, not on their order.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEFAULT_COLUMN: Final = "cluster25"
-"""Column of the chains that holds clusters, unless another is named."""
+"""Default column of the chains with their clusters."""
 
 MIN_IDENTITY: Final = 0.25
-"""Sequence identity above which MMseqs2 puts two chains in one cluster, if both are covered."""
+"""Smallest sequence identity of two chains in one MMseqs2 cluster."""
 
 COVERAGE: Final = 0.8
-"""Share of both sequences that MMseqs2's alignment must cover."""
+"""Smallest share of both sequences that MMseqs2's alignment covers."""
 
 
 class Clustering(Protocol):
     """A way to cluster chains."""
 
     def describe(self) -> Mapping[str, Any]:
-        """Say in words what decides who is in a cluster with whom."""
+        """Describe how chains are clustered."""
 
     def clusters(self, chains: pd.DataFrame, work: Path, *, jobs: int) -> NDArray[np.int64]:
         """Cluster of each chain, shape (n,); -1 where it is not known."""
@@ -52,23 +52,23 @@ def choose_clustering(
     file: Path | None = None,
     min_identity: float = MIN_IDENTITY,
 ) -> Clustering:
-    """Choose how to cluster: as asked for, else with MMseqs2, else by `DEFAULT_COLUMN`.
+    """Choose how to cluster: by the given column or file, else with MMseqs2, else by `DEFAULT_COLUMN`.
 
     Parameters
     ----------
     columns : sequence of str
-        What the chains have.
+        Columns of the chains.
     column, file
-        Asked for: a column of the chains, or a file of clusters.
+        A column of the chains, or a file of clusters.
     min_identity : float
-        For MMseqs2.
+        Smallest sequence identity, for MMseqs2.
 
     Raises
     ------
     UsageError
-        What is asked for is not there.
+        The column does not exist, or both a column and a file are given.
     MissingDependencyError
-        Nothing is asked for, MMseqs2 is not installed and the chains have no such column.
+        Neither is given, MMseqs2 is not installed and the chains have no `DEFAULT_COLUMN`.
     """
     if column is not None and file is not None:
         raise UsageError("both a column and a file of clusters are given; give one of them")
@@ -84,7 +84,7 @@ def choose_clustering(
     if DEFAULT_COLUMN in columns:
         return ClusterColumn(DEFAULT_COLUMN)
     raise MissingDependencyError(
-        "training and test are kept apart by sequence clusters, and there is nothing to get them from: "
+        "sequence clusters are needed to separate training and test, and there are none: "
         "install MMseqs2 (conda install -c bioconda mmseqs2) so that `mmseqs` is found, or give the clusters "
         f"as a column of --structures ({DEFAULT_COLUMN}, or --cluster-column NAME) or as a file "
         "(--clusters FILE: representative, member)"
@@ -93,7 +93,7 @@ def choose_clustering(
 
 @dataclass(frozen=True, slots=True)
 class ClusterColumn:
-    """Clusters in a column of the chains; whole numbers are taken as they are, names are numbered."""
+    """Clusters in a column of the chains; whole numbers are kept, names are numbered."""
 
     column: str
 
@@ -108,7 +108,7 @@ class ClusterColumn:
 
 @dataclass(frozen=True, slots=True)
 class ClusterFile:
-    """Clusters in a text file as MMseqs2 writes it (``*_cluster.tsv``): representative, member."""
+    """Clusters in a text file in MMseqs2's format (``*_cluster.tsv``): representative, member."""
 
     path: Path
 
@@ -125,7 +125,7 @@ class ClusterFile:
 
 @dataclass(frozen=True, slots=True)
 class MMseqs:
-    """Clusters by MMseqs2: connected components, so that no two relatives it finds are divided.
+    """Clusters of MMseqs2: connected components, so that all relatives it finds stay together.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ class MMseqs:
     min_identity: float
 
     def describe(self) -> Mapping[str, Any]:
-        """Name version and settings."""
+        """Give version and settings."""
         answer = self._run([self.executable, "version"])
         return {"clusters": f"MMseqs2 {answer.stdout.strip()}", "arguments": self._settings()}
 
@@ -157,7 +157,7 @@ class MMseqs:
         distinct = dict(sorted(zip(digests.tolist(), chains["sequence"], strict=True)))
         fasta = folder / "chains.fasta"
         fasta.write_text("".join(f">{name}\n{sequence}\n" for name, sequence in distinct.items()), "ascii")
-        # MMseqs2 runs in its folder: its temporary files do not take paths with blanks.
+        # MMseqs2 runs in its folder, because its temporary files cannot have blanks in their paths.
         self._run(
             [
                 self.executable, "easy-cluster", fasta.name, "clusters", "scratch",
@@ -172,7 +172,7 @@ class MMseqs:
                 f"{self.executable} gave no cluster for {int(found.isna().sum())} of {len(found)} chains; "
                 f"see {folder}, or give the clusters with --cluster-column or --clusters"
             )
-        # One of several representatives may stand for a component: its first member names it.
+        # The representative may vary, so the first member names the component.
         numbers = _numbers(found.groupby(found).transform(lambda group: min(digests[group.index])))
         shutil.rmtree(folder)
         return numbers
@@ -184,7 +184,7 @@ class MMseqs:
             said = (getattr(error, "stderr", None) or getattr(error, "stdout", None) or str(error)).strip()
             raise MissingDependencyError(
                 f"{' '.join(command[:2])} failed ({said.splitlines()[-1] if said else 'no message'}); "
-                "repair MMseqs2, or give the clusters with --cluster-column or --clusters"
+                "reinstall MMseqs2, or give the clusters with --cluster-column or --clusters"
             ) from error
 
 
@@ -217,7 +217,7 @@ def read_cluster_file(path: Path) -> dict[str, str]:
 
 
 def stable_number(name: str) -> int:
-    """Give a number of 48 bits made of a name alone."""
+    """48-bit number that depends only on a name."""
     return int(text_sha256(name)[:12], 16)
 
 

@@ -1,6 +1,6 @@
-"""Sequences to pretrain an encoder on: read, cleaned, sorted into clusters, some clusters held out.
+"""Sequences to pretrain an encoder on, in clusters, some of which are held out.
 
-Residues of all sequences lie end to end in one array of small codes, so that a
+The residues of all sequences are stored end to end in one array of one-byte codes, so that a
 hundred million of them take a hundred megabytes.
 """
 
@@ -40,7 +40,7 @@ _CODES[ord("a") : ord("z") + 1] = _CODES[ord("A") : ord("Z") + 1]
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """Cleaned sequences in their clusters; no sequence occurs twice.
+    """Cleaned sequences in clusters, without duplicates.
 
     Parameters
     ----------
@@ -90,15 +90,15 @@ class Corpus:
         return digest.hexdigest()
 
     def held_out(self, *, seed: int, share: float, most: int) -> NDArray[np.bool_]:
-        """Mark the clusters that are validated on and never trained on, shape (k,).
+        """Mark the clusters that are held out for validation, shape (k,).
 
-        A seeded hash of its key decides about a cluster, whatever else is in the corpus: the
-        clusters with the lowest hashes are held out.
+        The clusters with the lowest seeded hashes of their keys are held out, whatever else is in the
+        corpus.
 
         Parameters
         ----------
         share : float
-            Of all clusters; at least one is held out.
+            Share of all clusters; at least one is held out.
         most : int
             Largest number held out.
 
@@ -109,8 +109,8 @@ class Corpus:
         """
         if self.n_clusters < 2:
             raise UsageError(
-                f"the sequences form {self.n_clusters} cluster; at least two were expected, one to train on "
-                "and one to validate on: give more sequences, or a table with a finer column cluster"
+                f"the sequences form {self.n_clusters} cluster; at least two were expected, for training and "
+                "validation: give more sequences, or a table with smaller clusters (column cluster)"
             )
         hashes = np.array([_hash(f"{seed}:{key}".encode(), b"held out") for key in self.keys.tolist()])
         n = int(np.clip(round(share * self.n_clusters), 1, min(most, self.n_clusters - 1)))
@@ -154,7 +154,7 @@ def read_corpus(paths: Sequence[Path]) -> Corpus:
             keys += own if clusters is None else [_hash(name.encode(), b"cluster") for name in clusters]
             named += [clusters is not None] * len(own)
         if len(digests) == before:
-            raise UsageError(f"{path}: holds no sequence; expected at least one")
+            raise UsageError(f"{path}: contains no sequence; expected at least one")
     return _assemble(
         np.concatenate(codes),
         np.concatenate(lengths),
@@ -175,7 +175,7 @@ def _assemble(
     digests: NDArray[np.uint64],
     named: NDArray[np.bool_],
 ) -> Corpus:
-    # Of equal sequences one with a cluster's name stays, so that it keeps the company of its relatives.
+    # Of equal sequences, keep one with a named cluster, so that it stays with its relatives.
     order = np.lexsort((np.arange(len(digests)), ~named, digests))
     first = np.ones(len(order), dtype=np.bool_)
     first[1:] = digests[order][1:] != digests[order][:-1]
@@ -253,7 +253,7 @@ def _encode(texts: list[str], path: Path, before: int) -> tuple[NDArray[np.uint8
     odd = np.union1d(odd, np.flatnonzero(sizes == 0))
     if not len(odd):
         return codes, sizes
-    # Gaps, blanks and stops are rare: only the sequences that have them are cleaned one by one.
+    # Gaps, blanks and stops are rare: only sequences with them are cleaned one by one.
     texts = list(texts)
     for row in odd.tolist():
         try:

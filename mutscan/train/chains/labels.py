@@ -66,9 +66,9 @@ def response_labels(
 ) -> NDArray[np.float32]:
     """Measure how much each residue of each mutant moves: the drop 1 - lDDT with the thresholds `FINE`.
 
-    A built substitution moves C-alphas by a tenth of an Å, below the first threshold of lDDT: nine in
-    ten mutants then have drops of exactly 0. With thresholds a tenth as wide one in ten has, and
-    the two drops rank the others alike.
+    A built substitution moves C-alphas by about 0.1 Å, below the smallest threshold of lDDT, so that nine
+    in ten mutants have a drop of exactly 0. With thresholds a tenth as wide only one in ten has, and
+    both drops rank the others alike.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Lists of pairs of chains, as text or as tables."""
+"""Read lists of pairs of chains, from text or Parquet."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def read_pair_list(path: Path, *, keep_alignments: bool = False) -> pd.DataFrame
     Parameters
     ----------
     path : path of a Parquet table (or a folder of them), or of CSV or TSV (also .gz)
-        With columns id1 and id2, or chain_1 and chain_2; picked_as and source are carried along.
+        With columns id1 and id2, or chain_1 and chain_2; picked_as and source are kept, too.
     keep_alignments : bool
-        Read TM-scores and aligned residues, too.
+        Also read TM-scores and aligned residues.
 
     Returns
     -------
     DataFrame
-        id1, id2, line (where the row stands in its file), picked_as, source; with `keep_alignments`
+        id1, id2, line (position of the row in its file), picked_as, source; with `keep_alignments`
         also tm_norm1, tm_norm2, i1, i2, aligner.
 
     Raises
@@ -46,7 +46,7 @@ def read_pair_list(path: Path, *, keep_alignments: bool = False) -> pd.DataFrame
         tables = [_read_table(file, keep_alignments) for file in pair_files(path)]
         return pd.concat(tables, ignore_index=True)
     if keep_alignments:
-        raise UsageError(f"{path}: alignments are kept from Parquet tables only; let them be made again")
+        raise UsageError(f"{path}: only Parquet tables hold alignments; leave out --keep-alignments")
     return _read_text(present(path))
 
 
@@ -66,7 +66,7 @@ def present(path: Path) -> Path:
 
 
 def separator(path: Path) -> str:
-    """Tell what separates the columns of a text table, by its first line: tabs if it has any, else commas."""
+    """Find the separator of a text table by its first line: tab if it has any, else comma."""
     try:
         opened = gzip.open(path, "rt", encoding="utf-8-sig") if path.suffix == ".gz" else path.open(
             encoding="utf-8-sig"
@@ -80,9 +80,9 @@ def separator(path: Path) -> str:
 def _read_text(path: Path) -> pd.DataFrame:
     try:
         with warnings.catch_warnings():
-            # Rows longer than the header would else be cut, or shifted by a column, in silence.
+            # Otherwise rows longer than the header are silently cut or shifted by a column.
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            # An id may be NA; and blank lines count, for messages.
+            # "NA" may be an id, and blank lines count in the line numbers of messages.
             table = pd.read_csv(
                 path,
                 sep=separator(path),
@@ -132,7 +132,7 @@ def _ends(path: Path, header: Sequence[str]) -> tuple[str, str]:
 
 
 def _complete(path: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """Check that every row names two chains; fill in what it does not say."""
+    """Check that every row names two chains; fill in missing columns."""
     for name in ("id1", "id2"):
         empty = np.flatnonzero(table[name].isna() | (table[name] == ""))
         if len(empty):

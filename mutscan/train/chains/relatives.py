@@ -1,9 +1,9 @@
-"""Which proteins are related to which, by their sequences and without any outside program.
+"""Find related proteins by their sequences, without an external program.
 
-Two tools. Shared words of five residues find copies, point mutants, fragments and close homologues
+Shared words of five residues find copies, point mutants, fragments and close homologues
 among many thousands of sequences in seconds: at 80 % identity a third of the words are shared, at 60 %
-a twelfth, and unrelated proteins share next to none. For a handful of sequences, local alignments judged as
-BLAST judges them reach further down; below about 30 % identity MMseqs2 sees far more than both.
+a twelfth, and unrelated proteins share almost none. For a few sequences, local alignments with BLAST's
+E-values find more distant relatives; below about 30 % identity MMseqs2 finds far more than both.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LINKED: Final = 0.3
-"""Chains that share so many of the words of the shorter one belong together: about 80 % identity."""
+"""Smallest share of the words of the shorter chain that links two chains: about 80 % identity."""
 
 _LONG_WORD: Final = 5
 _BLOCK: Final = 2000  # sequences compared with all others at a time
-_COMMON: Final = 1000  # a word of more sequences tells nothing apart and costs the square
+_COMMON: Final = 1000  # a word of more sequences is not specific, and its cost is quadratic
 
 _LETTERS: Final = len(STANDARD) + 1
 _CANDIDATES: Final = 25
@@ -43,17 +43,17 @@ _K: Final = 0.041
 def link_clusters(
     sequences: Sequence[str], clusters: NDArray[np.int64], *, share: float = LINKED
 ) -> NDArray[np.int64]:
-    """Merge clusters that hold parts of one protein.
+    """Merge clusters that contain parts of one protein.
 
-    Clusters of alignments that cover both sequences divide what must not be divided between training and
-    test: a domain and the chain that contains it, a monomer and a chain of two copies.
+    Clusters from alignments that must cover both sequences separate chains that must stay together in
+    training or test: a domain and the chain that contains it, a monomer and a chain of two copies.
 
     Parameters
     ----------
     sequences : sequence of str, length n
     clusters : int array, shape (n,)
     share : float
-        Of the words of the shorter sequence that two chains must share.
+        Smallest share of the words of the shorter sequence that links two chains.
 
     Returns
     -------
@@ -84,14 +84,14 @@ def shared_words(
     ----------
     sequences : sequence of str
     known : sequence of str, optional
-        To compare with; the sequences themselves when not given.
+        Sequences to compare with; `sequences` by default.
 
     Yields
     ------
     rows, others : int array, shape (k,)
         Places in `sequences` and `known`.
     share : float array, shape (k,)
-        Words in common, of those of the shorter one.
+        Words in common, as a share of those of the shorter one.
     """
     everyone = [*sequences, *(known if known is not None else ())]
     words = [np.unique(words_of(sequence, _LONG_WORD)) for sequence in everyone]
@@ -116,7 +116,7 @@ def shared_words(
 def adopt_clusters(
     sequences: Sequence[str], known: Sequence[str], clusters: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Cluster of the closest known relative of each sequence; a number of its own where there is none.
+    """Cluster of the closest known relative of each sequence, or a new number where there is none.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def adopt_clusters(
     Returns
     -------
     int array, shape (n,)
-        Sequences that are related to each other, but to no known one, may get numbers of their own.
+        Sequences that are related to each other but to no known one may get different numbers.
     """
     adopted = np.array([stable_number(sequence) for sequence in sequences], dtype=np.int64)
     if not len(known):
@@ -144,7 +144,7 @@ def adopt_clusters(
 
 
 class WordIndex:
-    """Sequences to be searched.
+    """Index of sequences for searching.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ class WordIndex:
         )
 
     def closest(self, sequence: str) -> int | None:
-        """Place of the sequence that aligns best, None when none does with an E-value of 0.001 or less."""
+        """Place of the sequence that aligns best; None if none has an E-value of 0.001 or less."""
         mine = np.zeros(_LETTERS**3, dtype=np.bool_)
         mine[words_of(sequence)] = True
         shared = np.bincount(self._owner[mine[self._words]], minlength=len(self._sequences))
@@ -180,7 +180,7 @@ class WordIndex:
 
 
 def words_of(sequence: str, size: int = 3) -> NDArray[np.int64]:
-    """Every few residues in a row as one number."""
+    """All words of `size` consecutive residues, as numbers."""
     codes = _codes(sequence)
     words = np.zeros(max(len(codes) - size + 1, 0), dtype=np.int64)
     for place in range(size):

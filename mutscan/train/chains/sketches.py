@@ -1,8 +1,8 @@
-"""Recognise relatives of proteins whose sequences are not at hand, from a few of their words.
+"""Recognise relatives of proteins without their sequences, from sketches of their words.
 
-Of the words of five residues of a sequence those are kept whose hash falls into one part of sixteen, the
-same words in every sequence: what two sketches share, they share about as the sequences do (Brown and
-Irber, Zenodo 58095 (2016), "scaled MinHash").
+A sketch keeps the words of five residues whose hash falls into one sixteenth of its range, the same words
+for every sequence. Two sketches therefore share about the same fraction of words as their sequences (Brown
+and Irber, Zenodo 58095 (2016), "scaled MinHash").
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WORD: Final = 5
-_FEWEST: Final = 2  # words two sketches must share: one may do so by chance
+_FEWEST: Final = 2  # words that two sketches must share: one may be shared by chance
 
 
 def word_sketch(sequence: str) -> str:
-    """Sketch of a sequence, as text: three bytes for each word kept, in base64."""
+    """Sketch of a sequence as base64 text, three bytes per word."""
     numbers = _kept(sequence).astype("<u4").view(np.uint8).reshape(-1, 4)
     return base64.b64encode(numbers[:, :3].tobytes()).decode()
 
@@ -34,19 +34,19 @@ def word_sketch(sequence: str) -> str:
 def related(
     sequences: Sequence[str], sketches: Mapping[str, str], *, share: float = LINKED
 ) -> dict[int, tuple[str, float]]:
-    """Closest known protein of each sequence that has a close one.
+    """Find the closest known protein of each sequence that has a close one.
 
     Parameters
     ----------
     sequences : sequence of str
     sketches : mapping of name -> sketch
     share : float
-        Of the words of the shorter one that two must share.
+        Smallest share of the words of the shorter one.
 
     Returns
     -------
     dict
-        Place in `sequences` to the name of the known protein and the share, which is an estimate.
+        Place in `sequences` -> name of the known protein and estimated share.
     """
     names = list(sketches)
     known = [_decoded(sketches[name]) for name in names]
@@ -80,6 +80,6 @@ def _decoded(text: str) -> NDArray[np.int64]:
     try:
         data = np.frombuffer(base64.b64decode(text, validate=True), dtype=np.uint8).reshape(-1, 3)
     except binascii.Error as error:
-        raise ValueError(f"no sketch of words: {text[:20]!r}") from error
+        raise ValueError(f"not a sketch of words: {text[:20]!r}") from error
     words: NDArray[np.int64] = data.astype(np.int64) @ np.array([1, 1 << 8, 1 << 16])
     return words

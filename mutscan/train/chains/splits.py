@@ -27,13 +27,13 @@ SPLITS: Final = ("train", "validation", "test")
 """Names of the three splits."""
 
 ACROSS: Final = "across"
-"""In the place of a split: the two chains of a pair are in different ones."""
+"""Instead of a split: the two chains of a pair are in different splits."""
 
 SPLIT_FILE: Final = "splits.csv"
 """Name of a split list, in the folder of a model or of a data set."""
 
 _COLUMNS: Final = ("id", "sequence_sha256_16", "cluster25", "split")
-_SEQUENCE: Final = "sequence"  # lists of earlier models lack it
+_SEQUENCE: Final = "sequence"  # not in the lists of all models
 _NAMED: Final = 5  # proteins or clusters named in a message, at most
 _SHOWN: Final = 20  # residues of a sequence shown in a message
 
@@ -41,7 +41,7 @@ _SHOWN: Final = 20  # residues of a sequence shown in a message
 def assign_splits(
     clusters: NDArray[np.int64], *, seed: int = 0, fractions: tuple[float, float] = (0.8, 0.1)
 ) -> NDArray[np.str_]:
-    """Split of each chain, by a seeded hash of its cluster: a cluster is never divided.
+    """Assign each cluster to a split by a seeded hash; a cluster is never divided.
 
     Parameters
     ----------
@@ -100,16 +100,16 @@ def pairs_inside(pairs: Pairs, splits: NDArray[np.str_], split: str) -> NDArray[
 
 
 def splits_of_pairs(first: ArrayLike, second: ArrayLike) -> NDArray[np.str_]:
-    """Split of each pair, of those of its two chains; ``"across"`` where they differ."""
+    """Split of each pair, from the splits of its chains; ``"across"`` where they differ."""
     one, other = np.asarray(first, dtype=np.str_), np.asarray(second, dtype=np.str_)
     return np.where(one == other, one, ACROSS)
 
 
 @dataclass(frozen=True, slots=True)
 class SplitEntry:
-    """One chain of a split list: which protein it is, its cluster, and which split it is in.
+    """One chain of a split list: its protein, cluster and split.
 
-    The sequence is None in lists that do not give it.
+    The sequence is None in lists without sequences.
     """
 
     digest: str
@@ -120,16 +120,16 @@ class SplitEntry:
 
 @dataclass(frozen=True, slots=True)
 class Disjoint:
-    """What the check of evaluated proteins against a model's training compared; false without clusters.
+    """Result of checking evaluated proteins against a model's training; false if clusters were not compared.
 
     Parameters
     ----------
     clusters : bool
-        Whether clusters could be compared, beside the sequences themselves.
+        Whether clusters could be compared, in addition to sequences.
     copies : tuple of (id, id, share), or None
         Evaluated chains that share at least `LINKED` of their words of five residues (or of the other's,
         when it is shorter) with a chain of training or validation, that chain and the share: fragments and
-        close homologues that neither comparison saw. None when the split list gives no sequences.
+        close homologues that neither comparison finds. None if the split list has no sequences.
     """
 
     clusters: bool
@@ -139,7 +139,7 @@ class Disjoint:
         return self.clusters
 
     def describe(self) -> str:
-        """Say in words what was compared, what was not, and what was found."""
+        """Describe what was compared and what was found."""
         compared = "proteins by sequence" + (" and clusters by number" if self.clusters else "")
         without = (
             ""
@@ -166,8 +166,8 @@ def write_splits(path: Path, chains: Chains, splits: NDArray[np.str_], *, sequen
     chains : Chains
     splits : str array, shape (n,)
     sequences : bool
-        Whether to add the sequences, by which parts that chains share can be found. A model that is
-        passed on need not carry its training data along.
+        Whether to add the sequences, which are needed to find shared parts. A published model need not
+        contain its training data.
     """
     clusters = chains.clusters if chains.clusters is not None else np.full(len(chains), -1)
     text = io.StringIO()
@@ -269,13 +269,12 @@ def splits_of(chains: Chains, entries: Mapping[str, SplitEntry]) -> NDArray[np.s
 
 
 def check_disjoint(chains: Chains, used: NDArray[np.int64], entries: Mapping[str, SplitEntry]) -> Disjoint:
-    """Refuse to evaluate on what a model was trained on, or selected by.
+    """Refuse to evaluate on proteins that a model was trained on or selected by.
 
-    A protein is recognised by its sequence. Clusters are compared when the
-    table shows that it numbers them as the split list does, by sharing a chain
-    and its cluster; numbers of two unrelated clusterings say nothing. Parts and
-    close homologues of training chains, which clusters can miss, are looked for by
-    shared words of five residues and reported, not refused: they are no matter of the split's rule.
+    Proteins are compared by their sequences. Clusters are compared only if the
+    table and the split list share a chain and its cluster, which shows that both
+    use the same numbers. Parts and close homologues of training chains, which clusters
+    can miss, are found by shared words of five residues; they are reported but not refused.
 
     Parameters
     ----------
@@ -293,7 +292,7 @@ def check_disjoint(chains: Chains, used: NDArray[np.int64], entries: Mapping[str
     Raises
     ------
     UsageError
-        Naming the proteins or clusters that are on both sides.
+        A protein or cluster is on both sides; the message names it.
     """
     seen = {entry.digest: (name, entry) for name, entry in entries.items() if entry.split != "test"}
     digests = chains.digests

@@ -1,9 +1,8 @@
-"""Chains and labelled pairs: the tables training and evaluation read.
+"""Chains and labelled pairs: the tables that training and evaluation read.
 
-A *chain* is one protein chain with C-alpha coordinates, a *pair* two of them
+A *chain* is one protein chain with C-alpha coordinates; a *pair* is two chains
 with both TM-scores and TM-align's residue alignment. Residue alignments are
-kept ragged: one array of all aligned residues and, for each pair, where its
-part begins.
+ragged: one array of all aligned residues, and the start of each pair's part.
 """
 
 from __future__ import annotations
@@ -163,7 +162,7 @@ def sequence_digest(sequence: str) -> str:
 
 
 def read_tables(structures: Path, pairs: Path) -> tuple[Chains, Pairs]:
-    """Read both tables; chains that are in no pair are left out.
+    """Read both tables; chains without a pair are left out.
 
     Parameters
     ----------
@@ -191,8 +190,8 @@ def read_tables(structures: Path, pairs: Path) -> tuple[Chains, Pairs]:
     unknown = named[~named.isin(chain_table["id"])]
     if len(unknown):
         raise UsageError(
-            f"{pairs}: names the chain {unknown.iloc[0]}, which {structures} does not hold "
-            f"({unknown.nunique()} such chains); give the structures the pairs were made from"
+            f"{pairs}: names the chain {unknown.iloc[0]}, which is not in {structures} "
+            f"({unknown.nunique()} such chains); give the structures from which the pairs were made"
         )
     chain_table = chain_table[chain_table["id"].isin(named)].reset_index(drop=True)
     coords = tuple(
@@ -233,7 +232,7 @@ def read_columns(path: Path, needed: Sequence[str], optional: Sequence[str] = ()
         No such file, no Parquet file, or a column is missing.
     """
     if not path.is_file():
-        raise UsageError(f"{path}: no such file; a Parquet table was expected")
+        raise UsageError(f"{path}: no such file; expected a Parquet table")
     try:
         there = pq.read_schema(path).names
         missing = [name for name in needed if name not in there]
@@ -257,7 +256,7 @@ def pair_files(path: Path) -> list[Path]:
     folder = path / "pairs" if (path / "pairs").is_dir() else path
     files = sorted(folder.glob("*.parquet"))
     if not files:
-        raise UsageError(f"{folder}: holds no Parquet file; a pairs table or the shards of one were expected")
+        raise UsageError(f"{folder}: contains no Parquet file; expected a pairs table or its shards")
     return files
 
 
@@ -278,7 +277,7 @@ _SHARD_COLUMNS = ("i1", "i2", "len1", "len2", "lddt", "lddt_exponent", "radius")
 
 
 class _Rows:
-    """Where each row of several tables laid end to end came from, for messages."""
+    """File and row of each row of several concatenated tables, for messages."""
 
     def __init__(self, paths: Sequence[Path], counts: Sequence[int]) -> None:
         self._paths = paths
@@ -299,7 +298,7 @@ def _read_pair_files(path: Path) -> tuple[pa.Table, _Rows]:
         if tables[-1].column_names != tables[0].column_names:
             raise UsageError(
                 f"{file}: has the columns {', '.join(tables[-1].column_names)} but {files[0]} has "
-                f"{', '.join(tables[0].column_names)}; the files of a folder must be of one form"
+                f"{', '.join(tables[0].column_names)}; all files of a folder must have the same columns"
             )
     table = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
     return table, _Rows(files, [len(part) for part in tables])
@@ -342,7 +341,7 @@ def _label_settings(table: pa.Table, path: Path) -> tuple[float | None, float | 
         if len(values) > 1:
             raise UsageError(
                 f"{path}: mixes lDDT labels of {name} {' and '.join(map(str, values))}; "
-                "a data set has one, make it anew with `mutscan train dataset`"
+                "a data set must have one; make it again with `mutscan train dataset`"
             )
         settings.append(float(values[0]) if values else None)
     return settings[0], settings[1]

@@ -1,9 +1,9 @@
 """Align and label many pairs in worker processes, each pair with a time limit.
 
 A worker gets the coordinates of a chunk of pairs in one message and answers pair by pair, so that
-nothing finished is lost when it has to be stopped: TM-align loops for ever on some input, and only a
-process can be stopped. It stops itself when a pair has used its processor time; should it stand still
-without using any, it is stopped from here.
+finished pairs are not lost when it is stopped: TM-align never returns for some input, and only a
+process can be stopped. A worker ends itself when a pair has used up its CPU time; one that hangs
+without using any is killed from here.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CHUNK: Final = 16
-"""Pairs a message: enough that coordinates and messages cost nothing, few enough to share work evenly."""
+"""Pairs per message: enough to make messages cheap, few enough to share the work evenly."""
 
 _PATIENCE: Final = 10.0
-"""A worker may stand still for so many times the time limit: on a busy machine it waits for its turn."""
+"""Wall time a pair may take, in units of its CPU time limit: on a busy machine workers wait."""
 
 _TICK: Final = 0.5
-"""Seconds between two looks at whether a worker stands still."""
+"""Seconds between checks for hanging workers."""
 
 _CA_SCALE: Final = np.float32(100.0)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class PairTask:
-    """Two chains to align, by their places in the list of chains; or to label only, as aligned before.
+    """Two chains to align, by their places in the list of chains, or to label with a given alignment.
 
     Parameters
     ----------
     first, second : int
     given : (float, float, int array of shape (n, 2)), optional
-        Both TM-scores and the aligned residues, when they are known.
+        Both TM-scores and the aligned residues, if they are known.
     """
 
     first: int
@@ -56,7 +56,7 @@ class PairTask:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class AlignedPair:
-    """What TM-align and the custom lDDT say about a pair.
+    """Result of TM-align and the lDDT labels of a pair.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class Aligners:
     jobs : int
         Processes.
     time_limit : float, s
-        Processor time a pair may take.
+        CPU time a pair may take.
     exponent, radius : float
         Of the lDDT labels.
     """
@@ -105,10 +105,10 @@ class Aligners:
     def run(
         self, chunks: Iterable[Sequence[PairTask]], *, advance: Callable[[int], None] | None = None
     ) -> Iterator[tuple[int, list[AlignedPair | str]]]:
-        """Work through `chunks`, begun in their order.
+        """Align `chunks`, started in their order.
 
         Yields the place of a chunk and an outcome for each of its pairs (the reason, for one that
-        failed), as they are finished.
+        failed), as they finish.
 
         Raises
         ------
@@ -151,7 +151,7 @@ class Aligners:
 
 
 class _Work:
-    """Chunks handed out one after the other to whoever asks."""
+    """Chunks handed out one after the other to the lanes."""
 
     def __init__(self, chunks: Iterator[Sequence[PairTask]]) -> None:
         self._chunks = enumerate(chunks)
@@ -164,7 +164,7 @@ class _Work:
 
 
 class _Lane(threading.Thread):
-    """One worker process and the thread that talks with it."""
+    """One worker process and the thread that communicates with it."""
 
     def __init__(
         self,
@@ -193,13 +193,13 @@ class _Lane(threading.Thread):
                 number, tasks = chunk
                 self._results.put((number, self._align(tasks)))
         except BaseException as error:
-            # Raised again where the results are awaited; unless that is why we were stopped.
+            # Raised again where the results are awaited, unless the work was stopped on purpose.
             self._results.put(None if self._work.stop.is_set() else error)
         else:
             self._results.put(None)
 
     def check(self) -> None:
-        """Stop the process when it has stood still for too long."""
+        """Kill the process if it has hung for too long."""
         with self._lock:
             if self._since is not None and time.monotonic() - self._since > _PATIENCE * self._limit:
                 self._since, self._late = None, True
@@ -232,11 +232,11 @@ class _Lane(threading.Thread):
                 self.process.stop()
                 late, self._late = self._late, False
                 if late or status == -getattr(signal, "SIGPROF", -1):
-                    outcomes.append(f"TM-align did not end in {self._limit:g} s")
+                    outcomes.append(f"TM-align did not finish within {self._limit:g} s")
                 elif died:
                     outcomes.append(f"TM-align stopped twice without a result (exit status {status})")
                 else:
-                    died = True  # whatever ended it may have had nothing to do with the pair: once more
+                    died = True  # the cause may have nothing to do with the pair: retry once
                     continue
                 died = False
                 if self._advance is not None:
@@ -263,7 +263,7 @@ def _answer_chunk(message: Any, answer: Callable[[object], None]) -> None:
     timed = hasattr(signal, "setitimer")
     for task in tasks:
         if timed:
-            # Nobody catches the signal: it ends this process, also inside TM-align.
+            # The signal is not caught: it ends this process, even inside TM-align.
             signal.setitimer(signal.ITIMER_PROF, limit)
         outcome = _measure(chains[task.first], chains[task.second], task.given, exponent, radius)
         if timed:
@@ -272,7 +272,7 @@ def _answer_chunk(message: Any, answer: Callable[[object], None]) -> None:
 
 
 def _coordinates(buffer: bytes) -> NDArray[np.float64]:
-    """Decode coordinates to the numbers, digit for digit, that `read_tables` hands to training."""
+    """Decode coordinates to exactly the numbers that `read_tables` returns."""
     return (np.frombuffer(buffer, "<i2").reshape(-1, 3) / _CA_SCALE).astype(np.float64)
 
 

@@ -1,8 +1,8 @@
-"""A data set for training: pairs aligned and labelled, in shards that are whole or not there.
+"""Make a data set for training: aligned and labelled pairs in shards, and their splits.
 
-First everything is read and planned: which pairs, in which order (shuffled with the seed, so that a
-part of the shards is a random sample), of which split. Then the pairs are aligned, shard by shard.
-Both are on disk when they are done, and a killed run goes on from there to the same bytes.
+First everything is read and planned: which pairs, in which order (shuffled with the seed, so that any
+shards are a random sample), and their splits. Then the pairs are aligned, shard by shard. The plan and
+each shard are written when they are finished; an interrupted run resumes there and ends with the same bytes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from mutscan.files import replacing, write_errors, write_json
 from mutscan.hashes import file_sha256, json_sha256
+from mutscan.progress import Silent
 from mutscan.results import JobFolder
 from mutscan.train.chains.splits import ACROSS, SPLIT_FILE, SPLITS
 from mutscan.train.chains.tables import read_columns
@@ -83,7 +84,7 @@ class Dataset:
     contents : dict
         Of dataset.json.
     aligned_now, seconds : int, float
-        Pairs this call aligned, and its time for that; the rest was there before.
+        Pairs that this call aligned, and the time it took; earlier calls aligned the others.
     """
 
     path: Path
@@ -93,7 +94,7 @@ class Dataset:
 
     @property
     def exit_code(self) -> int:
-        """0 all pairs are there, 3 some failed, 4 none is there."""
+        """0 all pairs succeeded, 3 some failed, 4 there is no pair."""
         counts = self.contents["counts"]
         if not counts["pairs"]:
             return 4
@@ -108,7 +109,7 @@ class DatasetFolder(JobFolder):
     FOLDERS: ClassVar[tuple[str, ...]] = (PAIRS,)
 
     def forget(self) -> None:
-        """Let the folder be claimed anew."""
+        """Drop the record of the settings, so that the folder can be claimed with others."""
         (self.state / "job.json").unlink(missing_ok=True)
 
     def shard(self, number: int) -> Path:
@@ -116,7 +117,7 @@ class DatasetFolder(JobFolder):
         return self.path / PAIRS / f"part-{number:05d}.parquet"
 
     def shard_failures(self, number: int) -> Path:
-        """Path of the list of the pairs that are missing in a shard."""
+        """Path of the list of pairs that failed in a shard."""
         return self.state / "failures" / f"part-{number:05d}.json"
 
 
@@ -131,7 +132,7 @@ def make_dataset(
     restart: bool = False,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Align and label pairs; the same call again goes on where it was stopped.
+    """Align and label pairs; the same call again resumes an interrupted one.
 
     Parameters
     ----------
@@ -141,11 +142,11 @@ def make_dataset(
     clustering : Clustering
     settings : PairingSettings, optional
     extras : Extras, optional
-        Pairs to mine and mutants to build besides.
+        Additional pairs: mined ones and mutants.
     jobs : int
-        Worker processes; the result does not depend on their number.
+        Worker processes; the result does not depend on them.
     restart : bool
-        Throw away what an earlier call has finished.
+        Discard what an earlier call finished.
     progress : Progress, optional
 
     Raises
@@ -158,9 +159,6 @@ def make_dataset(
     settings = settings or PairingSettings()
     extras = extras or Extras()
     if progress is None:
-        # Not at the top: the workflow brings in the network's libraries, which are of no use here.
-        from mutscan.progress import Silent
-
         progress = Silent()
     with write_errors(out), DatasetFolder(out, restart=restart) as folder:
         described = {
@@ -188,7 +186,7 @@ def make_dataset(
 def _align_shards(
     folder: DatasetFolder, plan: Plan, settings: PairingSettings, jobs: int, progress: Progress
 ) -> int:
-    """Align what is not there yet; returns how many pairs that were."""
+    """Align the missing shards; return the number of pairs aligned."""
     (folder.state / "failures").mkdir(exist_ok=True)
     size = settings.shard_size
     n_shards = -(-len(plan.pairs) // size)
@@ -279,7 +277,7 @@ def _shard_table(columns: Mapping[Any, Any]) -> pa.Table:
 
 
 def _lists(column: Iterable[NDArray[Any]], kind: pa.DataType) -> pa.ListArray:
-    # By hand: a NaN in a list of labels is a value (no neighbour), not a missing one.
+    # Not by pa.array: NaN in a list of labels is a value (no neighbour), not a missing one.
     counts = np.array([len(part) for part in column], dtype=np.int64)
     plain = kind.value_type.to_pandas_dtype()
     values = np.concatenate([np.empty(0, plain), *column]).astype(plain)

@@ -1,13 +1,13 @@
-"""Pairs for the thin middle: chains of different sequence clusters that fold alike, found without aligning.
+"""Find pairs with a TM-score of 0.5 to 0.8: chains of different clusters with one fold, without aligning.
 
-Pairs drawn at random have a TM-score near 0.28 and pairs of one sequence cluster near 0.9; those
-between 0.5 and 0.8, where folds are shared and details are not, have to be looked for. Every chain is
+Random pairs have a TM-score near 0.28 and pairs of one sequence cluster near 0.9; pairs
+between 0.5 and 0.8, which share a fold but not its details, must be searched for. Every chain is
 described by a bag of *contact words*: two residues within 10 Å, written as their distance, the
 directions the chain runs in at both and towards each other, the handedness of the three, the local
 course (helix, strand, other) at both, and how far apart they are in the sequence. Words are
-weighted by their rarity, and chains of like length whose bags are alike are candidates. Two
-domains of one fold keep many of their words though no residue of the sequence is kept; words that
-count sequence separation tell topologies apart which have the same elements in another order.
+weighted by their rarity, and chains of similar length with similar bags are candidates. Two
+domains of one fold share many words even without any sequence identity; the sequence
+separation in the words distinguishes topologies that have the same elements in another order.
 
 Measured with TM-align on 300 pairs each, of 10,853 chains of at most 400 residues (seed 0, TM-score
 normalised by chain 1; 25 % identity clusters):
@@ -51,13 +51,13 @@ SCORE_RANGE: Final = (0.36, 0.60)
 """Cosines of candidates: below, folds differ; above, the two are often near-copies (TM beyond 0.8)."""
 
 LENGTH_RATIO: Final = 0.75
-"""Shorter over longer chain, at least: a TM-score normalised by one of them is to mean the fold."""
+"""Smallest ratio of the shorter to the longer chain, so that the TM-score describes the whole fold."""
 
 PER_CHAIN: Final = 8
-"""Partners of a chain that searches, at most."""
+"""Largest number of partners of a chain."""
 
 PER_CLUSTER_PAIR: Final = 4
-"""Pairs between the same two clusters, at most: large families do not fill the list."""
+"""Largest number of pairs between the same two clusters, so that large families do not fill the list."""
 
 # Edges of the bins of a word. Angles and distances are coarse, as relatives differ there; sequence
 # separation is fine, as it is what topologies differ in.
@@ -87,11 +87,11 @@ def mine_pairs(
     exclude: Collection[tuple[str, str]] = (),
     clusters: NDArray[np.int64] | None = None,
 ) -> list[tuple[int, int]]:
-    """Candidates for pairs with a TM-score of 0.5 to 0.8, across clusters.
+    """Find candidates for pairs with a TM-score of 0.5 to 0.8, from different clusters.
 
-    Clusters take turns at searching, in seeded order, so that each is heard before one is heard twice.
-    When the pairs within `SCORE_RANGE` do not suffice, further partners of the same chains follow, the
-    best first, and at last those above it: a long list is a worse one.
+    Clusters take turns in seeded order, so that each is searched once before any is searched twice.
+    If there are too few pairs within `SCORE_RANGE`, further partners of the same chains follow, the
+    best first, and then those above it: a longer list is a worse one.
 
     Parameters
     ----------
@@ -100,10 +100,10 @@ def mine_pairs(
         Pairs wanted.
     seed : int
     exclude : collection of (id, id)
-        Pairs there are already, in either order.
+        Existing pairs, in either order.
     clusters : int array, shape (number of chains,), optional
-        Partners are of different clusters; ``chains.clusters`` by default, and without
-        either every chain stands for itself.
+        Partners are of different clusters; ``chains.clusters`` by default. Without
+        either, every chain is a cluster.
 
     Returns
     -------
@@ -112,11 +112,11 @@ def mine_pairs(
         fewer than `n` when there are no more.
     """
     if n < 0:
-        raise UsageError(f"{n} pairs to mine: at least 0 was expected")
+        raise UsageError(f"{n} pairs to mine: expected at least 0")
     clusters = chains.clusters if clusters is None else clusters
     clusters = np.arange(len(chains)) if clusters is None else np.asarray(clusters, dtype=np.int64)
     if len(clusters) != len(chains):
-        raise UsageError(f"{len(clusters)} clusters for {len(chains)} chains: one for each was expected")
+        raise UsageError(f"{len(clusters)} clusters for {len(chains)} chains: expected one for each")
     rng = np.random.default_rng(seed)
     order = _in_turn(clusters, rng)
     index = {name: k for k, name in enumerate(chains.ids)}

@@ -1,15 +1,15 @@
-"""Mutant pairs: wild types and the mutants our own builders make of them, with their true small differences.
+"""Mutant pairs: wild types and the mutants that our builders make of them, with their small differences.
 
-Pairs of natural proteins teach a net what different folds look like; they say nothing about one
-exchanged residue. There the TM-score is 0.997 or more, and the lDDT is 1 unless a distance changes by half
+Pairs of natural proteins teach a net what different folds look like, but nothing about the effect of
+one substitution. There the TM-score is 0.997 or more, and the lDDT is 1 unless a distance changes by half
 an ångström: of 900 random substitutions built by openmm in 150 proteins 91 % keep it at every residue,
 and the mean over the protein falls by 0.0003 at the 95th percentile (by 0.02 in 293 pairs of crystals).
 Here every wild type gets a seeded random draw of all its substitutions, each is built by the
-backend that users' variants are built by, and the pair is measured with the residues
+backend that builds users' variants, and the pair is measured with the residues
 corresponding one to one: no alignment is searched.
 
-What a mutant is depends on its wild type's file, the backend's settings and the draw alone.
-Each is on disk when it is done, so a killed call goes on where it was and ends with the same tables.
+A mutant depends only on its wild type's file, the backend's settings and the draw. Each is written
+when it is finished, so that an interrupted call resumes and ends with the same tables.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from mutscan.structures import Structure, WildType
 
 FAILURES: Final = "failures.csv"
-"""In the working folder: id1, id2, reason of every mutant (or wild type, without id2) that is missing."""
+"""In the work folder: id1, id2, reason of every mutant (or wild type, without id2) that failed."""
 
 CHAIN_COLUMNS: Final = ("id", "sequence", "ca", "plddt", "kind", "source")
 """Columns of the chains table, in order."""
@@ -84,10 +84,10 @@ def mutant_dataset(
         Of the draw. A protein's substitutions depend on it and on the protein's id and sequence, not on
         the other files.
     jobs : int
-        Proteins worked on at a time, each with a process of its own.
+        Proteins processed at a time, each in a process of its own.
     work : Path
-        Folder for finished mutants (made if it is not there) and `FAILURES`. Mutants of another
-        backend or of a changed file in the same folder are kept apart.
+        Folder for finished mutants (created if necessary) and `FAILURES`. Mutants of another
+        backend or of a changed file are kept apart in it.
     progress : Progress, optional
 
     Returns
@@ -129,10 +129,9 @@ def mutant_dataset(
 
 
 def draw_substitutions(sequence: str, count: int, *, seed: int, name: str) -> list[Substitution]:
-    """`count` different substitutions of a protein, each of the 19 x L possible ones equally likely.
+    """Draw `count` different substitutions of a protein, uniformly from all 19 x L possible ones.
 
-    Positions with a residue that is none of the 20 are left alone. Fewer come back when there
-    are not so many.
+    Positions with a non-standard residue are skipped. Fewer are returned if there are not so many.
     """
     positions = [k for k, letter in enumerate(sequence) if letter in STANDARD]
     key = hashlib.sha256(f"{name}\0{sequence}".encode()).digest()
@@ -235,7 +234,7 @@ def _tables(proteins: Sequence[_Protein], failed: set[str]) -> tuple[pd.DataFram
                 continue
             measured = read_measured(task, wild_type)
             if measured is None:
-                raise RunFolderError(f"{task.part}: the finished mutant vanished; run the command again")
+                raise RunFolderError(f"{task.part}: the finished mutant is missing; run the command again")
             sequence = (
                 structure.sequence[: one.position - 1] + one.mutant + structure.sequence[one.position :]
             )

@@ -1,4 +1,4 @@
-"""What a data set will hold, decided before anything is aligned: chains, pairs, their order and splits."""
+"""Plan a data set before anything is aligned: its chains, pairs, their order and splits."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ STRUCTURES: Final = "structures.parquet"
 """Name of the table of chains in a data set."""
 
 PLAN: Final = "plan.json"
-"""In the state of a data set; written when all of the plan is there."""
+"""In the state of a data set; written when the plan is complete."""
 
 _KEPT: Final = ("tm_norm1", "tm_norm2", "i1", "i2")
 
 
 @dataclass(frozen=True, slots=True)
 class PairingSettings:
-    """What decides the numbers of a data set, beside its input.
+    """Settings that decide the contents of a data set, apart from its input.
 
     Parameters
     ----------
     seed : int
-        Of the order of the pairs, of the splits, and of what is mined or built.
+        Of the order of the pairs, the splits, and the mined and mutant pairs.
     shard_size : int
-        Pairs a shard.
+        Pairs per shard.
     time_limit : float, s
-        Processor time TM-align may take for a pair.
+        CPU time TM-align may take for a pair.
     min_length, max_length : int
-        Pairs of chains outside are left out, and listed.
+        Pairs of chains outside these limits are left out and listed.
     lddt_exponent, lddt_radius : float
         Of the labels.
     link_clusters : bool
@@ -93,18 +93,18 @@ class PairingSettings:
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """Pairs made besides those of the source.
+    """Pairs made in addition to those of the source.
 
     Parameters
     ----------
     mine : int
-        Pairs of the thin middle (TM 0.5 to 0.8) to look for among the chains.
+        Pairs with a TM-score of 0.5 to 0.8 to find among the chains.
     mutants : int
         Mutants to build of each wild type.
     wild_types : Path, optional
         Folder of their structures.
     builder : str
-        Who builds them.
+        Their builder.
     """
 
     mine: int = 0
@@ -115,7 +115,7 @@ class Extras:
     def __post_init__(self) -> None:
         if bool(self.mutants) != (self.wild_types is not None):
             raise UsageError(
-                "mutant pairs need both: how many mutants a wild type, and the folder of wild types"
+                "mutant pairs need both --mutants (number per wild type) and --wild-types (folder)"
             )
 
     def files(self) -> list[Path]:
@@ -128,7 +128,7 @@ class Extras:
         return sorted(files.values())
 
     def describe(self) -> Mapping[str, Any]:
-        """Say what is made, and of what."""
+        """Describe the settings and the input."""
         digest = hashlib.sha256()
         for path in self.files():
             digest.update(f"{path.name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
@@ -141,13 +141,13 @@ class Extras:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What is to be aligned.
+    """Pairs to align.
 
     Parameters
     ----------
     pairs : DataFrame
-        id1, id2, picked_as, split, source, aligner in the order of the shards; with alignments that are
-        kept also tm_norm1, tm_norm2, i1, i2.
+        id1, id2, picked_as, split, source, aligner in the order of the shards; with kept alignments
+        also tm_norm1, tm_norm2, i1, i2.
     first, second : int array, shape (n,)
         The chains of each pair, as places in `chains`.
     chains : list of (bytes, str)
@@ -155,9 +155,9 @@ class Plan:
     extra : DataFrame
         Pairs that need no alignment, as rows of shards.
     failures, left_out : list of (id1, id2, reason)
-        Pairs that cannot be used, and those the length limits exclude.
+        Pairs that cannot be used, and those excluded by the length limits.
     repeated : int
-        Pairs that were listed before.
+        Pairs that are listed more than once.
     """
 
     pairs: pd.DataFrame
@@ -170,7 +170,7 @@ class Plan:
     repeated: int
 
     def task(self, row: int) -> PairTask:
-        """Give the work on a pair."""
+        """Task for a worker, for one pair."""
         given = None
         if "i1" in self.pairs:
             values: list[Any] = [self.pairs[name].iat[row] for name in _KEPT]
@@ -185,7 +185,7 @@ def aligner_name() -> str:
 
 
 def is_planned(folder: JobFolder) -> bool:
-    """Whether a plan is there."""
+    """Whether the plan is complete."""
     return (folder.state / PLAN).is_file()
 
 
@@ -199,12 +199,12 @@ def make_plan(
     jobs: int,
     progress: Progress,
 ) -> Plan:
-    """Plan a data set and write its structures.parquet and splits.csv; a plan that is there is read.
+    """Plan a data set and write its structures.parquet and splits.csv, or read the existing plan.
 
     Raises
     ------
     UsageError
-        The input does not fit together, or nothing is left of it.
+        The input does not fit together, or no pair is left.
     """
     if not is_planned(folder):
         _make(folder, source, clustering, settings, extras, jobs, progress)
@@ -266,7 +266,7 @@ def _make(
     everyone, clusters = everyone[used].reset_index(drop=True), clusters[used]
     splits = assign_splits(clusters, seed=settings.seed)
     split_of = pd.Series(splits, index=everyone["id"])
-    # A part of the shards is then a random sample of the pairs.
+    # Shuffled, so that any shards are a random sample of the pairs.
     pairs = pairs.iloc[np.random.default_rng(settings.seed).permutation(len(pairs))].reset_index(drop=True)
     for table in (pairs, mutants):
         table["split"] = splits_of_pairs(split_of[table["id1"]], split_of[table["id2"]])
@@ -282,10 +282,10 @@ def _make(
 def _within(
     chains: pd.DataFrame, pairs: pd.DataFrame, settings: PairingSettings
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[tuple[str, str, str]]]:
-    """Chains of fitting lengths and the pairs among them; the other pairs with the reason."""
+    """Chains within the length limits and the pairs among them; the other pairs with the reason."""
     lengths = chains["sequence"].str.len()
     fits = lengths.between(settings.min_length, settings.max_length)
-    limits = f"{settings.min_length} to {settings.max_length} were asked for"
+    limits = f"expected {settings.min_length} to {settings.max_length}"
     reasons = {
         name: f"{name} has {length} residues, {limits}"
         for name, length in zip(chains["id"][~fits], lengths[~fits], strict=True)
@@ -334,8 +334,9 @@ def _build_mutants(
         return nothing[["id", "sequence"]], nothing[["id1", "id2"]].copy(), []
     if (settings.lddt_exponent, settings.lddt_radius) != (EXPONENT, RADIUS):
         raise UsageError(
-            f"mutant pairs are labelled with exponent {EXPONENT:g} and radius {RADIUS:g}, asked for are "
-            f"{settings.lddt_exponent:g} and {settings.lddt_radius:g}; a data set has one of each"
+            f"mutant pairs are labelled with lDDT exponent {EXPONENT:g} and radius {RADIUS:g}, but the "
+            f"settings are {settings.lddt_exponent:g} and {settings.lddt_radius:g}; use the former, or leave "
+            "mutants out"
         )
     from mutscan.train.dataset.mutants import FAILURES, mutant_dataset
 
@@ -351,7 +352,7 @@ def _build_mutants(
     )
     with (work / FAILURES).open(encoding="utf-8", newline="") as lines:
         failures = [(row["id1"], row["id2"], row["reason"]) for row in csv.DictReader(lines)]
-    # A wild type may bear the name of another chain.
+    # A wild type may have the name of another chain.
     names = {name: f"{name}~wild" for name in built["id"] if name in taken}
     built["id"] = built["id"].replace(names)
     pairs["id1"] = pairs["id1"].replace(names)
@@ -366,11 +367,11 @@ def _mine(
     seed: int,
     progress: Progress,
 ) -> pd.DataFrame:
-    """`pairs`, and those that are found among the chains of each split: a pair across splits is of no use."""
+    """Add mined pairs inside each split; a pair across splits could not be used."""
     from mutscan.train.dataset.mining import mine_pairs
 
     if "i1" in pairs:
-        raise UsageError("mined pairs have to be aligned; mine without keeping alignments")
+        raise UsageError("--mine cannot be combined with --keep-alignments: mined pairs must be aligned")
     known = _as_chains(chains, clusters, "the chains")
     splits = assign_splits(clusters, seed=seed)
     exclude = set(zip(pairs["id1"], pairs["id2"], strict=True))
@@ -385,7 +386,7 @@ def _mine(
         progress.advance()
     progress.finish()
     if len(rows) < n:
-        progress.note(f"{len(rows)} pairs were mined of {n} asked for: there are no more candidates")
+        progress.note(f"only {len(rows)} of {n} pairs were mined: there are no more candidates")
     mined = pd.DataFrame(rows, columns=["id1", "id2"]).assign(
         line=0, picked_as="mined", source="mined", aligner=aligner_name()
     )
@@ -411,10 +412,10 @@ def _cluster(
     if len(unknown):
         raise UsageError(
             f"{len(unknown)} of {len(chains)} chains have no cluster, such as "
-            f"{chains['id'].iat[unknown[0]]}; give clusters for all of them, or install MMseqs2 and ask for "
-            "neither column nor file"
+            f"{chains['id'].iat[unknown[0]]}; give clusters for all of them, or install MMseqs2 and give "
+            "neither --cluster-column nor --clusters"
         )
-    # Wild types are in no list of clusters: each belongs to the relatives it has, its mutants to it.
+    # Wild types have no given cluster: each gets that of its closest relative, and its mutants the same.
     wild = ~built["id"].isin(mutants["id2"]).to_numpy()
     adopted = pd.Series(
         adopt_clusters(built["sequence"][wild].tolist(), chains["sequence"].tolist(), clusters),
@@ -429,7 +430,7 @@ def _stack(chains: pd.DataFrame, built: pd.DataFrame) -> pd.DataFrame:
     """Both tables, one below the other."""
     if not len(built):
         return chains
-    # Arrow keeps whole numbers whole where rows are missing; it is turned back with nullable types.
+    # Through Arrow, which keeps integers where rows are missing.
     tables = [pa.Table.from_pandas(table, preserve_index=False) for table in (chains, built)]
     stacked: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas(
         types_mapper={pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}.get

@@ -47,12 +47,12 @@ class SampledRows(NamedTuple):
 
 
 def sample_rows(path: Path, limit: int | None, *, seed: int) -> SampledRows:
-    """Draw `limit` rows of a CSV or TSV list (also .gz), each row as likely as any other.
+    """Draw `limit` rows of a CSV or TSV list (also .gz) uniformly.
 
     Parameters
     ----------
     path : Path
-        One row on one line; blank lines are passed over. Read once, block by block.
+        One row per line; blank lines are skipped. Read once, block by block.
     limit : int, optional
         None, or more than there are: all rows, in the order of the list.
     seed : int
@@ -70,15 +70,15 @@ def sample_rows(path: Path, limit: int | None, *, seed: int) -> SampledRows:
             kept, total = _smallest(stream, limit, np.random.default_rng(seed))
             text = [(line, raw.decode("utf-8")) for _, line, raw in kept]
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read as text ({error}); get it again") from error
+        raise UsageError(f"{path}: cannot be read as text ({error}); download it again") from error
     rows = []
     for line, row in zip(
         (line for line, _ in text), csv.reader((row for _, row in text), delimiter=between), strict=True
     ):
         if len(row) != len(columns):
             raise UsageError(
-                f"{path}, line {line}: {len(row)} columns, the header names {len(columns)} "
-                f"({', '.join(columns)}); is the file whole?"
+                f"{path}, line {line}: {len(row)} columns, but the header names {len(columns)} "
+                f"({', '.join(columns)}); the file may be incomplete, download it again"
             )
         rows.append(row)
     return SampledRows(columns, rows, [line for line, _ in text], total)

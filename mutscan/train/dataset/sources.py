@@ -1,7 +1,7 @@
-"""Where the pairs of a data set come from: tables, a folder of structure files, the SWISS-MODEL list.
+"""Sources of the pairs of a data set: tables, a folder of structure files, the SWISS-MODEL list.
 
-A source says in a few words what it is (`describe`, so that a data set is never continued with other
-input) and reads chains and a list of pairs. What cannot be used is returned with its reason.
+A source describes itself by content (`describe`, so that a data set is never resumed with other
+input) and reads chains and a list of pairs. Pairs that cannot be used are returned with the reason.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from mutscan.progress import Progress
 
 SWISS_MODEL_URL: Final = "MUTSCAN_SWISS_MODEL_URL"
-"""Environment variable: another address of models, with ``{accession}`` in the place of the accession."""
+"""Environment variable: another address of models, with ``{accession}`` as placeholder."""
 
 CHAIN_COLUMNS: Final = ("id", "sequence", "ca")
-"""Columns every table of chains has; others are carried along."""
+"""Columns of every table of chains; others are kept, too."""
 
 _FARTHEST: Final = 327.0  # Å from the centre: int16 in 0.01 Å
-_ALONE: Final = 200  # so many files are read faster than worker processes start
+_ALONE: Final = 200  # fewer files are read faster than worker processes start
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class Listed:
     Parameters
     ----------
     chains : DataFrame
-        id, sequence, ca (bytes) and whatever the source knows besides.
+        id, sequence, ca (bytes) and further columns of the source.
     pairs : DataFrame
         id1, id2, line, picked_as, source, and with known alignments tm_norm1, tm_norm2, i1, i2, aligner.
     failures : list of (id1, id2, reason)
@@ -58,16 +58,16 @@ class Listed:
 
 
 class Source(Protocol):
-    """Where pairs come from."""
+    """A source of pairs."""
 
     def describe(self) -> Mapping[str, Any]:
-        """Tell what is read, by content: the same words, the same data."""
+        """Describe the input by its content: equal descriptions mean equal data."""
 
     def columns(self) -> Sequence[str]:
         """Columns its chains will have besides id, sequence and ca."""
 
     def read(self, work: Path, *, jobs: int, progress: Progress) -> Listed:
-        """Read it; `work` is a folder where downloads are kept."""
+        """Read chains and pairs; downloads are kept in the folder `work`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Tables:
     Parameters
     ----------
     structures : Path
-        Columns as `read_tables` takes them; others are carried along.
+        Columns as `read_tables` takes them; others are kept, too.
     pairs : Path, optional
         Parquet (or a folder of shards), CSV or TSV with id1 and id2, or chain_1 and chain_2. None
         where all pairs are mined or built.
@@ -103,7 +103,7 @@ class Tables:
         }
 
     def columns(self) -> Sequence[str]:
-        """Read them off the file."""
+        """Read the names from the file."""
         import pyarrow.parquet as pq
 
         read_columns(self.structures, ("id",))
@@ -155,7 +155,7 @@ class StructureFiles:
     pairs: Path
 
     def describe(self) -> Mapping[str, Any]:
-        """Give the sha256 of the list; of the structures, which can be many, names and sizes."""
+        """Give the sha256 of the list, and the names and sizes of the structures, which can be many."""
         digest = hashlib.sha256()
         for name, path in unique_structures_in(self.folder).items():
             digest.update(f"{name}\0{path.stat().st_size}\n".encode())
@@ -168,11 +168,11 @@ class StructureFiles:
         }
 
     def columns(self) -> Sequence[str]:
-        """Nothing but what a file tells."""
+        """Columns that a structure file provides."""
         return ("plddt", "kind", "source")
 
     def read(self, work: Path, *, jobs: int, progress: Progress) -> Listed:
-        """Read the files that pairs name; a file that is missing or cannot be used fails its pairs."""
+        """Read the files named by the pairs; a missing or unusable file makes its pairs fail."""
         pairs = read_pair_list(self.pairs)
         files = unique_structures_in(self.folder)
         names = sorted({*pairs["id1"], *pairs["id2"]})
@@ -207,7 +207,7 @@ class SwissModelList:
     pairs : Path
         CSV with chain_1 and chain_2, UniProt accessions.
     limit : int, optional
-        So many pairs of the list, drawn with the seed.
+        Number of pairs to draw from the list.
     max_length, seed : int
     """
 
@@ -217,18 +217,18 @@ class SwissModelList:
     seed: int
 
     def describe(self) -> Mapping[str, Any]:
-        """Give the sha256 of the list; models change over time, what was fetched is kept."""
+        """Give the sha256 of the list; models change over time, so downloaded ones are kept."""
         return {
             "swiss_model": {"name": self.pairs.name, "sha256": file_sha256(present(self.pairs))},
             "limit": self.limit,
         }
 
     def columns(self) -> Sequence[str]:
-        """Nothing but what a file tells."""
+        """Columns that a structure file provides."""
         return ("plddt", "kind", "source")
 
     def read(self, work: Path, *, jobs: int, progress: Progress) -> Listed:
-        """Download what is not there yet, and read it."""
+        """Download the missing models, and read all."""
         from mutscan.train.dataset import swissmodel
 
         folder = work / "swiss-model"

@@ -1,17 +1,16 @@
 """Pairs of the public SWISS-MODEL list: a random sample of its rows, and the models of their chains.
 
 The list names UniProt accessions; the models are in the SWISS-MODEL repository, which is
-asked gently: a few connections, a pause after every answer, and when it says "too many
-requests" all of them wait for as long as it asks. Models change over time, so every answer goes on record:
+queried gently: a few connections, a pause after every answer, and when it answers "too many
+requests" all of them wait as long as it asks. Models change over time, so every answer is recorded:
 
     <folder>/P04637.pdb       the model, byte for byte
     <folder>/manifest.jsonl   a line for each answer: accession, url, status, date, sha256, size, residues
-    <folder>/pairs.csv        chain_1, chain_2 of the sampled pairs whose models both came, tm_listed
+    <folder>/pairs.csv        chain_1, chain_2, tm_listed of the sampled pairs with both models
     <folder>/failures.csv     id1, id2, reason of the others
 
-What is on record is not asked for again, "there is none" (404) included; a file that is no longer the one on
-record is. The list's TM-scores are carried along as ``tm_listed`` and used for nothing: some differ from
-what TM-align gives.
+Recorded answers are not requested again, including "no such model" (404); a file that differs from its
+record is. The list's TM-scores are kept as ``tm_listed`` but not used: some differ from those of TM-align.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ from mutscan.fetch.http import Patience, download
 from mutscan.fetch.uniprot import is_accession
 from mutscan.files import replacing, write_errors
 from mutscan.hashes import bytes_sha256, file_sha256
+from mutscan.progress import Silent
 from mutscan.structures.assemble import assemble
 from mutscan.structures.read import read_table
 from mutscan.train.dataset.sampling import sample_rows
@@ -46,22 +46,22 @@ if TYPE_CHECKING:
     from mutscan.progress import Progress
 
 URL: Final = "https://swissmodel.expasy.org/repository/uniprot/{accession}.pdb?provider=swissmodel"
-"""Where a model is; ``provider`` leaves out experimental structures."""
+"""Address of a model; ``provider`` excludes experimental structures."""
 
 MANIFEST: Final = "manifest.jsonl"
 PAIRS: Final = "pairs.csv"
 FAILURES: Final = "failures.csv"
 
 PATIENCE: Final = Patience(retries=4, total=900.0, first_delay=2.0, longest_delay=120.0)
-"""A server that is busy is busy for minutes."""
+"""A busy server stays busy for minutes."""
 
-_GIVE_UP: Final = 10  # models in a row that cannot be had: the service is down, or has shut us out
+_GIVE_UP: Final = 10  # failed models in a row: the service is down or refuses us
 _SHORTEST: Final = 3  # residues TM-align needs
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the repository answered for one accession, a line of the manifest.
+    """Answer of the repository for one accession, a line of the manifest.
 
     Parameters
     ----------
@@ -75,11 +75,11 @@ class Answer:
     size : int
         Bytes.
     residues : int
-        With C-alpha in the chain that is read; 0 where none can be.
+        Residues with C-alpha in the chain; 0 where no chain can be read.
     reason : str
-        Why the model cannot be used whatever its length; empty when it can.
+        Why the model cannot be used, apart from its length; empty when it can.
     replaced : str, optional
-        sha256 of the file on record before, when that was another.
+        sha256 of the file recorded before, if it differs.
     """
 
     accession: str
@@ -96,7 +96,7 @@ class Answer:
         """Why the model is not used; empty when it is."""
         if self.reason or self.residues <= max_length:
             return self.reason
-        return f"the model has {self.residues} residues, up to {max_length} were asked for"
+        return f"the model has {self.residues} residues; the limit is {max_length}"
 
 
 def download_swiss_model(
@@ -112,19 +112,19 @@ def download_swiss_model(
     patience: Patience = PATIENCE,
     progress: Progress | None = None,
 ) -> Path:
-    """Draw pairs of the list and download the models of their chains; the same call again goes on.
+    """Draw pairs of the list and download the models of their chains; the same call again resumes.
 
     Parameters
     ----------
     pairs_csv : Path
         CSV or TSV (also .gz) with columns chain_1 and chain_2; read as a stream, of any size.
     folder : Path
-        For models and records; made if it is not there.
+        Folder for models and records; created if necessary.
     limit : int, optional
-        Rows to draw; None for all (the whole list is 141 million). A larger draw with the same seed begins
+        Rows to draw; None for all (the whole list has 141 million). A larger draw with the same seed begins
         with the smaller one.
     max_length : int
-        Longer models are kept on disk and left out of the pairs.
+        Longer models stay on disk but their pairs are left out.
     seed : int
         Of the draw.
     url : str
@@ -132,9 +132,9 @@ def download_swiss_model(
     workers : int
         Connections at a time.
     delay : float, s
-        Pause of each after every answer.
+        Pause of each connection after every answer.
     patience : Patience
-        With one model; a wait after a refusal holds up all workers.
+        Retries for one model; the wait after a refusal applies to all connections.
     progress : Progress, optional
 
     Returns
@@ -147,17 +147,13 @@ def download_swiss_model(
     UsageError
         The list cannot be read or has no such columns.
     FetchError
-        The service does not answer, or there is a model for no pair. What came is kept.
+        The service does not answer, or no pair has both models. Downloaded models are kept.
     RunFolderError
         The folder is in use or cannot be written.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit}: at least 1 pair was expected")
-    if progress is None:
-        # Its package brings torch along, which takes longer to load than many a download.
-        from mutscan.progress import Silent
-
-        progress = Silent()
+    progress = progress if progress is not None else Silent()
     sampled = _sample(pairs_csv, limit, seed)
     with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -195,7 +191,7 @@ def _sample(path: Path, limit: int | None, seed: int) -> list[_Listed]:
     if not sampled.rows:
         raise UsageError(f"{path}: lists no pair")
     first, second = columns.index("chain_1"), columns.index("chain_2")
-    # The list's documentation does not name the column: the first whose name speaks of a TM-score is it.
+    # The list's documentation does not name the column: take the first whose name contains "tm".
     tm = next((k for k, name in enumerate(columns) if "tm" in name and k not in (first, second)), None)
     return [
         _Listed((row[first].strip(), row[second].strip()), "" if tm is None else row[tm].strip())
@@ -208,7 +204,7 @@ def _write_lists(
 ) -> Path:
     def objection(name: str) -> str:
         if not is_accession(name):
-            return f"{name!r} is no UniProt accession"
+            return f"{name!r} is not a UniProt accession"
         if name in problems:
             return problems[name]
         said = archive.answers[name].objection(max_length)
@@ -244,10 +240,10 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]])
 
 
 class Archive:
-    """Downloaded models and what is on record about them.
+    """Downloaded models and their records.
 
-    The manifest is only added to, a line for each answer, written when its file is in place; of several
-    lines on one accession the last counts. A line that a kill cut short is dropped.
+    The manifest is append-only: one line for each answer, written when its file is in place; of several
+    lines for one accession the last counts. An incomplete last line of an interrupted run is dropped.
 
     Parameters
     ----------
@@ -272,17 +268,17 @@ class Archive:
                 answer = Answer(**json.loads(line))
             except (ValueError, TypeError) as error:
                 raise RunFolderError(
-                    f"{self._path}, line {number}: no record of a download ({error}); delete the line to "
-                    "have its model asked for again"
+                    f"{self._path}, line {number}: not a record of a download ({error}); delete the line, "
+                    "and its model is requested again"
                 ) from error
             self.answers[answer.accession] = answer
 
     def path(self, accession: str) -> Path:
-        """Where the model lies or would lie."""
+        """Path of a model."""
         return self.folder / f"{accession}.pdb"
 
     def holds(self, accession: str) -> bool:
-        """Whether the file of an answer on record is still the one that came (or there was none to come)."""
+        """Whether the file of a recorded answer is unchanged (or the answer had none)."""
         answer = self.answers[accession]
         if answer.sha256 is None:
             return True
@@ -292,7 +288,7 @@ class Archive:
             return False
 
     def keep(self, answer: Answer) -> None:
-        """Put an answer on record; its file is in place."""
+        """Record an answer whose file is in place."""
         before = self.answers.get(answer.accession)
         if before is not None and before.sha256 not in (None, answer.sha256):
             answer = replace(answer, replaced=before.sha256)
@@ -306,14 +302,14 @@ class Archive:
 
 @dataclass(eq=False)
 class _Gate:
-    """When the next request may go out; a refusal of one request holds back all."""
+    """Time of the next request; a refusal of one request delays all."""
 
     stopped: threading.Event = field(default_factory=threading.Event)
     _until: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def hold(self, seconds: float) -> None:
-        """Let nothing through for so long, and wait that long."""
+        """Delay all requests by `seconds`, and wait."""
         with self._lock:
             self._until = max(self._until, time.monotonic() + seconds)
         self.wait()
@@ -327,7 +323,7 @@ class _Gate:
 
 
 class _StoppedError(Exception):
-    """The call ends; nothing more is asked for."""
+    """The download was stopped."""
 
 
 def _complete(
@@ -339,7 +335,7 @@ def _complete(
     patience: Patience,
     progress: Progress,
 ) -> dict[str, str]:
-    """Ask for every model that is not there; returns what could not be had this time, with the reason."""
+    """Request every missing model; return those that failed this time, with the reason."""
     known = [accession for accession in accessions if accession in archive.answers]
     changed = set()
     progress.start("verify models", len(known))
@@ -350,7 +346,7 @@ def _complete(
     progress.finish()
     if changed:
         progress.note(
-            f"{len(changed)} downloaded models are gone or not what was downloaded; they are fetched again"
+            f"{len(changed)} downloaded models are missing or have changed; they are downloaded again"
         )
     todo = [one for one in accessions if one in changed or one not in archive.answers]
     gate = _Gate()
@@ -361,7 +357,7 @@ def _complete(
     in_a_row = 0
     progress.start("download models", len(accessions))
     progress.advance(len(accessions) - len(todo))
-    # Closed, so that nobody is asked on when this ends early.
+    # Closed, so that no request is made when this ends early.
     with contextlib.closing(_in_threads(ask, todo, workers, gate.stopped)) as outcomes:
         for accession, outcome in outcomes:
             if isinstance(outcome, Answer):
@@ -373,8 +369,8 @@ def _complete(
             progress.advance()
             if in_a_row >= _GIVE_UP:
                 raise FetchError(
-                    f"{in_a_row} models in a row could not be had, the last because {outcome}; what came is "
-                    "kept, run the same command again later"
+                    f"{in_a_row} models in a row could not be downloaded, the last because {outcome}; the "
+                    "others are kept, run the same command again later"
                 )
     progress.finish()
     return problems
@@ -383,7 +379,7 @@ def _complete(
 def _in_threads(
     ask: Callable[[str], Answer | str], accessions: Sequence[str], workers: int, stopped: threading.Event
 ) -> Generator[tuple[str, Answer | str]]:
-    """Outcomes as they come, few requests ahead of what was taken."""
+    """Outcomes in the order they arrive, with few requests ahead of the caller."""
     waiting = iter(accessions)
     running: dict[Future[Answer | str], str] = {}
     with ThreadPoolExecutor(max_workers=workers) as threads:
@@ -399,14 +395,14 @@ def _in_threads(
                 for future in done:
                     yield running.pop(future), future.result()
         finally:
-            # However this ends, no thread sleeps on or asks for more.
+            # However this ends, the threads stop waiting and requesting.
             stopped.set()
 
 
 def _ask(
     accession: str, *, archive: Archive, url: str, gate: _Gate, patience: Patience, delay: float
 ) -> Answer | str:
-    """Download one model into its place; the answer, or why there is none this time."""
+    """Download one model; return the answer, or the reason why there is none this time."""
     address = url.format(accession=accession)
     gate.wait()
     try:
@@ -419,7 +415,7 @@ def _ask(
         gate.stopped.wait(delay)
     date = datetime.now(UTC).isoformat(timespec="seconds")
     if got.value is None:
-        reason = f"SWISS-MODEL has no model of it ({got.status})"
+        reason = f"SWISS-MODEL has no model ({got.status})"
         return Answer(accession, address, got.status, date, None, 0, 0, reason)
     residues, reason = got.value
     with replacing(archive.path(accession)) as temporary:
@@ -429,12 +425,12 @@ def _ask(
 
 
 def _look(data: bytes, *, name: str) -> tuple[int, str]:
-    """Count residues; say why the chain cannot be used. Raises StructureError if it is no structure file."""
+    """Count residues; return why the chain cannot be used. StructureError: it is no structure file."""
     table = read_table(data, name)
     try:
         structure = assemble(table, name.removesuffix(".pdb"), None)
     except StructureError as error:
-        # The file is whole, so asking again is no help: several proteins, too few residues ...
+        # The file is complete, so a retry does not help: several proteins, too few residues ...
         return 0, error.message
     there = int(np.isfinite(structure.ca).all(axis=1).sum())
     return there, "" if there >= _SHORTEST else f"{there} residues have C-alpha coordinates"

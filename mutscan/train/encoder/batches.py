@@ -1,7 +1,7 @@
-"""Batches for masked-language training, packed by length so that little of them is padding.
+"""Batches for masked-language training, packed by length to limit padding.
 
-Sequences of many steps are drawn at once, sorted by length and cut into chunks of
-neighbours; a step gets chunks of all lengths at random. Nothing depends on earlier draws:
+Sequences of many steps (a pool) are drawn at once, sorted by length and cut into chunks;
+each step gets random chunks of all lengths. Nothing depends on earlier draws:
 pool, crops and masks are seeded by (seed, pool), so that any step can be made again.
 """
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from mutscan.train.chains.corpus import Corpus
 
 MASKED: Final = 0.15
-"""Share of residues that are predicted; of these 80 % are masked, 10 % exchanged, 10 % left (BERT, ESM)."""
+"""Share of residues to predict; of these 80 % are masked, 10 % exchanged and 10 % unchanged (BERT, ESM)."""
 
 _WIDTH_STEP: Final = 8  # widths are multiples of this: fewer shapes, and what GPU kernels like
-_POOL_CHUNKS: Final = 128  # sorted together; with more the padding falls below 1 %
+_POOL_CHUNKS: Final = 128  # chunks that are sorted together
 _SPECIAL: Final = 2  # <cls> and <eos>
 _POOL, _MASK, _VALIDATION = 1, 2, 3  # keep the streams of random numbers apart
 
@@ -69,20 +69,20 @@ class Vocabulary:
 
 @dataclass(frozen=True, eq=False)
 class MicroBatch:
-    """Some sequences of nearly the same length, masked.
+    """Some sequences of similar length, masked.
 
     Parameters
     ----------
     tokens : int array, shape (B, T)
-        What the network is given.
+        Input of the network.
     lengths : int array, shape (B,)
         Tokens of each row that are no padding.
     places : int array, shape (M,)
-        Flat indices into `tokens` of what is to be predicted.
+        Flat indices into `tokens` of the residues to predict.
     targets : int array, shape (M,)
         True tokens there.
     number : int
-        Position among all that are ever trained on; seeds what the network draws.
+        Number among all micro-batches of the training; seeds dropout.
     """
 
     tokens: NDArray[np.int64]
@@ -98,7 +98,7 @@ class MicroBatch:
 
     @property
     def mask(self) -> NDArray[np.bool_] | None:
-        """True = no padding, shape (B, T); None where there is no padding at all."""
+        """True = no padding, shape (B, T); None without any padding."""
         width = self.tokens.shape[1]
         if (self.lengths == width).all():
             return None
@@ -108,7 +108,7 @@ class MicroBatch:
 
 @dataclass(frozen=True, eq=False)
 class _Crops:
-    """Stretches of sequences: which, from where, how many residues; arrays of shape (n,)."""
+    """Crops of sequences: sequence, offset and length; arrays of shape (n,)."""
 
     sequence: NDArray[np.int64]
     offset: NDArray[np.int64]
@@ -119,7 +119,7 @@ class _Crops:
 
 
 def widths_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Columns that sequences of so many residues need: with both special tokens, rounded up to eights."""
+    """Columns that sequences of these lengths need, with both special tokens, rounded up to eights."""
     return -(-(lengths + _SPECIAL) // _WIDTH_STEP) * _WIDTH_STEP
 
 
@@ -129,13 +129,13 @@ def cut(widths: NDArray[np.int64], most: int) -> list[int]:
     Parameters
     ----------
     widths : int array, shape (n,), falling
-        Columns each row needs; the first row of a chunk decides about its width.
+        Columns each row needs; the first row of a chunk sets its width.
     most : int
 
     Returns
     -------
     list of int
-        Where chunks begin, and n.
+        Starts of the chunks, and n.
 
     Examples
     --------
@@ -151,8 +151,8 @@ def cut(widths: NDArray[np.int64], most: int) -> list[int]:
 class PackedBatches:
     """Draws the micro-batches of each step.
 
-    A sequence is drawn by its cluster, a cluster by the square root of its size: large families
-    count more, but not as much more as they have members.
+    Clusters are drawn with probabilities proportional to the square root of their sizes, then one
+    sequence of each: large families count more, but less than in proportion to their size.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ class PackedBatches:
         self._pool = lru_cache(maxsize=2)(self._draw_pool)
 
     def __call__(self, step: int) -> list[MicroBatch]:
-        """Micro-batches of a step, always the same for the same step."""
+        """Micro-batches of a step; they depend only on the seed and the step."""
         pool, place = divmod(step, self.pool_steps)
         chunks = self._pool(pool)
         numbers = range(place * self.chunks, (place + 1) * self.chunks)
@@ -224,7 +224,7 @@ class PackedBatches:
             if len(self._cut(crops, n)[1]) - 1 > wanted:
                 break
             n *= 2
-        # The most sequences, in the order they were drawn, that still make no more chunks than wanted.
+        # The largest number of drawn sequences that makes no more chunks than wanted.
         enough, too_many = wanted, n
         while too_many - enough > 1:
             middle = (enough + too_many) // 2
@@ -257,7 +257,7 @@ def check_sizes(max_length: int, chunk_tokens: int) -> None:
     if chunk_tokens < needed:
         raise UsageError(
             f"micro-batches of {chunk_tokens} tokens: a crop of --max-length {max_length} residues needs "
-            f"{needed} tokens; give more --chunk-tokens and --batch-tokens, or shorter crops"
+            f"{needed} tokens; increase --chunk-tokens and --batch-tokens, or reduce --max-length"
         )
 
 
@@ -270,7 +270,7 @@ def fixed_batches(
     chunk_tokens: int,
     seed: int,
 ) -> list[MicroBatch]:
-    """One sequence of each cluster, cropped and masked once for all: what is validated on."""
+    """One sequence of each cluster, with a fixed crop and mask, for validation."""
     random = np.random.default_rng([seed, _VALIDATION]).random((len(clusters), 2))
     crops = _crops(corpus, clusters, random, max_length)
     crops = crops.take(np.argsort(-crops.length, kind="stable"))
@@ -290,7 +290,7 @@ def fixed_batches(
 def _crops(
     corpus: Corpus, clusters: NDArray[np.int64], random: NDArray[np.float64], max_length: int
 ) -> _Crops:
-    """One member of each cluster and an offset in it, by two random numbers of [0, 1) each."""
+    """One member of each cluster and an offset in it, from two random numbers in [0, 1) each."""
     member = (random[:, 0] * corpus.cluster_sizes[clusters]).astype(np.int64)
     sequence = corpus.members[corpus.cluster_starts[clusters] + member]
     full = corpus.lengths[sequence]

@@ -1,4 +1,4 @@
-"""`PretrainConfig`: everything that decides an encoder's weights, its presets, and reading it from TOML."""
+"""`PretrainConfig`: the settings of a pretraining, their presets, and reading them from TOML."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PretrainConfig:
-    """Everything that decides an encoder's weights, apart from the data.
+    """All settings that decide an encoder's weights, apart from the data.
 
     Parameters
     ----------
     shape : EncoderShape
     seed : int
     steps, warmup : int
-        Optimiser steps in all; the rate rises over the first `warmup`, then falls by a cosine to a fiftieth.
+        Number of steps; the rate rises over the first `warmup`, then falls by a cosine to a fiftieth.
     learning_rate, weight_decay, clip : float
-        AdamW's rate; decay of matrices (not of biases and norms); largest norm of the gradient.
+        Learning rate of AdamW; decay of matrices (not of biases and norms); largest norm of the gradient.
     max_length : int
         Longer sequences are cropped, residues.
     batch_tokens, chunk_tokens : int
         Tokens of a step and of a micro-batch, padding included.
     validation_share : float
-        Share of the clusters that is held out.
+        Share of the clusters to hold out.
     validation_clusters : int
-        Largest number of clusters held out.
+        Largest number of clusters to hold out.
     validate_every : int
         Steps between validations; the state is saved then.
     precision : {"bf16", "fp32"}
         Of the forward pass; weights and optimiser are always fp32.
     structure_weight : float
-        Weight of the distance-map loss; 0: none.
+        Weight of the distance loss; 0 for none.
     structure_chains, structure_crop : int
-        Chains of a step it is computed on; longest stretch of one, residues.
+        Chains per step for the distance loss; longest crop of one, residues.
     """
 
     shape: EncoderShape = field(default_factory=EncoderShape)
@@ -62,7 +62,7 @@ class PretrainConfig:
     structure_crop: int = 128
 
     def __post_init__(self) -> None:
-        """Refuse numbers no training can be made with."""
+        """Refuse numbers that make no sense."""
         for name in (
             "steps", "max_length", "batch_tokens", "chunk_tokens", "validation_clusters",
             "validate_every", "structure_chains", "structure_crop",
@@ -87,7 +87,7 @@ class PretrainConfig:
 
     @property
     def largest_chunk(self) -> int:
-        """Tokens of a micro-batch at most: an equal share of a step."""
+        """Largest number of tokens of a micro-batch: an equal share of a step."""
         return self.batch_tokens // self.chunks
 
     def rate(self, step: int) -> float:
@@ -121,10 +121,10 @@ PRETRAIN_PRESETS: Final[dict[str, PretrainConfig]] = {
 def read_pretrain_config(
     path: Path | None, preset: str = "8m", *, shape: dict[str, Any] | None = None, **overrides: Any
 ) -> PretrainConfig:
-    """Read the settings of a pretraining: a preset, changed by a TOML file, changed by what is given here.
+    """Read the settings of a pretraining: a preset, changed by a TOML file and by `overrides`.
 
-    The file holds a ``preset`` if it names one, any field of `PretrainConfig`, and a table
-    ``shape`` with any of `EncoderShape`'s.
+    The file may hold a ``preset``, any field of `PretrainConfig`, and a table ``shape`` with fields of
+    `EncoderShape`.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""A light auxiliary of pretraining: distances between C-alphas, predicted from pairs of residue vectors.
+"""An auxiliary loss of pretraining: C-alpha distances, predicted from pairs of residue vectors.
 
-A head on top of the encoder tells in which interval each distance of a cropped
-chain lies (a distogram); the head is thrown away, what the encoder learned for
-it stays. Only chains of the train split are learned from.
+A head on top of the encoder predicts the interval of each distance of a cropped
+chain (a distogram). The head is discarded after training. Only chains of the train split
+are used.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ EDGES: Final = (5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 16.0, 18.
 CONTACT: Final = 8.0
 """Å; residues whose C-alphas are closer are in contact."""
 
-_NEAR: Final = 3  # closer in sequence, distances say little
+_NEAR: Final = 3  # distances between closer neighbours in sequence are not predicted
 _FAR: Final = 24  # from here on a contact is called long-range (CASP)
-_N_SEPARATIONS: Final = 64  # told apart by the head; the last stands for all beyond
-_CHAIN, _CHECK = 11, 12  # keep the streams of random numbers apart from those of `packing`
+_N_SEPARATIONS: Final = 64  # separations that the head distinguishes; the last includes all larger ones
+_CHAIN, _CHECK = 11, 12  # keep the streams of random numbers apart from those of `batches`
 
 
 @dataclass(frozen=True, eq=False)
 class StructureBatch:
-    """Cropped chains with their distances.
+    """Cropped chains with the intervals of their distances.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class StructureBatch:
     lengths : int array, shape (B,)
         Tokens of each row that are no padding.
     intervals : int8 array, shape (B, T - 2, T - 2)
-        Interval each distance lies in; -1 for padding and close neighbours in sequence.
+        Interval of each distance; -1 for padding and close neighbours in sequence.
     """
 
     tokens: NDArray[np.int64]
@@ -62,7 +62,7 @@ class StructureBatch:
 
 
 class StructureBatches:
-    """Draws cropped chains, each cluster as often as any other.
+    """Draws cropped chains, all clusters with equal probability.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class StructureBatches:
         train, validation or test.
     vocabulary : Vocabulary
     chains, crop : int
-        Chains of a step; longest stretch of one, residues.
+        Chains of a step; longest crop of one, residues.
     seed : int
     """
 
@@ -116,13 +116,13 @@ class StructureBatches:
         return digest.hexdigest()
 
     def __call__(self, step: int) -> StructureBatch:
-        """Chains of a step, always the same for the same step."""
+        """Chains of a step; they depend only on the seed and the step."""
         rng = np.random.default_rng([self.seed, _CHAIN, step])
         groups = rng.integers(0, len(self._members), self.chains).tolist()
         return self._batch([int(rng.choice(self._members[group])) for group in groups], rng)
 
     def check(self, most: int = 200) -> list[StructureBatch]:
-        """One chain of each validation cluster (at most `most`), the same crop every time."""
+        """One chain of each validation cluster (at most `most`), with a fixed crop."""
         rng = np.random.default_rng([self.seed, _CHECK])
         groups = rng.permutation(len(self._checked))[:most].tolist()
         chosen = [int(rng.choice(self._checked[group])) for group in groups]
@@ -203,7 +203,7 @@ class DistanceHead(nn.Module):
     dim : int
         Width of the encoder.
     channels : int
-        Products of two residues' projections that the logits are read from.
+        Products of two residues' projections from which the logits are computed.
     """
 
     def __init__(self, dim: int, channels: int = 64) -> None:
@@ -212,7 +212,7 @@ class DistanceHead(nn.Module):
         self.left = nn.Linear(dim, channels)
         self.right = nn.Linear(dim, channels)
         self.read = nn.Linear(channels, len(EDGES) + 1)
-        # Near in sequence is near in space: the head knows it, so that the encoder need not say it.
+        # Residues near in sequence are near in space; the head learns this, not the encoder.
         self.separation = nn.Embedding(_N_SEPARATIONS, len(EDGES) + 1)
 
     def forward(self, residues: Tensor) -> Tensor:
@@ -236,7 +236,7 @@ def distance_loss(logits: Tensor, intervals: Tensor) -> Tensor:
 
 
 def contact_precision(logits: Tensor, intervals: Tensor, lengths: Tensor) -> list[float]:
-    """Share of true contacts among each chain's L / 5 surest long-range ones.
+    """Share of true contacts among the L / 5 most probable long-range ones of each chain.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The network that pretraining trains: transformers' ESM with a language-model head; made, read, written."""
+"""The network of pretraining, transformers' ESM with a language-model head: make, read and write it."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ SHAPES: Final[dict[str, EncoderShape]] = {
 
 @dataclass(frozen=True, eq=False)
 class MaskedLM:
-    """A masked-language model and what has to be known about it.
+    """A masked-language model and its properties.
 
     Parameters
     ----------
@@ -96,9 +96,9 @@ class MaskedLM:
     shape : EncoderShape
     vocabulary : Vocabulary
     window : int
-        Longest sequence it has positions for, residues.
+        Residues of the longest sequence it has positions for.
     origin : Path, optional
-        Folder of the encoder it was read from; None when it is new.
+        Folder of the encoder it was read from; None for a new one.
     revision : str, optional
         Hash of the files in `origin`.
     new_head : bool
@@ -121,9 +121,9 @@ def new_network(shape: EncoderShape, *, seed: int, max_length: int = _WINDOW) ->
     ----------
     shape : EncoderShape
     seed : int
-        Of the first weights.
+        Of the initial weights.
     max_length : int
-        Residues its positions must reach; they reach 1,022 in any case.
+        Residues for which it needs positions; it has at least 1,022.
     """
     from transformers import EsmConfig
 
@@ -153,8 +153,8 @@ def read_network(directory: Path, *, seed: int) -> MaskedLM:
     Parameters
     ----------
     directory : Path
-        An ESM encoder in transformers' format, in any precision. Without a language-model head in
-        it, a new one is made.
+        An ESM encoder in transformers' format, in any precision. If it has no language-model head, a
+        new one is made.
     seed : int
         Of a new head.
 
@@ -212,7 +212,7 @@ def _network(config: Any, seed: int) -> Any:
         network: Any = EsmForMaskedLM(config)
     for layer in network.esm.encoder.layer:
         layer.intermediate = FusedIntermediate(layer.intermediate.dense)
-    # Reads attention maps for contacts; nothing here trains it.
+    # The contact head reads attention maps; it is not trained here.
     network.esm.contact_head.requires_grad_(False)
     return network
 

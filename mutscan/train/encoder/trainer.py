@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mutscan.train.loop.processes import Ranks
     from mutscan.train.loop.state import State
 
-_DIVERGED: Final = 50.0  # nats; a guess among 20 residues costs 3
+_DIVERGED: Final = 50.0  # nats; a uniform guess among 20 residues has 3
 _SHARED: Final = "lm_head.decoder.weight"  # second name of the embedding's matrix
 
 
@@ -43,7 +43,7 @@ class Held:
     structure_loss : float
         Mean cross-entropy of the distogram, nats; NaN without structures.
     contact_precision : float
-        Of the L / 5 surest contacts at least 24 residues apart; NaN without structures.
+        Of the L / 5 most probable contacts at least 24 residues apart; NaN without structures.
     """
 
     loss: float

@@ -1,4 +1,4 @@
-"""The state of a training on disk: tensors and a little metadata in one file, whole or not there."""
+"""The state of a training on disk: tensors and metadata in one file, written atomically."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 STATE_FILE: Final = "state.safetensors"
-"""Its name in the work folder."""
+"""Name in the work folder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,13 +38,13 @@ class State:
     metadata: Mapping[str, Any]
 
     def part(self, prefix: str) -> dict[str, Tensor]:
-        """Tensors of one part, without its name in front."""
+        """Tensors of one part, without its prefix."""
         n = len(prefix) + 1
         return {name[n:]: value for name, value in self.tensors.items() if name.startswith(prefix + ".")}
 
 
 def save_state(folder: Path, parts: Mapping[str, Mapping[str, Tensor]], metadata: Mapping[str, Any]) -> None:
-    """Write the state over the one before."""
+    """Write the state, replacing the previous one."""
     tensors = {
         f"{prefix}.{name}": value.detach().cpu().contiguous()
         for prefix, part in parts.items()
@@ -61,7 +61,7 @@ def load_state(folder: Path, identity: Mapping[str, str]) -> State | None:
     ----------
     folder : Path
     identity : mapping
-        What the state must have been made with: digests of settings and data.
+        Digests of settings and data that the state must have been made with.
 
     Raises
     ------
@@ -82,14 +82,14 @@ def load_state(folder: Path, identity: Mapping[str, str]) -> State | None:
     for what, digest in identity.items():
         if metadata.get(what) != digest:
             raise CheckpointError(
-                f"{path}: was made with other {what}; continue it with those, "
+                f"{path}: was made with other {what}; use those to continue, "
                 "or start again with --restart or in another --work folder"
             )
     return State(tensors, metadata)
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Take what an optimiser remembers, by parameter number and name."""
+    """Tensors of an optimiser's state, named by parameter number and key."""
     return {
         f"{number}.{name}": value
         for number, state in optimiser.state_dict()["state"].items()
@@ -98,7 +98,7 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give an optimiser back what `optimiser_tensors` took."""
+    """Restore an optimiser from `optimiser_tensors`."""
     states: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         number, _, key = name.partition(".")

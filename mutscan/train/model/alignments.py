@@ -1,4 +1,4 @@
-"""Alignments of the sequences of labelled pairs, for nets with a pair head; made once and kept."""
+"""Sequence alignments of labelled pairs, for nets with a pair head; computed once and stored."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PairAlignments:
 
     @classmethod
     def unknown(cls, n: int) -> PairAlignments:
-        """Of pairs whose sequences are not looked at: no distance, no path."""
+        """Make alignments of pairs that were not aligned: no distance, no path."""
         return cls(
             np.zeros((n, N_ALIGNMENT), dtype=np.float32),
             AlignmentPaths(np.empty((0, 3), dtype=np.int64), np.zeros(n + 1, dtype=np.int64)),
@@ -58,12 +58,12 @@ def pair_alignments(
     ----------
     chains, pairs : Chains, Pairs
     mutant : bool array, shape (n,), optional
-        Pairs of a wild type and its substitutions, compared residue by residue instead.
+        Pairs of a wild type and its substitutions; these are compared residue by residue, without gaps.
     progress : Progress
     work : Path, optional
-        Folder in which the alignments are kept for the next run.
+        Folder in which the alignments are stored for the next run.
     name : str
-        What they are kept as.
+        Name of the stored alignments.
 
     Returns
     -------

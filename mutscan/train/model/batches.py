@@ -1,11 +1,11 @@
-"""Which pairs are trained on together: groups of pairs that share chains, or independent pairs.
+"""Training batches: groups of pairs that share chains, or independent pairs.
 
 Encoding a chain costs thousands of times more than comparing two encoded
 ones. A *connected* batch is therefore a set of chains drawn along the pair graph
-(a hub and some of its partners, several times over), and all labelled pairs among
-them are trained on: each encoded chain serves several pairs. Batches of
-independent pairs are the preprint's. Every batch depends on the seed and its
-step alone, so a run can be continued anywhere.
+(a hub and some of its partners, several times over), with all labelled pairs among
+them: each encoded chain serves several pairs. The preprint uses batches of
+independent pairs. Every batch depends only on the seed and its step, so that a run can
+resume at any step.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class PairBatch:
     response : float32 Tensor, shape (R,)
         Drop of a fine lDDT at the residues of mutants (`response_labels`); NaN everywhere else.
     alignment : float32 Tensor, shape (P, 8)
-        How far the two sequences are from aligning like one with itself (`AlignmentScores.distances`).
+        Distances of the two sequences by their alignment (`AlignmentScores.distances`).
     departures : float32 Tensor, shape (R, 3)
         `AlignmentPaths.departures` of the aligned residues.
     letters : int64 Tensor, shape (N,)
@@ -91,7 +91,7 @@ class PairBatch:
 
 @dataclass(frozen=True, eq=False)
 class MemoryPairs:
-    """Labelled pairs of an encoded chain with one whose global vector is remembered from an earlier step.
+    """Labelled pairs of an encoded chain and a chain whose global vector is kept from an earlier step.
 
     Parameters
     ----------
@@ -127,14 +127,13 @@ def pair_weights(
     ----------
     chains, pairs : Chains, Pairs
     mutant : bool array, shape (n,), optional
-        Pairs of a wild type and its mutant. They take no part in the balance.
+        Pairs of a wild type and its mutant. They are not balanced.
     mutant_weight : float
-        Weight of each of these.
+        Weight of each of these pairs.
     balance_bands : bool
-        Rare tenths of the TM-score count more, by the square root of their rarity.
+        Weight pairs by the inverse square root of the number of pairs in their tenth of the TM-score.
     balance_clusters : bool
-        Pairs of over-represented families count less: by the square root of the number of pairs
-        between the same two clusters.
+        Weight pairs by the inverse square root of the number of pairs between the same two clusters.
     """
     if mutant is not None and mutant.any():
         all_weights = np.full(len(pairs), mutant_weight, dtype=np.float32)
@@ -158,7 +157,7 @@ def pair_weights(
 
 
 class GraphOptions(TypedDict, total=False):
-    """Keywords of `PairGraph`, for those that make one."""
+    """Keywords of `PairGraph`."""
 
     lddt_from: Required[float]
     alignments: PairAlignments | None
@@ -196,7 +195,7 @@ class PairGraph:
     Parameters
     ----------
     chains, pairs : Chains, Pairs
-        The pairs trained on, only these.
+        The training pairs only.
     lddt : float32 array, shape (m,)
         lDDT label of each row of ``pairs.aligned``; NaN where there is none.
     weights : float32 array, shape (n,)
@@ -317,32 +316,29 @@ class ConnectedBatches(PairGraph):
 
     Parameters
     ----------
-    chains, pairs, lddt, weights, lddt_from, alignments, mutant, response
-        As `PairGraph`.
+    *labelled, **graph
+        Chains, pairs, labels, weights and the keywords of `PairGraph`.
     residues : int
-        Residues a batch holds, about: chains are added until there are so many.
+        Approximate size of a batch: chains are added until it has so many residues.
     neighbours : int
         Partners drawn for each hub.
     mutants : int
-        Mutants a batch holds besides, `MUTANTS_OF_ONE` of a wild type; pairs of mutants are drawn in no
-        other way.
+        Mutants added to a batch, `MUTANTS_OF_ONE` of each wild type; this is the only way pairs of
+        mutants are drawn.
     seed : int
     """
 
     def __init__(
         self,
-        chains: Chains,
-        pairs: Pairs,
-        lddt: NDArray[np.float32],
-        weights: NDArray[np.float32],
-        *,
+        *labelled: *tuple[Chains, Pairs, NDArray[np.float32], NDArray[np.float32]],
         residues: int,
         neighbours: int,
         mutants: int = 0,
         seed: int,
         **graph: Unpack[GraphOptions],
     ) -> None:
-        super().__init__(chains, pairs, lddt, weights, **graph)
+        super().__init__(*labelled, **graph)
+        chains, pairs, *_ = labelled
         self.mutants = mutants
         self.wild_types = np.unique(pairs.chain_1[self.mutant])
         self.residues = residues
@@ -384,29 +380,25 @@ class ConnectedBatches(PairGraph):
 
 
 class PairBatches(PairGraph):
-    """Draws batches of independent pairs: every pair once an epoch, in a new order each time.
+    """Draws batches of independent pairs: every pair once per epoch, in a new order each time.
 
     Parameters
     ----------
-    chains, pairs, lddt, weights, lddt_from, alignments, mutant, response
-        As `PairGraph`.
+    *labelled, **graph
+        Chains, pairs, labels, weights and the keywords of `PairGraph`.
     size : int
-        Pairs of a batch; a batch at the end of an epoch is filled from the next one.
+        Pairs of a batch; the last batch of an epoch is filled from the next epoch.
     seed : int
     """
 
     def __init__(
         self,
-        chains: Chains,
-        pairs: Pairs,
-        lddt: NDArray[np.float32],
-        weights: NDArray[np.float32],
-        *,
+        *labelled: *tuple[Chains, Pairs, NDArray[np.float32], NDArray[np.float32]],
         size: int,
         seed: int,
         **graph: Unpack[GraphOptions],
     ) -> None:
-        super().__init__(chains, pairs, lddt, weights, **graph)
+        super().__init__(*labelled, **graph)
         self.size = size
         self.seed = seed
         self._orders: dict[int, NDArray[np.int64]] = {}

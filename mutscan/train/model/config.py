@@ -1,4 +1,4 @@
-"""`TrainConfig`: everything that decides a model's weights, its presets, and reading it from TOML."""
+"""`TrainConfig`: the settings of a training, their presets, and reading them from TOML."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WORDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """Everything that decides the weights, apart from data and encoder.
+    """All settings that decide a model's weights, apart from data and encoder.
 
     Parameters
     ----------
@@ -31,34 +31,34 @@ class TrainConfig:
     loss : LossConfig
     seed : int
     steps, warmup : int
-        Optimiser steps in all; the rate rises over the first `warmup`.
+        Number of steps; the rate rises over the first `warmup`.
     epochs : float
-        Passes over the training pairs, instead of `steps`; only for the sampler ``pairs``. 0: `steps` counts.
+        Passes over the training pairs, instead of `steps`; only for the sampler ``pairs``. 0: use `steps`.
     schedule : {"cosine", "constant"}
-        What the rate does after the warm-up: it falls by a cosine to a fiftieth, or stays.
+        Rate after the warm-up: it falls by a cosine to a fiftieth, or is constant.
     optimiser : {"adamw", "adam"}
-        Decay apart from the gradient, or as part of it.
+        Weight decay decoupled from the gradient, or as part of it.
     learning_rate, weight_decay, clip : float
         Rate and decay; largest norm of the gradient.
     pair_rate : float
-        Learning rate of the small networks of the pair head, which see few numbers a step.
+        Learning rate of the small networks of the pair head.
     encoder_rate : float
-        Learning rate of the encoder; 0 freezes it, and its embeddings are computed once.
+        Learning rate of the encoder. 0 freezes it; its embeddings are then computed once.
     encoder_layers : int
-        Only so many of its last layers learn; 0: the whole encoder.
+        Number of its last layers to train; 0 trains the whole encoder.
     recompute : bool
-        Compute the activations of each chunk again for its gradient instead of keeping them: memory
-        for one chunk instead of the batch, for a third more time.
+        Recompute the activations of each chunk for its gradient: this needs memory for one chunk
+        instead of the batch, and a third more time.
     sampler : {"connected", "pairs"}
         Batches along the pair graph (`ConnectedBatches`), or of independent pairs (`PairBatches`).
     batch_residues, neighbours : int
         Size of a connected batch and partners drawn for each hub.
     mutants : int
-        Mutants a connected batch holds besides, 4 of one wild type; 0: none is trained on.
+        Mutants added to a connected batch, 4 of each wild type; 0 trains on none.
     batch_pairs : int
         Size of a batch of independent pairs.
     max_length : int
-        Training and validation pairs with a longer chain are left out; 0: none is.
+        Training and validation pairs with a longer chain are left out; 0 keeps all.
     chunk_residues : int
         Padded residues encoded at a time.
     channel_dropout : float
@@ -66,27 +66,27 @@ class TrainConfig:
     geometry : float
         Weight of the auxiliary loss on local geometry.
     cosine : float
-        Weight of the loss of the TM-score that the global vectors give by themselves, beside the
-        pair head's; for a net without one their score is the only one.
+        Weight of the loss of the TM-score from the global vectors alone, in addition to that of the
+        pair head. A net without a pair head has only the former.
     memory_from : int
-        Step from which on encoded chains are also compared with the remembered global vectors of
+        Step from which encoded chains are also compared with the stored global vectors of
         all their other partners (cross-batch memory, doi 10.1109/CVPR42600.2020.00642); -1: never.
     average : float
-        Decay of the moving average of the weights, which is what is validated and kept; 0 keeps the last.
+        Decay of the moving average of the weights that is validated and kept; 0 keeps the last weights.
     balance_bands, balance_clusters : bool
         See `pair_weights`.
     mutant_weight : float
-        Weight of a pair of a wild type and its mutant; of natural pairs it is 1 on average.
+        Weight of a pair of a wild type and its mutant; natural pairs have a mean weight of 1.
     validate_family : int
-        Validation pairs of the same two clusters, at most, drawn with the seed: no family is to decide
-        alone which weights are best. 0: all.
+        Largest number of validation pairs between the same two clusters, drawn with the seed, so that no
+        family dominates the choice of the best weights. 0 keeps all.
     refit_steps : int
-        Steps of fitting the weights of the lDDT's distances anew, at the end, on the validation pairs and
-        all mutants (`refit_lddt`); 0: none.
+        Steps of fitting the weights of the lDDT's distances again at the end, on the validation pairs and
+        mutants outside the test split (`refit_lddt`); 0 for none.
     validate_every : int
         Steps between validations; the state is saved then.
     patience : int
-        Stop after so many validations without a better one; 0: never.
+        Stop after this number of validations without improvement; 0 never stops early.
     precision : {"bf16", "fp32"}
         Of the forward pass; weights and optimiser are always fp32.
     """
@@ -181,7 +181,7 @@ MINI: Final = TrainConfig(
     balance_clusters=True,
     validate_every=100,
 )
-"""Settings for few CPU cores: a narrow net, dropout on input channels only (it is the slow part there)."""
+"""Settings for few CPU cores: a narrow net, and dropout on input channels only, as it is slow elsewhere."""
 
 PAPER: Final = TrainConfig(
     epochs=5.0,
@@ -203,10 +203,9 @@ TRAIN_PRESETS: Final[dict[str, TrainConfig]] = {
 
 
 def read_config(path: Path | None, preset: str = "mini", **overrides: Any) -> TrainConfig:
-    """Read the settings of a training: a preset, changed by a TOML file, changed by `overrides`.
+    """Read the settings of a training: a preset, changed by a TOML file and by `overrides`.
 
-    The file holds a ``preset`` if it names one, any field of `TrainConfig`,
-    and the tables ``net`` and ``loss`` with any of theirs.
+    The file may hold a ``preset``, any field of `TrainConfig`, and the tables ``net`` and ``loss``.
 
     Raises
     ------
@@ -218,5 +217,5 @@ def read_config(path: Path | None, preset: str = "mini", **overrides: Any) -> Tr
     loss = updated(base.loss, settings.pop("loss", {}), f"{where}, [loss]")
     given = settings | {key: value for key, value in overrides.items() if value is not None}
     if "steps" in given and "epochs" not in given:
-        given["epochs"] = 0.0  # steps that are asked for are not overruled by a preset's epochs
+        given["epochs"] = 0.0  # given steps replace the epochs of the preset
     return updated(base, given | {"net": net, "loss": loss}, where)

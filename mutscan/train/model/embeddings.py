@@ -1,4 +1,4 @@
-"""Residue embeddings of all chains of a table: one ragged float16 array on disk, mapped into memory."""
+"""Residue embeddings of all chains of a table, in one memory-mapped float16 array."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class EmbeddingStore:
 def build_store(
     folder: Path, chains: Chains, encoder: Encoder, *, advance: Callable[[int], None] = lambda n: None
 ) -> EmbeddingStore:
-    """Embed every chain once, or open what an earlier run embedded.
+    """Embed every chain once, or open the embeddings of an earlier run.
 
-    A run that is killed continues with the chains it has not embedded. The
-    files are written anew when encoder or chains are others than they were.
+    An interrupted run continues with the chains it has not embedded. The
+    files are written again when the encoder or the chains have changed.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def build_store(
     chains : Chains
     encoder : Encoder
     advance : callable
-        Told the number of chains done since it was last called.
+        Called with the number of chains done since the last call.
     """
     folder.mkdir(parents=True, exist_ok=True)
     array_path, key_path, done_path = (

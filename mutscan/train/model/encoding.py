@@ -1,4 +1,4 @@
-"""Chains of a batch through inputs and net: chunk by chunk, each padded as little as pays."""
+"""Encode the chains of a batch, in chunks of chains of similar length to limit padding."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from mutscan.train.model.config import TrainConfig
     from mutscan.train.model.inputs import ChainInputs
 
-# What a chunk costs besides its residues, in residues: many small operations, each waited for.
+# Fixed cost of a chunk, in residues: the overhead of many small operations.
 _CHUNK_COST: Final = {"cpu": 200, "mps": 2000, "cuda": 4000}
 
 
 def chunks(lengths: Sequence[int], limit: int, cost: int) -> list[tuple[int, int]]:
-    """Cut chains, ascending in length, into runs that are padded together, with the least to compute.
+    """Cut chains, ascending in length, into runs that are padded together, at the least cost.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def chunks(lengths: Sequence[int], limit: int, cost: int) -> list[tuple[int, int
     limit : int
         Residues of a chunk padded to its longest chain, at most (one chain alone may be longer).
     cost : int
-        Of a chunk in itself, in padded residues.
+        Fixed cost of a chunk, in padded residues.
 
     Returns
     -------
@@ -98,7 +98,7 @@ class ChainEncoder:
     config : TrainConfig
     device : torch.device
     ranks : Ranks
-        Who shares the chunks.
+        Processes that share the chunks.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class ChainEncoder:
         ----------
         batch : PairBatch
         seed : int, optional
-            Of what is dropped, in training; without it nothing is.
+            Of dropout, in training; without a seed nothing is dropped.
 
         Returns
         -------
@@ -126,7 +126,7 @@ class ChainEncoder:
         """
         keep: Tensor | None = None
         if seed is not None and self.config.channel_dropout:
-            # One mask for the whole batch: other channels on the two sides would make equal residues differ.
+            # One mask for the whole batch: with two, equal residues of the two chains would differ.
             torch.manual_seed(seed)
             p = self.config.channel_dropout
             keep = ((torch.rand(self.inputs.dim) >= p) / (1 - p)).to(self.device)
@@ -142,14 +142,14 @@ class ChainEncoder:
         found: list[tuple[Tensor, Tensor, Tensor | None]] = []
         for number in divided[self.ranks.rank]:
             start, end = cuts[number]
-            if seed is not None:  # a chunk drops the same, whoever encodes it
+            if seed is not None:  # the dropout of a chunk does not depend on the process
                 torch.manual_seed(1_000 * (seed + 1) + number)
             chunk = batch.chains[start:end].tolist(), batch.lengths[start:end], widths[number], keep
             if seed is not None and self.config.recompute:
                 found.append(checkpoint(self._chunk, *chunk, use_reentrant=False))
             else:
                 found.append(self._chunk(*chunk))
-        if not found:  # nothing for this process: rows of none, which still take part
+        if not found:  # no chunk for this process: empty rows, which still take part in the gathering
             found.append(self._nothing(learning=seed is not None))
         rows = [sum(lengths[start:end]) for start, end in cuts]
         residues, pooled, matching = zip(*found, strict=True)

@@ -1,8 +1,8 @@
-"""Local geometry of a C-alpha trace: targets of the auxiliary loss that teaches residue vectors shape.
+"""Local geometry of a C-alpha trace: targets of an auxiliary loss on the residue vectors.
 
 TM-score and lDDT label pairs; every residue of every chain also has its own
-backbone course and burial. Predicting these from the residue vectors (a linear
-layer that is thrown away after training) is dense supervision at no cost.
+backbone course and burial. Predicting these from the residue vectors (by a linear
+layer that is discarded after training) is dense supervision at almost no cost.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the Siamese net is fed: cached embeddings, or an encoder that learns with it."""
+"""Inputs of the Siamese net: cached embeddings, or an encoder that learns with it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ChainInputs(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class CachedInputs:
-    """Embeddings of a frozen encoder, computed before."""
+    """Embeddings of a frozen encoder, computed in advance."""
 
     store: EmbeddingStore
     encoder: None = None

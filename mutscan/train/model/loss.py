@@ -37,7 +37,7 @@ class LossConfig:
         Weight of the squared error beside the absolute one in E: large errors of single residues
         then count for more. 0 is the paper's.
     response : float
-        Weight of `response_loss`: mutants are to be ranked, and their residues, by how much they move. 0
+        Weight of `response_loss`, which ranks mutants, and their residues, by how much they move. 0
         is the paper's.
     """
 
@@ -131,16 +131,16 @@ _OF_RESIDUES: Final = 0.3  # weight of the order of the residues beside that of 
 
 
 def response_loss(lddt_predicted: Tensor, response: Tensor, pair_of: Tensor, n_pairs: int) -> Tensor:
-    """How badly predicted drops follow measured ones in order of magnitude, 0 to 2 (1 + weight of residues).
+    """Disagreement of predicted and measured lDDT drops in their ranking, 0 to 2 (1 + weight of residues).
 
     1 - r between the logarithms of predicted and measured drops: over the mutants of a batch (each
-    one's mean drop), and over the residues of each mutant. A correlation does not care for scale:
-    how large drops are is left to the lDDT's own labels, which nearly all say 0.
+    one's mean drop), and over the residues of each mutant. A correlation ignores scale:
+    the size of the drops is learned from the lDDT labels themselves, which are nearly all 1.
 
     Parameters
     ----------
     lddt_predicted, response : Tensor, shape (R,)
-        `response` is NaN for what is no residue of a mutant.
+        `response` is NaN for residues that are not of a mutant.
     pair_of : int64 Tensor, shape (R,)
     n_pairs : int
 

@@ -1,11 +1,11 @@
-"""A last lesson for the pair head, on families whose vectors the net has not learnt by heart.
+"""Fit the last layer of the pair head again, on families that the net was not trained on.
 
 Residue vectors of training families fit their labels better than those of new
-families do, so a head trained on them trusts vectors too much and the sequences'
-alignment too little. The small network that weighs the distances of the lDDT is
-therefore fitted again on the validation pairs, with everything below it as it
-is (stacking: doi 10.1016/S0893-6080(05)80023-1). A few thousand weights on
-a hundred thousand residues; the test split is not touched.
+families do, so a head trained on them relies too much on the vectors and too little on the
+sequence alignment. The small network that weighs the distances of the lDDT is
+therefore fitted again on the validation pairs, while everything below it stays
+fixed (stacking: doi 10.1016/S0893-6080(05)80023-1). It has a few thousand weights for
+a hundred thousand residues; the test split is not used.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MUTANTS: Final = 16  # mutants of a step, all residues of each
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What the lDDT of residue pairs is told from, and what it should say.
+    """Inputs of the lDDT of residue pairs, and their labels.
 
     Parameters
     ----------
@@ -67,14 +67,14 @@ def gather_evidence(
 def refit_lddt(
     net: SiameseNet, natural: Evidence, mutants: Evidence | None, config: LossConfig, steps: int, *, seed: int
 ) -> None:
-    """Fit the weights of the lDDT's distances anew, in place.
+    """Fit the weights of the lDDT's distances again, in place.
 
     Parameters
     ----------
     net : SiameseNet
         With a pair head.
     natural : Evidence
-        Of pairs of natural proteins, of families that the net was not trained on.
+        Of pairs of natural proteins from families that the net was not trained on.
     mutants : Evidence, optional
         Of mutants, to keep their order (`response_loss`, in the same proportion as in training).
     config : LossConfig

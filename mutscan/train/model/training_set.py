@@ -1,4 +1,4 @@
-"""Several tables of chains and pairs as one training set: clusters, splits, labels, mutants."""
+"""Join tables of chains and pairs to one training set: clusters, splits, labels, mutants."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _RADIUS: Final = 15.0
 
 @dataclass(frozen=True, eq=False)
 class TrainingSet:
-    """All that is trained on, validated with and tested on.
+    """Chains and pairs of training, validation and test.
 
     Parameters
     ----------
@@ -42,11 +42,11 @@ class TrainingSet:
     lddt : float32 array, shape (aligned residues,)
         Label of each row of ``pairs.aligned``; NaN where there is none.
     exponent, radius : float
-        Of these labels; the radius in Å.
+        Settings of these labels; the radius in Å.
     splits : str array, shape (number of chains,)
         ``""`` for a chain that is in none.
     tables : int array, shape (number of tables + 1,)
-        Table k gave ``pairs[tables[k]:tables[k + 1]]``.
+        Pairs of table k: ``pairs[tables[k]:tables[k + 1]]``.
     paths : tuple of (Path, Path), length number of tables
         Structures and pairs of each table.
     sha256 : str
@@ -126,9 +126,9 @@ def read_training_set(
     seed : int
         Of the splits of tables that are no data set.
     lddt_from : float
-        Pairs with a TM-score from here on get labels; as do all that bring them.
+        Pairs with at least this TM-score get labels, as do all pairs with stored labels.
     work : Path
-        Labels that had to be computed are kept there.
+        Folder in which computed labels are stored.
     progress : Progress
 
     Raises
@@ -164,7 +164,7 @@ def _join_chains(parts: Sequence[Chains], tables: Sequence[Path]) -> Chains:
             earlier, where = known.setdefault(name, (sequence, table))
             if earlier != sequence:
                 raise UsageError(
-                    f"{table}: chain {name} has another sequence than in {where}; a name must mean one "
+                    f"{table}: chain {name} has another sequence than in {where}; each name must be of one "
                     "protein"
                 )
     clusters = [
@@ -209,7 +209,7 @@ def _label_settings(parts: Sequence[Pairs], paths: Sequence[Path]) -> tuple[floa
         said = " and ".join(f"{e:g} and {r:g} ({path})" for (e, r), path in found.items())
         raise UsageError(
             f"the tables hold lDDT labels of exponent and radius {said}; "
-            "make them anew with one, `mutscan train dataset --lddt-exponent`"
+            "make them again with the same settings (`mutscan train dataset --lddt-exponent`)"
         )
     return next(iter(found), (_EXPONENT, _RADIUS))
 
@@ -217,14 +217,14 @@ def _label_settings(parts: Sequence[Pairs], paths: Sequence[Path]) -> tuple[floa
 def _complete_clusters(
     chains: Chains, pairs: Pairs, mutant: NDArray[np.bool_], tables: Sequence[Path]
 ) -> tuple[Chains, NDArray[np.bool_]]:
-    """Give every chain a cluster; also tells which ones are in none that was known."""
+    """Give every chain a cluster; also mark the chains of clusters without a known one."""
     assert chains.clusters is not None
     clusters = chains.clusters.copy()
     known = clusters >= 0
     if not known.any():
         raise UsageError(
             f"{', '.join(map(str, dict.fromkeys(tables)))}: no chain has a cluster (column cluster25); "
-            "training and test can only be kept apart by clusters of sequences (25 % identity)"
+            "sequence clusters (25 % identity) are needed to separate training and test"
         )
     wild_type = np.arange(len(chains))
     wild_type[pairs.chain_2[mutant]] = pairs.chain_1[mutant]
@@ -300,7 +300,7 @@ def _labels(
     lddt_from: float,
     progress: Progress,
 ) -> NDArray[np.float32]:
-    """Labels of all pairs that bring them or are similar enough; those that are computed are kept."""
+    """Labels of all pairs with stored labels or a high TM-score; computed ones are stored."""
     assert pairs.lddt is not None
     known = np.concatenate([[0], np.cumsum(~np.isnan(pairs.lddt))])
     unlabelled = known[pairs.starts[1:]] == known[pairs.starts[:-1]]

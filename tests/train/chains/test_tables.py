@@ -192,11 +192,11 @@ def test_a_shard_that_does_not_fit_is_refused(
 def test_a_folder_of_nothing_or_of_two_forms_is_refused(
     tables: tuple[Path, Path], ends: dict[str, int], tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="holds no Parquet file"):
+    with pytest.raises(UsageError, match="contains no Parquet file"):
         read_tables(tables[0], tmp_path)
     write_shard(tmp_path / "a.parquet", **ends)
     pd.read_parquet(tables[1]).to_parquet(tmp_path / "b.parquet")
-    with pytest.raises(UsageError, match=r"b\.parquet: has the columns .* must be of one form"):
+    with pytest.raises(UsageError, match=r"b\.parquet: has the columns .* must have the same columns"):
         read_tables(tables[0], tmp_path)
 
 

@@ -269,7 +269,7 @@ def test_a_pair_that_takes_too_long_fails_alone(tmp_path: Path) -> None:
     assert "15 pairs of 8 chains" in done.stderr
     assert "1 failed (failures.csv)" in done.stderr
     assert failures_of(tmp_path / "out") == [
-        {"id1": "long0", "id2": "long1", "reason": "TM-align did not end in 0.3 s"}
+        {"id1": "long0", "id2": "long1", "reason": "TM-align did not finish within 0.3 s"}
     ]
     made = pd.read_parquet(tmp_path / "out" / "pairs")
     assert sorted(zip(made["id1"], made["id2"], strict=True)) == sorted(rows[:-1])
@@ -292,7 +292,7 @@ def test_chains_outside_the_length_limits_are_left_out_and_listed(
     assert (counts["pairs"], counts["left_out"], counts["failed"]) == (inside, N_PAIRS - inside, 0)
     reasons = failures_of(tmp_path / "out")
     assert len(reasons) == N_PAIRS - inside
-    assert all("residues, 28 to 35 were asked for" in row["reason"] for row in reasons)
+    assert all("residues, expected 28 to 35" in row["reason"] for row in reasons)
 
 
 def test_nothing_left_is_said(tables: tuple[Path, Path], tmp_path: Path) -> None:
@@ -362,7 +362,7 @@ def test_a_worker_that_stands_still_is_replaced(monkeypatch: pytest.MonkeyPatch)
     found = all_of([tasks, tasks], time_limit=1.0)
     outcomes = [one for number in sorted(found) for one in found[number]]
     assert len(outcomes) == 6
-    assert [one for one in outcomes if isinstance(one, str)] == ["TM-align did not end in 1 s"]
+    assert [one for one in outcomes if isinstance(one, str)] == ["TM-align did not finish within 1 s"]
     for pid in hit:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)

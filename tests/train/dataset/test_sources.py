@@ -301,7 +301,7 @@ def test_mutants_come_as_further_shards(tables: tuple[Path, Path], tmp_path: Pat
     assert data.stored_labels(3.0, 15.0) is not None
     refused = run(*command, "--lddt-exponent", 5, "--out", tmp_path / "other")
     assert refused.exit_code == 2
-    assert "exponent 3 and radius 15, asked for are 5 and 15" in refused.stderr
+    assert "exponent 3 and radius 15, but the settings are 5 and 15" in refused.stderr
 
 
 @pytest.mark.parametrize("listed", [True, False])

@@ -123,7 +123,7 @@ def test_blank_lines_are_no_rows(tmp_path: Path) -> None:
 def test_what_is_no_list(tmp_path: Path, fetch: Callable[..., Path]) -> None:
     short = tmp_path / "short.csv"
     short.write_text("chain_1,chain_2,tm\nA,B,0.5\nC,D\n")
-    with pytest.raises(UsageError, match=r"line 3: 2 columns, the header names 3"):
+    with pytest.raises(UsageError, match=r"line 3: 2 columns, but the header names 3"):
         sample_rows(short, None, seed=0)
     with pytest.raises(UsageError, match="no such file"):
         sample_rows(tmp_path / "none.csv", 3, seed=0)
@@ -170,7 +170,7 @@ def test_a_second_call_asks_for_nothing(service: Service, fetch: Callable[..., P
     pairs = [("P00001", "P00002"), ("P00001", "P99999")]
     before = fetch(*pairs).read_bytes()
     failures = (tmp_path / "models" / FAILURES).read_text()
-    assert "P99999: SWISS-MODEL has no model of it (404)" in failures
+    assert "P99999: SWISS-MODEL has no model (404)" in failures
     assert service.paths.count(route("P99999")) == 1  # "there is none" is not asked again ...
     asked = len(service.requests)
     assert fetch(*pairs).read_bytes() == before  # ... in a later call either
@@ -242,8 +242,8 @@ def test_lasting_faults_fail_their_pairs_and_are_asked_again(
     reasons = {row["id1"]: row["reason"] for row in rows(folder / FAILURES)}
     assert "received 700 bytes" in reasons["P00001"]
     assert "tried 4 times" in reasons["P00001"]
-    assert reasons["P53_HUMAN"] == "'P53_HUMAN' is no UniProt accession"
-    assert reasons["../../x"] == "'../../x' is no UniProt accession"
+    assert reasons["P53_HUMAN"] == "'P53_HUMAN' is not a UniProt accession"
+    assert reasons["../../x"] == "'../../x' is not a UniProt accession"
     assert not (folder / "P00001.pdb").exists()
     assert {record["accession"] for record in manifest(folder)} == {"P00002", "P00003"}
     service.on(route("P00001"), pdb_reply(SEQUENCES["P00001"]))
@@ -258,7 +258,7 @@ def test_models_that_do_not_fit(service: Service, fetch: Callable[..., Path], tm
     pairs = [("P00001", "P00004"), ("P00001", "P00002"), ("P00001", "P00003")]
     assert [row["chain_2"] for row in rows(fetch(*pairs, max_length=40))] == ["P00003"]
     reasons = {row["id2"]: row["reason"] for row in rows(tmp_path / "models" / FAILURES)}
-    assert reasons["P00004"] == "P00004: the model has 60 residues, up to 40 were asked for"
+    assert reasons["P00004"] == "P00004: the model has 60 residues; the limit is 40"
     assert "several proteins" in reasons["P00002"]
     asked = len(service.requests)
     assert service.paths.count(route("P00002")) == 1
@@ -286,7 +286,7 @@ def test_changed_files_are_fetched_again(
 
     assert len(rows(fetch(*pairs, progress=Listener()))) == 2
     assert sorted(service.paths[asked:]) == [route("P00001"), route("P00003")]
-    assert notes == ["2 downloaded models are gone or not what was downloaded; they are fetched again"]
+    assert notes == ["2 downloaded models are missing or have changed; they are downloaded again"]
     assert (folder / "P00001.pdb").read_text() == newer
     last = {record["accession"]: record for record in manifest(folder)}
     assert len(manifest(folder)) == 5
@@ -333,7 +333,7 @@ def test_a_damaged_manifest_is_named(fetch: Callable[..., Path], tmp_path: Path)
     fetch(("P00001", "P00002"))
     assert path.read_text() == whole
     path.write_text("nonsense\n" + whole)
-    with pytest.raises(RunFolderError, match=r"manifest.jsonl, line 1: no record"):
+    with pytest.raises(RunFolderError, match=r"manifest.jsonl, line 1: not a record"):
         fetch(("P00001", "P00002"))
 
 

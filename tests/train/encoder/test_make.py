@@ -128,7 +128,7 @@ def test_a_repeated_sequence_stays_in_its_named_cluster(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sequences", "words"),
     [
-        ([], "holds no sequence"),
+        ([], "contains no sequence"),
         (["MKT", ""], "sequence 2: cannot embed an empty sequence"),
         (["MKT", "MK1T"], "sequence 2: character '1' at 3"),
         (["MKÅT"], "sequence 1: character 'Å' at 3"),

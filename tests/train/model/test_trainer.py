@@ -209,7 +209,7 @@ def test_the_papers_settings_train(make: Make, tmp_path: Path) -> None:
 def test_a_state_of_another_training_is_refused(what: str, make: Make, tmp_path: Path) -> None:
     make(tmp_path, replace(CONFIG, steps=2)).run()
     config = replace(CONFIG, steps=2, learning_rate=1.0) if what == "settings" else replace(CONFIG, steps=2)
-    with pytest.raises(CheckpointError, match=f"other {what}; continue it with those"):
+    with pytest.raises(CheckpointError, match=f"other {what}; use those to continue"):
         make(tmp_path, config, data="other" if what == "data" else "data").run()
 
 
