@@ -12,8 +12,8 @@ from mutscan.cli.train.families import families
 from mutscan.cli.train.model import model
 
 app = typer.Typer(
-    help="Train and evaluate models. Run the commands in this order: dataset (aligned pairs), encoder (optional), "
-    "model (the Siamese network), families (library of relatives, optional), calibrate (the "
+    help="Train and evaluate models. Run the commands in this order: dataset (aligned pairs), encoder "
+    "(optional), model (the Siamese network), families (library of relatives, optional), calibrate (the "
     "verdict, from labelled variants), evaluate. Interrupted commands resume.",
     no_args_is_help=True,
 )
