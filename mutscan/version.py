@@ -1,5 +1,3 @@
-"""The version of mutscan."""
+"""The version of mutscan, which the build reads from here too."""
 
-from typing import Final
-
-__version__: Final = "0.1.0"
+__version__ = "0.1.0"

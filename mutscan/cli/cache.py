@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from mutscan.cli.console import Terminal, print_json, print_table
-from mutscan.cli.options import JsonOption, QuietOption, VerboseOption
+from mutscan.cli.console import print_json, print_table
+from mutscan.cli.options import JsonOption, Messages, command, flag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,8 @@ def cache(context: typer.Context) -> None:
 
 
 @app.command("list")
-def list_(json: JsonOption = False, quiet: QuietOption = False, verbose: VerboseOption = False) -> None:
+@command()
+def list_(*, json: JsonOption = False, messages: Messages) -> None:
     """List downloads with version, date and hash, and the number and size of stored results."""
     from mutscan.fetch import list_cache
     from mutscan.files import cache_dir
@@ -56,7 +57,7 @@ def list_(json: JsonOption = False, quiet: QuietOption = False, verbose: Verbose
             columns,
             ([f"{row[c]}"[:12] if c == "sha256" else row[c] for c in columns] for row in rows),
         )
-    terminal = Terminal(quiet=quiet)
+    terminal = messages.terminal()
     terminal.say(f"{folder}: {len(rows)} downloads, {_megabytes(sum(int(str(row['size'])) for row in rows))}")
     for kind in COMPUTED:
         files = list(_computed(folder, kind))
@@ -64,10 +65,9 @@ def list_(json: JsonOption = False, quiet: QuietOption = False, verbose: Verbose
 
 
 @app.command("clear")
+@command()
 def clear(
-    kind: Annotated[Kind, typer.Option("--kind", help="Part of the cache to remove.")] = Kind.all,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
+    *, kind: Annotated[Kind, flag("Part of the cache to remove.")] = Kind.all, messages: Messages
 ) -> None:
     """Remove downloads and stored results; they are fetched or computed again when needed.
 
@@ -85,7 +85,7 @@ def clear(
             for path in list(_computed(folder, name)):
                 path.unlink(missing_ok=True)
                 removed += 1
-    Terminal(quiet=quiet).say(f"{folder}: {removed} files removed")
+    messages.terminal().say(f"{folder}: {removed} files removed")
 
 
 def _computed(folder: Path, kind: str) -> Iterator[Path]:

@@ -6,19 +6,20 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from mutscan.cli.console import Terminal, print_json_object, print_table
+from mutscan.cli.console import print_json_object, print_table
 from mutscan.cli.options import (
     BatchResiduesOption,
     DeviceOption,
     JsonOption,
+    Messages,
     ModelOption,
     OfflineOption,
     Precision,
     PrecisionOption,
-    QuietOption,
-    VerboseOption,
+    argument,
+    command,
+    option,
+    path,
 )
 from mutscan.errors import UsageError
 from mutscan.pipeline.options import DEFAULTS
@@ -26,42 +27,37 @@ from mutscan.pipeline.options import DEFAULTS
 _PROTEIN = "UniProt accession, structure file or FASTA file."
 
 
+@command()
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help=f"The reference: {_PROTEIN}", show_default=False)],
-    b: Annotated[str, typer.Argument(metavar="B", help=_PROTEIN, show_default=False)],
-    chain_a: Annotated[str | None, typer.Option("--chain-a", metavar="ID", help="Chain of A.")] = None,
-    chain_b: Annotated[str | None, typer.Option("--chain-b", metavar="ID", help="Chain of B.")] = None,
+    a: Annotated[str, argument(metavar="A", help=f"The reference: {_PROTEIN}")],
+    b: Annotated[str, argument(metavar="B", help=_PROTEIN)],
+    *,
+    chain_a: Annotated[str | None, option("ID", "Chain of A.")] = None,
+    chain_b: Annotated[str | None, option("ID", "Chain of B.")] = None,
     residues: Annotated[
-        Path | None,
-        typer.Option("--residues", metavar="FILE", help="Write the aligned residues and their lDDT as CSV."),
+        Path | None, path("FILE", "Write the aligned residues and their lDDT as CSV.")
     ] = None,
-    html: Annotated[
-        Path | None,
-        typer.Option("--html", metavar="FILE", help="Write a page: scores, alignment, track, matrices."),
-    ] = None,
+    html: Annotated[Path | None, path("FILE", "Write a page: scores, alignment, track, matrices.")] = None,
     model: ModelOption = DEFAULTS.model,
     offline: OfflineOption = False,
     device: DeviceOption = DEFAULTS.device,
     precision: PrecisionOption = Precision.auto,
     batch_residues: BatchResiduesOption = None,
     json: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
+    messages: Messages,
 ) -> None:
     """Compare two proteins: predicted and, with structures, measured TM-score and lDDT.
 
     TM-scores are normalised by A, those ending in _b by B.
     The result goes to stdout, on a terminal as a summary; --json holds the residues too.
     """
-    terminal = Terminal(quiet=quiet, verbose=verbose)
-    terminal.start_log()
+    terminal = messages.terminal()
     from mutscan import pipeline
     from mutscan.cli.summary import print_comparison
     from mutscan.files import replacing, write_errors
 
-    page = None if html is None else html.expanduser()
-    if page is not None and (page.is_dir() or not page.parent.is_dir()):
-        raise UsageError(f"--html {page}: expected a file name in an existing folder")
+    if html is not None and (html.is_dir() or not html.parent.is_dir()):
+        raise UsageError(f"--html {html}: expected a file name in an existing folder")
     comparison = pipeline.compare(
         a,
         b,
@@ -75,16 +71,15 @@ def compare(
     )
     account = comparison.to_dict()
     if residues is not None:
-        path = residues.expanduser()
-        with write_errors(path), replacing(path) as temporary:
+        with write_errors(residues), replacing(residues) as temporary:
             comparison.residues.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
-        terminal.say(f"{len(comparison.residues)} aligned residues written to {path}")
-    if page is not None:
-        comparison.to_html(page)
-        terminal.say(f"page written to {page}")
+        terminal.say(f"{len(comparison.residues)} aligned residues written to {residues}")
+    if html is not None:
+        comparison.to_html(html)
+        terminal.say(f"page written to {html}")
     if json:
         print_json_object(account)
-    elif quiet or not sys.stdout.isatty():
+    elif messages.quiet or not sys.stdout.isatty():
         print_table(
             ("key", "value"),
             (
@@ -93,6 +88,6 @@ def compare(
                 if key not in ("residues", "notes")
             ),
         )
-    if not quiet:
+    if not messages.quiet:
         # For people; the same numbers for programs are on stdout, unless that is a terminal too.
         print_comparison(comparison, terminal.err)

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from mutscan.cli.console import Terminal, print_json, print_table
-from mutscan.cli.options import JsonOption, OfflineOption, QuietOption, VerboseOption
+from mutscan.cli.console import print_json, print_table
+from mutscan.cli.options import JsonOption, Messages, OfflineOption, command
 from mutscan.errors import MissingDependencyError
 
 
-def doctor(
-    offline: OfflineOption = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
-) -> None:
+@command()
+def doctor(*, offline: OfflineOption = False, json: JsonOption = False, messages: Messages) -> None:
     """Check the installation: GPU, OpenMM, MODELLER and its key, models, cache, disk, network.
 
     Exit code 6 if something is missing that 'mutscan score' needs.
     """
-    terminal = Terminal(quiet=quiet, verbose=verbose)
-    terminal.start_log()
+    terminal = messages.terminal()
     from mutscan import doctor as room
 
     findings = room.examine_system()

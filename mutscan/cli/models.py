@@ -10,7 +10,7 @@ import typer
 
 from mutscan.cli.console import Terminal, print_json, print_json_object, print_table
 from mutscan.cli.errors import say_error
-from mutscan.cli.options import JsonOption, VerboseOption
+from mutscan.cli.options import JsonOption, VerboseOption, argument
 from mutscan.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def list_(json: JsonOption = False, verbose: VerboseOption = False) -> None:
 
 @app.command("show")
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help=_NAME, show_default=False)],
+    name: Annotated[str, argument(metavar="NAME", help=_NAME)],
     json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -86,9 +86,7 @@ def show(
 
 @app.command("verify")
 def verify(
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help=f"{_NAME} Default: all models.", show_default=False)
-    ] = None,
+    name: Annotated[str | None, argument(metavar="NAME", help=f"{_NAME} Default: all models.")] = None,
     json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -116,9 +114,7 @@ def verify(
 
 @app.command("sums")
 def sums(
-    folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder with one folder for each model.", show_default=False)
-    ],
+    folder: Annotated[Path, argument(metavar="DIR", help="Folder with one folder for each model.")],
     verbose: VerboseOption = False,
 ) -> None:
     """Write SHA256SUMS, which lists the hash of every file of the models in DIR.

@@ -1,26 +1,30 @@
-"""Options that several commands share, each with one name and one help text."""
+"""Options that several commands share, each with one name and one help text; and how options are declared."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 import mutscan
 from mutscan.builders import BUILDERS, NO_BUILDER
+from mutscan.cli.console import Terminal
 from mutscan.cli.errors import VERBOSE
+from mutscan.pipeline.options import DEFAULTS
 from mutscan.structures.files import STRUCTURE_ENDINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 RUNNING = "Execution"
 PROTEIN = "Wild type and mutants"
 OUTPUT = "Output"
-
-_protein: Any = partial(typer.Option, rich_help_panel=PROTEIN)
-_running: Any = partial(typer.Option, rich_help_panel=RUNNING)
-_output: Any = partial(typer.Option, rich_help_panel=OUTPUT)
 
 
 class Precision(StrEnum):
@@ -49,122 +53,187 @@ def expand(value: Path | None) -> Path | None:
     return value.expanduser() if value is not None else None
 
 
+def _expand_all(values: list[Path] | None) -> list[Path]:
+    return [value.expanduser() for value in values or []]
+
+
+def option(metavar: str | None, words: str = "", panel: str | None = None, *names: str, **more: Any) -> Any:
+    """Declare an option; its name is that of the parameter unless `names` are given.
+
+    Parameters
+    ----------
+    metavar, words, panel : str
+        Placeholder of the value, help, and heading in the help. `command` fills in empty words.
+    more
+        For `typer.Option`.
+    """
+    return typer.Option(*names, metavar=metavar, help=words, rich_help_panel=panel, **more)
+
+
+path = partial(option, callback=expand)
+paths = partial(option, callback=_expand_all)
+flag = partial(option, None)
+argument = partial(typer.Argument, show_default=False)
+
+
+def count(words: str = "", panel: str | None = None, least: int = 1) -> Any:
+    """Option that takes a whole number."""
+    return option("N", words, panel, min=least)
+
+
+def _members(group: Any) -> dict[str, inspect.Parameter]:
+    """Parameters that stand for the fields of a dataclass of options."""
+    kinds = get_type_hints(group, include_extras=True)
+    only = inspect.Parameter.KEYWORD_ONLY
+    return {
+        field.name: inspect.Parameter(field.name, only, default=field.default, annotation=kinds[field.name])
+        for field in fields(group)
+    }
+
+
+def command(**words: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Complete the options of a command.
+
+    A parameter whose type is a dataclass of options stands for the options of all its fields.
+
+    Parameters
+    ----------
+    words
+        Help of the options that is too long to stand beside them.
+    """
+
+    def complete(function: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(function, eval_str=True)
+        groups: dict[str, dict[str, inspect.Parameter]] = {}
+        shown: dict[str, inspect.Parameter] = {}
+        for name, parameter in own.parameters.items():
+            if is_dataclass(parameter.annotation):
+                groups[name] = _members(parameter.annotation)
+            shown |= groups.get(name, {name: parameter})
+        for name, text in words.items():
+            shown[name].annotation.__metadata__[0].help = text
+
+        @functools.wraps(function)
+        def call(**given: Any) -> None:
+            for name, members in groups.items():
+                values = {member: given.pop(member) for member in members if member in given}
+                given[name] = own.parameters[name].annotation(**values)
+            function(**given)
+
+        listed = [each.replace(kind=each.KEYWORD_ONLY) for each in shown.values()]
+        vars(call)["__signature__"] = own.replace(parameters=listed)
+        return call
+
+    return complete
+
+
 WildTypeArgument = Annotated[
     str,
-    typer.Argument(
+    argument(
         metavar="WILD_TYPE",
         help="UniProt accession (P04637, P04637-2), FASTA file or structure file "
         f"({' '.join(STRUCTURE_ENDINGS)}, also .gz).",
-        show_default=False,
     ),
-]
-VariantsArgument = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="VARIANT",
-        help="R175H, p.Arg175His, P04637:p.R175H or p.Lys120del; one mutant with several: 'R175H;R248Q'.",
-        show_default=False,
-    ),
-]
-VariantsFileOption = Annotated[
-    str | None,
-    _protein(
-        "--variants",
-        metavar="FILE|-",
-        help="File of variants: text, CSV, TSV or FASTA of mutant sequences; - reads stdin.",
-    ),
-]
-VariantColumnOption = Annotated[
-    str | None,
-    _protein(
-        "--variant-column",
-        metavar="NAME",
-        help="Column of the CSV or TSV file with the variants; the other columns are copied to the output.",
-    ),
-]
-StructureOption = Annotated[
-    Path | None,
-    _protein(
-        "--structure",
-        metavar="FILE",
-        help="Structure for an accession or FASTA file (default for an accession: its AlphaFold DB model).",
-        callback=expand,
-    ),
-]
-ChainOption = Annotated[
-    str | None,
-    _protein("--chain", metavar="ID", help="Chain of the structure to use, if it has several."),
-]
-BuilderOption = Annotated[
-    str,
-    _protein(
-        "--builder",
-        metavar="|".join((*BUILDERS, NO_BUILDER, "DIR")),
-        help="Builder of mutant structures; DIR is a folder of your own, one file each, such as R175H.pdb.",
-    ),
-]
-OutOption = Annotated[
-    Path | None,
-    _running("--out", metavar="DIR", help="Run folder (default: mutscan-<wild type>).", callback=expand),
 ]
 ModelOption = Annotated[
     str,
-    _running(
-        "--model",
-        metavar="NAME|DIR",
-        help="Trained model, by name or folder; 'mutscan models list' lists the names.",
-    ),
+    option("NAME|DIR", "Trained model, by name or folder; 'mutscan models list' lists the names.", RUNNING),
 ]
-DeviceOption = Annotated[
-    str, _running("--device", metavar="auto|cpu|cuda[:N]|mps", help="Device that the networks run on.")
-]
-PrecisionOption = Annotated[Precision, _running("--precision", help="Numerical precision of the encoder.")]
+DeviceOption = Annotated[str, option("auto|cpu|cuda[:N]|mps", "Device that the networks run on.", RUNNING)]
+PrecisionOption = Annotated[Precision, flag("Numerical precision of the encoder.", RUNNING)]
 BatchResiduesOption = Annotated[
-    int | None,
-    _running(
-        "--batch-residues",
-        metavar="N",
-        min=1,
-        help="Residues in a batch on a GPU (default: as its memory allows).",
-    ),
-]
-JobsOption = Annotated[
-    int | None,
-    _running(
-        "--jobs", metavar="N", min=1, help="Processes that build structures (default: one for each core)."
-    ),
+    int | None, count("Residues in a batch on a GPU (default: as its memory allows).", RUNNING)
 ]
 OfflineOption = Annotated[
     bool,
-    _running("--offline", help="Do not use the network; a missing file is an error that names it."),
+    flag("Do not use the network; a missing file is an error that names it.", RUNNING, "--offline"),
 ]
-RestartOption = Annotated[
-    bool,
-    _running("--restart", help="Delete the results in the run folder and start again (default: continue)."),
-]
-PriorOption = Annotated[
-    str,
-    _running(
-        "--prior",
-        metavar="clinical|scan",
-        help="List that p_deleterious holds for: variants as clinics report them, or all substitutions of a "
-        "protein. Ranks and flags are the same.",
-    ),
-]
-SeedOption = Annotated[int, _running("--seed", metavar="N", min=0, help="Random seed.")]
-QuietOption = Annotated[bool, _output("--quiet", "-q", help="Print errors only.")]
+SeedOption = Annotated[int, count("Random seed.", RUNNING, 0)]
+JsonOption = Annotated[bool, flag("Print the result as JSON on stdout.", OUTPUT, "--json")]
+QuietOption = Annotated[bool, flag("Print errors only.", OUTPUT, "--quiet", "-q")]
 VerboseOption = Annotated[
     bool,
-    _output(
+    flag(
+        "Print the log, and the traceback of an error.",
+        OUTPUT,
         "--verbose",
         "-v",
-        help="Print the log, and the traceback of an error.",
         callback=_remember_verbose,
         is_eager=True,
     ),
 ]
-JsonOption = Annotated[bool, _output("--json", help="Print the result as JSON on stdout.")]
 VersionOption: Any = Annotated[
     bool,
-    _output("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
+    flag("Print the version and exit.", OUTPUT, "--version", callback=_print_version, is_eager=True),
 ]
+
+
+@dataclass(frozen=True)
+class Messages:
+    """What a command writes to stderr."""
+
+    quiet: QuietOption = False
+    verbose: VerboseOption = False
+
+    def terminal(self, *, follower: bool = False) -> Terminal:
+        """Start the log and return the terminal; one of several processes that only follows is quiet."""
+        terminal = Terminal(quiet=self.quiet or follower, verbose=self.verbose)
+        terminal.start_log()
+        return terminal
+
+
+BuilderOption = Annotated[
+    str,
+    option(
+        "|".join((*BUILDERS, NO_BUILDER, "DIR")),
+        "Builder of mutant structures; DIR is a folder of your own, one file each, such as R175H.pdb.",
+        PROTEIN,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Options of score, check and scan, by their names in `mutscan.pipeline`."""
+
+    structure: Annotated[
+        Path | None,
+        path(
+            "FILE",
+            "Structure for an accession or FASTA file (default for an accession: its AlphaFold DB model).",
+            PROTEIN,
+        ),
+    ] = None
+    chain: Annotated[
+        str | None, option("ID", "Chain of the structure to use, if it has several.", PROTEIN)
+    ] = None
+    builder: BuilderOption = DEFAULTS.builder
+    model: ModelOption = DEFAULTS.model
+    out: Annotated[Path | None, path("DIR", "Run folder (default: mutscan-<wild type>).", RUNNING)] = None
+    restart: Annotated[
+        bool,
+        flag(
+            "Delete the results in the run folder and start again (default: continue).", RUNNING, "--restart"
+        ),
+    ] = False
+    offline: OfflineOption = False
+    device: DeviceOption = DEFAULTS.device
+    precision: PrecisionOption = Precision.auto
+    batch_residues: BatchResiduesOption = None
+    jobs: Annotated[
+        int | None, count("Processes that build structures (default: one for each core).", RUNNING)
+    ] = None
+    prior: Annotated[
+        str,
+        option(
+            "clinical|scan",
+            "List that p_deleterious holds for: variants as clinics report them, or all substitutions of a "
+            "protein. Ranks and flags are the same.",
+            RUNNING,
+        ),
+    ] = DEFAULTS.prior
+    seed: SeedOption = DEFAULTS.seed
+
+    def named(self) -> dict[str, Any]:
+        """Arguments for the functions of `mutscan.pipeline`."""
+        return {**vars(self), "precision": self.precision.value}

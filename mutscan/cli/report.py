@@ -6,14 +6,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from mutscan.cli.console import Terminal
-from mutscan.cli.options import OfflineOption, QuietOption, VerboseOption
+from mutscan.cli.options import Messages, OfflineOption, argument, command, expand, flag, path
 from mutscan.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from mutscan.cli.console import Terminal
 
 
 class Format(StrEnum):
@@ -26,55 +25,36 @@ class Format(StrEnum):
     json = "json"
 
 
+@command(
+    format="html: the page. pymol, chimerax: a script that opens the structures. "
+    "figures: SVG and PNG of each figure. json: the whole run as one file.",
+    out="Where to write it: a file, for figures a folder. Default: RUN/report.html, "
+    "RUN/structures/view.pml or view.cxc, RUN/figures, RUN/report.json.",
+)
 def report(
-    run: Annotated[
-        Path,
-        typer.Argument(metavar="RUN", help="A run folder of score or scan.", show_default=False),
-    ],
-    format: Annotated[
-        Format,
-        typer.Option(
-            "--format",
-            help="html: the page. pymol, chimerax: a script that opens the structures. "
-            "figures: SVG and PNG of each figure. json: the whole run as one file.",
-        ),
-    ] = Format.html,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="PATH",
-            help="Where to write it: a file, for figures a folder. Default: RUN/report.html, "
-            "RUN/structures/view.pml or view.cxc, RUN/figures, RUN/report.json.",
-            show_default=False,
-        ),
-    ] = None,
+    run: Annotated[Path, argument(metavar="RUN", help="A run folder of score or scan.", callback=expand)],
+    *,
+    format: Annotated[Format, flag()] = Format.html,
+    out: Annotated[Path | None, path("PATH")] = None,
     offline: OfflineOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
+    messages: Messages,
 ) -> None:
     """Draw the report of a saved run again.
 
     No model is needed. The network is used at most once, to fetch 3Dmol.js.
     """
-    terminal = Terminal(quiet=quiet, verbose=verbose)
-    terminal.start_log()
-    directory = run.expanduser()
-    chosen = None if out is None else out.expanduser()
+    terminal = messages.terminal()
     if format is Format.figures:
-        _write_figures(directory, chosen, terminal)
+        _write_figures(run, out, terminal)
         return
-    pieces, path, note = _content(directory, format, offline=offline)
-    size = _write(chosen or path, pieces)
-    if (
-        format in (Format.pymol, Format.chimerax)
-        and chosen
-        and chosen.parent.resolve() != path.parent.resolve()
-    ):
-        note = f"the script opens the files beside it: move it to {path.parent}"
+    pieces, file, note = _content(run, format, offline=offline)
+    size = _write(out or file, pieces)
+    script = format in (Format.pymol, Format.chimerax)
+    if script and out and out.parent.resolve() != file.parent.resolve():
+        note = f"the script opens the files beside it: move it to {file.parent}"
     if note:
         terminal.say(f"note: {note}")
-    terminal.say(f"{format.value} report written to {chosen or path} ({size / 1e6:.1f} MB)")
+    terminal.say(f"{format.value} report written to {out or file} ({size / 1e6:.1f} MB)")
 
 
 def _content(directory: Path, format: Format, *, offline: bool) -> tuple[Iterable[str], Path, str]:

@@ -4,67 +4,48 @@ from __future__ import annotations
 
 import json as json_text
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mutscan.cli.console import Terminal
+from mutscan.builders import NO_BUILDER
 from mutscan.cli.options import (
     PROTEIN,
-    BatchResiduesOption,
     BuilderOption,
-    ChainOption,
-    DeviceOption,
-    JobsOption,
     JsonOption,
-    ModelOption,
-    OfflineOption,
-    OutOption,
-    Precision,
-    PrecisionOption,
-    PriorOption,
-    QuietOption,
-    RestartOption,
-    SeedOption,
-    StructureOption,
-    VerboseOption,
+    Messages,
+    RunOptions,
     VersionOption,
     WildTypeArgument,
+    command,
+    option,
 )
-from mutscan.pipeline.options import DEFAULTS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
+@dataclass(frozen=True)
+class ScanOptions(RunOptions):
+    """Options of a run whose mutants are not built unless a builder is named."""
+
+    builder: BuilderOption = NO_BUILDER
+
+
+@command()
 def scan(
     wild_type: WildTypeArgument,
+    *,
     positions: Annotated[
         str | None,
-        typer.Option(
-            "--positions",
-            metavar="94-292,305",
-            help="Positions and ranges, 1-based on the wild-type sequence (default: all).",
-            rich_help_panel=PROTEIN,
-            show_default=False,
+        option(
+            "94-292,305", "Positions and ranges, 1-based on the wild-type sequence (default: all).", PROTEIN
         ),
     ] = None,
-    structure: StructureOption = None,
-    chain: ChainOption = None,
-    builder: BuilderOption = "none",
-    model: ModelOption = DEFAULTS.model,
-    out: OutOption = None,
-    restart: RestartOption = False,
-    offline: OfflineOption = False,
-    device: DeviceOption = DEFAULTS.device,
-    precision: PrecisionOption = Precision.auto,
-    batch_residues: BatchResiduesOption = None,
-    jobs: JobsOption = None,
-    prior: PriorOption = DEFAULTS.prior,
-    seed: SeedOption = DEFAULTS.seed,
+    options: ScanOptions,
     json: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
+    messages: Messages,
     version: VersionOption = False,
 ) -> None:
     """Score all 19 substitutions of every residue, to see what the protein tolerates and where.
@@ -74,35 +55,17 @@ def scan(
     built and measured only with --builder. Run the same command again to
     continue an interrupted scan.
     """
-    terminal = Terminal(quiet=quiet, verbose=verbose)
-    terminal.start_log()
+    terminal = messages.terminal()
     from mutscan import pipeline
 
     progress = terminal.progress()
     try:
-        run = pipeline.scan(
-            wild_type,
-            positions=positions,
-            out=out,
-            model=model,
-            builder=builder,
-            structure=structure,
-            chain=chain,
-            device=device,
-            precision=precision.value,
-            batch_residues=batch_residues,
-            jobs=jobs,
-            offline=offline,
-            restart=restart,
-            prior=prior,
-            seed=seed,
-            progress=progress,
-        )
+        run = pipeline.scan(wild_type, positions=positions, **options.named(), progress=progress)
     finally:
         progress.finish()
     if json:
         _print_rows(run.directory)
-    if not quiet:
+    if not messages.quiet:
         from mutscan.cli.summary import print_scan_summary
         from mutscan.report.scan import read_scan
 

@@ -3,78 +3,73 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mutscan.cli.console import Terminal, print_json, print_table
+from mutscan.cli.console import print_json, print_table
 from mutscan.cli.options import (
-    BatchResiduesOption,
-    BuilderOption,
-    ChainOption,
-    DeviceOption,
-    JobsOption,
+    PROTEIN,
     JsonOption,
-    ModelOption,
-    OfflineOption,
-    OutOption,
-    Precision,
-    PrecisionOption,
-    PriorOption,
-    QuietOption,
-    RestartOption,
-    SeedOption,
-    StructureOption,
-    VariantColumnOption,
-    VariantsArgument,
-    VariantsFileOption,
-    VerboseOption,
+    Messages,
+    RunOptions,
     VersionOption,
     WildTypeArgument,
+    argument,
+    command,
+    option,
 )
-from mutscan.pipeline.options import DEFAULTS
 
 if TYPE_CHECKING:
     from mutscan.pipeline import PlannedRow
     from mutscan.structures import WildType
 
 CHECK_COLUMNS = (
-    "input",
-    "status",
-    "error_code",
-    "message",
-    "wild_type",
-    "variant",
-    "hgvs",
-    "n_substitutions",
-    "positions",
-    "structure_numbers",
-    "action",
-)
+    "input", "status", "error_code", "message", "wild_type", "variant", "hgvs", "n_substitutions",
+    "positions", "structure_numbers", "action",
+)  # fmt: skip
 """Columns of ``mutscan check``: those of variants.csv it can know, and what score would do."""
 
 
+@dataclass(frozen=True)
+class Variants:
+    """Where the variants are written."""
+
+    variants: Annotated[
+        list[str] | None,
+        argument(
+            metavar="VARIANT",
+            help="R175H, p.Arg175His, P04637:p.R175H or p.Lys120del; one mutant with several: 'R175H;R248Q'.",
+        ),
+    ] = None
+    variants_file: Annotated[
+        str | None,
+        option(
+            "FILE|-",
+            "File of variants: text, CSV, TSV or FASTA of mutant sequences; - reads stdin.",
+            PROTEIN,
+            "--variants",
+        ),
+    ] = None
+    variant_column: Annotated[
+        str | None,
+        option(
+            "NAME",
+            "Column of the CSV or TSV file with the variants; the other columns are copied to the output.",
+            PROTEIN,
+        ),
+    ] = None
+
+
+@command()
 def score(
     wild_type: WildTypeArgument,
-    variants: VariantsArgument = None,
-    variants_file: VariantsFileOption = None,
-    variant_column: VariantColumnOption = None,
-    structure: StructureOption = None,
-    chain: ChainOption = None,
-    builder: BuilderOption = DEFAULTS.builder,
-    model: ModelOption = DEFAULTS.model,
-    out: OutOption = None,
-    restart: RestartOption = False,
-    offline: OfflineOption = False,
-    device: DeviceOption = DEFAULTS.device,
-    precision: PrecisionOption = Precision.auto,
-    batch_residues: BatchResiduesOption = None,
-    jobs: JobsOption = None,
-    prior: PriorOption = DEFAULTS.prior,
-    seed: SeedOption = DEFAULTS.seed,
+    *,
+    given: Variants,
+    options: RunOptions,
     json: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
+    messages: Messages,
     version: VersionOption = False,
 ) -> None:
     """Score variants of one protein: predicted and measured TM-score and lDDT, one row each.
@@ -83,8 +78,7 @@ def score(
     log.txt into the run folder. Run the same command again to continue an
     interrupted run. Exit code: 0 all rows scored, 3 some not, 4 none.
     """
-    terminal = Terminal(quiet=quiet, verbose=verbose)
-    terminal.start_log()
+    terminal = messages.terminal()
     # The workflow brings in the network's libraries: not before it is needed.
     from mutscan import pipeline
 
@@ -92,22 +86,10 @@ def score(
     try:
         run = pipeline.score(
             wild_type,
-            tuple(variants or ()),
-            variants_file=variants_file,
-            variant_column=variant_column,
-            out=out,
-            model=model,
-            builder=builder,
-            structure=structure,
-            chain=chain,
-            device=device,
-            precision=precision.value,
-            batch_residues=batch_residues,
-            jobs=jobs,
-            offline=offline,
-            restart=restart,
-            prior=prior,
-            seed=seed,
+            tuple(given.variants or ()),
+            variants_file=given.variants_file,
+            variant_column=given.variant_column,
+            **options.named(),
             progress=progress,
             stdin=sys.stdin,
         )
@@ -119,32 +101,19 @@ def score(
     saved = read_run(run.directory)
     if json:
         print_json(saved.json_rows())
-    if not quiet:
+    if not messages.quiet:
         print_summary(saved, terminal.err)
     raise typer.Exit(run.exit_code)
 
 
+@command()
 def check(
     wild_type: WildTypeArgument,
-    variants: VariantsArgument = None,
-    variants_file: VariantsFileOption = None,
-    variant_column: VariantColumnOption = None,
-    structure: StructureOption = None,
-    chain: ChainOption = None,
-    builder: BuilderOption = DEFAULTS.builder,
-    model: ModelOption = DEFAULTS.model,
-    out: OutOption = None,
-    restart: RestartOption = False,
-    offline: OfflineOption = False,
-    device: DeviceOption = DEFAULTS.device,
-    precision: PrecisionOption = Precision.auto,
-    batch_residues: BatchResiduesOption = None,
-    jobs: JobsOption = None,
-    prior: PriorOption = DEFAULTS.prior,
-    seed: SeedOption = DEFAULTS.seed,
+    *,
+    given: Variants,
+    options: RunOptions,
     json: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
+    messages: Messages,
     version: VersionOption = False,
 ) -> None:
     """Dry run of score: read everything, verify wild-type letters, print what would be done.
@@ -152,20 +121,19 @@ def check(
     Takes the arguments of score; computes and writes nothing.
     One line for each variant goes to stdout, tab-separated in a pipe.
     """
-    terminal = Terminal(quiet=quiet, verbose=verbose)
-    terminal.start_log()
+    terminal = messages.terminal()
     from mutscan import pipeline
 
     plan = pipeline.check(
         wild_type,
-        tuple(variants or ()),
-        variants_file=variants_file,
-        variant_column=variant_column,
-        model=model,
-        builder=builder,
-        structure=structure,
-        chain=chain,
-        offline=offline,
+        tuple(given.variants or ()),
+        variants_file=given.variants_file,
+        variant_column=given.variant_column,
+        model=options.model,
+        builder=options.builder,
+        structure=options.structure,
+        chain=options.chain,
+        offline=options.offline,
         stdin=sys.stdin,
     )
     builders = plan.builders
@@ -178,7 +146,7 @@ def check(
     terminal.say(
         f"{protein.name}: {len(protein.sequence)} residues, "
         + (f"structure {protein.structure.name}" if protein.structure is not None else "no structure")
-        + f"; model {model}; builder {' then '.join(builders) or 'none'}"
+        + f"; model {options.model}; builder {' then '.join(builders) or 'none'}"
     )
     for note in protein.notes:
         terminal.say(f"note: {note}")

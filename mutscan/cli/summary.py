@@ -25,18 +25,9 @@ if TYPE_CHECKING:
 
 _STYLES = {"ok": "green", "partial": "yellow", "skipped": "yellow", "failed": "red"}
 _FILES = (
-    "variants.csv",
-    "positions.csv",
-    "scan.parquet",
-    "residues.parquet",
-    "affected.parquet",
-    "evidence.parquet",
-    "null.parquet",
-    "run.json",
-    "report.html",
-    "structures",
-    "log.txt",
-)
+    "variants.csv", "positions.csv", "scan.parquet", "residues.parquet", "affected.parquet",
+    "evidence.parquet", "null.parquet", "run.json", "report.html", "structures", "log.txt",
+)  # fmt: skip
 _BAD_ROWS_SHOWN = 5
 _NOTES_SHOWN = 5
 

@@ -84,25 +84,22 @@ def render_comparison(comparison: Compared) -> str:
     residues = comparison.residues
     measured = bool(residues["lddt_measured"].notna().any())
     lowest = _foot(residues[["lddt_predicted", "lddt_measured"]].to_numpy(dtype=float))
-    return (
-        environment()
-        .get_template("compare.html.j2")
-        .render(
-            version=__version__,
-            comparison=comparison,
-            headline=compared_headline(comparison),
-            scores=compared_scores(comparison),
-            facts=compared_facts(comparison),
-            measured=measured,
-            units=tuple(_units(comparison, "lddt_measured" if measured else "lddt_predicted")),
-            shades=_shades(),
-            lines=tuple(_lines(comparison, lowest)),
-            lowest=f"{lowest:g}",
-            middle=f"{(1 + lowest) / 2:g}",
-            ticks=_ticks(comparison.length_a),
-            gaps=tuple(_gaps(comparison)),
-            matrices=tuple(_matrices(comparison)),
-        )
+    page = environment().get_template("compare.html.j2")
+    return page.render(
+        version=__version__,
+        comparison=comparison,
+        headline=compared_headline(comparison),
+        scores=compared_scores(comparison),
+        facts=compared_facts(comparison),
+        measured=measured,
+        units=tuple(_units(comparison, "lddt_measured" if measured else "lddt_predicted")),
+        shades=_shades(),
+        lines=tuple(_lines(comparison, lowest)),
+        lowest=f"{lowest:g}",
+        middle=f"{(1 + lowest) / 2:g}",
+        ticks=_ticks(comparison.length_a),
+        gaps=tuple(_gaps(comparison)),
+        matrices=tuple(_matrices(comparison)),
     )
 
 

@@ -117,23 +117,13 @@ def compared_headline(comparison: Compared) -> str:
 
 def compared_scores(comparison: Compared) -> tuple[tuple[str, str, str], ...]:
     """Name, predicted and measured value of each score."""
-    return (
-        (
-            f"TM-score, by the length of {comparison.name_a}",
-            number(comparison.tm_predicted),
-            number(comparison.tm_measured),
-        ),
-        (
-            f"TM-score, by the length of {comparison.name_b}",
-            number(comparison.tm_predicted_b),
-            number(comparison.tm_measured_b),
-        ),
-        (
-            "lDDT, mean over aligned residues",
-            number(comparison.lddt_predicted_mean),
-            number(comparison.lddt_measured_mean),
-        ),
+    c = comparison
+    rows = (
+        (f"TM-score, by the length of {c.name_a}", c.tm_predicted, c.tm_measured),
+        (f"TM-score, by the length of {c.name_b}", c.tm_predicted_b, c.tm_measured_b),
+        ("lDDT, mean over aligned residues", c.lddt_predicted_mean, c.lddt_measured_mean),
     )
+    return tuple((name, number(predicted), number(measured)) for name, predicted, measured in rows)
 
 
 def compared_facts(comparison: Compared) -> tuple[str, ...]:

@@ -86,18 +86,11 @@ class Frame:
             rotation, translation = superpose(mutant.ca[both], wild_type.ca[both])
             coord = coord @ rotation.T + translation
         index = self._index()
-        known = {
-            (residue, name): place
-            for place, (residue, name) in enumerate(
-                zip(wild_type.residue_index.tolist(), wild_type.atom_name, strict=True)
-            )
-        }
-        partner = np.array(
-            [
-                known.get((residue, name), -1)
-                for residue, name in zip(mutant.residue_index.tolist(), mutant.atom_name, strict=True)
-            ]
+        here, there = (
+            zip(one.residue_index.tolist(), one.atom_name, strict=True) for one in (wild_type, mutant)
         )
+        known = {atom: place for place, atom in enumerate(here)}
+        partner = np.array([known.get(atom, -1) for atom in there])
         away = np.linalg.norm(coord - wild_type.coord[np.maximum(partner, 0)], axis=1)
         moved = np.zeros(len(mutant), dtype=bool)
         moved[mutant.residue_index[(partner < 0) | (away > MOVED)]] = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -79,8 +78,6 @@ class Digest:
         Rows by status.
     predicted, measured : tuple of Standout
         The most disruptive variants by prediction (z below 0) and by measured lDDT (below 1).
-    problems : tuple of str
-        Why rows failed or were skipped, most frequent reason first.
     warnings : tuple of str
         Decisions made when the wild type was read.
     notice : str
@@ -95,7 +92,6 @@ class Digest:
     counts: Mapping[str, int]
     predicted: tuple[Standout, ...]
     measured: tuple[Standout, ...]
-    problems: tuple[str, ...]
     warnings: tuple[str, ...]
     notice: str
 
@@ -115,7 +111,8 @@ def number(value: object, decimals: int = 3) -> str:
 
 def digest(run: SavedRun) -> Digest:
     """Boil a saved run down."""
-    rows = run.variants
+    # Where no row was scored, or none could get a verdict, the model is not the reason.
+    uncalibrated = len(run.scored) and not (run.judged or run.provenance.get("calibration"))
     return Digest(
         protein=run.name,
         headline=headline(run),
@@ -125,12 +122,8 @@ def digest(run: SavedRun) -> Digest:
         counts=run.counts,
         predicted=_standouts(run, "z_score", "lddt_predicted_mean", 0.0, _predicted_values),
         measured=_standouts(run, "lddt_measured_mean", "lddt_measured_site", UNMOVED, _measured_values),
-        problems=_problems(rows),
-        warnings=_texts(_mapping(run.provenance, "wild_type").get("notes")),
-        # Where no row was scored, or none could get a verdict, the model is not the reason.
-        notice=UNCALIBRATED
-        if len(run.scored) and not (run.judged or run.provenance.get("calibration"))
-        else "",
+        warnings=_texts(section(run.provenance, "wild_type").get("notes")),
+        notice=UNCALIBRATED if uncalibrated else "",
     )
 
 
@@ -264,7 +257,7 @@ def facts_of(run: SavedRun) -> tuple[tuple[str, str], ...]:
 def _facts(run: SavedRun) -> list[tuple[str, str]]:
     said = run.provenance
     finished = _text(said.get("finished"))[:16].replace("T", " ")
-    protein, model = _mapping(said, "wild_type"), _mapping(said, "model")
+    protein, model = section(said, "wild_type"), section(said, "model")
     length, resolved = protein.get("length"), protein.get("residues_with_coordinates")
     structure = _text(protein.get("structure"))
     if structure:
@@ -285,8 +278,9 @@ def _facts(run: SavedRun) -> list[tuple[str, str]]:
     ]
 
 
-def _mapping(said: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = said.get(key)
+def section(provenance: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Read one object of run.json; it is empty where there is none."""
+    value = provenance.get(key)
     return value if isinstance(value, dict) else {}
 
 
@@ -330,12 +324,3 @@ def _standouts(run: SavedRun, first: str, then: str, below: float, values: Any) 
         Standout(index + 1, row["variant"], values(row), tuple(_stretches(run, [row["variant"]])))
         for index, (_, row) in zip(known.index.tolist(), known.iterrows(), strict=True)
     )
-
-
-def _problems(rows: pd.DataFrame) -> tuple[str, ...]:
-    codes = Counter(
-        (str(row["status"]), str(row["error_code"]))
-        for _, row in rows.iterrows()
-        if row["status"] in ("failed", "skipped", "partial") and row["error_code"]
-    )
-    return tuple(f"{count} {status}: {code}" for (status, code), count in codes.most_common())

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from matplotlib import rc_context
+import numpy as np
+from matplotlib import colormaps, rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
 INK: Final = "#1d2329"
 """Text and axes; a page may put its own colour in its place, as for the next two."""
 
 MODEL: Final = "#0072b2"
 RIVAL: Final = "#d55e00"
+GREY: Final = "#c9ced3"
 
 SIZE: Final = (4.6, 3.4)
 """Inches."""
@@ -97,6 +100,44 @@ def colour_bar(figure: Figure, axes: Axes, mappable: Any, label: str) -> None:
         mappable, ax=axes, shrink=0.85, label=label, format=StrMethodFormatter("{x:,.0f}") if counts else None
     )
     bar.outline.set_visible(False)
+
+
+def legend(axes: Axes, columns: int = 1, **more: Any) -> None:
+    """Draw the legend above the axes: never over the data."""
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, borderaxespad=0.2, fontsize=8, **more
+    )
+
+
+def matrix(
+    name: str,
+    values: NDArray[np.float64],
+    title: str,
+    caption: str,
+    *,
+    colours: str,
+    ends: tuple[float | None, float | None] = (None, None),
+    label: str = "Å",
+    axis: str = "position",
+) -> Drawing:
+    """Draw values of residue pairs, shape (L, L); unknown ones are grey.
+
+    Parameters
+    ----------
+    colours, ends, label
+        Colour map, the values at its ends (by default the least and the largest), and its label.
+    axis : str
+        Label of both axes.
+    """
+    size = len(values) + 0.5
+    with panel() as (figure, axes):
+        image = axes.imshow(
+            np.ma.masked_invalid(values), cmap=colormaps[colours].with_extremes(bad=GREY),
+            vmin=ends[0], vmax=ends[1], origin="lower", extent=(0.5, size, 0.5, size), interpolation="none",
+        )  # fmt: skip
+        colour_bar(figure, axes, image, label)
+        axes.set(xlabel=axis, ylabel=axis)
+        return drawing(figure, name, title, caption)
 
 
 def drawing(figure: Figure, name: str, title: str, caption: str) -> Drawing:

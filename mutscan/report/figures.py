@@ -11,7 +11,7 @@ from matplotlib import colormaps
 
 from mutscan.errors import MutscanError, UsageError
 from mutscan.report.coordinates import distances, read_frame
-from mutscan.report.drawing import INK, MODEL, RIVAL, colour_bar, drawing, panel
+from mutscan.report.drawing import GREY, INK, MODEL, RIVAL, colour_bar, drawing, legend, matrix, panel
 from mutscan.report.html import shorten
 from mutscan.report.saved import read_null, read_run, site_positions
 from mutscan.report.scan import is_scan
@@ -42,7 +42,7 @@ FLAGS: Final = {"deleterious": RIVAL, "tolerated": MODEL, "uncertain": "#e69f00"
 SHAPES: Final = {"deleterious": "v", "tolerated": "^", "uncertain": "D", "": "o"}
 """Colour and shape of each flag: neither alone has to be told apart."""
 
-AFFECTED, SITE, NULL, GREY = "#e69f00", "#a3246b", "#9fb8c8", "#c9ced3"
+AFFECTED, SITE, NULL = "#e69f00", "#a3246b", "#9fb8c8"
 
 _WIDE: Final = (7.2, 3.0)
 _LONGEST: Final = 60
@@ -67,7 +67,6 @@ def draw_run(directory: Path) -> Iterator[Drawing]:
     null, evidence = read_null(directory), run.evidence()
     folder = RunFolder(directory)
     frame: Frame | None = None
-    scale = 0.0
     for variant, block in run.residues():
         if variant not in rows:
             continue
@@ -80,14 +79,14 @@ def draw_run(directory: Path) -> Iterator[Drawing]:
             frame = read_frame(folder.structures, block["structure_number"].tolist())
             if frame is None:
                 continue
-            scale = float(np.nanmax(distances(frame.ca)))
-            yield _matrix(
+            yield matrix(
                 "wild_type_distances",
                 distances(frame.ca),
-                ("cividis", 0.0, scale),
-                "distance, Å",
                 f"Distances within {run.name}",
                 "How far apart each two C-alpha atoms are: the fold as a map. Grey: no coordinates.",
+                colours="cividis",
+                ends=(0.0, float(np.nanmax(distances(frame.ca)))),
+                label="distance, Å",
             )
         change = _change(path, frame)
         if change is not None:
@@ -124,9 +123,7 @@ def _overview(run: SavedRun, chosen: pd.DataFrame) -> Drawing:
         else:
             axes.axvline(0.0, color=INK, linewidth=0.7, linestyle=":")
             axes.set(xlabel="z of the predicted lDDT against other substitutions (left: more disruptive)")
-        axes.legend(
-            loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=8, borderaxespad=0.2, handletextpad=0.2
-        )
+        legend(axes, 4, handletextpad=0.2)
         scored = len(run.scored)
         more = "" if len(rows) == scored else f" The {len(rows)} of {scored} that matter most are shown."
         caption = f"{scored} scored variants of {run.name}, the most disruptive on top.{more}"
@@ -170,7 +167,7 @@ def _track(
             xlabel="position", ylabel="lDDT", xlim=(positions[0] - 1, positions[-1] + 1),
             ylim=(low - 0.02 * (1 - low) - 0.002, 1 + 0.02 * (1 - low) + 0.001),
         )  # fmt: skip
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=8, borderaxespad=0.2)
+        legend(axes, 4)
         caption = (
             f"{variant}: lDDT of each residue, 1 is as in the wild type; dotted: the changed residue. "
             f"Affected: {row['affected_regions'] or 'no stretch of residues'}."
@@ -219,35 +216,15 @@ def _change(path: Path, frame: Frame) -> NDArray[np.float64] | None:
 def _difference(name: str, variant: str, change: NDArray[np.float64]) -> Drawing:
     # One scale that shows the built change, and keeps the scatter of a quiet build pale.
     reach = max(float(np.nanquantile(np.abs(change), 0.999)), 0.5)
-    return _matrix(
+    return matrix(
         name,
         change,
-        ("PuOr", -reach, reach),
-        "change of distance, Å",
         f"Distances that {shorten(variant, _LONGEST)} changes",
         f"C-alpha distances of the built mutant {variant} minus the wild type's; white: the same.",
+        colours="PuOr",
+        ends=(-reach, reach),
+        label="change of distance, Å",
     )
-
-
-def _matrix(
-    name: str,
-    values: NDArray[np.float64],
-    colours: tuple[str, float, float],
-    label: str,
-    title: str,
-    caption: str,
-) -> Drawing:
-    cmap, low, high = colours
-    size = len(values) + 0.5
-    with panel() as (figure, axes):
-        image = axes.imshow(
-            np.ma.masked_invalid(values),
-            cmap=colormaps[cmap].with_extremes(bad=GREY),
-            vmin=low, vmax=high, origin="lower", extent=(0.5, size, 0.5, size), interpolation="none",
-        )  # fmt: skip
-        colour_bar(figure, axes, image, label)
-        axes.set(xlabel="position", ylabel="position")
-        return drawing(figure, name, title, caption)
 
 
 HEAT: Final = (

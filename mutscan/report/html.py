@@ -12,26 +12,29 @@ import jinja2
 from markupsafe import Markup, escape
 
 from mutscan.hashes import text_sha256
-from mutscan.report.digest import number
+from mutscan.report.digest import number, section
 from mutscan.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 LONGEST: Final = 160
 """Letters of a user's text shown in a heading or a cell; the files hold it in full."""
 
-SHARED: Final = ("data.js", "table.js", "trace.js", "stage.js", "track.js", "matrix.js", "colouring.js")
-"""Scripts of every page, in this order."""
+SCRIPTS: Final = (
+    "data.js", "table.js", "trace.js", "stage.js", "track.js", "matrix.js", "colouring.js", "variant.js",
+    "heatmap.js", "page.js",
+)  # fmt: skip
+"""Scripts of a page, in this order; the last one starts it."""
 
 NO_VIEWER: Final = "3Dmol.js was not given when this page was drawn"
 
 
 def render_page(
     template: str,
-    scripts: Sequence[str],
     data: Mapping[str, Any],
     block: str,
+    provenance: Mapping[str, Any],
     *,
     viewer: str = "",
     viewer_note: str = "",
@@ -42,12 +45,12 @@ def render_page(
     Parameters
     ----------
     template : str
-    scripts : sequence of str
-        Names of our scripts that this page adds to `SHARED`; the last one starts it.
     data : mapping
         JSON-able.
     block : str
         Base64.
+    provenance : mapping
+        run.json.
     viewer : str
         3Dmol.js; without it the page draws its own trace.
     viewer_note : str
@@ -55,26 +58,25 @@ def render_page(
     context
         For the template.
     """
-    script = "\n".join(["(() => {", '"use strict";', *map(_source, (*SHARED, *scripts)), "})();"])
+    script = "\n".join(["(() => {", '"use strict";', *map(_source, SCRIPTS), "})();"])
     if "</script" in (viewer + script).lower():
         raise ValueError("a script of the page would end too early")
     allowed = " ".join(_hash(text) for text in (viewer, script) if text)
-    return (
-        environment()
-        .get_template(template)
-        .render(
-            version=__version__,
-            policy=(
-                f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
-                "base-uri 'none'; form-action 'none'"
-            ),
-            data=in_script({**data, "viewer_note": viewer_note or NO_VIEWER}),
-            block=Markup(block),
-            viewer=Markup(viewer),
-            viewer_licence=_source("3dmol-licence.txt").split("\n\n"),
-            script=Markup(script),
-            **context,
-        )
+    page = environment().get_template(template)
+    return page.render(
+        version=__version__,
+        policy=(
+            f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+            "base-uri 'none'; form-action 'none'"
+        ),
+        data=in_script({**data, "viewer_note": viewer_note or NO_VIEWER}),
+        block=Markup(block),
+        viewer=Markup(viewer),
+        viewer_licence=_source("3dmol-licence.txt").split("\n\n"),
+        script=Markup(script),
+        provenance=provenance,
+        exponent=_exponent(provenance),
+        **context,
     )
 
 
@@ -101,10 +103,9 @@ def unbroken(text: str) -> Markup:
     return Markup(re.sub(r"(\d+-\d+)", r'<span class="range">\1</span>', str(escape(text))))
 
 
-def exponent(provenance: Mapping[str, Any]) -> str:
+def _exponent(provenance: Mapping[str, Any]) -> str:
     """Exponent of the model's lDDT, as text."""
-    model = provenance.get("model")
-    value = model.get("lddt_exponent") if isinstance(model, dict) else None
+    value = section(provenance, "model").get("lddt_exponent")
     return f"{value:g}" if isinstance(value, int | float) else "3"
 
 
@@ -152,15 +153,14 @@ def _hash(script: str) -> str:
     return f"'sha256-{digest}'"
 
 
-def environment() -> jinja2.Environment:
-    """Templates with the filters of every page."""
+def environment(*packages: str) -> jinja2.Environment:
+    """Templates of some packages and of this one, with the filters of every page."""
     made = jinja2.Environment(
-        loader=jinja2.PackageLoader("mutscan.report"),
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name) for name in (*packages, "mutscan.report")]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["short"] = shorten
-    made.filters["unbroken"] = unbroken
+    made.filters |= {"short": shorten, "unbroken": unbroken}
     return made

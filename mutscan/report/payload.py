@@ -9,8 +9,8 @@ import numpy as np
 from mutscan.report.annotations import annotate
 from mutscan.report.block import Block
 from mutscan.report.coordinates import read_changes, read_frame
-from mutscan.report.digest import sentence
-from mutscan.report.saved import site_positions
+from mutscan.report.digest import section, sentence
+from mutscan.report.saved import read_null, site_positions
 from mutscan.results import RunFolder
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+    from numpy.typing import NDArray
 
     from mutscan.report.affected import AffectedRegion
     from mutscan.report.coordinates import Atoms, Frame
@@ -57,7 +58,7 @@ def score_payload(run: SavedRun) -> tuple[dict[str, Any], str]:
     data: dict[str, Any] = {
         "kind": "score",
         "name": clip(run.name),
-        "sequence": str(_wild_type(run.provenance).get("sequence", "")),
+        "sequence": str(section(run.provenance, "wild_type").get("sequence", "")),
         "left_out": len(run.scored) - len(rows),
     }
     frame = None
@@ -92,11 +93,6 @@ def clip(text: object) -> str:
 def known(value: object) -> float | None:
     """Return a number for JSON; None where it is not known."""
     return round(float(value), 6) if isinstance(value, int | float) and value == value else None
-
-
-def _wild_type(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
-    said = provenance.get("wild_type")
-    return said if isinstance(said, dict) else {}
 
 
 def _detailed(run: SavedRun) -> pd.DataFrame:
@@ -153,15 +149,16 @@ def add_wild_type(
     directory: Path, provenance: Mapping[str, Any], residues: pd.DataFrame, data: dict[str, Any], block: Block
 ) -> Frame | None:
     """Add confidence, numbering, annotations and coordinates of the wild type; returns its structure."""
-    plddt = residues["plddt"].to_numpy(dtype=float)
-    if np.isfinite(plddt).any():
+    values = residues["plddt"].to_numpy(dtype=float)
+    plddt: NDArray[np.float64] | None = values if np.isfinite(values).any() else None
+    if plddt is not None:
         block.add("plddt", plddt, "u1", step=0.5)
     numbers = [n if isinstance(n, str) else None for n in residues["structure_number"]]
     if any(n is not None and n != str(place) for place, n in enumerate(numbers, start=1)):
         data["numbers"] = [n or "" for n in numbers]
     frame = read_frame(RunFolder(directory).structures, numbers)
     ca = None if frame is None else frame.ca
-    data["places"] = annotate(_wild_type(provenance), ca, plddt if np.isfinite(plddt).any() else None)
+    data["places"] = annotate(section(provenance, "wild_type"), ca, plddt)
     if frame is not None:
         atoms = frame.atoms
         centre = np.nanmean(frame.ca, axis=0)
@@ -215,8 +212,6 @@ class _Mutants:
 
 
 def _add_null(directory: Path, data: dict[str, Any], block: Block) -> None:
-    from mutscan.report.saved import read_null
-
     null = read_null(directory)
     if null is not None and len(null) == len(data["sequence"]):
         for name in null.columns:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mutscan.report.digest import digest
-from mutscan.report.html import cells_of, exponent, file_name, render_page, shorten
+from mutscan.report.html import cells_of, file_name, render_page, shorten
 from mutscan.report.payload import score_payload
 from mutscan.report.saved import read_run
 from mutscan.report.scan import is_scan, render_scan
@@ -86,9 +86,9 @@ def render_report(run_dir: Path, *, viewer: str = "", viewer_note: str = "") -> 
     ]
     return render_page(
         "report.html.j2",
-        ("variant.js", "heatmap.js", "page.js"),
         data,
         block,
+        run.provenance,
         viewer=viewer,
         viewer_note=viewer_note,
         digest=digest(run),
@@ -110,8 +110,6 @@ def render_report(run_dir: Path, *, viewer: str = "", viewer_note: str = "") -> 
         rows=rows,
         left_out=data["left_out"],
         has_details=bool(data["variants"]),
-        provenance=run.provenance,
-        exponent=exponent(run.provenance),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +35,15 @@ COUNT_COLUMNS: Final = frozenset({"n_substitutions", "n_residues_affected"})
 
 SCORED: Final = ("ok", "partial")
 """Status of the rows that hold scores."""
+
+
+@contextmanager
+def reading(path: Path, command: str = "score") -> Iterator[None]:
+    """Turn the errors of a damaged file of a run into one that names it and the command to repeat."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"{path}: cannot be read ({error}); run mutscan {command} again") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,19 +151,16 @@ class SavedRun:
         path = RunFolder(self.directory).residues_parquet
         if not path.exists():
             return
-        try:
-            with pq.ParquetFile(path) as table:
-                missing = [name for name in RESIDUE_COLUMNS if name not in table.schema_arrow.names]
-                if missing:
-                    raise UsageError(
-                        f"{path}: columns are missing ({', '.join(missing)}); run mutscan score again"
-                    )
-                for group in range(table.num_row_groups):
-                    frame = table.read_row_group(group).to_pandas()
-                    for variant, block in frame.groupby("variant", sort=False):
-                        yield str(variant), block.reset_index(drop=True)
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{path}: cannot be read ({error}); run mutscan score again") from error
+        with reading(path), pq.ParquetFile(path) as table:
+            missing = [name for name in RESIDUE_COLUMNS if name not in table.schema_arrow.names]
+            if missing:
+                raise UsageError(
+                    f"{path}: columns are missing ({', '.join(missing)}); run mutscan score again"
+                )
+            for group in range(table.num_row_groups):
+                frame = table.read_row_group(group).to_pandas()
+                for variant, block in frame.groupby("variant", sort=False):
+                    yield str(variant), block.reset_index(drop=True)
 
     def evidence(self) -> dict[str, list[tuple[str, str, float]]]:
         """Name, value and contribution of each piece of evidence of each variant, strongest first.
@@ -182,12 +189,9 @@ def read_null(directory: Path) -> pd.DataFrame | None:
 def _read_table(path: Path, schema: pa.Schema) -> pd.DataFrame | None:
     if not path.is_file():
         return None
-    try:
-        with pq.ParquetFile(path) as table:
-            frame: pd.DataFrame = table.read(columns=schema.names).to_pandas()[schema.names]
-            return frame
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"{path}: cannot be read ({error}); run mutscan score again") from error
+    with reading(path), pq.ParquetFile(path) as table:
+        frame: pd.DataFrame = table.read(columns=schema.names).to_pandas()[schema.names]
+    return frame
 
 
 BLOCK_ROWS: Final = 5000

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 from mutscan.errors import UsageError
 from mutscan.report.affected import in_words, join_stretches
 from mutscan.report.block import Block
-from mutscan.report.digest import UNCALIBRATED, facts_of
-from mutscan.report.html import cells_of, exponent, file_name, render_page
+from mutscan.report.digest import UNCALIBRATED, facts_of, section
+from mutscan.report.html import cells_of, file_name, render_page
 from mutscan.report.payload import add_wild_type, clip
-from mutscan.report.saved import read_run
+from mutscan.report.saved import read_run, reading
 from mutscan.residues import STANDARD
 from mutscan.results import RunFolder
 
@@ -129,10 +129,8 @@ def read_scan(directory: Path) -> SavedScan:
         raise UsageError(
             f"{directory}: run.json does not describe a scan; expected the folder of 'mutscan scan'"
         )
-    try:
+    with reading(path, "scan"):
         table = pd.read_csv(path, dtype=_TEXT)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: cannot be read ({error}); run mutscan scan again") from error
     missing = {"position", "worst", *_TEXT, *(column for column, *_ in COLUMNS)} - {*table.columns}
     if missing:
         raise UsageError(
@@ -172,8 +170,7 @@ def render_scan(directory: Path, *, viewer: str = "", viewer_note: str = "") -> 
     """
     scan = read_scan(directory)
     run = read_run(directory, rows=1)
-    said = scan.provenance.get("wild_type")
-    about = said if isinstance(said, dict) else {}
+    about = section(scan.provenance, "wild_type")
     name = str(about.get("name", directory.name))
     block = Block()
     data: dict[str, Any] = {
@@ -191,9 +188,9 @@ def render_scan(directory: Path, *, viewer: str = "", viewer_note: str = "") -> 
     shown = [column for column in COLUMNS if scan.positions[column[0]].notna().any()]
     return render_page(
         "scan.html.j2",
-        ("variant.js", "heatmap.js", "page.js"),
         data,
         block.text(),
+        scan.provenance,
         viewer=viewer,
         viewer_note=viewer_note,
         name=name,
@@ -216,19 +213,14 @@ def render_scan(directory: Path, *, viewer: str = "", viewer_note: str = "") -> 
             ("Worst", False, "The substitution with the lowest z"),
         ],
         rows=[_row(row, shown) for row in scan.positions.to_dict(orient="records")],
-        provenance=scan.provenance,
-        exponent=exponent(scan.provenance),
     )
 
 
 def _add_cells(directory: Path, positions: int, block: Block) -> None:
     """Add the heat map: 20 values for each position and score."""
     path = RunFolder(directory).scan_parquet
-    try:
-        with pq.ParquetFile(path) as stored:
-            table = stored.read(columns=[name for name, *_ in CELLS]).to_pandas()
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"{path}: cannot be read ({error}); run mutscan scan again") from error
+    with reading(path, "scan"), pq.ParquetFile(path) as stored:
+        table = stored.read(columns=[name for name, *_ in CELLS]).to_pandas()
     if len(table) != len(STANDARD) * positions:
         raise UsageError(
             f"{path}: {len(table)} rows, expected {len(STANDARD)} for each of {positions} positions; "

@@ -97,7 +97,3 @@ class StructureFinder:
         parent = (self._folder / named).parent
         paths = self._files.get(stem(named.rpartition("/")[2]), [])
         return sorted(paths, key=lambda path: path.parent != parent)
-
-    def find(self, cell: object) -> Path | None:
-        """Return the likeliest file, or None."""
-        return next(iter(self.candidates(cell)), None)

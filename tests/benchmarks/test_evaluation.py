@@ -21,6 +21,7 @@ from mutscan.train.evaluate.predictions import (
     encode_chains,
     label_residues,
 )
+from mutscan.train.evaluate.result import Settings
 from mutscan.train.statistics.bootstrap import ClusterBootstrap
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1800)]
@@ -188,8 +189,7 @@ def test_seconds_for_the_test_split(shared: Path, capsys: pytest.CaptureFixture[
         str(find_model("mutscan-mini")),
         shared / "data" / "structures.parquet",
         shared / "data" / "pairs.parquet",
-        split="test",
-        device="cpu",
+        Settings("test", device="cpu"),
     )
     total, cpu = time.perf_counter() - start, time.process_time() - start_cpu
     with capsys.disabled():

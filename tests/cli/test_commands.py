@@ -89,6 +89,18 @@ def test_help_fits_80_columns(monkeypatch):
         assert max(map(len, done.stdout.splitlines())) <= 80
 
 
+def test_every_option_has_a_help_text():
+    def nameless(command, path):
+        for option in getattr(command, "params", ()):
+            if not getattr(option, "help", None) and not getattr(option, "hidden", False):
+                yield f"{path} {option.name}"
+        for name, below in getattr(command, "commands", {}).items():
+            yield from nameless(below, f"{path} {name}")
+
+    for group in (app, import_module("mutscan.cli.train").app):
+        assert list(nameless(typer.main.get_command(group), "mutscan")) == []
+
+
 @pytest.mark.parametrize("command", ["score", "check"])
 def test_every_promised_option_is_there(command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")

@@ -103,4 +103,4 @@ def test_the_file_that_lies_where_the_cell_says_comes_first(tmp_path: Path) -> N
     assert finder.candidates("b/P1.pdb") == paths[::-1]
     assert finder.candidates(r"b\P1") == paths[::-1]
     assert finder.candidates("P1") == paths
-    assert [finder.find(cell) for cell in ("", " ", None, float("nan"), "P9")] == [None] * 5
+    assert [finder.candidates(cell) for cell in ("", " ", None, float("nan"), "P9")] == [[]] * 5

@@ -12,9 +12,9 @@ from mutscan.cli.train.families import families
 from mutscan.cli.train.model import model
 
 app = typer.Typer(
-    help="Train and evaluate models. The order: dataset (aligned pairs), encoder (or take one), "
-    "model (a Siamese net on it), families (relatives, where sequences are at hand), calibrate (flags, from "
-    "labelled variants), evaluate.",
+    help="Train and evaluate models. Run the commands in this order: dataset (aligned pairs), encoder "
+    "(optional), model (the Siamese network), families (library of relatives, optional), calibrate (the "
+    "verdict, from labelled variants), evaluate. Interrupted commands resume.",
     no_args_is_help=True,
 )
 app.command("dataset")(dataset)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-from mutscan.cli.console import Terminal
 from mutscan.cli.options import (
     DeviceOption,
+    Messages,
     ModelOption,
     OfflineOption,
     Precision,
     PrecisionOption,
-    QuietOption,
     SeedOption,
-    VerboseOption,
+    command,
+    count,
+    option,
+    path,
 )
 from mutscan.cli.train.options import (
     LABELLED,
@@ -25,58 +25,42 @@ from mutscan.cli.train.options import (
     StabilityOption,
     StructuresDirOption,
     WorkOption,
-    path_option,
 )
 from mutscan.errors import UsageError
 from mutscan.model.names import DEFAULT_MODEL
 from mutscan.train.labelled.settings import CALIBRATED
 
 
+@command(
+    proteins="CSV of proteins: protein, sequence; optional: group, structure.",
+    chains="Parquet table of chains, for proteins that name no structure.",
+    siamese="Labelled variants for the choice of the structural flag's threshold, drawn by --seed as "
+    "whole proteins, and half as many of the test groups. Each variant needs a pass of the encoder, "
+    "each protein 64 more; the default takes about 10 minutes. 0: no structural flag.",
+)
 def calibrate(
-    proteins: Annotated[
-        Path,
-        path_option(
-            "--proteins", "FILE", "CSV of proteins: protein, sequence; optional: group, structure.", VARIANTS
-        ),
-    ],
+    proteins: Annotated[Path, path("FILE", panel=VARIANTS)],
     variants: Annotated[Path, LABELLED],
-    out: Annotated[Path, path_option("--out", "FILE", "calibration.json; put it into the model's folder.")],
+    out: Annotated[Path, path("FILE", "calibration.json; put it into the model's folder.")],
+    *,
     model: ModelOption = DEFAULT_MODEL,
     stability: StabilityOption = None,
     stability_proteins: Annotated[
-        Path | None,
-        path_option("--stability-proteins", "FILE", "CSV of the proteins of --stability.", VARIANTS),
+        Path | None, path("FILE", "CSV of the proteins of --stability.", VARIANTS)
     ] = None,
     dms: DmsOption = None,
     dms_proteins: Annotated[
-        Path | None,
-        path_option("--dms-proteins", "FILE", "CSV of the assays of --dms: assay, sequence.", VARIANTS),
+        Path | None, path("FILE", "CSV of the assays of --dms: assay, sequence.", VARIANTS)
     ] = None,
-    chains: Annotated[
-        Path | None,
-        path_option(
-            "--chains", "FILE", "Parquet table of chains, for proteins that name no structure.", VARIANTS
-        ),
-    ] = None,
+    chains: Annotated[Path | None, path("FILE", panel=VARIANTS)] = None,
     structures_dir: StructuresDirOption = None,
     work: WorkOption = None,
-    siamese: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            min=0,
-            help="Labelled variants for the choice of the structural flag's threshold, drawn by --seed as "
-            "whole proteins, and half as many of the test groups. Each variant needs a pass of the encoder, "
-            "each protein 64 more; the default takes about 10 minutes. 0: no structural flag.",
-            rich_help_panel=VARIANTS,
-        ),
-    ] = CALIBRATED,
+    siamese: Annotated[int, count("", VARIANTS, 0)] = CALIBRATED,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     precision: PrecisionOption = Precision.auto,
     offline: OfflineOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
+    messages: Messages,
 ) -> None:
     """Fit the probability that a variant is deleterious to labelled variants.
 
@@ -84,8 +68,7 @@ def calibrate(
     protein groups is kept for testing; the file lists them and the metrics on them. Scans and stability
     tables can teach the model which substitutions of a protein are worse.
     """
-    terminal = Terminal(quiet=quiet, verbose=verbose)
-    terminal.start_log()
+    terminal = messages.terminal()
     from mutscan.files import write_errors, write_json
     from mutscan.train.calibrate.make import calibrate as fit
 

@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mutscan.builders import BUILDERS
-from mutscan.cli.console import Terminal, print_json_object
-from mutscan.cli.options import RUNNING, JsonOption, QuietOption, SeedOption, VerboseOption, expand
+from mutscan.cli.console import print_json_object
+from mutscan.cli.options import (
+    RUNNING,
+    JsonOption,
+    Messages,
+    SeedOption,
+    command,
+    count,
+    flag,
+    option,
+    path,
+)
 
 if TYPE_CHECKING:
     from mutscan.train.dataset.make import Dataset
@@ -22,172 +32,57 @@ LABELS = "Alignment and labels"
 SPLIT = "Splits"
 
 
+@command(
+    structures="Parquet table of chains (id, sequence, ca), or a folder of PDB and mmCIF files (also .gz) "
+    "named by chain.",
+    pairs="Pairs to align: Parquet, CSV or TSV with the columns id1, id2 or chain_1, chain_2. "
+    "Optional with --mine or --mutants.",
+    swiss_model="Public list of SWISS-MODEL pairs (CSV with chain_1, chain_2: UniProt accessions), instead "
+    "of --structures and --pairs. The models are downloaded.",
+    keep_alignments="Keep the TM-scores and alignments of --pairs (default: align again).",
+    mine="Add N pairs with a TM-score of about 0.5 to 0.8, from different clusters.",
+    cluster_column="Column of --structures with sequence clusters (default: MMseqs2 if it is installed, "
+    "otherwise cluster25).",
+    clusters="Sequence clusters in MMseqs2's format: representative, member.",
+    min_identity="Minimum sequence identity of MMseqs2's clusters.",
+    link="Merge clusters that share parts of one protein, such as a domain and its full chain.",
+)
 def dataset(
     out: Annotated[
-        Path,
-        typer.Option(
-            "--out",
-            metavar="DIR",
-            help="Data set: structures.parquet, pairs/, failures.csv, splits.csv and dataset.json.",
-            callback=expand,
-            show_default=False,
-        ),
+        Path, path("DIR", "Data set: structures.parquet, pairs/, failures.csv, splits.csv and dataset.json.")
     ],
-    structures: Annotated[
-        Path | None,
-        typer.Option(
-            "--structures",
-            metavar="FILE|DIR",
-            help="Parquet table of chains (id, sequence, ca), or a folder of PDB and mmCIF files (also .gz) "
-            "named by chain.",
-            callback=expand,
-            rich_help_panel=INPUT,
-        ),
-    ] = None,
-    pairs: Annotated[
-        Path | None,
-        typer.Option(
-            "--pairs",
-            metavar="FILE",
-            help="Pairs to align: Parquet, CSV or TSV with the columns id1, id2 or chain_1, chain_2. "
-            "Optional with --mine or --mutants.",
-            callback=expand,
-            rich_help_panel=INPUT,
-        ),
-    ] = None,
-    swiss_model: Annotated[
-        Path | None,
-        typer.Option(
-            "--swiss-model",
-            metavar="FILE",
-            help="Public list of SWISS-MODEL pairs (CSV with chain_1, chain_2: UniProt accessions), instead "
-            "of --structures and --pairs. The models are downloaded.",
-            callback=expand,
-            rich_help_panel=INPUT,
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Draw N pairs of the SWISS-MODEL list.", rich_help_panel=INPUT),
-    ] = None,
-    keep_alignments: Annotated[
-        bool,
-        typer.Option(
-            "--keep-alignments",
-            help="Keep the TM-scores and alignments of --pairs (default: align again).",
-            rich_help_panel=INPUT,
-        ),
-    ] = False,
-    mine: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            min=0,
-            help="Add N pairs with a TM-score of about 0.5 to 0.8, from different clusters.",
-            rich_help_panel=EXTRA,
-        ),
-    ] = 0,
-    mutants: Annotated[
-        int,
-        typer.Option(metavar="N", min=0, help="Build N mutants of each wild type.", rich_help_panel=EXTRA),
-    ] = 0,
+    *,
+    structures: Annotated[Path | None, path("FILE|DIR", panel=INPUT)] = None,
+    pairs: Annotated[Path | None, path("FILE", panel=INPUT)] = None,
+    swiss_model: Annotated[Path | None, path("FILE", panel=INPUT)] = None,
+    limit: Annotated[int | None, count("Draw N pairs of the SWISS-MODEL list.", INPUT)] = None,
+    keep_alignments: Annotated[bool, flag("", INPUT, "--keep-alignments")] = False,
+    mine: Annotated[int, count("", EXTRA, 0)] = 0,
+    mutants: Annotated[int, count("Build N mutants of each wild type.", EXTRA, 0)] = 0,
     wild_types: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder with full-atom structures of the wild types.",
-            callback=expand,
-            rich_help_panel=EXTRA,
-        ),
+        Path | None, path("DIR", "Folder with full-atom structures of the wild types.", EXTRA)
     ] = None,
-    builder: Annotated[
-        str,
-        typer.Option(metavar="|".join(BUILDERS), help="Builder of the mutants.", rich_help_panel=EXTRA),
-    ] = "auto",
+    builder: Annotated[str, option("|".join(BUILDERS), "Builder of the mutants.", EXTRA)] = "auto",
     time_limit: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS",
-            help="CPU time limit of TM-align for one pair.",
-            rich_help_panel=LABELS,
-        ),
+        float, option("SECONDS", "CPU time limit of TM-align for one pair.", LABELS)
     ] = 60.0,
-    min_length: Annotated[
-        int,
-        typer.Option(metavar="N", help="Leave out chains with fewer residues.", rich_help_panel=LABELS),
-    ] = 3,
+    min_length: Annotated[int, option("N", "Leave out chains with fewer residues.", LABELS)] = 3,
     max_length: Annotated[
-        int,
-        typer.Option(
-            metavar="N", help="Leave out chains with more residues (the paper: 300).", rich_help_panel=LABELS
-        ),
+        int, option("N", "Leave out chains with more residues (the paper: 300).", LABELS)
     ] = 1000,
-    lddt_exponent: Annotated[
-        float,
-        typer.Option(metavar="P", help="Distance exponent of the lDDT labels.", rich_help_panel=LABELS),
-    ] = 3.0,
-    lddt_radius: Annotated[
-        float, typer.Option(metavar="Å", help="Radius of the lDDT labels.", rich_help_panel=LABELS)
-    ] = 15.0,
-    cluster_column: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Column of --structures with sequence clusters (default: MMseqs2 if it is installed, "
-            "otherwise cluster25).",
-            rich_help_panel=SPLIT,
-        ),
-    ] = None,
-    clusters: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Sequence clusters in MMseqs2's format: representative, member.",
-            callback=expand,
-            rich_help_panel=SPLIT,
-        ),
-    ] = None,
-    min_identity: Annotated[
-        float,
-        typer.Option(
-            metavar="X",
-            min=0.0,
-            max=1.0,
-            help="Minimum sequence identity of MMseqs2's clusters.",
-            rich_help_panel=SPLIT,
-        ),
-    ] = 0.25,
-    link: Annotated[
-        bool,
-        typer.Option(
-            help="Merge clusters that share parts of one protein, such as a domain and its full chain.",
-            rich_help_panel=SPLIT,
-        ),
-    ] = True,
-    shard_size: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Pairs per shard.", rich_help_panel=RUNNING)
-    ] = 2000,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            metavar="N",
-            min=1,
-            help="Worker processes (default: number of cores).",
-            rich_help_panel=RUNNING,
-        ),
-    ] = None,
+    lddt_exponent: Annotated[float, option("P", "Distance exponent of the lDDT labels.", LABELS)] = 3.0,
+    lddt_radius: Annotated[float, option("Å", "Radius of the lDDT labels.", LABELS)] = 15.0,
+    cluster_column: Annotated[str | None, option("NAME", panel=SPLIT)] = None,
+    clusters: Annotated[Path | None, path("FILE", panel=SPLIT)] = None,
+    min_identity: Annotated[float, option("X", panel=SPLIT, min=0.0, max=1.0)] = 0.25,
+    link: Annotated[bool, flag(panel=SPLIT)] = True,
+    shard_size: Annotated[int, count("Pairs per shard.", RUNNING)] = 2000,
+    jobs: Annotated[int | None, count("Worker processes (default: number of cores).", RUNNING)] = None,
     seed: SeedOption = 0,
     restart: Annotated[
-        bool,
-        typer.Option(
-            "--restart",
-            help="Discard the finished shards (default: resume).",
-            rich_help_panel=RUNNING,
-        ),
+        bool, flag("Discard the finished shards (default: resume).", RUNNING, "--restart")
     ] = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
+    messages: Messages,
     json: JsonOption = False,
 ) -> None:
     """Align pairs of structures, label them, and split them for training.
@@ -195,8 +90,7 @@ def dataset(
     An interrupted command resumes when it is run again. Exit code: 0 all pairs succeeded, 3 some failed
     (listed in failures.csv), 4 no pair succeeded.
     """
-    terminal = Terminal(quiet=quiet, verbose=verbose)
-    terminal.start_log()
+    terminal = messages.terminal()
     from loky import cpu_count
 
     from mutscan.train.chains.clusters import choose_clustering

@@ -6,17 +6,19 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from mutscan.cli.console import Terminal, print_json_object, print_table
+from mutscan.cli.console import print_json_object, print_table
 from mutscan.cli.options import (
     RUNNING,
     DeviceOption,
     JsonOption,
+    Messages,
     Precision,
-    QuietOption,
-    VerboseOption,
-    expand,
+    command,
+    count,
+    flag,
+    option,
+    path,
+    paths,
 )
 from mutscan.cli.train.options import (
     ConfigOption,
@@ -25,7 +27,6 @@ from mutscan.cli.train.options import (
     StepsOption,
     ThreadsOption,
     TrainingSeedOption,
-    expand_all,
 )
 
 _SIZE = "Size of the encoder (default: the preset's)"
@@ -38,102 +39,45 @@ class Stored(StrEnum):
     fp32 = "fp32"
 
 
+@command(
+    sequences="Protein sequences: Parquet (sequence, optionally cluster) or FASTA (also .gz), or a folder "
+    "of these. May be given several times.",
+    validate_every="Steps between validations; the state is saved at each.",
+    structures="Parquet table of chains (sequence, ca, cluster25): also learn to predict distances. The "
+    "train split is used; in the folder of a data set, as its splits.csv says.",
+    precision="Numerical precision of the forward pass: bf16 or fp32 (auto: the settings', bf16).",
+)
 def encoder(
-    sequences: Annotated[
-        list[Path],
-        typer.Option(
-            "--sequences",
-            metavar="FILE|DIR",
-            help="Protein sequences: Parquet (sequence, optionally cluster) or FASTA (also .gz), or a folder "
-            "of these. May be given several times.",
-            callback=expand_all,
-            show_default=False,
-        ),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out", metavar="DIR", help="Folder of the new encoder.", callback=expand, show_default=False
-        ),
-    ],
+    sequences: Annotated[list[Path], paths("FILE|DIR")],
+    out: Annotated[Path, path("DIR", "Folder of the new encoder.")],
+    *,
     config: ConfigOption = None,
-    preset: Annotated[str, typer.Option(metavar="8m|35m|tiny", help="Preset of the settings.")] = "8m",
-    init: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Continue from this ESM encoder and keep its size.", callback=expand
-        ),
-    ] = None,
+    preset: Annotated[str, option("8m|35m|tiny", "Preset of the settings.")] = "8m",
+    init: Annotated[Path | None, path("DIR", "Continue from this ESM encoder and keep its size.")] = None,
     work: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder for state and log (default: OUT.work).",
-            callback=expand,
-            rich_help_panel=RUNNING,
-        ),
+        Path | None, path("DIR", "Folder for state and log (default: OUT.work).", RUNNING)
     ] = None,
     steps: StepsOption = None,
     seed: TrainingSeedOption = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(metavar="X", help="Peak learning rate of AdamW.")
-    ] = None,
-    max_length: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Crop longer sequences to N residues.")
-    ] = None,
-    batch_tokens: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Tokens per optimiser step.")
-    ] = None,
-    chunk_tokens: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Tokens per forward pass; less memory with fewer."),
-    ] = None,
-    validate_every: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Steps between validations; the state is saved at each."),
-    ] = None,
-    structures: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Parquet table of chains (sequence, ca, cluster25): also learn to predict distances. The "
-            "train split is used; in the folder of a data set, as its splits.csv says.",
-            callback=expand,
-        ),
-    ] = None,
-    structure_weight: Annotated[
-        float | None, typer.Option(metavar="X", help="Weight of the distance loss.")
-    ] = None,
-    layers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Transformer layers.", rich_help_panel=_SIZE)
-    ] = None,
-    width: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Width of an embedding.", rich_help_panel=_SIZE)
-    ] = None,
-    heads: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Attention heads.", rich_help_panel=_SIZE)
-    ] = None,
-    feed_forward: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Width inside the feed-forward layers.", rich_help_panel=_SIZE),
-    ] = None,
-    store: Annotated[Stored, typer.Option(help="Numerical precision of the stored weights.")] = Stored.fp16,
+    learning_rate: Annotated[float | None, option("X", "Peak learning rate of AdamW.")] = None,
+    max_length: Annotated[int | None, count("Crop longer sequences to N residues.")] = None,
+    batch_tokens: Annotated[int | None, count("Tokens per optimiser step.")] = None,
+    chunk_tokens: Annotated[int | None, count("Tokens per forward pass; less memory with fewer.")] = None,
+    validate_every: Annotated[int | None, count()] = None,
+    structures: Annotated[Path | None, path("FILE")] = None,
+    structure_weight: Annotated[float | None, option("X", "Weight of the distance loss.")] = None,
+    layers: Annotated[int | None, count("Transformer layers.", _SIZE)] = None,
+    width: Annotated[int | None, count("Width of an embedding.", _SIZE)] = None,
+    heads: Annotated[int | None, count("Attention heads.", _SIZE)] = None,
+    feed_forward: Annotated[int | None, count("Width inside the feed-forward layers.", _SIZE)] = None,
+    store: Annotated[Stored, flag("Numerical precision of the stored weights.")] = Stored.fp16,
     threads: ThreadsOption = None,
     device: DeviceOption = "auto",
-    precision: Annotated[
-        Precision,
-        typer.Option(
-            help="Numerical precision of the forward pass: bf16 or fp32 (auto: the settings', bf16).",
-            rich_help_panel=RUNNING,
-        ),
-    ] = Precision.auto,
-    compile: Annotated[
-        bool, typer.Option("--compile", help="Compile the network (CUDA only).", rich_help_panel=RUNNING)
-    ] = False,
+    precision: Annotated[Precision, flag(panel=RUNNING)] = Precision.auto,
+    compile: Annotated[bool, flag("Compile the network (CUDA only).", RUNNING, "--compile")] = False,
     peak_tflops: PeakOption = None,
     restart: RestartTrainingOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
+    messages: Messages,
     json: JsonOption = False,
 ) -> None:
     """Pretrain a protein encoder as a masked-language model, in transformers' ESM format.
@@ -146,8 +90,7 @@ def encoder(
     from mutscan.train.encoder.make import train_encoder
     from mutscan.train.loop.processes import is_follower
 
-    terminal = Terminal(quiet=quiet or is_follower(), verbose=verbose)
-    terminal.start_log()
+    terminal = messages.terminal(follower=is_follower())
 
     size = {"layers": layers, "width": width, "heads": heads, "feed_forward": feed_forward}
     if init is not None and any(value is not None for value in size.values()):

@@ -5,19 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from mutscan.cli.console import Terminal
 from mutscan.cli.options import (
     RUNNING,
     DeviceOption,
     JsonOption,
+    Messages,
     OfflineOption,
     Precision,
     PrecisionOption,
-    QuietOption,
-    VerboseOption,
-    expand,
+    command,
+    option,
+    path,
 )
 from mutscan.cli.train.metrics import print_metrics
 from mutscan.cli.train.options import (
@@ -32,59 +30,32 @@ from mutscan.cli.train.options import (
 )
 
 if TYPE_CHECKING:
-    from mutscan.progress import Progress
+    from mutscan.train.evaluate.result import Settings
     from mutscan.train.model.make import TrainedModel
 
 
+@command(
+    epochs="Passes over all pairs; only for batches of independent pairs.",
+    mutant_weight="Weight of mutant pairs (picked_as = mutant) against 1 of natural pairs.",
+)
 def model(
     structures: StructuresListOption,
     pairs: PairsListOption,
-    encoder: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|DIR",
-            help="Encoder: a folder, or a name on the Hugging Face hub.",
-            show_default=False,
-        ),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out", metavar="DIR", help="Folder of the new model.", callback=expand, show_default=False
-        ),
-    ],
+    encoder: Annotated[str, option("NAME|DIR", "Encoder: a folder, or a name on the Hugging Face hub.")],
+    out: Annotated[Path, path("DIR", "Folder of the new model.")],
+    *,
     config: ConfigOption = None,
-    preset: Annotated[
-        str, typer.Option(metavar="mini|paper|repo2025", help="Preset of the settings.")
-    ] = "mini",
+    preset: Annotated[str, option("mini|paper|repo2025", "Preset of the settings.")] = "mini",
     work: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder for embeddings, labels, state and log (default: OUT.work).",
-            callback=expand,
-            rich_help_panel=RUNNING,
-        ),
+        path("DIR", "Folder for embeddings, labels, state and log (default: OUT.work).", RUNNING),
     ] = None,
     steps: StepsOption = None,
-    epochs: Annotated[
-        float | None,
-        typer.Option(
-            metavar="X", min=0.0, help="Passes over all pairs; only for batches of independent pairs."
-        ),
-    ] = None,
+    epochs: Annotated[float | None, option("X", min=0.0)] = None,
     encoder_rate: Annotated[
-        float | None,
-        typer.Option(metavar="X", min=0.0, help="Learning rate of the encoder; 0 freezes it."),
+        float | None, option("X", "Learning rate of the encoder; 0 freezes it.", min=0.0)
     ] = None,
-    mutant_weight: Annotated[
-        float | None,
-        typer.Option(
-            metavar="X",
-            min=0.0,
-            help="Weight of mutant pairs (picked_as = mutant) against 1 of natural pairs.",
-        ),
-    ] = None,
+    mutant_weight: Annotated[float | None, option("X", min=0.0)] = None,
     seed: TrainingSeedOption = None,
     threads: ThreadsOption = None,
     device: DeviceOption = "auto",
@@ -92,8 +63,7 @@ def model(
     offline: OfflineOption = False,
     peak_tflops: PeakOption = None,
     restart: RestartTrainingOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
+    messages: Messages,
     json: JsonOption = False,
 ) -> None:
     """Train a Siamese net, optionally with its encoder, and evaluate it once on the test split.
@@ -102,27 +72,28 @@ def model(
     with --seed. An interrupted command resumes from the last saved state when it is run again. On several
     GPUs: torchrun --nproc-per-node N -m mutscan train model ...
     """
+    from mutscan.train.evaluate.result import Settings
     from mutscan.train.loop.processes import is_follower, own_device
     from mutscan.train.model.config import read_config
     from mutscan.train.model.make import train_model
 
-    terminal = Terminal(quiet=quiet or is_follower(), verbose=verbose)
-    terminal.start_log()
-
-    changes = {
-        "steps": steps,
-        "epochs": epochs,
-        "seed": seed,
-        "encoder_rate": encoder_rate,
-        "mutant_weight": mutant_weight,
-    }
+    terminal = messages.terminal(follower=is_follower())
     progress = terminal.progress()
+    settings = read_config(
+        config,
+        preset,
+        steps=steps,
+        epochs=epochs,
+        seed=seed,
+        encoder_rate=encoder_rate,
+        mutant_weight=mutant_weight,
+    )
     trained = train_model(
         structures,
         pairs,
         encoder,
         out,
-        read_config(config, preset, **changes),
+        settings,
         work=work,
         device=device,
         precision=precision.value,
@@ -135,28 +106,18 @@ def model(
     if is_follower():
         return
     terminal.say(f"model written to {trained.path} (weights of step {trained.best_step})")
-    metrics = _evaluate(trained, own_device(device), precision.value, offline, progress)
-    print_metrics(metrics, json)
+    running = Settings("test", own_device(device), precision.value, offline=offline, progress=progress)
+    print_metrics(_evaluate(trained, running), json)
 
 
-def _evaluate(
-    trained: TrainedModel, device: str, precision: str, offline: bool, progress: Progress
-) -> dict[str, Any]:
+def _evaluate(trained: TrainedModel, settings: Settings) -> dict[str, Any]:
     """Evaluate on the test pairs of each table; those of the first one make the model's metrics.json."""
     from mutscan.files import write_json
     from mutscan.train.evaluate.pairs import evaluate_pairs
 
     metrics: dict[str, Any] = {}
     for number, tables in trained.test_tables.items():
-        evaluation = evaluate_pairs(
-            str(trained.path.resolve()),
-            *tables,
-            split="test",
-            device=device,
-            precision=precision,
-            offline=offline,
-            progress=progress,
-        )
+        evaluation = evaluate_pairs(str(trained.path.resolve()), *tables, settings)
         evaluation.write(trained.work / ("test" if number == 1 else f"test-{number}"))
         if number == 1:
             metrics = evaluation.metrics

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mutscan.train.evaluate.pair_metrics import errors, lddt_errors, macro_mae
+from mutscan.train.evaluate.pair_metrics import errors, lddt_errors, macro_mae, with_intervals
 from mutscan.train.evaluate.predictions import compare_by_cosine, identical_residues
 from mutscan.train.evaluate.significance import MARGINS, Errors, compare_errors
 from mutscan.train.statistics.bootstrap import ClusterBootstrap
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -178,22 +178,23 @@ def baseline_metrics(
         if baseline.about is not None:
             entry["about"] = baseline.about
         if baseline.tm_score is not None:
-            entry["tm"] = _shown(errors(bootstrap, rows, p.tm_score, baseline.tm_score))
-            entry["tm"] |= macro_mae(bootstrap, rows, p.tm_score, baseline.tm_score)
+            entry["tm"] = with_intervals(errors(bootstrap, rows, p.tm_score, baseline.tm_score), *_SHOWN)
+            entry["tm"] |= macro_mae(bootstrap, p.tm_score, baseline.tm_score)
             larger = np.maximum(p.tm_score, p.tm_score_2)
-            entry["tm_max"] = _shown(errors(bootstrap, rows, larger, baseline.tm_score))
+            entry["tm_max"] = with_intervals(errors(bootstrap, rows, larger, baseline.tm_score), *_SHOWN)
         if baseline.lddt is not None:
-            entry["lddt"] = _shown(lddt_errors(bootstrap, p, baseline.lddt), "mae_per_protein")
+            local = lddt_errors(bootstrap, p, baseline.lddt)
+            entry["lddt"] = with_intervals(local, *_SHOWN, "mae_per_protein")
         result[baseline.name] = entry
     return result
 
 
-def _shown(values: dict[str, Any], *more: str) -> dict[str, Any]:
-    return {key: values[key] for name in (*_SHOWN, *more) for key in (name, f"{name}_ci")}
-
-
 def significance(
-    predictions: PairPredictions, baselines: Sequence[Baseline], *, seed: int = 0
+    predictions: PairPredictions,
+    baselines: Sequence[Baseline],
+    *,
+    margins: Mapping[str, float] = MARGINS,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Compare the model with each baseline by `compare_errors`: ``tm``, and ``lddt`` by means of pairs."""
     p = predictions
@@ -204,10 +205,10 @@ def significance(
     for baseline in baselines:
         if baseline.tm_score is not None:
             other = Errors.of_pairs(baseline.tm_score, p.tm_score)
-            result["tm"][baseline.name] = compare_errors(tm, other, p.group, margin=MARGINS["tm"], seed=seed)
+            result["tm"][baseline.name] = compare_errors(tm, other, p.group, margin=margins["tm"], seed=seed)
         if baseline.lddt is not None and len(p.lddt):
             other = Errors.of_residues(baseline.lddt, p.lddt, p.pair_of)
             result["lddt"][baseline.name] = compare_errors(
-                lddt, other, similar, margin=MARGINS["lddt"], seed=seed
+                lddt, other, similar, margin=margins["lddt"], seed=seed
             )
     return result

@@ -39,11 +39,7 @@ def draw_evaluation(evaluation: PairEvaluation) -> list[Drawing]:
     baselines = [baseline.take(rows, there) for baseline in evaluation.baselines]
     name = str(evaluation.metrics["model"]["name"])
     section = evaluation.metrics["pairs"]
-    rival = _rival(baselines, "tm_score")
-    model = Series(name, p.tm_predicted - p.tm_score)
-    other = None
-    if rival is not None and rival.tm_score is not None:
-        other = Series(rival.label, rival.tm_score - p.tm_score)
+    model, other = Series(name, p.tm_predicted - p.tm_score), _rival(baselines, "tm_score", p.tm_score)
     drawings = [
         error_histogram("errors_tm", "TM-score", "pairs", model, other, bins=30),
         box_plots("errors_by_band", p.tm_score, model, other),
@@ -68,33 +64,26 @@ def draw_evaluation(evaluation: PairEvaluation) -> list[Drawing]:
         ),
     ]
     if len(p.lddt):
-        rival = _rival(baselines, "lddt")
-        local = None
-        if rival is not None and rival.lddt is not None:
-            local = Series(rival.label, rival.lddt - p.lddt)
+        model, other = Series(name, p.lddt_predicted - p.lddt), _rival(baselines, "lddt", p.lddt)
         drawings += [
-            error_histogram(
-                "errors_lddt", "lDDT", "residues", Series(name, p.lddt_predicted - p.lddt), local, bins=100
-            ),
+            error_histogram("errors_lddt", "lDDT", "residues", model, other, bins=100),
             scatter("scatter_lddt", "lDDT", p.lddt, p.lddt_predicted, points="residues"),
         ]
     if evaluation.drops is not None:
+        measured, predicted = evaluation.drops.measured, evaluation.drops.predicted
         drawings += [
-            drop_scatter(
-                f"drops_{what}", evaluation.drops.measured[key], evaluation.drops.predicted[key], words
-            )
-            for what, key, words in (
-                ("chain", "chain", "mean over the chain"),
-                ("outside", "outside", "outside the site"),
-            )
+            drop_scatter(f"drops_{what}", measured[what], predicted[what], words)
+            for what, words in (("chain", "mean over the chain"), ("outside", "outside the site"))
         ]
     example = choose_example(evaluation, rows)
     return drawings + (draw_example(example) if example is not None else [])
 
 
-def _rival(baselines: list[Baseline], what: str) -> Baseline | None:
+def _rival(baselines: list[Baseline], what: str, truth: NDArray[np.float64]) -> Series | None:
+    """Errors of the first of `_RIVALS` that predicts a score."""
     there = {baseline.name: baseline for baseline in baselines if getattr(baseline, what) is not None}
-    return next((there[name] for name in _RIVALS if name in there), None)
+    rival = next((there[name] for name in _RIVALS if name in there), None)
+    return None if rival is None else Series(rival.label, getattr(rival, what) - truth)
 
 
 def choose_example(evaluation: PairEvaluation, rows: NDArray[np.int64]) -> ExamplePair | None:

@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.collections import LineCollection
 
-from mutscan.report.drawing import Drawing, colour_bar, drawing, panel
+from mutscan.report.coordinates import distances
+from mutscan.report.drawing import Drawing, colour_bar, drawing, matrix, panel
 from mutscan.train.chains.tables import SIMILAR
 
 if TYPE_CHECKING:
@@ -50,26 +51,27 @@ def draw_example(pair: ExamplePair) -> list[Drawing]:
     """Figure 1: superposition, distance matrix of chain 1, difference of both matrices."""
     first, second = pair.aligned.T
     distance = np.linalg.norm(pair.ca_1[first] - pair.moved[second], axis=1)
-    d_1 = np.linalg.norm(pair.ca_1[:, None] - pair.ca_1[None], axis=-1)
+    d_1, d_2 = distances(pair.ca_1), distances(pair.ca_2[second])
     change = np.full_like(d_1, np.nan)
-    d_2 = np.linalg.norm(pair.ca_2[second][:, None] - pair.ca_2[second][None], axis=-1)
     change[np.ix_(first, first)] = np.abs(d_1[np.ix_(first, first)] - d_2)
     who = f"{pair.id_1} and {pair.id_2}"
     return [
         _superposition(pair, distance, who),
-        _matrix(
+        matrix(
             "distance_matrix",
             d_1,
-            "viridis",
             f"Distances within {pair.id_1}",
             "Distance between each two C-alpha atoms of chain 1, Å: a map of the fold. Dark: close.",
+            colours="viridis",
+            axis="residue of chain 1",
         ),
-        _matrix(
+        matrix(
             "difference_matrix",
             change,
-            "Reds",
             "Distances that differ",
             f"Difference between the distances within {who}, Å; white: none, grey: no partner.",
+            colours="Reds",
+            axis="residue of chain 1",
         ),
     ]
 
@@ -114,18 +116,3 @@ def _steps(flat: NDArray[np.float64], ca: NDArray[np.float64]) -> NDArray[np.flo
     whole = np.linalg.norm(np.diff(ca, axis=0), axis=1) <= _BREAK
     pieces: NDArray[np.float64] = np.stack([flat[:-1], flat[1:]], axis=1)[whole]
     return pieces
-
-
-def _matrix(name: str, values: NDArray[np.float64], cmap: str, title: str, caption: str) -> Drawing:
-    size = len(values) + 0.5
-    with panel() as (figure, axes):
-        image = axes.imshow(
-            np.ma.masked_invalid(values),
-            cmap=colormaps[cmap].with_extremes(bad="#c9ced3"),
-            origin="lower",
-            extent=(0.5, size, 0.5, size),
-            interpolation="none",
-        )
-        colour_bar(figure, axes, image, "Å")
-        axes.set(xlabel="residue of chain 1", ylabel="residue of chain 1")
-        return drawing(figure, name, title, caption)

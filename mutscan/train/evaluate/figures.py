@@ -16,13 +16,12 @@ import numpy as np
 from matplotlib.cbook import boxplot_stats
 from matplotlib.ticker import StrMethodFormatter
 
-from mutscan.report.drawing import INK, MODEL, RIVAL, Drawing, colour_bar, drawing, panel
+from mutscan.report.drawing import INK, MODEL, RIVAL, Drawing, colour_bar, drawing, legend, panel
 from mutscan.train.evaluate.pair_metrics import BANDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
 _MANY: Final = 600  # points; more are drawn as hexagons
@@ -59,7 +58,7 @@ def error_histogram(
         axes.set(xlabel=f"predicted − true {what}", ylabel=unit, xlim=(-limit, limit))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.locator_params(axis="x", nbins=5)
-        _legend(axes)
+        legend(axes)
         caption = (
             f"{len(model.values):,} {unit}; a good predictor has a narrow peak at 0. Left of 0 the "
             f"prediction is too low, right of it too high. Outside the range shown: {', '.join(outside)}."
@@ -113,7 +112,7 @@ def box_plots(name: str, truth: NDArray[np.float64], model: Series, rival: Serie
         ]
         axes.set_xticks(range(len(labels)), labels)
         axes.set(xlabel="true TM-score", ylabel="predicted − true", xlim=(-0.6, len(labels) - 0.4))
-        _legend(axes)
+        legend(axes)
         caption = (
             "A box holds the middle half of the errors, its line is the median, whiskers reach 1.5 box "
             "heights; outliers are not drawn. A box at 0 is right on average, a box above 0 is too high."
@@ -129,15 +128,8 @@ def scatter(
     low = 0.0 if low < 0.5 else np.floor(low * 20) / 20
     with panel() as (figure, axes):
         if len(truth) > _MANY:
-            hexagons = axes.hexbin(
-                truth,
-                predicted,
-                gridsize=32,
-                bins="log",
-                cmap="viridis",
-                extent=(low, 1, low, 1),
-                linewidths=0,
-            )
+            extent = (low, 1, low, 1)
+            hexagons = axes.hexbin(truth, predicted, gridsize=32, bins="log", extent=extent, linewidths=0)
             colour_bar(figure, axes, hexagons, points)
         else:
             axes.plot(truth, predicted, "o", color=MODEL, markersize=3.5, alpha=0.6, markeredgewidth=0)
@@ -197,8 +189,3 @@ def drop_scatter(
             "points rise to the right; the scales may differ."
         )
         return drawing(figure, name, f"lDDT drops of mutants, {what}", caption)
-
-
-def _legend(axes: Axes) -> None:
-    # Above the axes: never over the data.
-    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=1, borderaxespad=0.2, fontsize=8)

@@ -9,10 +9,9 @@ import pyarrow as pa
 
 from mutscan.errors import UsageError
 from mutscan.files import write_errors
-from mutscan.progress import Silent
-from mutscan.train.evaluate.pairs import Rivals, evaluate_pairs
+from mutscan.train.evaluate.pairs import NO_RIVALS, Rivals, evaluate_pairs
 from mutscan.train.evaluate.report import write_report
-from mutscan.train.evaluate.result import write_evaluation
+from mutscan.train.evaluate.result import DEFAULTS, Settings, write_evaluation
 from mutscan.train.evaluate.variants import VariantInput, evaluate_variants
 from mutscan.train.labelled.settings import EVALUATED
 from mutscan.train.labelled.tables import COLUMNS
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from mutscan.progress import Progress
     from mutscan.train.evaluate.result import PairEvaluation
     from mutscan.train.evaluate.variants import VariantEvaluation
     from mutscan.train.labelled.tables import Kind
@@ -29,13 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Results on pairs, on variants, or on both.
-
-    Parameters
-    ----------
-    pairs : PairEvaluation, optional
-    variants : VariantEvaluation, optional
-    """
+    """Results on pairs, on variants, or on both."""
 
     pairs: PairEvaluation | None
     variants: VariantEvaluation | None
@@ -83,22 +75,16 @@ class Evaluation:
 
 def evaluate(
     model: str,
+    settings: Settings = DEFAULTS,
     *,
     structures: Path | None = None,
     pairs: Path | None = None,
     proteins: Sequence[Path] = (),
     tables: Mapping[Kind, Path | None] | None = None,
-    split: str | None = None,
-    rivals: Rivals | None = None,
+    rivals: Rivals = NO_RIVALS,
     structures_dir: Path | None = None,
     work: Path | None = None,
     siamese: int | None = EVALUATED,
-    device: str = "auto",
-    precision: str = "auto",
-    batch_residues: int | None = None,
-    offline: bool = False,
-    seed: int = 0,
-    progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluate a model on the tables that are given.
 
@@ -106,19 +92,15 @@ def evaluate(
     ----------
     model : str
         Name or folder.
+    settings : Settings
     structures, pairs : Path, optional
         Pairs of proteins, as `evaluate_pairs`.
     proteins : sequence of Path
         Proteins of all tables of variants: one for all, or one for each in the order of `COLUMNS`.
     tables : mapping of kind -> Path, optional
         Tables of variants.
-    split, rivals, structures_dir, work, siamese
+    rivals, structures_dir, work, siamese
         As `evaluate_pairs` and `evaluate_variants`.
-    device, precision, batch_residues, offline
-        As `mutscan.score`.
-    seed : int
-        Random seed of the draws and the bootstrap.
-    progress : Progress, optional
 
     Raises
     ------
@@ -127,7 +109,6 @@ def evaluate(
     CheckpointError
         The model cannot be evaluated on pairs.
     """
-    rivals = rivals if rivals is not None else Rivals()
     if (structures is None) != (pairs is None):
         raise UsageError("--structures and --pairs go together: the chains, and which of them are compared")
     inputs = _inputs(proteins, tables or {})
@@ -140,21 +121,12 @@ def evaluate(
         raise UsageError("--tm-vec-encoder is the encoder of TM-Vec; give its weights with --tm-vec, too")
     if pairs is None and (rivals.model is not None or rivals.tm_vec is not None):
         raise UsageError("--against and --tm-vec are compared on pairs; give --structures and --pairs, too")
-    shared: dict[str, Any] = {
-        "split": split,
-        "device": device,
-        "precision": precision,
-        "batch_residues": batch_residues,
-        "offline": offline,
-        "seed": seed,
-        "progress": progress if progress is not None else Silent(),
-    }
     on_pairs = on_variants = None
     if structures is not None and pairs is not None:
-        on_pairs = evaluate_pairs(model, structures, pairs, rivals=rivals, **shared)
+        on_pairs = evaluate_pairs(model, structures, pairs, settings, rivals)
     if inputs:
         on_variants = evaluate_variants(
-            model, inputs, structures_dir=structures_dir, work=work, siamese=siamese, **shared
+            model, inputs, settings, structures_dir=structures_dir, work=work, siamese=siamese
         )
     return Evaluation(on_pairs, on_variants)
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from mutscan.train.evaluate.baselines import Baseline, significance
 from mutscan.train.evaluate.pair_metrics import errors, lddt_errors
 from mutscan.train.evaluate.predictions import identical_residues
-from mutscan.train.evaluate.significance import MUTANT_MARGINS, Errors, compare_errors
+from mutscan.train.evaluate.significance import MUTANT_MARGINS
 from mutscan.train.statistics.bootstrap import ClusterBootstrap, Ranks, Spearman
 
 if TYPE_CHECKING:
@@ -114,37 +115,26 @@ def mutant_metrics(predictions: PairPredictions, drops: Drops, *, seed: int = 0)
     p = predictions.by_protein()
     bootstrap = ClusterBootstrap(p.group, seed=seed)
     rows = np.arange(len(p))
-    ones = np.ones(len(p.lddt))
+    constant = Baseline("constant_1", "constant 1", np.ones(len(p)), np.ones(len(p.lddt)))
+    compared = significance(p, [constant], margins=MUTANT_MARGINS, seed=seed)
     tm = errors(bootstrap, rows, p.tm_score, p.tm_predicted, ranks=True)
     lddt = lddt_errors(bootstrap, p, p.lddt_predicted)
-    labelled = p.n_residues > 0
-    result: dict[str, Any] = {
+    tm |= {
+        "constant_1": errors(bootstrap, rows, p.tm_score, np.ones(len(p))),
+        "against_constant_1": compared["tm"]["constant_1"],
+    }
+    lddt |= {
+        "constant_1": lddt_errors(bootstrap, p, np.ones(len(p.lddt))),
+        "against_constant_1": compared["lddt"].get("constant_1"),
+    }
+    return {
         "n": len(p),
         "n_wild_types": bootstrap.n_groups,
         "n_residues": len(p.lddt),
-        "tm": tm | {"constant_1": errors(bootstrap, rows, p.tm_score, np.ones(len(p)))},
-        "lddt": lddt | {"constant_1": lddt_errors(bootstrap, p, ones)},
+        "tm": tm,
+        "lddt": lddt,
         "drops": {name: _ranking(bootstrap, p, drops, name) for name in DROPS},
     }
-    result["tm"]["against_constant_1"] = compare_errors(
-        Errors.of_pairs(p.tm_predicted, p.tm_score),
-        Errors.of_pairs(np.ones(len(p)), p.tm_score),
-        p.group,
-        margin=MUTANT_MARGINS["tm"],
-        seed=seed,
-    )
-    result["lddt"]["against_constant_1"] = (
-        compare_errors(
-            Errors.of_residues(p.lddt_predicted, p.lddt, p.pair_of),
-            Errors.of_residues(ones, p.lddt, p.pair_of),
-            p.group[labelled],
-            margin=MUTANT_MARGINS["lddt"],
-            seed=seed,
-        )
-        if labelled.any()
-        else None
-    )
-    return result
 
 
 def _ranking(bootstrap: ClusterBootstrap, p: PairPredictions, drops: Drops, name: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ the way a pair was picked.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -144,28 +144,20 @@ def pair_metrics(
     p = predictions
     bootstrap = ClusterBootstrap(p.group, seed=seed)
     rows = np.arange(len(p))
+    larger = np.maximum(p.tm_score, p.tm_score_2), np.maximum(p.tm_predicted, p.tm_predicted_2)
     table = {
         "tm": errors(bootstrap, rows, p.tm_score, p.tm_predicted, ranks=True),
         "tm_norm2": errors(bootstrap, rows, p.tm_score_2, p.tm_predicted_2),
-        "tm_max": errors(
-            bootstrap,
-            rows,
-            np.maximum(p.tm_score, p.tm_score_2),
-            np.maximum(p.tm_predicted, p.tm_predicted_2),
-        ),
+        "tm_max": errors(bootstrap, rows, *larger),
         "lddt": lddt_errors(bootstrap, p, p.lddt_predicted, ranks=True),
     }
-    bands = binned(bootstrap, rows, p.tm_score, p.tm_predicted, p.tm_score, BANDS)
-    tm = {key: table["tm"][key] for name in ("mae", "pearson", "spearman") for key in (name, f"{name}_ci")}
-    tm |= macro_mae(bootstrap, rows, p.tm_score, p.tm_predicted)
+    bins = partial(binned, bootstrap, rows, p.tm_score, p.tm_predicted)
+    tm = with_intervals(table["tm"], "mae", "pearson", "spearman")
+    tm |= macro_mae(bootstrap, p.tm_score, p.tm_predicted)
     tm |= bootstrap.measure(f"auroc_{_SAME_FOLD}", Auroc(p.tm_predicted, p.tm_score >= _SAME_FOLD))
     for name, other in (("constant", np.full(len(p), tm_constant)), ("identity", identity)):
         tm |= _renamed(errors(bootstrap, rows, p.tm_score, other), name)
-    lddt = {
-        key: table["lddt"][key]
-        for name in ("mae", "mae_per_protein", "pearson")
-        for key in (name, f"{name}_ci")
-    }
+    lddt = with_intervals(table["lddt"], "mae", "mae_per_protein", "pearson")
     lddt |= _renamed(lddt_errors(bootstrap, p, np.full(len(p.lddt), lddt_constant)), "constant")
     return {
         "n": len(p),
@@ -175,14 +167,17 @@ def pair_metrics(
         "tm": tm | {"constant": tm_constant},
         "lddt": lddt | {"constant": lddt_constant},
         "table": table,
-        "bands": bands,
-        "calibration": binned(bootstrap, rows, p.tm_score, p.tm_predicted, p.tm_predicted, _TENTHS),
-        "length_ratio": binned(
-            bootstrap, rows, p.tm_score, p.tm_predicted, p.lengths[:, 1] / p.lengths[:, 0], RATIOS
-        ),
-        "length": binned(bootstrap, rows, p.tm_score, p.tm_predicted, p.lengths[:, 0], LENGTHS),
+        "bands": bins(p.tm_score, BANDS),
+        "calibration": bins(p.tm_predicted, _TENTHS),
+        "length_ratio": bins(p.lengths[:, 1] / p.lengths[:, 0], RATIOS),
+        "length": bins(p.lengths[:, 0], LENGTHS),
         "picked_as": {str(name): _part(p, str(name), seed) for name in np.unique(p.picked_as) if name},
     }
+
+
+def with_intervals(values: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Choose numbers and their intervals."""
+    return {key: values[key] for name in names for key in (name, f"{name}_ci")}
 
 
 def _renamed(values: dict[str, Any], name: str) -> dict[str, Any]:
@@ -287,14 +282,11 @@ def lddt_errors(
 
 
 def macro_mae(
-    bootstrap: ClusterBootstrap,
-    rows: NDArray[np.int64],
-    truth: NDArray[np.float64],
-    predicted: NDArray[np.float64],
+    bootstrap: ClusterBootstrap, truth: NDArray[np.float64], predicted: NDArray[np.float64]
 ) -> dict[str, Any]:
-    """Mean of the MAEs in the true-TM bands that have pairs."""
+    """Mean of the MAEs in the true-TM bands that have pairs; a value for each row of `bootstrap`."""
     inside = one_hot(truth, BANDS)
-    sums = bootstrap.sums(rows, np.concatenate([inside, inside * np.abs(predicted - truth)]))
+    sums = bootstrap.sums(np.arange(len(truth)), np.concatenate([inside, inside * np.abs(predicted - truth)]))
 
     def macro(s: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         count, total = np.split(s, 2)

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mutscan.errors import CheckpointError, UsageError
-from mutscan.pipeline.network import load_model
-from mutscan.progress import Silent
 from mutscan.train.chains.splits import SPLIT_FILE, check_disjoint, pairs_inside, read_splits, splits_of
 from mutscan.train.chains.tables import MUTANT, SIMILAR, pair_files, read_picked_as, read_tables
 from mutscan.train.evaluate.baselines import (
@@ -39,7 +37,15 @@ from mutscan.train.evaluate.predictions import (
     encode_chains,
     label_residues,
 )
-from mutscan.train.evaluate.result import Clock, PairEvaluation, content_hash, definitions, describe_model
+from mutscan.train.evaluate.result import (
+    DEFAULTS,
+    Clock,
+    PairEvaluation,
+    Settings,
+    content_hash,
+    definitions,
+    describe_model,
+)
 from mutscan.train.evaluate.tmvec import PROTT5, tmvec_vectors
 
 if TYPE_CHECKING:
@@ -75,19 +81,15 @@ class Rivals:
     tm_vec_encoder: str | None = None
 
 
+NO_RIVALS: Final = Rivals()
+
+
 def evaluate_pairs(
     model: str,
     structures: Path,
     pairs: Path,
-    *,
-    split: str | None = None,
-    rivals: Rivals | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    batch_residues: int | None = None,
-    offline: bool = False,
-    seed: int = 0,
-    progress: Progress | None = None,
+    settings: Settings = DEFAULTS,
+    rivals: Rivals = NO_RIVALS,
 ) -> PairEvaluation:
     """Evaluate a model on pairs.
 
@@ -97,16 +99,12 @@ def evaluate_pairs(
         Name or folder.
     structures, pairs : Path
         Tables as `read_tables` takes them. Pairs with ``picked_as`` "mutant" are evaluated on their own.
-    split : {"train", "validation", "test"}, optional
-        Only pairs inside this split of the model's own list. Without it all pairs are evaluated, and
-        refused if the model was trained or selected on one of their proteins or clusters.
-    rivals : Rivals, optional
+    settings : Settings
+        With a split, only pairs inside this split of the model's own list. Without it all pairs are
+        evaluated, and refused if the model was trained or selected on one of their proteins or clusters.
+        The seed also chooses the pairs that calibrate the encoder's cosines.
+    rivals : Rivals
         A second model and TM-Vec, evaluated on the same pairs.
-    device, precision, batch_residues, offline
-        As `mutscan.score`.
-    seed : int
-        Random seed of the bootstrap and of the choice of pairs that calibrate the encoder's cosines.
-    progress : Progress, optional
 
     Raises
     ------
@@ -115,11 +113,9 @@ def evaluate_pairs(
     CheckpointError
         config.json lacks the medians of the training labels.
     """
-    progress = progress if progress is not None else Silent()
-    rivals = rivals if rivals is not None else Rivals()
+    split, progress = settings.split, settings.progress
     clock = Clock()
-    running: dict[str, Any] = {"device": device, "precision": precision, "offline": offline}
-    loaded = load_model(model, batch_residues=batch_residues, **running)
+    loaded = settings.load(model)
     constants = _constants(loaded)
     chains, everything = read_tables(structures, pairs)
     picked_as = read_picked_as(pairs)
@@ -133,17 +129,17 @@ def evaluate_pairs(
         where = f" inside the {split} split of {loaded.config.name}" if split else ""
         raise UsageError(f"{pairs}: holds no pair{where}; nothing can be evaluated")
     used = np.unique(np.concatenate([table.chain_1, table.chain_2]))
-    second = _load_second(loaded, rivals.model, batch_residues, running)
+    second = _load_second(loaded, rivals.model, settings)
     apart = _check_unseen(chains, used, loaded, entries, second, split)
     _check_lengths(chains, used, structures)
 
     is_mutant = picked_as == MUTANT
-    settings = {"exponent": loaded.config.lddt_exponent, "radius": loaded.config.lddt_radius}
-    residues = label_residues(chains, table, (table.tm_score >= SIMILAR) | is_mutant, **settings)
+    lddt = {"exponent": loaded.config.lddt_exponent, "radius": loaded.config.lddt_radius}
+    residues = label_residues(chains, table, (table.tm_score >= SIMILAR) | is_mutant, **lddt)
     clock("read and label")
     training = pairs_inside(everything, splits, "train")
-    calibrating = everything.take(calibration_pairs(everything, training, seed=seed))
-    known = label_residues(chains, calibrating, calibrating.tm_score >= SIMILAR, **settings)
+    calibrating = everything.take(calibration_pairs(everything, training, seed=settings.seed))
+    known = label_residues(chains, calibrating, calibrating.tm_score >= SIMILAR, **lddt)
     encoded = encode_chains(
         loaded,
         chains,
@@ -166,14 +162,14 @@ def evaluate_pairs(
         *cosine_baselines(
             encoded.raw, table, residues, lines, "the tables hold no pair this model was trained on"
         ),
-        _tm_vec(rivals, chains, table, used, progress, running),
+        _tm_vec(rivals, chains, table, used, settings),
         *_second_model(second, chains, table, residues, used, is_mutant, progress),
     ]
     clock("baselines")
     predictions = _predictions(chains, table, residues, picked_as, mine)
     identity = baselines[2].tm_score
     assert identity is not None, "sequence identity can always be computed"
-    metrics, drops = _metrics(predictions, baselines, chains, table, is_mutant, identity, constants, seed)
+    metrics, drops = _metrics(predictions, baselines, chains, table, identity, constants, settings.seed)
     clock("statistics")
     metrics |= {
         "model": describe_model(loaded),
@@ -194,12 +190,10 @@ def evaluate_pairs(
     )
 
 
-def _load_second(
-    loaded: LoadedModel, name: str | None, batch_residues: int | None, running: Mapping[str, Any]
-) -> LoadedModel | None:
+def _load_second(loaded: LoadedModel, name: str | None, settings: Settings) -> LoadedModel | None:
     if name is None:
         return None
-    second = load_model(name, batch_residues=batch_residues, **running)
+    second = settings.load(name)
     mine, other = ((model.config.lddt_exponent, model.config.lddt_radius) for model in (loaded, second))
     if mine != other:
         raise UsageError(
@@ -248,17 +242,14 @@ def _labelled_chains(pairs: Pairs, residues: LabelledResidues) -> NDArray[np.int
 
 
 def _tm_vec(
-    rivals: Rivals,
-    chains: Chains,
-    pairs: Pairs,
-    used: NDArray[np.int64],
-    progress: Progress,
-    running: Mapping[str, Any],
+    rivals: Rivals, chains: Chains, pairs: Pairs, used: NDArray[np.int64], settings: Settings
 ) -> Baseline:
     if rivals.tm_vec is None:
         return Baseline("tm_vec", "TM-Vec", not_run="no weights were given (--tm-vec DIR)")
     encoder = rivals.tm_vec_encoder or PROTT5
-    vectors = tmvec_vectors(rivals.tm_vec, encoder, chains, used, progress=progress, **running)
+    vectors = tmvec_vectors(
+        rivals.tm_vec, encoder, chains, used, progress=settings.progress, **settings.running
+    )
     none = LabelledResidues(np.zeros(len(pairs) + 1, np.int64), np.empty((0, 2), np.int64), np.empty(0))
     return Baseline("tm_vec", "TM-Vec", compare_by_cosine(vectors, pairs, none).tm_score.clip(0.0, 1.0))
 
@@ -308,7 +299,6 @@ def _metrics(
     baselines: list[Baseline],
     chains: Chains,
     pairs: Pairs,
-    is_mutant: NDArray[np.bool_],
     identity: NDArray[np.float64],
     constants: Mapping[str, float],
     seed: int,
@@ -328,9 +318,9 @@ def _metrics(
     section["baselines"] = baseline_metrics(p, same_rows, seed=seed)
     section["significance"] = significance(p, same_rows, seed=seed)
     metrics: dict[str, Any] = {"pairs": section}
-    if not is_mutant.any():
+    mutants = np.flatnonzero(predictions.picked_as == MUTANT)
+    if not len(mutants):
         return metrics, None
-    mutants = np.flatnonzero(is_mutant)
     mutated = predictions.take(mutants)
     drops = lddt_drops(mutated, substituted_residues(chains, pairs.take(mutants)))
     metrics["mutants"] = mutant_metrics(mutated, drops, seed=seed)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-import jinja2
 from markupsafe import Markup, escape
 
 from mutscan.files import replacing
 from mutscan.report.drawing import INK, MODEL, RIVAL, Drawing
+from mutscan.report.html import environment
 from mutscan.train.evaluate.drawings import draw_evaluation
 from mutscan.train.evaluate.mutant_metrics import DROPS
 from mutscan.train.evaluate.significance import MARGINS, MUTANT_MARGINS
@@ -121,19 +121,11 @@ def render_evaluation(metrics: Mapping[str, Any], drawings: Sequence[Drawing]) -
         Contents of metrics.json.
     drawings : sequence of Drawing
     """
-    environment = jinja2.Environment(
-        # The stylesheet of `mutscan report` is shared: one look.
-        loader=jinja2.ChoiceLoader(
-            [jinja2.PackageLoader("mutscan.train.evaluate"), jinja2.PackageLoader("mutscan.report")]
-        ),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"score": score, "interval": interval, "p_value": p_value, "count": "{:,}".format}
+    # The stylesheet of `mutscan report` is shared: one look.
+    templates = environment("mutscan.train.evaluate")
+    templates.filters |= {"score": score, "interval": interval, "p_value": p_value, "count": "{:,}".format}
     by_name = {drawing.name: drawing for drawing in drawings}
-    return environment.get_template("evaluation.html.j2").render(
+    return templates.get_template("evaluation.html.j2").render(
         version=__version__,
         m=metrics,
         pairs=metrics.get("pairs"),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 from mutscan.files import replacing, write_json
 from mutscan.hashes import file_sha256, text_sha256
 from mutscan.model.checkpoint import WEIGHTS_FILE
+from mutscan.pipeline.network import load_model
+from mutscan.progress import Progress, Silent
 from mutscan.train.chains.tables import SIMILAR
 from mutscan.train.evaluate.significance import MARGINS, MUTANT_MARGINS
 from mutscan.train.statistics.bootstrap import N_BOOTSTRAP
@@ -29,6 +31,41 @@ if TYPE_CHECKING:
     from mutscan.train.evaluate.baselines import Baseline
     from mutscan.train.evaluate.mutant_metrics import Drops
     from mutscan.train.evaluate.pair_metrics import PairPredictions
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a model is evaluated.
+
+    Parameters
+    ----------
+    split : {"train", "validation", "test"}, optional
+        Part to evaluate, as `evaluate_pairs` and `evaluate_variants` explain.
+    device, precision, batch_residues, offline
+        As `mutscan.score`.
+    seed : int
+        Random seed of the draws, the nulls and the bootstrap.
+    """
+
+    split: str | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    batch_residues: int | None = None
+    offline: bool = False
+    seed: int = 0
+    progress: Progress = field(default_factory=Silent)
+
+    @property
+    def running(self) -> dict[str, Any]:
+        """Where and how an encoder runs."""
+        return {"device": self.device, "precision": self.precision, "offline": self.offline}
+
+    def load(self, model: str) -> LoadedModel:
+        """Load a model by its name or folder."""
+        return load_model(model, batch_residues=self.batch_residues, **self.running)
+
+
+DEFAULTS: Final = Settings()
 
 
 @dataclass(frozen=True, eq=False)

@@ -63,15 +63,6 @@ def labelled_section(scored: Scored, *, seed: int = 0, reason: str = "") -> dict
         "n_deleterious": int(positive.sum()),
         "n_with_structure": int(evidence.structured.sum()),
     }
-    named = (
-        "auroc",
-        "auprc",
-        "ece",
-        "auroc_per_protein_mean",
-        "specificity",
-        "sensitivity",
-        "share_uncertain",
-    )
     if scored.calibrated:
         p, y = evidence.p[rows], positive[rows]
         harmful, uncertain = flags[rows] == "deleterious", flags[rows] == "uncertain"
@@ -102,6 +93,7 @@ def labelled_section(scored: Scored, *, seed: int = 0, reason: str = "") -> dict
             },
         }  # fmt: skip
     else:
+        named = "auroc auprc ece auroc_per_protein_mean specificity sensitivity share_uncertain".split()
         section |= {key: None for name in named for key in (name, f"{name}_ci")} | {"reason": reason}
     blosum62 = -evidence.pieces["blosum62"][rows]
     section |= number("blosum62_auroc", Auroc(blosum62, positive[rows]))

@@ -19,12 +19,10 @@ from mutscan.evidence import load_calibration
 from mutscan.files import cache_dir
 from mutscan.hashes import file_sha256
 from mutscan.model.checkpoint import WEIGHTS_FILE
-from mutscan.pipeline.network import load_model
-from mutscan.progress import Silent
 from mutscan.train.chains.relatives import link_clusters
 from mutscan.train.chains.splits import SPLITS
 from mutscan.train.evaluate.overlap import Overlap, find_overlap, named, refuse_overlap, seen_in_training
-from mutscan.train.evaluate.result import Clock, describe_model
+from mutscan.train.evaluate.result import DEFAULTS, Clock, Settings, describe_model
 from mutscan.train.evaluate.scores import Scored
 from mutscan.train.evaluate.variant_metrics import dms_section, labelled_section, stability_section
 from mutscan.train.labelled.evidence import EvidenceReader
@@ -47,13 +45,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class VariantInput:
-    """A table of variants and the table of its proteins.
-
-    Parameters
-    ----------
-    kind : {"variants", "dms", "stability"}
-    proteins, variants : Path
-    """
+    """A table of variants and the table of its proteins."""
 
     kind: Kind
     proteins: Path
@@ -86,17 +78,11 @@ class VariantEvaluation:
 def evaluate_variants(
     model: str,
     tables: list[VariantInput],
+    settings: Settings = DEFAULTS,
     *,
-    split: str | None = None,
     structures_dir: Path | None = None,
     work: Path | None = None,
     siamese: int | None = EVALUATED,
-    device: str = "auto",
-    precision: str = "auto",
-    batch_residues: int | None = None,
-    offline: bool = False,
-    seed: int = 0,
-    progress: Progress | None = None,
 ) -> VariantEvaluation:
     """Evaluate a model on tables of variants.
 
@@ -106,43 +92,36 @@ def evaluate_variants(
         Name or folder. Without a calibration, metrics that need a probability are None.
     tables : list of VariantInput
         At most one of each kind.
-    split : {"train", "test"}, optional
-        ``train``: only proteins that the model's calibration was fitted on. ``test``: of labelled variants
-        the proteins kept for testing; of scans and stabilities those without a fitted relative. Without
-        it all are evaluated, and refused if labels of this kind were fitted for one of the proteins or a
-        relative.
+    settings : Settings
+        Split ``train``: only proteins that the model's calibration was fitted on. ``test``: of labelled
+        variants the proteins kept for testing; of scans and stabilities those without a fitted relative.
+        Without it all are evaluated, and refused if labels of this kind were fitted for one of the
+        proteins or a relative.
     structures_dir : Path, optional
         Folder of the structures; by default those of the proteins tables and their subfolders.
     work : Path, optional
         Keeps finished proteins; the user's cache when not given.
     siamese : int, optional
-        Number of variants of each table that get Siamese scores, drawn by `seed`; None for all.
-    device, precision, batch_residues, offline
-        As `mutscan.score`.
-    seed : int
-        Random seed of the draw, the nulls and the bootstrap.
-    progress : Progress, optional
+        Number of variants of each table that get Siamese scores, drawn by the seed; None for all.
 
     Raises
     ------
     UsageError
         The tables do not fit, nothing is left to evaluate, or the labels were fitted.
     """
-    progress = progress if progress is not None else Silent()
+    split, seed, progress = settings.split, settings.seed, settings.progress
     if split not in (None, "train", "test"):
         words = f"a calibration has no {split} part; " if split in SPLITS else ""
         raise UsageError(f"--split {split}: {words}expected train or test")
     clock = Clock()
-    loaded = load_model(
-        model, device=device, precision=precision, batch_residues=batch_residues, offline=offline
-    )
+    loaded = settings.load(model)
     calibration, reason = _usable_calibration(loaded)
     if calibration is None:
         if split is not None:
             raise UsageError(f"--split {split} asks for a part of the model's calibration, but {reason}")
         progress.note(f"{reason}: metrics that need p_deleterious are left empty")
     work = work if work is not None else cache_dir() / "evaluation"
-    reader = EvidenceReader(loaded, work, offline=offline)
+    reader = EvidenceReader(loaded, work, offline=settings.offline)
     scorer = SiameseScorer(loaded, work, file_sha256(loaded.path / WEIGHTS_FILE), seed=seed)
     metrics: dict[str, Any] = {}
     facts: dict[str, Any] = {"split": split or "all given"}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from mutscan.calling import MAD_TO_SD, mean_away_from_site, percentile, sample_null
+from mutscan.calling import mean_away_from_site, percentile, robust_z, sample_null
 from mutscan.hashes import text_sha256
 from mutscan.pipeline.network import WildTypePredictor
 from mutscan.residues import STANDARD
@@ -136,9 +136,12 @@ class SiameseScorer:
                 progress.advance(len(some))
         asked = np.array([scores[one] for one in _keys(index, mutant)]).reshape(-1, 3)
         background = np.array([scores[one] for one in null]).reshape(-1, 3)
-        z = [_robust_z(asked[:, column], background[:, column]) for column in (0, 1)]
-        ranks = [_percentiles(asked[:, column], background[:, column]) for column in (0, 1)]
-        return dict(zip(SIAMESE, (*asked.T, *z, *ranks), strict=True))
+        ranked = [
+            np.array([place(value, background[:, column]) for value in asked[:, column].tolist()])
+            for place in (robust_z, percentile)
+            for column in (0, 1)
+        ]
+        return dict(zip(SIAMESE, (*asked.T, *ranked), strict=True))
 
     def _mutants(
         self, sequence: str, index: NDArray[np.int64], mutant: NDArray[np.int64]
@@ -200,19 +203,3 @@ class _WindowPredictor(WildTypePredictor):
 
 def _keys(index: NDArray[np.int64], mutant: NDArray[np.int64]) -> list[tuple[int, str]]:
     return [(i, STANDARD[m]) for i, m in zip(index.tolist(), mutant.tolist(), strict=True)]
-
-
-def _robust_z(values: NDArray[np.float64], null: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`mutscan.calling.robust_z` of many values; NaN when the null has no spread."""
-    known = null[np.isfinite(null)]
-    if not len(known):
-        return np.full(len(values), np.nan)
-    median = np.median(known)
-    scale = MAD_TO_SD * np.median(np.abs(known - median))
-    z: NDArray[np.float64] = (values - median) / scale if scale > 0 else np.full(len(values), np.nan)
-    return z
-
-
-def _percentiles(values: NDArray[np.float64], null: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`mutscan.calling.percentile` of many values."""
-    return np.array([percentile(value, null) for value in values.tolist()], dtype=np.float64)

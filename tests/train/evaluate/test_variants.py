@@ -15,6 +15,7 @@ from mutscan.errors import UsageError
 from mutscan.evidence import STRUCTURE_EVIDENCE
 from mutscan.evidence.residue_properties import BLOSUM62, CODE
 from mutscan.residues import STANDARD
+from mutscan.train.evaluate.result import Settings
 from mutscan.train.evaluate.variants import VariantInput, evaluate_variants
 
 LABELLED_KEYS = (
@@ -79,9 +80,8 @@ def new(tmp_path):
 
 
 def evaluate(model, tables, folder, **more):
-    return evaluate_variants(
-        str(model), tables, device="cpu", work=folder / "work", **{"siamese": 20, **more}
-    )
+    settings = Settings(more.pop("split", None), device="cpu")
+    return evaluate_variants(str(model), tables, settings, work=folder / "work", **{"siamese": 20, **more})
 
 
 def auroc(score, positive):

@@ -154,6 +154,7 @@ def test_labels_of_real_pairs_are_those_of_tm_align_and_scores(shared: Path) -> 
 def test_a_number_of_the_card_can_be_made_again(shared: Path, tmp_path: Path) -> None:
     """The first hundred test pairs through the command's own path."""
     from mutscan.train.evaluate.pairs import evaluate_pairs
+    from mutscan.train.evaluate.result import Settings
 
     entries = read_splits(MODEL / SPLIT_FILE)
     pairs = pd.read_parquet(shared / "data" / "pairs.parquet")
@@ -164,7 +165,10 @@ def test_a_number_of_the_card_can_be_made_again(shared: Path, tmp_path: Path) ->
     few = pairs[inside].head(100)
     few.to_parquet(tmp_path / "few.parquet")
     result = evaluate_pairs(
-        "mutscan-mini", shared / "data" / "structures.parquet", tmp_path / "few.parquet", device="cpu"
+        "mutscan-mini",
+        shared / "data" / "structures.parquet",
+        tmp_path / "few.parquet",
+        Settings(device="cpu"),
     )
     assert result.metrics["pairs"]["n"] == 100
     assert result.metrics["pairs"]["tm"]["mae"] < result.metrics["pairs"]["tm"]["constant_mae"]
