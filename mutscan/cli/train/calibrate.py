@@ -15,7 +15,6 @@ from mutscan.cli.options import (
     SeedOption,
     command,
     count,
-    option,
     path,
 )
 from mutscan.cli.train.options import (
