@@ -16,6 +16,7 @@ from mutscan.evidence.calibration import (
     load_calibration,
 )
 from mutscan.evidence.conservation import CONSERVATION_EVIDENCE, FamilyProfile
+from mutscan.evidence.inverse_folding import INVERSE_FOLDING_EVIDENCE, inverse_folding_evidence
 from mutscan.evidence.limits import warnings_for
 from mutscan.evidence.sequence import EVIDENCE, ProteinView, sequence_evidence
 from mutscan.evidence.structural import DROPS, StructuralRule
@@ -26,6 +27,7 @@ __all__ = [
     "CONSERVATION_EVIDENCE",
     "DROPS",
     "EVIDENCE",
+    "INVERSE_FOLDING_EVIDENCE",
     "STRUCTURE_EVIDENCE",
     "AdditiveModel",
     "Assessment",
@@ -35,6 +37,7 @@ __all__ = [
     "ProteinView",
     "StructuralRule",
     "Tier",
+    "inverse_folding_evidence",
     "load_calibration",
     "sequence_evidence",
     "structure_evidence",

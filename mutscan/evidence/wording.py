@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from mutscan.evidence.conservation import CONSERVATION_EVIDENCE
+from mutscan.evidence.inverse_folding import INVERSE_FOLDING_EVIDENCE
 from mutscan.residues import STANDARD
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ GROUP_OF: Final[dict[str, str]] = {
     **dict.fromkeys(("helix", "strand", "handedness"), "secondary structure"),
     "plddt": "confidence of the structure",
     **dict.fromkeys(CONSERVATION_EVIDENCE, "conservation"),
+    **dict.fromkeys(INVERSE_FOLDING_EVIDENCE, "inverse folding"),
 }  # fmt: skip
 """Group of each piece of evidence; what an embedding is read for is ``sequence context``."""
 
@@ -222,6 +224,14 @@ def _conservation(seen: Mapping[str, float]) -> str:
     return text
 
 
+def _folding(seen: Mapping[str, float]) -> str:
+    odds = _value(seen, "folding_log_odds")
+    if not math.isfinite(odds):
+        return ""
+    times, than = math.exp(abs(odds)), "worse" if odds < 0 else "better"
+    return f"mutant residue fits the backbone {times:.1f} times {than} than the wild type"
+
+
 def _context(seen: Mapping[str, float]) -> str:
     return "outcome of labelled variants in similar sequence context (the site and 7 residues on each side)"
 
@@ -237,5 +247,6 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, float]], str]]] = {
     "residues around": _around,
     "secondary structure": _secondary,
     "confidence of the structure": _confidence,
+    "inverse folding": _folding,
     CONTEXT: _context,
 }
