@@ -16,6 +16,7 @@ from mutscan.evidence.calibration import (
     load_calibration,
 )
 from mutscan.evidence.conservation import CONSERVATION_EVIDENCE, FamilyProfile
+from mutscan.evidence.ddg import DDG_EVIDENCE, DdgModel
 from mutscan.evidence.inverse_folding import INVERSE_FOLDING_EVIDENCE, inverse_folding_evidence
 from mutscan.evidence.limits import warnings_for
 from mutscan.evidence.sequence import EVIDENCE, ProteinView, sequence_evidence
@@ -25,6 +26,7 @@ from mutscan.evidence.structure import STRUCTURE_EVIDENCE, structure_evidence
 __all__ = [
     "CALIBRATION_FILE",
     "CONSERVATION_EVIDENCE",
+    "DDG_EVIDENCE",
     "DROPS",
     "EVIDENCE",
     "INVERSE_FOLDING_EVIDENCE",
@@ -33,6 +35,7 @@ __all__ = [
     "Assessment",
     "Calibration",
     "Contribution",
+    "DdgModel",
     "FamilyProfile",
     "ProteinView",
     "StructuralRule",

@@ -11,6 +11,7 @@ import numpy as np
 
 from mutscan.errors import CheckpointError
 from mutscan.evidence.additive import AdditiveModel
+from mutscan.evidence.ddg import DdgModel, read_ddg
 from mutscan.evidence.sequence import encoder_views, sequence_evidence, sequence_hash
 from mutscan.evidence.structural import StructuralRule, read_rule
 from mutscan.evidence.structure import structure_evidence
@@ -216,6 +217,8 @@ class Calibration:
         calibration.json as it is.
     structural : StructuralRule, optional
         From which predicted drop on a structure is disturbed.
+    ddg : DdgModel, optional
+        Predicts the change of stability from inverse folding.
     """
 
     tiers: Mapping[str, Tier]
@@ -225,6 +228,7 @@ class Calibration:
     splits: Mapping[str, str]
     document: Mapping[str, Any]
     structural: StructuralRule | None = None
+    ddg: DdgModel | None = None
 
     def split_of(self, sequence: str) -> str:
         """``fit``, ``test`` or, for a protein the calibration never met, an empty string."""
@@ -371,6 +375,7 @@ def load_calibration(folder: Path) -> Calibration | None:
             splits,
             document,
             structural,
+            read_ddg(document, path),
         )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise CheckpointError(
