@@ -7,27 +7,37 @@ arrays.
 """
 
 from mutscan.evidence.additive import AdditiveModel
+from mutscan.evidence.aligned import ALIGNED_EVIDENCE, AlignedProfile, aligned_evidence
 from mutscan.evidence.calibration import (
     CALIBRATION_FILE,
+    TIERS,
     Assessment,
     Calibration,
     Contribution,
     Tier,
+    best_tiers,
+    covered_by,
     load_calibration,
+    usable,
 )
 from mutscan.evidence.conservation import CONSERVATION_EVIDENCE, FamilyProfile
+from mutscan.evidence.inverse_folding import INVERSE_FOLDING_EVIDENCE, inverse_folding_evidence
 from mutscan.evidence.limits import warnings_for
 from mutscan.evidence.sequence import EVIDENCE, ProteinView, sequence_evidence
 from mutscan.evidence.structural import DROPS, StructuralRule
 from mutscan.evidence.structure import STRUCTURE_EVIDENCE, structure_evidence
 
 __all__ = [
+    "ALIGNED_EVIDENCE",
     "CALIBRATION_FILE",
     "CONSERVATION_EVIDENCE",
     "DROPS",
     "EVIDENCE",
+    "INVERSE_FOLDING_EVIDENCE",
     "STRUCTURE_EVIDENCE",
+    "TIERS",
     "AdditiveModel",
+    "AlignedProfile",
     "Assessment",
     "Calibration",
     "Contribution",
@@ -35,8 +45,13 @@ __all__ = [
     "ProteinView",
     "StructuralRule",
     "Tier",
+    "aligned_evidence",
+    "best_tiers",
+    "covered_by",
+    "inverse_folding_evidence",
     "load_calibration",
     "sequence_evidence",
     "structure_evidence",
+    "usable",
     "warnings_for",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from mutscan.errors import UsageError
-from mutscan.evidence import CONSERVATION_EVIDENCE, EVIDENCE, STRUCTURE_EVIDENCE
+from mutscan.evidence import CONSERVATION_EVIDENCE, EVIDENCE, TIERS, usable
 from mutscan.evidence.calibration import FORMAT
 from mutscan.evidence.sequence import sequence_hash
 from mutscan.files import cache_dir
@@ -13,9 +13,9 @@ from mutscan.hashes import file_sha256
 from mutscan.pipeline.network import load_model
 from mutscan.progress import Silent
 from mutscan.train.calibrate.facts import SPECIFICITY
-from mutscan.train.calibrate.rows import RANKED_WEIGHT, assay_names, join_tables
+from mutscan.train.calibrate.rows import PIECES, RANKED_WEIGHT, assay_names, join_tables
 from mutscan.train.calibrate.structural import calibrate_structural
-from mutscan.train.calibrate.tiers import additive_tier, fewest_of_class
+from mutscan.train.calibrate.tiers import fewest_of_class, fit_tier, shared_lines, tier_facts
 from mutscan.train.chains.sketches import word_sketch
 from mutscan.train.labelled.evidence import EvidenceReader
 from mutscan.train.labelled.settings import CALIBRATED
@@ -25,7 +25,7 @@ from mutscan.train.statistics.classifier import PROTEIN_CAP
 from mutscan.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from mutscan.pipeline.network import LoadedModel
@@ -144,7 +144,7 @@ def calibrate(
         "evidence": {
             **EVIDENCE,
             **conserved,
-            **STRUCTURE_EVIDENCE,
+            **{name: text for pieces in PIECES.values() for name, text in pieces.items()},
             "context_site": "linear map of the encoder's embedding of the site, weights in the tier",
             "context_near": "linear map of the mean embedding of site and ± 7 neighbours",
             "a x b": "what two pieces add together beyond each alone",
@@ -159,19 +159,16 @@ def calibrate(
 
 def _tiers(
     rows: Rows,
-    of_sequence: list[str],
+    of_sequence: Sequence[str],
     seed: int,
     assays: Mapping[int, str],
     variants: Path,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Fit the tier ``sequence`` and, where enough sites have coordinates, ``structure``."""
-    tiers: dict[str, Any] = {}
-    for name, judged, pieces in (
-        ("sequence", rows.labelled, of_sequence),
-        ("structure", rows.labelled & rows.structured, [*of_sequence, *STRUCTURE_EVIDENCE]),
-    ):
-        fewest = fewest_of_class(rows, judged)
+    """Fit each tier of `TIERS` that enough labelled variants have the evidence for."""
+    fitted = {}
+    for name, sources in TIERS.items():
+        fewest = fewest_of_class(rows, usable(name, rows.covered))
         if fewest < _FEWEST:
             few = f"the smaller class has {fewest} variants to fit, at least {_FEWEST} are needed"
             if name == "sequence":
@@ -179,8 +176,12 @@ def _tiers(
             progress.note(f"tier {name} left out: {few}")
             continue
         progress.note(f"tier {name}: fitting {int((~rows.kept_out).sum()):,} rows")
-        tiers[name] = additive_tier(pieces, rows, judged, seed, assays)
-        progress.note(f"tier {name}: AUROC {tiers[name]['test'].get('auroc')} on test groups")
+        pieces = [*of_sequence, *(piece for source in sources for piece in PIECES[source])]
+        fitted[name] = fit_tier(pieces, rows, seed)
+    lines = shared_lines(fitted, rows, assays)
+    tiers = {name: tier_facts(name, one, lines[name], rows, assays, seed) for name, one in fitted.items()}
+    for name, facts in tiers.items():
+        progress.note(f"tier {name}: AUROC {facts['test'].get('auroc')} on test groups")
     return tiers
 
 
