@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from mutscan.evidence.conservation import conservation_evidence
+from mutscan.evidence.inverse_folding import inverse_folding_evidence
 from mutscan.evidence.residue_properties import (
     BLOSUM62,
     CHARGE,
@@ -80,6 +81,9 @@ class ProteinView:
         Confidence of a structure model, 0-100, NaN where unresolved.
     family : FamilyProfile, optional
         What stands at each residue in its relatives.
+    folded : float array, shape (L, 20), optional
+        Natural logarithms of inverse folding, in the order of `STANDARD`, renormalised to the 20; NaN at
+        residues without a backbone.
     """
 
     sequence: str
@@ -88,6 +92,7 @@ class ProteinView:
     ca: NDArray[np.floating] | None = None
     plddt: NDArray[np.floating] | None = None
     family: FamilyProfile | None = None
+    folded: NDArray[np.floating] | None = None
 
     @property
     def codes(self) -> NDArray[np.int64]:
@@ -99,6 +104,8 @@ def sequence_evidence(
     protein: ProteinView, index: NDArray[np.int64], mutant: NDArray[np.int64]
 ) -> dict[str, NDArray[np.float64]]:
     """Evidence `EVIDENCE` and `CONSERVATION_EVIDENCE` of n substitutions of one protein.
+
+    Where the protein has them, that of `folded` too.
 
     Parameters
     ----------
@@ -124,7 +131,10 @@ def sequence_evidence(
     found |= {name: values[index] for name, values in _surroundings(codes).items()}
     language = _language(protein.log_probabilities, codes, index, mutant)
     ordered = {name: {**found, **language}[name] for name in EVIDENCE}
-    return ordered | conservation_evidence(protein.family, protein.sequence, index, mutant)
+    ordered |= conservation_evidence(protein.family, protein.sequence, index, mutant)
+    if protein.folded is not None:
+        ordered |= inverse_folding_evidence(protein.folded, protein.sequence, index, mutant)
+    return ordered
 
 
 def _exchange(wild_type: NDArray[np.int64], mutant: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:

@@ -240,8 +240,8 @@ def _folding(seen: Mapping[str, float]) -> str:
     odds = _value(seen, "folding_log_odds")
     if not math.isfinite(odds):
         return ""
-    than = "less" if odds < 0 else "more"
-    return f"mutant residue {math.exp(abs(odds)):.1f} times {than} likely than the wild type for this backbone"
+    times, than = math.exp(abs(odds)), "worse" if odds < 0 else "better"
+    return f"mutant residue fits the backbone {times:.1f} times {than} than the wild type"
 
 
 def _context(seen: Mapping[str, float]) -> str:
@@ -261,5 +261,6 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, float]], str]]] = {
     "residues around": _around,
     "secondary structure": _secondary,
     "confidence of the structure": _confidence,
+    "inverse folding": _folding,
     CONTEXT: _context,
 }
