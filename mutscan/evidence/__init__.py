@@ -18,6 +18,7 @@ from mutscan.evidence.calibration import (
     best_tiers,
     covered_by,
     load_calibration,
+    protein_evidence,
     usable,
 )
 from mutscan.evidence.conservation import CONSERVATION_EVIDENCE, FamilyProfile
@@ -53,6 +54,7 @@ __all__ = [
 >>>>>>> i12-mpnn
     "inverse_folding_evidence",
     "load_calibration",
+    "protein_evidence",
     "sequence_evidence",
     "structure_evidence",
     "usable",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -93,6 +93,15 @@ class ProteinView:
     plddt: NDArray[np.floating] | None = None
     family: FamilyProfile | None = None
     folded: NDArray[np.floating] | None = None
+
+    def with_structure(
+        self,
+        ca: NDArray[np.floating],
+        plddt: NDArray[np.floating] | None = None,
+        folded: NDArray[np.floating] | None = None,
+    ) -> ProteinView:
+        """This protein with a structure."""
+        return replace(self, ca=ca, plddt=plddt, folded=folded)
 
     @property
     def codes(self) -> NDArray[np.int64]:

@@ -61,6 +61,8 @@ TABLES: Final = (
     ("helix", "mutant_residue"),
     ("strand", "mutant_residue"),
     ("handedness", "wild_type_residue"),
+    ("burial_rank", "aligned_rank"),
+    ("burial_rank", "aligned_entropy_rank"),
 )  # fmt: skip
 """Pairs of evidence that also get a joint table."""
 

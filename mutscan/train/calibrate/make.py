@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from mutscan.builders.choose import default_jobs
 from mutscan.errors import UsageError
 from mutscan.evidence import CONSERVATION_EVIDENCE, EVIDENCE, TIERS, usable
 from mutscan.evidence.calibration import FORMAT
@@ -18,6 +19,7 @@ from mutscan.train.calibrate.structural import calibrate_structural
 from mutscan.train.calibrate.tiers import fewest_of_class, fit_tier, shared_lines, tier_facts
 from mutscan.train.chains.sketches import word_sketch
 from mutscan.train.labelled.evidence import EvidenceReader
+from mutscan.train.labelled.relatives import AlignedProfiles
 from mutscan.train.labelled.settings import CALIBRATED
 from mutscan.train.labelled.structures import NamedStructures, chains_on_sequences
 from mutscan.train.labelled.tables import COLUMNS, read_variants
@@ -44,6 +46,7 @@ def calibrate(
     stability: tuple[Path, Path] | None = None,
     dms: tuple[Path, Path] | None = None,
     chains: Path | None = None,
+    relatives: Path | None = None,
     structures_dir: Path | None = None,
     work: Path | None = None,
     device: str = "auto",
@@ -66,7 +69,10 @@ def calibrate(
     stability, dms : (proteins, table), optional
         ddG and scores of scans, which say which substitutions of a protein are worse than others.
     chains : Path, optional
-        structures.parquet, for labelled proteins that name no structure.
+        structures.parquet, for proteins without a named structure.
+    relatives : Path, optional
+        FASTA of sequences in which MMseqs2 finds the relatives of every protein, for the tiers with an
+        alignment.
     structures_dir : Path, optional
         Folder of the structures; by default those of the tables and their subfolders.
     work : Path, optional
@@ -102,11 +108,12 @@ def calibrate(
     loaded = load_model(model, device=device, precision=precision, offline=offline)
     finders = {kind: NamedStructures(paths[0], structures_dir) for kind, paths in files.items()}
     evidence_work = work if work is not None else cache_dir() / "evidence"
-    reader = EvidenceReader(loaded, evidence_work, offline=offline)
+    aligned = None if relatives is None else AlignedProfiles(relatives, evidence_work, default_jobs())
+    reader = EvidenceReader(loaded, evidence_work, offline=offline, relatives=aligned)
     found = {}
     for kind, table in tables.items():
         further = None
-        if kind == "variants" and chains is not None:
+        if kind != "dms" and chains is not None:
             further = chains_on_sequences(chains, table.proteins["sequence"].astype(str).tolist())
         found[kind] = reader.gather(table, finders[kind], progress, further)
     rows, first = join_tables(tables, found, seed)
@@ -129,6 +136,7 @@ def calibrate(
                 for what, path in zip(("proteins_", ""), paths, strict=True)
             },
             **({"chains_sha256": file_sha256(chains)} if chains is not None else {}),
+            **({"relatives_sha256": file_sha256(relatives)} if relatives is not None else {}),
             "n": len(tables["variants"]),
             "n_ranked": int((~labelled).sum()),
             "longest": int(tables["variants"].proteins["sequence"].str.len().max()),
