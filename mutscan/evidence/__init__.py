@@ -7,6 +7,7 @@ arrays.
 """
 
 from mutscan.evidence.additive import AdditiveModel
+from mutscan.evidence.aligned import ALIGNED_EVIDENCE, AlignedProfile, aligned_evidence
 from mutscan.evidence.calibration import (
     CALIBRATION_FILE,
     Assessment,
@@ -22,12 +23,14 @@ from mutscan.evidence.structural import DROPS, StructuralRule
 from mutscan.evidence.structure import STRUCTURE_EVIDENCE, structure_evidence
 
 __all__ = [
+    "ALIGNED_EVIDENCE",
     "CALIBRATION_FILE",
     "CONSERVATION_EVIDENCE",
     "DROPS",
     "EVIDENCE",
     "STRUCTURE_EVIDENCE",
     "AdditiveModel",
+    "AlignedProfile",
     "Assessment",
     "Calibration",
     "Contribution",
@@ -35,6 +38,7 @@ __all__ = [
     "ProteinView",
     "StructuralRule",
     "Tier",
+    "aligned_evidence",
     "load_calibration",
     "sequence_evidence",
     "structure_evidence",

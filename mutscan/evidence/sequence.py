@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from mutscan.evidence.aligned import aligned_evidence
 from mutscan.evidence.conservation import conservation_evidence
 from mutscan.evidence.residue_properties import (
     BLOSUM62,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mutscan.evidence.aligned import AlignedProfile
     from mutscan.evidence.conservation import FamilyProfile
 
 WINDOW: Final = 7
@@ -79,7 +81,9 @@ class ProteinView:
     plddt : float array, shape (L,), optional
         Confidence of a structure model, 0-100, NaN where unresolved.
     family : FamilyProfile, optional
-        What stands at each residue in its relatives.
+        What stands at each residue in its relatives, as the model's library knows them.
+    aligned : AlignedProfile, optional
+        The same, from an alignment.
     """
 
     sequence: str
@@ -88,6 +92,7 @@ class ProteinView:
     ca: NDArray[np.floating] | None = None
     plddt: NDArray[np.floating] | None = None
     family: FamilyProfile | None = None
+    aligned: AlignedProfile | None = None
 
     @property
     def codes(self) -> NDArray[np.int64]:
@@ -99,6 +104,8 @@ def sequence_evidence(
     protein: ProteinView, index: NDArray[np.int64], mutant: NDArray[np.int64]
 ) -> dict[str, NDArray[np.float64]]:
     """Evidence `EVIDENCE` and `CONSERVATION_EVIDENCE` of n substitutions of one protein.
+
+    With an alignment also `ALIGNED_EVIDENCE`.
 
     Parameters
     ----------
@@ -124,7 +131,10 @@ def sequence_evidence(
     found |= {name: values[index] for name, values in _surroundings(codes).items()}
     language = _language(protein.log_probabilities, codes, index, mutant)
     ordered = {name: {**found, **language}[name] for name in EVIDENCE}
-    return ordered | conservation_evidence(protein.family, protein.sequence, index, mutant)
+    ordered |= conservation_evidence(protein.family, protein.sequence, index, mutant)
+    if protein.aligned is not None:
+        ordered |= aligned_evidence(protein.aligned, protein.sequence, index, mutant)
+    return ordered
 
 
 def _exchange(wild_type: NDArray[np.int64], mutant: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
