@@ -46,12 +46,9 @@ __all__ = [
     "ProteinView",
     "StructuralRule",
     "Tier",
-<<<<<<< HEAD
     "aligned_evidence",
     "best_tiers",
     "covered_by",
-=======
->>>>>>> i12-mpnn
     "inverse_folding_evidence",
     "load_calibration",
     "protein_evidence",

@@ -356,7 +356,7 @@ def covered_by(evidence: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray
 
 
 def tier_words(tier: str) -> str:
-    """Sources that a tier weighs, in words: ``alignment, structure and inverse folding``."""
+    """List the sources that a tier weighs: ``alignment, structure and inverse folding``."""
     names = [source.replace("folding", "inverse folding") for source in TIERS[tier]] or ["sequence"]
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 

@@ -261,6 +261,5 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, float]], str]]] = {
     "residues around": _around,
     "secondary structure": _secondary,
     "confidence of the structure": _confidence,
-    "inverse folding": _folding,
     CONTEXT: _context,
 }

@@ -33,8 +33,8 @@ from mutscan.train.labelled.settings import CALIBRATED
 @command(
     proteins="CSV of proteins: protein, sequence; optional: group, structure.",
     chains="Parquet table of chains, for proteins that name no structure.",
-    relatives="FASTA of sequences in which MMseqs2 finds relatives of every protein, for the tiers that weigh "
-    "an alignment.",
+    relatives="FASTA of sequences in which MMseqs2 finds relatives of every protein, for the tiers with an "
+    "alignment.",
     siamese="Labelled variants for the choice of the structural flag's threshold, drawn by --seed as "
     "whole proteins, and half as many of the test groups. Each variant needs a pass of the encoder, "
     "each protein 64 more; the default takes about 10 minutes. 0: no structural flag.",

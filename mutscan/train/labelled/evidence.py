@@ -230,9 +230,7 @@ class EvidenceReader:
             arrays, index = stored[p], table.index[rows]
             family = self._profiles.of(sequences[p])
             aligned = None if self._relatives is None else self._relatives.of(sequences[p])
-            view = ProteinView(
-                sequences[p], arrays.get("log_probabilities"), family=family, aligned=aligned
-            )
+            view = ProteinView(sequences[p], arrays.get("log_probabilities"), family=family, aligned=aligned)
             shapes = [*([named[p][1]] if p in named else []), *(further or {}).get(p, [])]
             found, structured[rows] = evidence_of(view, shapes, index, table.mutant[rows])
             for name, values in found.items():
@@ -268,8 +266,14 @@ class EvidenceReader:
         families = "" if self._library is None else self._library.sha256
         identity = text_sha256(
             "\n".join(
-                ("4", self._encoder.key, str(self._encoder.device), families, document,
-                 "" if self._folding is None else WEIGHTS_SHA256)
+                (
+                    "4",
+                    self._encoder.key,
+                    str(self._encoder.device),
+                    families,
+                    document,
+                    "" if self._folding is None else WEIGHTS_SHA256,
+                )
             )
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -72,7 +72,8 @@ class AlignedProfiles:
         """Profile of a sequence that was looked up."""
         arrays = read_arrays(self._path(sequence))
         assert arrays is not None, "it was looked up"
-        return AlignedProfile(**{name: x if x.ndim else x.item() for name, x in arrays.items()})
+        numbers: dict[str, Any] = {name: x if x.ndim else x.item() for name, x in arrays.items()}
+        return AlignedProfile(**numbers)
 
     def _thinned(self, sequence: str, rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
         draws = np.random.default_rng(int(sequence_hash(sequence), 16))

@@ -43,7 +43,6 @@ class Shape(NamedTuple):
     folded: NDArray[np.float64] | None = None
 
 
-
 @dataclass(frozen=True, eq=False)
 class NamedStructure:
     """A structure file laid out on the sequence of its protein.
@@ -69,7 +68,7 @@ class NamedStructure:
         return Shape(ca, None if plddt is None else np.where(there, plddt[row], np.nan))
 
     def wild_type(self, sequence: str) -> WildType:
-        """The protein of this sequence with this structure."""
+        """Return the protein of this sequence with this structure."""
         return WildType(self.path.stem, sequence, self.structure, self.index)
 
 
