@@ -1,0 +1,1 @@
+"""Alignments of a protein's relatives: reading them, choosing rows, and the profile of a protein."""
