@@ -12,7 +12,7 @@ from mutscan.evidence import (
     AlignedProfile,
     ProteinView,
     aligned_evidence,
-    sequence_evidence,
+    protein_evidence,
 )
 from mutscan.evidence.conservation import EXPECTED
 from mutscan.residues import STANDARD
@@ -103,9 +103,9 @@ def test_an_unknown_wild_type_residue_has_a_site_but_no_substitution(some: Align
 
 def test_it_joins_the_evidence_of_a_sequence_where_there_is_an_alignment(some: AlignedProfile) -> None:
     index, mutant = np.array([1, 5]), np.array([3, 4])
-    without = sequence_evidence(ProteinView(SEQUENCE), index, mutant)
+    without = protein_evidence(ProteinView(SEQUENCE), index, mutant)
     assert not set(ALIGNED_EVIDENCE) & set(without)
-    with_it = sequence_evidence(ProteinView(SEQUENCE, aligned=some), index, mutant)
+    with_it = protein_evidence(ProteinView(SEQUENCE, aligned=some), index, mutant)
     assert np.isfinite(with_it["aligned_rank"]).all()
     none = aligned_evidence(None, SEQUENCE, index, mutant)
     assert list(none) == list(ALIGNED_EVIDENCE)
