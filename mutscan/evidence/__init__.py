@@ -22,6 +22,7 @@ from mutscan.evidence.calibration import (
     usable,
 )
 from mutscan.evidence.conservation import CONSERVATION_EVIDENCE, FamilyProfile
+from mutscan.evidence.ddg import DDG_EVIDENCE, DdgModel
 from mutscan.evidence.inverse_folding import INVERSE_FOLDING_EVIDENCE, inverse_folding_evidence
 from mutscan.evidence.limits import warnings_for
 from mutscan.evidence.sequence import EVIDENCE, ProteinView, sequence_evidence
@@ -32,6 +33,7 @@ __all__ = [
     "ALIGNED_EVIDENCE",
     "CALIBRATION_FILE",
     "CONSERVATION_EVIDENCE",
+    "DDG_EVIDENCE",
     "DROPS",
     "EVIDENCE",
     "INVERSE_FOLDING_EVIDENCE",
@@ -42,6 +44,7 @@ __all__ = [
     "Assessment",
     "Calibration",
     "Contribution",
+    "DdgModel",
     "FamilyProfile",
     "ProteinView",
     "StructuralRule",

@@ -12,6 +12,7 @@ import numpy as np
 from mutscan.errors import CheckpointError
 from mutscan.evidence.additive import AdditiveModel
 from mutscan.evidence.aligned import aligned_evidence
+from mutscan.evidence.ddg import DdgModel, read_ddg
 from mutscan.evidence.inverse_folding import inverse_folding_evidence
 from mutscan.evidence.sequence import encoder_views, sequence_evidence, sequence_hash
 from mutscan.evidence.structural import StructuralRule, read_rule
@@ -229,6 +230,8 @@ class Calibration:
         calibration.json as it is.
     structural : StructuralRule, optional
         From which predicted drop on a structure is disturbed.
+    ddg : DdgModel, optional
+        Predicts the change of stability from inverse folding.
     """
 
     tiers: Mapping[str, Tier]
@@ -238,6 +241,7 @@ class Calibration:
     splits: Mapping[str, str]
     document: Mapping[str, Any]
     structural: StructuralRule | None = None
+    ddg: DdgModel | None = None
 
     def split_of(self, sequence: str) -> str:
         """``fit``, ``test`` or, for a protein the calibration never met, an empty string."""
@@ -414,6 +418,7 @@ def load_calibration(folder: Path) -> Calibration | None:
             splits,
             document,
             structural,
+            read_ddg(document, path),
         )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise CheckpointError(

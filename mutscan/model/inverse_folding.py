@@ -93,6 +93,16 @@ def load_inverse_folding(dtype: torch.dtype = torch.float32) -> InverseFolding:
     return InverseFolding({name: value.to(dtype) for name, value in document["model_state_dict"].items()})
 
 
+def describe_inverse_folding() -> dict[str, object]:
+    """Describe the installed weights for run.json and calibration.json."""
+    return {
+        "package": PACKAGE,
+        "version": metadata.version(PACKAGE),
+        "weights": WEIGHTS,
+        "weights_sha256": WEIGHTS_SHA256,
+    }
+
+
 def folded_log_probabilities(wild_type: WildType, net: InverseFolding) -> NDArray[np.float64] | None:
     """Log-probabilities of the residues that fit a wild type's structure; None without a structure.
 

@@ -96,6 +96,7 @@ def test_of_two_residues_it_is_the_packages_own_conditional_probability(net, the
     order = torch.tensor([[0.3, 0.7]])
     logs = network.conditional_probs(backbone, residues, mask, mask, number, chains, order)[0, :, :20]
     expected = torch.log_softmax(logs, dim=-1).numpy()
+    # In float32, where rounding leaves 1e-5.
     np.testing.assert_allclose(room.folded_log_probabilities(pair, net), expected, rtol=0, atol=1e-4)
 
 
