@@ -7,13 +7,19 @@ arrays.
 """
 
 from mutscan.evidence.additive import AdditiveModel
+from mutscan.evidence.aligned import ALIGNED_EVIDENCE, AlignedProfile, aligned_evidence
 from mutscan.evidence.calibration import (
     CALIBRATION_FILE,
+    TIERS,
     Assessment,
     Calibration,
     Contribution,
     Tier,
+    best_tiers,
+    covered_by,
     load_calibration,
+    protein_evidence,
+    usable,
 )
 from mutscan.evidence.conservation import CONSERVATION_EVIDENCE, FamilyProfile
 from mutscan.evidence.ddg import DDG_EVIDENCE, DdgModel
@@ -24,6 +30,7 @@ from mutscan.evidence.structural import DROPS, StructuralRule
 from mutscan.evidence.structure import STRUCTURE_EVIDENCE, structure_evidence
 
 __all__ = [
+    "ALIGNED_EVIDENCE",
     "CALIBRATION_FILE",
     "CONSERVATION_EVIDENCE",
     "DDG_EVIDENCE",
@@ -31,7 +38,9 @@ __all__ = [
     "EVIDENCE",
     "INVERSE_FOLDING_EVIDENCE",
     "STRUCTURE_EVIDENCE",
+    "TIERS",
     "AdditiveModel",
+    "AlignedProfile",
     "Assessment",
     "Calibration",
     "Contribution",
@@ -40,9 +49,14 @@ __all__ = [
     "ProteinView",
     "StructuralRule",
     "Tier",
+    "aligned_evidence",
+    "best_tiers",
+    "covered_by",
     "inverse_folding_evidence",
     "load_calibration",
+    "protein_evidence",
     "sequence_evidence",
     "structure_evidence",
+    "usable",
     "warnings_for",
 ]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from mutscan.evidence.conservation import conservation_evidence
-from mutscan.evidence.inverse_folding import inverse_folding_evidence
 from mutscan.evidence.residue_properties import (
     BLOSUM62,
     CHARGE,
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mutscan.evidence.aligned import AlignedProfile
     from mutscan.evidence.conservation import FamilyProfile
 
 WINDOW: Final = 7
@@ -80,7 +80,9 @@ class ProteinView:
     plddt : float array, shape (L,), optional
         Confidence of a structure model, 0-100, NaN where unresolved.
     family : FamilyProfile, optional
-        What stands at each residue in its relatives.
+        What stands at each residue in its relatives, as the model's library knows them.
+    aligned : AlignedProfile, optional
+        The same, from an alignment.
     folded : float array, shape (L, 20), optional
         Natural logarithms of inverse folding, in the order of `STANDARD`, renormalised to the 20; NaN at
         residues without a backbone.
@@ -92,7 +94,17 @@ class ProteinView:
     ca: NDArray[np.floating] | None = None
     plddt: NDArray[np.floating] | None = None
     family: FamilyProfile | None = None
+    aligned: AlignedProfile | None = None
     folded: NDArray[np.floating] | None = None
+
+    def with_structure(
+        self,
+        ca: NDArray[np.floating],
+        plddt: NDArray[np.floating] | None = None,
+        folded: NDArray[np.floating] | None = None,
+    ) -> ProteinView:
+        """Give the same protein a structure."""
+        return replace(self, ca=ca, plddt=plddt, folded=folded)
 
     @property
     def codes(self) -> NDArray[np.int64]:
@@ -104,8 +116,6 @@ def sequence_evidence(
     protein: ProteinView, index: NDArray[np.int64], mutant: NDArray[np.int64]
 ) -> dict[str, NDArray[np.float64]]:
     """Evidence `EVIDENCE` and `CONSERVATION_EVIDENCE` of n substitutions of one protein.
-
-    Where the protein has them, that of `folded` too.
 
     Parameters
     ----------
@@ -131,10 +141,7 @@ def sequence_evidence(
     found |= {name: values[index] for name, values in _surroundings(codes).items()}
     language = _language(protein.log_probabilities, codes, index, mutant)
     ordered = {name: {**found, **language}[name] for name in EVIDENCE}
-    ordered |= conservation_evidence(protein.family, protein.sequence, index, mutant)
-    if protein.folded is not None:
-        ordered |= inverse_folding_evidence(protein.folded, protein.sequence, index, mutant)
-    return ordered
+    return ordered | conservation_evidence(protein.family, protein.sequence, index, mutant)
 
 
 def _exchange(wild_type: NDArray[np.int64], mutant: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:

@@ -9,7 +9,7 @@ from mutscan.evidence import (
     INVERSE_FOLDING_EVIDENCE,
     ProteinView,
     inverse_folding_evidence,
-    sequence_evidence,
+    protein_evidence,
 )
 from mutscan.evidence.wording import describe, group_of
 from mutscan.residues import STANDARD
@@ -40,9 +40,9 @@ def test_it_compares_the_mutant_with_the_wild_type(logs):
 def test_without_log_probabilities_nothing_is_known_and_other_evidence_is_as_before(logs):
     index, mutant = np.array([0, 1]), np.array([3, 3])
     assert all(np.isnan(v).all() for v in inverse_folding_evidence(None, SEQUENCE, index, mutant).values())
-    plain = sequence_evidence(ProteinView(SEQUENCE), index, mutant)
+    plain = protein_evidence(ProteinView(SEQUENCE), index, mutant)
     assert not set(plain) & set(INVERSE_FOLDING_EVIDENCE)
-    folded = sequence_evidence(ProteinView(SEQUENCE, folded=logs), index, mutant)
+    folded = protein_evidence(ProteinView(SEQUENCE, folded=logs), index, mutant)
     assert list(folded) == [*plain, *INVERSE_FOLDING_EVIDENCE]
 
 

@@ -1,0 +1,234 @@
+"""Searches sequence files for relatives of a protein, and aligns them with it.
+
+MMseqs2 (Steinegger and Söding, Nat. Biotechnol. 35, 1026 (2017)) searches for many proteins at a time.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from mutscan.errors import MissingDependencyError
+from mutscan.residues import STANDARD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+E_VALUE: Final = 1e-3
+"""E-value up to which a sequence counts as related."""
+
+MOST: Final = 20_000
+"""Relatives that MMseqs2 keeps of a protein."""
+
+MEMORY: Final = "8G"
+"""Memory that MMseqs2 may use for an index; it splits a larger database."""
+
+UNKNOWN_CODE: Final = len(STANDARD)
+"""A residue that is none of the 20."""
+
+GAP: Final = UNKNOWN_CODE + 1
+"""No residue."""
+
+_CODES: Final = np.full(256, UNKNOWN_CODE, dtype=np.uint8)
+_CODES[np.frombuffer(STANDARD.encode(), dtype=np.uint8)] = np.arange(len(STANDARD))
+_CODES[[ord("-"), ord(".")]] = GAP
+
+_COLUMNS: Final = "qstart,tstart,tend,qaln,taln,theader"
+
+
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """A stretch of a sequence, aligned with the query.
+
+    Parameters
+    ----------
+    name : str
+        First word of its header.
+    first, last : int
+        Ends of the stretch in the sequence, 1-based.
+    row : str
+        Its line of an a3m file: L upper-case letters and gaps, lower-case letters where the query has no
+        residue.
+    """
+
+    name: str
+    first: int
+    last: int
+    row: str
+
+
+def mmseqs_alignments(
+    queries: Mapping[str, str],
+    database: Path,
+    work: Path,
+    threads: int,
+    *,
+    sensitivity: float = 7.5,
+    e_value: float = E_VALUE,
+    most: int = MOST,
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Search a FASTA file for the relatives of many proteins in one call of MMseqs2.
+
+    Parameters
+    ----------
+    queries : mapping of str to str
+        Sequences of L residues by name.
+    database : Path
+        FASTA, plain or gzip.
+    work : Path
+        Folder for MMseqs2's files; it is emptied first and removed when all answers were read.
+    threads : int
+    sensitivity, e_value, most : float, float, int
+        ``-s``, ``-e`` and ``--max-seqs`` of ``mmseqs search``.
+
+    Yields
+    ------
+    str
+        Name of a query, in their order.
+    uint8 array, shape (n, L)
+        The query, then a row for each relative, the lowest E-value first: places in `STANDARD`,
+        `UNKNOWN_CODE` or `GAP`. A query that is in the database comes twice.
+
+    Raises
+    ------
+    MissingDependencyError
+        MMseqs2 is not installed, or fails.
+    """
+    found = mmseqs_relatives(
+        queries, database, work, threads, sensitivity=sensitivity, e_value=e_value, most=most
+    )
+    for name, relatives in found:
+        yield name, encoded([queries[name], *(relative.row for relative in relatives)], len(queries[name]))
+
+
+def mmseqs_relatives(
+    queries: Mapping[str, str],
+    database: Path,
+    work: Path,
+    threads: int,
+    *,
+    sensitivity: float = 7.5,
+    e_value: float = E_VALUE,
+    most: int = MOST,
+    iterations: int = 1,
+) -> Iterator[tuple[str, list[Relative]]]:
+    """As `mmseqs_alignments`, with the relatives' names and inserted residues.
+
+    Parameters
+    ----------
+    iterations : int
+        From the second on, the search is with a profile of what was found.
+    """
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    names = list(queries)
+    numbered = (f">{number}\n{queries[name]}\n" for number, name in enumerate(names))
+    (work / "queries.fasta").write_text("".join(numbered), encoding="ascii")
+    with database.open("rb") as stream:
+        ending = ".fasta.gz" if stream.read(2) == b"\x1f\x8b" else ".fasta"
+    # MMseqs2 cannot have blanks in paths, and recognises gzip by the ending.
+    (work / f"database{ending}").symlink_to(database.resolve())
+    _mmseqs(work, "createdb", "queries.fasta", "queries", "--dbtype", "1", "--shuffle", "0")
+    _mmseqs(work, "createdb", f"database{ending}", "targets", "--dbtype", "1", "--shuffle", "0")
+    _mmseqs(
+        work, "search", "queries", "targets", "found", "scratch", "-a", "1", "-s", f"{sensitivity:g}",
+        "-e", f"{e_value:g}", "--max-seqs", str(most), "--num-iterations", str(iterations),
+        "--split-memory-limit", MEMORY, "--threads", str(threads),
+    )  # fmt: skip
+    # A database and not a text file, because its index lists the queries in their order.
+    _mmseqs(
+        work, "convertalis", "queries", "targets", "found", "answers", "--db-output", "1",
+        "--format-output", _COLUMNS, "--threads", str(threads),
+    )  # fmt: skip
+    with (work / "answers").open("rb") as answers, (work / "answers.index").open("rb") as index:
+        for name, (_, offset, size) in zip(names, (map(int, line.split()) for line in index), strict=True):
+            answers.seek(offset)
+            lines = answers.read(size).decode("utf-8", "replace").rstrip("\0\n").split("\n")
+            cells = (line.split("\t", 5) for line in lines if line)
+            yield name, [_relative(each, len(queries[name])) for each in cells]
+    shutil.rmtree(work)
+
+
+def _relative(cells: Sequence[str], length: int) -> Relative:
+    start, first, last, own, other, header = cells
+    return Relative(
+        (header.split() or [""])[0], int(first), int(last), a3m_row(own, other, int(start), length)
+    )
+
+
+def a3m_row(own: str, other: str, start: int, length: int) -> str:
+    """Write an alignment of two sequences as the second one's row of an a3m file.
+
+    Parameters
+    ----------
+    own, other : str
+        Aligned stretches of the query and of the other sequence, with gaps.
+    start : int
+        Where the query's stretch begins, 1-based.
+    length : int
+        Residues of the query.
+
+    Examples
+    --------
+    >>> a3m_row("KT-AY", "RTG-Y", 2, 8)
+    '-RTg-Y---'
+    """
+    middle = "".join(
+        (b.lower() if a in "-." else b) for a, b in zip(own, other.upper().replace(".", "-"), strict=True)
+    )
+    covered = sum(letter not in "-." for letter in own)
+    return "-" * (start - 1) + middle + "-" * (length - covered - start + 1)
+
+
+def encoded(rows: Sequence[str], length: int) -> NDArray[np.uint8]:
+    """Encode rows of an a3m file without their inserted residues.
+
+    Parameters
+    ----------
+    rows : sequence of str
+    length : int
+        Residues of the query.
+
+    Returns
+    -------
+    uint8 array, shape (n, L)
+        Places in `STANDARD`, `UNKNOWN_CODE` or `GAP`.
+    """
+    letters = np.frombuffer("".join(rows).encode("ascii"), dtype=np.uint8)
+    return _CODES[letters[letters < ord("a")]].reshape(len(rows), length)
+
+
+def mmseqs_program() -> str | None:
+    """Path of MMseqs2; None where it is not installed."""
+    return shutil.which("mmseqs")
+
+
+def _mmseqs(folder: Path, *arguments: str) -> None:
+    program = mmseqs_program()
+    if program is None:
+        raise MissingDependencyError(
+            "MMseqs2 is not installed: there is no `mmseqs` on the PATH; install it (conda install -c "
+            "bioconda mmseqs2, or your system's package mmseqs2)"
+        )
+    try:
+        subprocess.run(
+            [program, *arguments, "-v", "1"],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            text=True,
+            errors="replace",
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = (getattr(error, "stderr", "") or getattr(error, "stdout", "") or str(error)).strip()
+        raise MissingDependencyError(
+            f"{program} {arguments[0]} failed ({said.splitlines()[-1] if said else 'no message'}); "
+            f"look at {folder}, and reinstall MMseqs2 if it is damaged"
+        ) from error
