@@ -16,9 +16,7 @@ from mutscan.evidence.calibration import (
     Contribution,
     Tier,
     best_tiers,
-    covered_by,
     load_calibration,
-    protein_evidence,
     usable,
 )
 from mutscan.evidence.conservation import CONSERVATION_EVIDENCE, FamilyProfile
@@ -26,6 +24,7 @@ from mutscan.evidence.ddg import DDG_EVIDENCE, DdgModel
 from mutscan.evidence.inverse_folding import INVERSE_FOLDING_EVIDENCE, inverse_folding_evidence
 from mutscan.evidence.limits import warnings_for
 from mutscan.evidence.sequence import EVIDENCE, ProteinView, sequence_evidence
+from mutscan.evidence.sources import covered_by, protein_evidence
 from mutscan.evidence.structural import DROPS, StructuralRule
 from mutscan.evidence.structure import STRUCTURE_EVIDENCE, structure_evidence
 

@@ -11,12 +11,10 @@ import numpy as np
 
 from mutscan.errors import CheckpointError
 from mutscan.evidence.additive import AdditiveModel
-from mutscan.evidence.aligned import aligned_evidence
 from mutscan.evidence.ddg import DdgModel, read_ddg
-from mutscan.evidence.inverse_folding import inverse_folding_evidence
-from mutscan.evidence.sequence import encoder_views, sequence_evidence, sequence_hash
+from mutscan.evidence.sequence import encoder_views, sequence_hash
+from mutscan.evidence.sources import covered_by, protein_evidence
 from mutscan.evidence.structural import StructuralRule, read_rule
-from mutscan.evidence.structure import structure_evidence
 from mutscan.evidence.wording import describe, group_of
 
 if TYPE_CHECKING:
@@ -30,9 +28,6 @@ if TYPE_CHECKING:
 CALIBRATION_FILE: Final = "calibration.json"
 FORMAT: Final = 2
 """Version of the layout; a reader refuses a newer one."""
-
-SOURCES: Final = {"structure": "contact_number", "folding": "folding_entropy", "alignment": "aligned_gaps"}
-"""Sources of evidence beside the sequence, and a piece that is known at the sites that each covers."""
 
 TIERS: Final[dict[str, tuple[str, ...]]] = {
     "sequence": (),
@@ -337,26 +332,6 @@ class Calibration:
         log_odds[protein.codes[index] < 0] = np.nan
         p = 1.0 / (1.0 + np.exp(-(log_odds + shift)))
         return Assessment(used, tier_of, log_odds, p, evidence, groups, contributions, prior)
-
-
-def protein_evidence(
-    protein: ProteinView, index: NDArray[np.int64], mutant: NDArray[np.int64]
-) -> dict[str, NDArray[np.float64]]:
-    """All evidence of n substitutions of one protein, shape (n,) each, from every source that is there."""
-    evidence = sequence_evidence(protein, index, mutant)
-    if protein.aligned is not None:
-        evidence |= aligned_evidence(protein.aligned, protein.sequence, index, mutant)
-    if protein.ca is not None:
-        evidence |= structure_evidence(protein, index, mutant)
-    if protein.folded is not None:
-        evidence |= inverse_folding_evidence(protein.folded, protein.sequence, index, mutant)
-    return evidence
-
-
-def covered_by(evidence: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.bool_]]:
-    """Rows that each of `SOURCES` covers, bool arrays of shape (n,)."""
-    nothing = np.full(len(evidence["blosum62"]), np.nan)
-    return {source: np.isfinite(evidence.get(piece, nothing)) for source, piece in SOURCES.items()}
 
 
 def tier_words(tier: str) -> str:

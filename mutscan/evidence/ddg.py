@@ -14,8 +14,7 @@ import numpy as np
 from mutscan.errors import CheckpointError
 from mutscan.evidence.additive import AdditiveModel
 from mutscan.evidence.inverse_folding import INVERSE_FOLDING_EVIDENCE
-from mutscan.evidence.sequence import sequence_evidence
-from mutscan.evidence.structure import structure_evidence
+from mutscan.evidence.sources import protein_evidence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +32,7 @@ def ddg_evidence(
     protein: ProteinView, index: NDArray[np.int64], mutant: NDArray[np.int64]
 ) -> dict[str, NDArray[np.float64]]:
     """Evidence `DDG_EVIDENCE` of n substitutions of a protein with `ca` and `folded`, shape (n,) each."""
-    found = sequence_evidence(protein, index, mutant) | structure_evidence(protein, index, mutant)
+    found = protein_evidence(protein, index, mutant)
     return {name: found[name] for name in DDG_EVIDENCE}
 
 
