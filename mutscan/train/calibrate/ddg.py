@@ -20,27 +20,19 @@ import numpy as np
 from scipy.linalg import solve
 
 from mutscan.errors import UsageError
-from mutscan.evidence import DDG_EVIDENCE, DdgModel, ProteinView
-from mutscan.evidence.ddg import ddg_evidence
-from mutscan.evidence.residue_properties import BLOSUM62
-from mutscan.hashes import file_sha256
+from mutscan.evidence import DDG_EVIDENCE, DdgModel
 from mutscan.model.inverse_folding import WEIGHTS_SHA256, describe_inverse_folding
 from mutscan.train.calibrate.additive import FitSettings, _Design
 from mutscan.train.chains.relatives import WordIndex, link_clusters
-from mutscan.train.labelled.folding import folded_proteins, named_backbones
-from mutscan.train.labelled.structures import NamedStructures, chains_on_sequences
-from mutscan.train.labelled.tables import COLUMNS, read_variants
 from mutscan.train.statistics.bootstrap import ClusterBootstrap, Spearman, rounded
 from mutscan.train.statistics.fits import N_FOLDS, folds_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from mutscan.progress import Progress
-    from mutscan.train.labelled.folding import Folded
     from mutscan.train.labelled.tables import VariantTable
     from mutscan.train.statistics.classifier import Statistic
 
@@ -51,31 +43,18 @@ PUBLISHED: Final = "ThermoMPNN (Dieckhaus et al., PNAS 121, e2314853121 (2024)):
 
 _FEWEST: Final = 100  # rows of a fit
 
-Evidence = dict[str, "NDArray[np.float64]"]
-
 
 def fit_ddg(
-    proteins: Path,
-    stability: Path,
-    *,
-    chains: Path | None,
-    structures_dir: Path | None,
-    work: Path,
-    seed: int,
-    progress: Progress,
+    table: VariantTable, evidence: Mapping[str, NDArray[np.float64]], *, seed: int, progress: Progress
 ) -> dict[str, Any]:
     """Fit the model of ddG and test it.
 
     Parameters
     ----------
-    proteins, stability : Path
-        Proteins and their ddG, kcal/mol, positive = destabilising. Repeats of a substitution are averaged.
-    chains : Path, optional
-        structures.parquet, for proteins that name no structure: their backbones are rebuilt.
-    structures_dir : Path, optional
-        Folder of the structures; by default that of the table.
-    work : Path
-        Keeps finished proteins.
+    table : VariantTable
+        ddG, kcal/mol, positive = destabilising. Repeats of a substitution are averaged.
+    evidence : mapping of name -> float array, shape (n,)
+        At least `DDG_EVIDENCE` of the table's rows. Rows without a backbone take no part.
     seed : int
         Draws the folds and the bootstrap.
     progress : Progress
@@ -89,46 +68,39 @@ def fit_ddg(
     Raises
     ------
     UsageError
-        The tables do not fit, or name too few structures.
-    MissingDependencyError, CheckpointError
-        Inverse folding is not installed, or damaged.
+        Too few substitutions are in structures with a backbone.
     """
-    table = read_variants(proteins, stability, column=COLUMNS["stability"])
     sequences = table.proteins["sequence"].astype(str).tolist()
-    named = named_backbones(table, NamedStructures(proteins, structures_dir))
-    further = None if chains is None else chains_on_sequences(chains, sequences)
-    folded = folded_proteins(table, named, work, progress, chains=further)
-    evidence = _evidence(table, folded)
     held = np.isin(table.source, HELD_OUT)
-    # Real structures alone: a test must not depend on how atoms are rebuilt.
-    known = np.isfinite(evidence["folding_log_odds"]) & (~held | np.isin(table.protein, [*named]))
-    tested = [s for s in HELD_OUT if (known & (table.source == s)).any()]
+    known = np.isfinite(evidence["folding_log_odds"]) & np.isfinite(evidence["burial_rank"])
     linked = link_clusters(sequences, np.arange(len(sequences)))
     related = _related(sequences, linked, np.unique(table.protein[held]))
     chosen = known & ~held & ~related[table.protein]
     rows, ddg = _averaged(table, chosen)
     if len(rows) < _FEWEST:
         raise UsageError(
-            f"{stability}: {len(rows)} substitutions in structures with a backbone can be fitted, at least "
-            f"{_FEWEST} are needed"
+            f"ddG: {len(rows)} substitutions in structures with a backbone can be fitted, at least {_FEWEST} "
+            "are needed; give a table of stabilities that names structures"
         )
     group = linked[table.protein]
-    fitted = {name: values[rows] for name, values in evidence.items()}
-    fold, crossed = folds_of(group[rows], N_FOLDS, seed), np.empty(len(rows))
-    for one in range(N_FOLDS):
+    fitted = {name: evidence[name][rows] for name in DDG_EVIDENCE}
+    every, crossed = np.ones(len(rows), np.bool_), np.empty(len(rows))
+    fold = folds_of(group[rows], N_FOLDS, seed)
+    for one in np.unique(fold).tolist():
         out = fold == one
         crossed[out] = _fit(fitted, ddg, ~out).sum({name: x[out] for name, x in fitted.items()})
-    model = _fit(fitted, ddg, np.ones(len(rows), np.bool_))
-    simple = _fit({name: fitted[name] for name in _SIMPLE}, ddg, np.ones(len(rows), np.bool_))
+    model, simple = _fit(fitted, ddg, every), _fit({name: fitted[name] for name in _SIMPLE}, ddg, every)
     progress.note(f"ddG: {len(rows):,} substitutions fitted, RMSE {_rmse(crossed, ddg):.2f} kcal/mol")
     test = {}
-    for source in tested:
+    for source in HELD_OUT:
         at, truth = _averaged(table, known & (table.source == source))
-        here = {name: x[at] for name, x in evidence.items()}
+        if not len(at):
+            continue
+        here = {name: evidence[name][at] for name in DDG_EVIDENCE}
         predictions = {
             "": model.sum(here),
             "types_and_burial_": simple.sum(here),
-            "blosum62_": -BLOSUM62[here["wild_type_residue"].astype(int), table.mutant[at]],
+            "blosum62_": -evidence["blosum62"][at],
             "constant_": np.full(len(at), ddg.mean()),
         }
         test[source] = _measured(predictions, truth, group[at], table.protein[at], seed)
@@ -137,14 +109,7 @@ def fit_ddg(
         **describe_inverse_folding(),
         "unit": "kcal/mol, positive = destabilising",
         "limits": "single substitutions of the wild type; not antisymmetric, so not for the way back",
-        "data": {
-            "stability_proteins_sha256": file_sha256(proteins),
-            "stability_sha256": file_sha256(stability),
-            **({} if chains is None else {"chains_sha256": file_sha256(chains)}),
-            "sources": sorted(set(table.source[chosen].tolist())),
-            "rebuilt_backbones": len(set(table.protein[rows].tolist()) - set(named)),
-            "seed": seed,
-        },
+        "sources": sorted(set(table.source[chosen].tolist())),
         "cross_fitted": _measured({"": crossed}, ddg, group[rows], table.protein[rows], seed),
         "test": test,
         "published": PUBLISHED,
@@ -152,17 +117,6 @@ def fit_ddg(
 
 
 _SIMPLE: Final = ("wild_type_residue", "mutant_residue", "burial_rank")
-
-
-def _evidence(table: VariantTable, folded: Mapping[int, Folded]) -> Evidence:
-    found = {name: np.full(len(table), np.nan) for name in DDG_EVIDENCE}
-    sequences = table.proteins["sequence"].astype(str).tolist()
-    for p, one in folded.items():
-        rows = np.flatnonzero(table.protein == p)
-        view = ProteinView(sequences[p], ca=one.ca, folded=one.log_probabilities)
-        for name, values in ddg_evidence(view, table.index[rows], table.mutant[rows]).items():
-            found[name][rows] = values
-    return found
 
 
 def _related(sequences: list[str], linked: NDArray[np.int64], held: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -186,7 +140,9 @@ def _averaged(
     return rows[first], np.bincount(place, table.value[rows]) / np.bincount(place)
 
 
-def _fit(evidence: Evidence, ddg: NDArray[np.float64], chosen: NDArray[np.bool_]) -> DdgModel:
+def _fit(
+    evidence: Mapping[str, NDArray[np.float64]], ddg: NDArray[np.float64], chosen: NDArray[np.bool_]
+) -> DdgModel:
     part = {name: x[chosen] for name, x in evidence.items()}
     design = _Design(part, {}, FitSettings())
     x = design.columns(part, {}, np.arange(int(chosen.sum()))).astype(np.float64)

@@ -45,6 +45,11 @@ class BackboneRebuilder:
         x, y = np.concatenate(features), np.concatenate(places)
         self._map: NDArray[np.float64] = solve(x.T @ x + np.eye(x.shape[1]), x.T @ y, assume_a="pos")
 
+    @property
+    def identity(self) -> bytes:
+        """What rebuilt atoms depend on, to the digits that do not depend on the machine."""
+        return self._map.round(6).tobytes()
+
     def __call__(self, ca: NDArray[np.floating]) -> NDArray[np.float64]:
         """N, CA, C and O, shape (L, 4, 3); NaN where the chain ends, breaks or has a cis peptide.
 
