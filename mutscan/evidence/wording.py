@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from mutscan.evidence.aligned import ALIGNED_EVIDENCE
 from mutscan.evidence.conservation import CONSERVATION_EVIDENCE
 from mutscan.residues import STANDARD
 
@@ -49,6 +50,7 @@ GROUP_OF: Final[dict[str, str]] = {
     **dict.fromkeys(("helix", "strand", "handedness"), "secondary structure"),
     "plddt": "confidence of the structure",
     **dict.fromkeys(CONSERVATION_EVIDENCE, "conservation"),
+    **dict.fromkeys(ALIGNED_EVIDENCE, "alignment"),
 }  # fmt: skip
 """Group of each piece of evidence; what an embedding is read for is ``sequence context``."""
 
@@ -222,6 +224,17 @@ def _conservation(seen: Mapping[str, float]) -> str:
     return text
 
 
+def _alignment(seen: Mapping[str, float]) -> str:
+    rank, entropy, nearest = (_value(seen, f"aligned_{name}") for name in ("rank", "entropy_rank", "nearest"))
+    if not math.isfinite(rank):
+        return ""
+    carrier = f"carried by a relative of {nearest:.0%} identity" if nearest > 0 else "carried by no relative"
+    return (
+        f"mutant residue {carrier}; {rank:.0%} of substitutions are less likely among relatives; "
+        f"site more variable than {entropy:.0%} of the sites"
+    )
+
+
 def _context(seen: Mapping[str, float]) -> str:
     return "outcome of labelled variants in similar sequence context (the site and 7 residues on each side)"
 
@@ -232,6 +245,7 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, float]], str]]] = {
     "place in chain": _place,
     "language model": _language,
     "conservation": _conservation,
+    "alignment": _alignment,
     "burial": _burial,
     "rigidity": _rigidity,
     "residues around": _around,

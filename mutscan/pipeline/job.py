@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from mutscan.alignments.source import relatives_for
 from mutscan.builders.choose import choose_builders, default_jobs, describe_builders
 from mutscan.builders.pool import BuildTask, MutantFactory, exchanges_of, read_measured
 from mutscan.errors import BuildError, RunFolderError
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mutscan.alignments.source import Relatives
     from mutscan.builders import MutantBuilder
     from mutscan.builders.pool import Measured
     from mutscan.calling import Null
@@ -67,6 +69,8 @@ class Job(ABC):
     model : LoadedModel
     folder : RunFolder
     options : Options
+    relatives : Relatives, optional
+        Of the wild type, from an alignment.
     """
 
     ROWS_TOGETHER: ClassVar[int]
@@ -77,14 +81,22 @@ class Job(ABC):
 
     carried_columns: tuple[str, ...] = ()
 
-    def __init__(self, wild_type: WildType, model: LoadedModel, folder: RunFolder, options: Options) -> None:
+    def __init__(
+        self,
+        wild_type: WildType,
+        model: LoadedModel,
+        folder: RunFolder,
+        options: Options,
+        relatives: Relatives | None = None,
+    ) -> None:
         self.wild_type = wild_type
         self.model = model
         self.folder = folder
         self.progress = options.progress
         self.seed = options.seed
         self.predictor = WildTypePredictor(model, wild_type.sequence)
-        self.judge = Judge(model, self.predictor, wild_type, options.prior)
+        self.relatives = relatives
+        self.judge = Judge(model, self.predictor, wild_type, options.prior, relatives)
         self.null: Null | None = None
         self.tasks: dict[Variant, BuildTask] = {}
         self.build_errors: dict[Variant, BuildError] = {}
@@ -282,7 +294,7 @@ def run_job(
     wild_type: WildType,
     options: Options,
     arguments: Mapping[str, object],
-    make_job: Callable[[LoadedModel, RunFolder], Job],
+    make_job: Callable[[LoadedModel, RunFolder, Relatives | None], Job],
 ) -> Run:
     """Do a run from the model to the report.
 
@@ -295,8 +307,9 @@ def run_job(
     arguments : mapping
         Arguments of the command that are not in `options`, for run.json.
     make_job : callable
-        Makes the job from the loaded model and the open run folder.
+        Makes the job from the loaded model, the open run folder and the protein's relatives.
     """
+    relatives = relatives_for(wild_type, options.alignment)
     builders = choose_builders(options.builder, wild_type, seed=options.seed)
     model = load_model(
         options.model,
@@ -312,8 +325,10 @@ def run_job(
         logging_to(folder.log_txt),
     ):
         _log.info("mutscan %s: %s of %s", __version__, command, wild_type.name)
-        settings = fingerprint(wild_type, model, describe_builders(builders), options)
-        job = make_job(model, folder)
+        if relatives is not None:
+            _log.info("%s", relatives.words)
+        settings = fingerprint(wild_type, model, describe_builders(builders), options, relatives)
+        job = make_job(model, folder, relatives)
         folder.claim(settings | job.claim)
         job.predict()
         if builders:

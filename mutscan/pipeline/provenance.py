@@ -20,6 +20,7 @@ from mutscan.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mutscan.alignments.source import Relatives
     from mutscan.pipeline.job import Job
     from mutscan.pipeline.network import LoadedModel
     from mutscan.pipeline.options import Options
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
 
 
 def fingerprint(
-    wild_type: WildType, model: LoadedModel, builders: list[dict[str, object]], options: Options
+    wild_type: WildType,
+    model: LoadedModel,
+    builders: list[dict[str, object]],
+    options: Options,
+    relatives: Relatives | None = None,
 ) -> dict[str, object]:
     """Everything that a run's numbers depend on, except its variants (`JobFolder.claim`)."""
     return {
@@ -38,6 +43,7 @@ def fingerprint(
         "encoder": model.encoder.key,
         "device": model.encoder.device.type,
         "builders": builders,
+        "alignment": None if relatives is None else relatives.facts.sha256,
         "prior": options.prior,
         "seed": options.seed,
     }
@@ -90,6 +96,7 @@ def provenance(
         "precision": encoder.precision,
         "batch_residues": encoder.batch_residues,
         "calibration": job.judge.describe(),
+        "alignment": None if job.relatives is None else job.relatives.describe(),
         "builder": settings["builders"],
         "build_seconds": job.build_seconds,
         "region_names": job.region_names,
@@ -103,8 +110,8 @@ def provenance(
 
 
 _ASKED = (
-    "model", "builder", "structure", "chain", "device", "precision", "batch_residues", "jobs", "offline",
-    "prior", "seed",
+    "model", "builder", "structure", "chain", "alignment", "device", "precision", "batch_residues", "jobs",
+    "offline", "prior", "seed",
 )  # fmt: skip
 
 

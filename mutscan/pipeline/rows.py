@@ -132,6 +132,7 @@ class Assembler:
             "confidence": confidence,
             "notes": "; ".join(dict.fromkeys(notes)),
             "evidence": verdict.words,
+            "alignment": verdict.alignment,
         }
         if measured is not None:
             scores.update(

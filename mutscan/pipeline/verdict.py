@@ -12,7 +12,7 @@ import numpy as np
 
 from mutscan.embed.head import load_head
 from mutscan.errors import UsageError
-from mutscan.evidence import ProteinView, load_calibration, warnings_for
+from mutscan.evidence import ALIGNED_EVIDENCE, ProteinView, load_calibration, warnings_for
 from mutscan.hashes import file_sha256
 from mutscan.model.checkpoint import WEIGHTS_FILE
 from mutscan.pipeline.options import DEFAULTS
@@ -22,6 +22,7 @@ from mutscan.structures import ca_by_position, plddt_by_position
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mutscan.alignments.source import Relatives
     from mutscan.evidence import Assessment, Calibration, Contribution, StructuralRule
     from mutscan.pipeline.network import LoadedModel, WildTypePredictor
     from mutscan.structures import WildType
@@ -40,6 +41,8 @@ NO_TIERS: Final = "no probability: the model has only a structural rule"
 
 ALONE: Final = "no probability; judged by the predicted structure alone"
 """Stands before a structural rule that decides."""
+
+UNUSED: Final = "the model has no tier for alignments; the alignment was not used"
 
 NAMED: Final = 6
 """Pieces of evidence named in the row, the strongest."""
@@ -64,6 +67,8 @@ class Verdict:
         Why there is no flag, and warnings about the one there is.
     structural : StructuralRule, optional
         The rule that judges the predicted drop of this variant.
+    alignment : str
+        Source of the relatives that were weighed, and their number at the site.
     """
 
     p: float = math.nan
@@ -72,6 +77,7 @@ class Verdict:
     evidence: tuple[Contribution, ...] = ()
     notes: tuple[str, ...] = (NO_FLAG,)
     structural: StructuralRule | None = None
+    alignment: str = ""
 
     def with_structure(self, scores: Mapping[str, float]) -> Verdict:
         """Apply the structural rule to the variant's predicted scores.
@@ -122,6 +128,8 @@ class Judge:
     wild_type : WildType
     prior : {"clinical", "scan"}
         List that probabilities hold for.
+    relatives : Relatives, optional
+        Of the wild type, from an alignment; weighed by models with a tier for it.
 
     Raises
     ------
@@ -137,6 +145,7 @@ class Judge:
         predictor: WildTypePredictor,
         wild_type: WildType,
         prior: str = DEFAULTS.prior,
+        relatives: Relatives | None = None,
     ) -> None:
         self._prior = prior
         self._model = model
@@ -159,11 +168,21 @@ class Judge:
 
         if self._calibration is not None and prior not in self._calibration.priors:
             raise UsageError(f"--prior {prior}: the model {model.path.name} was not calibrated on scans")
+        self._relatives = relatives
+        if relatives is not None and not self._weighs_alignments:
+            _log.warning("%s", UNUSED)
+            self._relatives = None
+        self._unused = () if self._relatives is relatives else (UNUSED,)
 
     @property
     def calibrated(self) -> bool:
         """Whether there are probabilities at all."""
         return self._calibration is not None and bool(self._calibration.tiers)
+
+    @property
+    def _weighs_alignments(self) -> bool:
+        tiers = {} if self._calibration is None else self._calibration.tiers
+        return any(name in ALIGNED_EVIDENCE for tier in tiers.values() for name in tier.model.curves)
 
     def _usable(self, rule: StructuralRule | None) -> StructuralRule | None:
         """Return the structural rule, if it was calibrated on predictions of these very weights."""
@@ -188,6 +207,7 @@ class Judge:
             ca_by_position(self._wild_type),
             plddt_by_position(self._wild_type),
             self._model.family_profile(self._wild_type.sequence),
+            None if self._relatives is None else self._relatives.profile,
         )
 
     def judge(self, variants: Sequence[Variant]) -> list[Verdict]:
@@ -203,6 +223,25 @@ class Judge:
         ----------
         variants : sequence of Variant
         """
+        return [
+            replace(verdict, notes=(*verdict.notes, *self._unused), alignment=self._alignment(variant))
+            for variant, verdict in zip(variants, self._decide(variants), strict=True)
+        ]
+
+    def _alignment(self, variant: Variant) -> str:
+        """Source and number of the relatives at the site; of several sites the fewest."""
+        sites = [substitution.position - 1 for substitution in variant.substitutions]
+        if not sites or not self.calibrated:
+            return ""
+        view = self._view
+        if view.aligned is not None and (effective := float(view.aligned.effective[sites].min())) > 0:
+            return f"{self._relatives}, {effective:,.1f} sequences"
+        if view.family is None:
+            return ""
+        number = round(float(view.family.sequences[sites].min()))
+        return f"library, {number:,} sequence{'' if number == 1 else 's'}"
+
+    def _decide(self, variants: Sequence[Variant]) -> list[Verdict]:
         calibration = self._calibration
         if calibration is None:
             return [self._otherwise] * len(variants)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -242,9 +243,9 @@ def read_run(directory: Path, *, rows: int | None = None) -> SavedRun:
         provenance = json.loads(folder.run_json.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise UsageError(f"{directory}: damaged run folder ({error}); run mutscan score again") from error
-    if "evidence" not in table.columns and "notes" in table.columns:
-        # Runs of mutscan before 0.1 was calibrated have no such column.
-        table.insert([*table.columns].index("notes") + 1, "evidence", "")
+    for before, added in itertools.pairwise(("notes", "evidence", "alignment")):
+        if added not in table.columns and before in table.columns:  # as in runs of earlier versions
+            table.insert([*table.columns].index(before) + 1, added, "")
     missing = [column for column in VARIANT_COLUMNS if column not in table.columns]
     if missing or not isinstance(provenance, dict):
         raise UsageError(
