@@ -232,8 +232,13 @@ class Judge:
             plddt_by_position(self._wild_type),
             self._model.family_profile(self._wild_type.sequence),
             aligned=None if self._relatives is None else self._relatives.profile,
-            folded=self._folded,
+            folded=self._folded if self._weighs_folding else None,
         )
+
+    @property
+    def _weighs_folding(self) -> bool:
+        """Whether tiers were calibrated with these very weights of inverse folding."""
+        return self._calibration is not None and self._calibration.folding == WEIGHTS_SHA256
 
     @cached_property
     def _folded(self) -> NDArray[np.float64] | None:
