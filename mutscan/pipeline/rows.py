@@ -133,6 +133,7 @@ class Assembler:
             "notes": "; ".join(dict.fromkeys(notes)),
             "evidence": verdict.words,
             "ddg_predicted": verdict.ddg,
+            "alignment": verdict.alignment,
         }
         if measured is not None:
             scores.update(

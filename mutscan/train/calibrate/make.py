@@ -11,7 +11,7 @@ from mutscan.evidence.calibration import FORMAT
 from mutscan.evidence.sequence import sequence_hash
 from mutscan.files import cache_dir
 from mutscan.hashes import file_sha256
-from mutscan.model.inverse_folding import installed_weights
+from mutscan.model.inverse_folding import WEIGHTS_SHA256, installed_weights
 from mutscan.pipeline.network import load_model
 from mutscan.progress import Silent
 from mutscan.train.calibrate.ddg import fit_ddg
@@ -213,6 +213,7 @@ def _describe(loaded: LoadedModel) -> dict[str, Any]:
         "encoder_revision": loaded.encoder.revision,
         "precision": loaded.encoder.precision,
         "families_sha256": None if loaded.families is None else loaded.families.sha256,
+        "inverse_folding_sha256": None if installed_weights() is None else WEIGHTS_SHA256,
     }
 
 
