@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from mutscan.cli.console import print_json_object, print_table
-from mutscan.cli.train.others import number, print_beside, print_flags, print_reference, with_interval
+from mutscan.cli.train.others import known, number, print_beside, print_flags, print_reference, with_interval
 
 
 def print_metrics(metrics: dict[str, Any], json: bool) -> None:
@@ -90,10 +90,7 @@ def _print_labelled(part: dict[str, Any]) -> None:
 
 def _print_assays(part: dict[str, Any]) -> None:
     assays = {name: row for name, row in part.items() if isinstance(row, dict)}
-    rows = [
-        _correlation(name + (" *" if row["known_to_calibration"] else ""), f"{row['n']:,}", row)
-        for name, row in assays.items()
-    ]
+    rows = [_correlation(name + known(row), f"{row['n']:,}", row) for name, row in assays.items()]
     for key, name, count, plain in (
         ("mean_abs_spearman", "mean |Spearman|", part["n_assays"], part["blosum62_mean_abs_spearman"]),
         ("mean_abs_spearman_unseen", "mean without *", part["n_assays_unseen"], None),

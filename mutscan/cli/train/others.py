@@ -73,7 +73,11 @@ def print_reference(metrics: dict[str, Any]) -> None:
         return
     name, shown = metrics["model"]["name"], {model: part["models"][model] for model in part["shown"]}
     rows = [
-        (assay, number(own), *(number(row["assays"].get(assay)) for row in shown.values()))
+        (
+            assay + known(metrics["dms"][assay]),
+            number(own),
+            *(number(row["assays"].get(assay)) for row in shown.values()),
+        )
         for assay, own in part["assays"].items()
     ]
     print_table(("Spearman, published", name, *shown), rows)
@@ -83,6 +87,11 @@ def print_reference(metrics: dict[str, Any]) -> None:
     print_table(("mean", "assays", "published", INTERVAL, name, INTERVAL, "difference", INTERVAL), means)
     typer.echo(part["caveat"])
     typer.echo()
+
+
+def known(assay: dict[str, Any]) -> str:
+    """Mark of an assay of a protein that the calibration knows."""
+    return " *" if assay["known_to_calibration"] else ""
 
 
 def _three(row: dict[str, Any], *keys: str) -> list[str]:

@@ -168,9 +168,10 @@ def _read_file(path: Path, sign: float) -> OtherScores:
         numbers = pd.to_numeric(table[column], errors="coerce").astype(np.float64)
         wrong = table[column].notna() & ~np.isfinite(numbers)
         if wrong.any():
+            line, cell = table.index[wrong][0], str(table[column][wrong].iloc[0])
             raise UsageError(
-                f"{path}, line {table.index[wrong][0]}, column {column}: {table[column][wrong].iloc[0]!r} is "
-                "not a score; expected a finite number, or nothing"
+                f"{path}, line {line}, column {column}: {cell!r} is not a score; expected a finite number, "
+                "or nothing"
             )
         table[column] = numbers
     rows = table[[*names, VARIANT, *methods]].astype({column: str for column in names})

@@ -83,7 +83,7 @@ def read_reference(path: Path) -> Published:
         row, column = np.argwhere(wrong.to_numpy())[0].tolist()
         raise UsageError(
             f"{path}, line {models.index[row] + 2}, column {models.columns[column]}: "
-            f"{models.iloc[row, column]!r} is not a correlation; expected a number from -1 to 1"
+            f"{str(models.iloc[row, column])!r} is not a correlation; expected a number from -1 to 1"
         )
     return Published(path, numbers.set_axis(names))
 
