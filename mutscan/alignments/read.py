@@ -274,8 +274,8 @@ def _find_wild_type(file: _File, sequence: str, name: str) -> tuple[_Row, int]:
     either = f", or one named {name}," if name else ""
     file.wrong(
         row.line,
-        f"row {_shown(row.name)} is not the wild type: {text}; the first row{either} must be a part or all "
-        "of it, letter by letter",
+        f"row {_shown(row.name)} is not the wild type: {text}; the first row{either} must be a part or "
+        "all of it, letter by letter",
     )
 
 

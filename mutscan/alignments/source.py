@@ -101,15 +101,32 @@ def relatives_for(wild_type: WildType, alignment: str | os.PathLike[str] = AUTO)
     Raises
     ------
     UsageError
-        As `read_alignment`.
+        As `relatives_in`.
     """
     if alignment in (AUTO, LIBRARY):
         return None
-    path = os.path.expanduser(alignment)
+    return relatives_in(os.path.expanduser(alignment), wild_type)
+
+
+def relatives_in(path: str | os.PathLike[str], wild_type: WildType, *, source: str = "") -> Relatives:
+    """Read the relatives of a protein from an alignment file.
+
+    Parameters
+    ----------
+    path : path
+    wild_type : WildType
+    source : str
+        What outputs call it; the name of the file by default.
+
+    Raises
+    ------
+    UsageError
+        As `read_alignment`.
+    """
     read = read_alignment(path, wild_type.sequence, name=wild_type.name)
     profile = profile_of(read.rows)
     facts = Source(
-        source=read.name,
+        source=source or read.name,
         sha256=read.sha256,
         first=read.first,
         last=read.last,

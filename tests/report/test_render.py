@@ -256,6 +256,17 @@ def test_of_very_many_variants_the_worst_have_details(tmp_path, monkeypatch):
     assert "details of 4 variants" in page.text
 
 
+def test_runs_of_earlier_versions_are_read_without_the_columns_added_since(tmp_path):
+    table = make_run(tmp_path, count=2) / "variants.csv"
+    now = read_run(tmp_path).variants
+    pd.read_csv(table, dtype=str, keep_default_na=False).drop(columns=["evidence", "alignment"]).to_csv(
+        table, index=False
+    )
+    old = read_run(tmp_path).variants
+    assert [*old.columns] == [*now.columns]
+    assert {*old["alignment"], *old["evidence"]} == {""}
+
+
 def test_limits_and_methods_are_said(tmp_path):
     text = Page(render_report(make_run(tmp_path, count=1))).text
     for words in (

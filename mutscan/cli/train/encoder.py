@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -32,6 +33,30 @@ from mutscan.cli.train.options import (
 _SIZE = "Size of the encoder (default: the preset's)"
 
 
+@dataclass(frozen=True)
+class Size:
+    """Size of the encoder, by the fields of `EncoderShape`."""
+
+    layers: Annotated[int | None, count("Transformer layers.", _SIZE)] = None
+    width: Annotated[int | None, count("Width of an embedding.", _SIZE)] = None
+    heads: Annotated[int | None, count("Attention heads.", _SIZE)] = None
+    feed_forward: Annotated[int | None, count("Width inside the feed-forward layers.", _SIZE)] = None
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Settings that the command line changes, by the fields of `PretrainConfig`."""
+
+    steps: StepsOption = None
+    seed: TrainingSeedOption = None
+    learning_rate: Annotated[float | None, option("X", "Peak learning rate of AdamW.")] = None
+    max_length: Annotated[int | None, count("Crop longer sequences to N residues.")] = None
+    batch_tokens: Annotated[int | None, count("Tokens per optimiser step.")] = None
+    chunk_tokens: Annotated[int | None, count("Tokens per forward pass; less memory with fewer.")] = None
+    validate_every: Annotated[int | None, count()] = None
+    structure_weight: Annotated[float | None, option("X", "Weight of the distance loss.")] = None
+
+
 class Stored(StrEnum):
     """Precision of the stored weights."""
 
@@ -57,19 +82,9 @@ def encoder(
     work: Annotated[
         Path | None, path("DIR", "Folder for state and log (default: OUT.work).", RUNNING)
     ] = None,
-    steps: StepsOption = None,
-    seed: TrainingSeedOption = None,
-    learning_rate: Annotated[float | None, option("X", "Peak learning rate of AdamW.")] = None,
-    max_length: Annotated[int | None, count("Crop longer sequences to N residues.")] = None,
-    batch_tokens: Annotated[int | None, count("Tokens per optimiser step.")] = None,
-    chunk_tokens: Annotated[int | None, count("Tokens per forward pass; less memory with fewer.")] = None,
-    validate_every: Annotated[int | None, count()] = None,
+    changes: Changes,
     structures: Annotated[Path | None, path("FILE")] = None,
-    structure_weight: Annotated[float | None, option("X", "Weight of the distance loss.")] = None,
-    layers: Annotated[int | None, count("Transformer layers.", _SIZE)] = None,
-    width: Annotated[int | None, count("Width of an embedding.", _SIZE)] = None,
-    heads: Annotated[int | None, count("Attention heads.", _SIZE)] = None,
-    feed_forward: Annotated[int | None, count("Width inside the feed-forward layers.", _SIZE)] = None,
+    size: Size,
     store: Annotated[Stored, flag("Numerical precision of the stored weights.")] = Stored.fp16,
     threads: ThreadsOption = None,
     device: DeviceOption = "auto",
@@ -92,8 +107,7 @@ def encoder(
 
     terminal = messages.terminal(follower=is_follower())
 
-    size = {"layers": layers, "width": width, "heads": heads, "feed_forward": feed_forward}
-    if init is not None and any(value is not None for value in size.values()):
+    if init is not None and size != Size():
         raise UsageError(
             f"--init {init}: the new encoder has the size of this one; leave out --layers, --width, --heads "
             "and --feed-forward"
@@ -101,16 +115,9 @@ def encoder(
     settings = read_pretrain_config(
         config,
         preset,
-        shape=size,
-        steps=steps,
-        seed=seed,
-        learning_rate=learning_rate,
-        max_length=max_length,
-        batch_tokens=batch_tokens,
-        chunk_tokens=chunk_tokens,
-        validate_every=validate_every,
-        structure_weight=structure_weight,
+        shape=vars(size),
         precision=None if precision is Precision.auto else precision.value,
+        **vars(changes),
     )
     trained = train_encoder(
         sequences,

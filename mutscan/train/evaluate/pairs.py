@@ -113,42 +113,28 @@ def evaluate_pairs(
     CheckpointError
         config.json lacks the medians of the training labels.
     """
-    split, progress = settings.split, settings.progress
     clock = Clock()
     loaded = settings.load(model)
     constants = _constants(loaded)
-    chains, everything = read_tables(structures, pairs)
-    picked_as = read_picked_as(pairs)
-    entries = read_splits(loaded.path / SPLIT_FILE)
-    splits = splits_of(chains, entries)
-    chosen = np.arange(len(everything))
-    if split is not None:
-        chosen = pairs_inside(everything, splits, split)
-    table, picked_as = everything.take(chosen), picked_as[chosen]
-    if not len(table):
-        where = f" inside the {split} split of {loaded.config.name}" if split else ""
-        raise UsageError(f"{pairs}: holds no pair{where}; nothing can be evaluated")
-    used = np.unique(np.concatenate([table.chain_1, table.chain_2]))
+    chosen = _choose(structures, pairs, loaded, settings.split)
     second = _load_second(loaded, rivals.model, settings)
-    apart = _check_unseen(chains, used, loaded, entries, second, split)
-    _check_lengths(chains, used, structures)
-
-    is_mutant = picked_as == MUTANT
+    apart = _check_unseen(chosen, loaded, second, settings.split)
+    _check_lengths(chosen.chains, chosen.used, structures)
     lddt = {"exponent": loaded.config.lddt_exponent, "radius": loaded.config.lddt_radius}
-    residues = label_residues(chains, table, (table.tm_score >= SIMILAR) | is_mutant, **lddt)
+    chains, table = chosen.chains, chosen.pairs
+    residues = label_residues(chains, table, (table.tm_score >= SIMILAR) | chosen.is_mutant, **lddt)
     clock("read and label")
-    training = pairs_inside(everything, splits, "train")
-    calibrating = everything.take(calibration_pairs(everything, training, seed=settings.seed))
+    calibrating = chosen.calibrating(settings.seed)
     known = label_residues(chains, calibrating, calibrating.tm_score >= SIMILAR, **lddt)
     encoded = encode_chains(
         loaded,
         chains,
-        np.union1d(used, np.concatenate([calibrating.chain_1, calibrating.chain_2])),
+        np.union1d(chosen.used, np.concatenate([calibrating.chain_1, calibrating.chain_2])),
         np.union1d(_labelled_chains(table, residues), _labelled_chains(calibrating, known)),
-        progress,
+        settings.progress,
     )
     clock("encode")
-    mine = compare_by_model(loaded, encoded, chains, table, residues, is_mutant, progress)
+    mine = compare_by_model(loaded, encoded, chains, table, residues, chosen.is_mutant, settings.progress)
     clock("compare")
     cosine = compare_by_cosine(encoded.raw, calibrating, known)
     lines = (
@@ -162,11 +148,11 @@ def evaluate_pairs(
         *cosine_baselines(
             encoded.raw, table, residues, lines, "the tables hold no pair this model was trained on"
         ),
-        _tm_vec(rivals, chains, table, used, settings),
-        *_second_model(second, chains, table, residues, used, is_mutant, progress),
+        _tm_vec(rivals, chosen, settings),
+        *_second_model(second, chosen, residues, settings.progress),
     ]
     clock("baselines")
-    predictions = _predictions(chains, table, residues, picked_as, mine)
+    predictions = _predictions(chosen, residues, mine)
     identity = baselines[2].tm_score
     assert identity is not None, "sequence identity can always be computed"
     metrics, drops = _metrics(predictions, baselines, chains, table, identity, constants, settings.seed)
@@ -174,8 +160,8 @@ def evaluate_pairs(
     metrics |= {
         "model": describe_model(loaded),
         "data": {
-            "split": split or "all given",
-            "n_chains": len(used),
+            "split": settings.split or "all given",
+            "n_chains": len(chosen.used),
             **apart,
             "n_calibration_pairs": len(calibrating),
             "structures_sha256": content_hash([structures]),
@@ -188,6 +174,58 @@ def evaluate_pairs(
     return PairEvaluation(
         metrics, chains, table, predictions, tuple(baselines), identity, drops, clock.seconds
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    """The pairs to evaluate and the tables that they come from.
+
+    Parameters
+    ----------
+    chains : Chains
+    everything : Pairs
+        All pairs of the table.
+    splits, entries
+        Split of each chain and the split list, of the evaluated model.
+    pairs : Pairs
+        The n pairs to evaluate.
+    picked_as : str array, shape (n,)
+    used : int array
+        Their chains.
+    """
+
+    chains: Chains
+    everything: Pairs
+    splits: NDArray[np.str_]
+    entries: Mapping[str, SplitEntry]
+    pairs: Pairs
+    picked_as: NDArray[np.str_]
+    used: NDArray[np.int64]
+
+    @property
+    def is_mutant(self) -> NDArray[np.bool_]:
+        """Pairs of a wild type and its mutant, shape (n,)."""
+        mask: NDArray[np.bool_] = self.picked_as == MUTANT
+        return mask
+
+    def calibrating(self, seed: int) -> Pairs:
+        """Pairs of training that calibrate the encoder's cosines."""
+        training = pairs_inside(self.everything, self.splits, "train")
+        return self.everything.take(calibration_pairs(self.everything, training, seed=seed))
+
+
+def _choose(structures: Path, pairs: Path, loaded: LoadedModel, split: str | None) -> _Chosen:
+    chains, everything = read_tables(structures, pairs)
+    picked_as = read_picked_as(pairs)
+    entries = read_splits(loaded.path / SPLIT_FILE)
+    splits = splits_of(chains, entries)
+    rows = np.arange(len(everything)) if split is None else pairs_inside(everything, splits, split)
+    table = everything.take(rows)
+    if not len(table):
+        where = f" inside the {split} split of {loaded.config.name}" if split else ""
+        raise UsageError(f"{pairs}: holds no pair{where}; nothing can be evaluated")
+    used = np.unique(np.concatenate([table.chain_1, table.chain_2]))
+    return _Chosen(chains, everything, splits, entries, table, picked_as[rows], used)
 
 
 def _load_second(loaded: LoadedModel, name: str | None, settings: Settings) -> LoadedModel | None:
@@ -205,17 +243,13 @@ def _load_second(loaded: LoadedModel, name: str | None, settings: Settings) -> L
 
 
 def _check_unseen(
-    chains: Chains,
-    used: NDArray[np.int64],
-    loaded: LoadedModel,
-    entries: Mapping[str, SplitEntry],
-    second: LoadedModel | None,
-    split: str | None,
+    chosen: _Chosen, loaded: LoadedModel, second: LoadedModel | None, split: str | None
 ) -> dict[str, str]:
     """Refuse pairs that a model has seen; otherwise describe the comparison, for each model in a sentence."""
     if split not in (None, "test"):
         return {"disjoint_from_training": "not compared"}
-    found = {loaded.config.name: check_disjoint(chains, used, entries)}
+    chains, used = chosen.chains, chosen.used
+    found = {loaded.config.name: check_disjoint(chains, used, chosen.entries)}
     if second is not None:
         try:
             found[second.config.name] = check_disjoint(chains, used, read_splits(second.path / SPLIT_FILE))
@@ -241,48 +275,36 @@ def _labelled_chains(pairs: Pairs, residues: LabelledResidues) -> NDArray[np.int
     return np.union1d(pairs.chain_1[labelled], pairs.chain_2[labelled])
 
 
-def _tm_vec(
-    rivals: Rivals, chains: Chains, pairs: Pairs, used: NDArray[np.int64], settings: Settings
-) -> Baseline:
+def _tm_vec(rivals: Rivals, chosen: _Chosen, settings: Settings) -> Baseline:
     if rivals.tm_vec is None:
         return Baseline("tm_vec", "TM-Vec", not_run="no weights were given (--tm-vec DIR)")
     encoder = rivals.tm_vec_encoder or PROTT5
     vectors = tmvec_vectors(
-        rivals.tm_vec, encoder, chains, used, progress=settings.progress, **settings.running
+        rivals.tm_vec, encoder, chosen.chains, chosen.used, progress=settings.progress, **settings.running
     )
+    pairs = chosen.pairs
     none = LabelledResidues(np.zeros(len(pairs) + 1, np.int64), np.empty((0, 2), np.int64), np.empty(0))
     return Baseline("tm_vec", "TM-Vec", compare_by_cosine(vectors, pairs, none).tm_score.clip(0.0, 1.0))
 
 
 def _second_model(
-    second: LoadedModel | None,
-    chains: Chains,
-    pairs: Pairs,
-    residues: LabelledResidues,
-    used: NDArray[np.int64],
-    is_mutant: NDArray[np.bool_],
-    progress: Progress,
+    second: LoadedModel | None, chosen: _Chosen, residues: LabelledResidues, progress: Progress
 ) -> list[Baseline]:
     if second is None:
         return []
+    chains, used = chosen.chains, chosen.used
     encoded = encode_chains(second, chains, used, used[:0], progress)
-    other = compare_by_model(second, encoded, chains, pairs, residues, is_mutant, progress)
+    other = compare_by_model(second, encoded, chains, chosen.pairs, residues, chosen.is_mutant, progress)
     return [Baseline("against", f"model {second.config.name}", other.tm_score, other.lddt)]
 
 
-def _predictions(
-    chains: Chains,
-    pairs: Pairs,
-    residues: LabelledResidues,
-    picked_as: NDArray[np.str_],
-    compared: Compared,
-) -> PairPredictions:
-    lengths = chains.lengths
+def _predictions(chosen: _Chosen, residues: LabelledResidues, compared: Compared) -> PairPredictions:
+    chains, pairs, lengths = chosen.chains, chosen.pairs, chosen.chains.lengths
     return PairPredictions(
         group=chains.clusters[pairs.chain_1] if chains.clusters is not None else pairs.chain_1,
         protein=pairs.chain_1,
         lengths=np.stack([lengths[pairs.chain_1], lengths[pairs.chain_2]], axis=1),
-        picked_as=picked_as,
+        picked_as=chosen.picked_as,
         tm_score=pairs.tm_score.astype(np.float64),
         tm_predicted=compared.tm_score,
         tm_score_2=pairs.tm_score_2.astype(np.float64),

@@ -182,6 +182,122 @@ def test_a_relative_of_a_fitted_protein_is_refused_and_in_a_scan_it_is_marked(fi
         evaluate(tmp_path / "scanned", [table_of(new, "dms", "dms")], tmp_path)
 
 
+def test_proteins_the_model_knows_are_skipped_and_listed_and_the_rest_is_evaluated(fitted, new, tmp_path):
+    from mutscan.cli.app import app
+
+    model, folder, document = fitted
+    known = sorted(name for name, entry in document["proteins"].items() if entry[2] == "fit")[:2]
+    for name in ("proteins", "variants"):
+        own, other = (pd.read_csv(where / f"{name}.csv.gz") for where in (folder, new))
+        pd.concat([own[own["protein"].isin(known)], other]).to_csv(tmp_path / f"{name}.csv.gz", index=False)
+    with pytest.raises(UsageError, match=r"fitted on 2 of these 10 proteins.*--skip-overlap"):
+        evaluate(model, [table_of(tmp_path)], tmp_path)
+    out = tmp_path / "out"
+    command = ["train", "evaluate", "--model", model, "--proteins", tmp_path / "proteins.csv.gz"]
+    command += ["--variants", tmp_path / "variants.csv.gz", "--out", out, "--work", tmp_path / "work"]
+    command += ["--siamese", 0, "--device", "cpu", "--skip-overlap"]
+    done = CliRunner().invoke(app, list(map(str, command)), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "2 of 10 proteins are skipped" in done.output
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["skipped"] == {
+        "variants": {name: {"reason": "itself", "n_variants": 24} for name in known}
+    }
+    listed = pd.read_csv(out / "skipped.csv")
+    assert listed["protein"].tolist() == known
+    assert listed["n_variants"].tolist() == [24, 24]
+    assert "2 proteins that the model knows were skipped" in (out / "report.html").read_text()
+    alone = evaluate(model, [table_of(new)], tmp_path, siamese=0).metrics["variants"]
+    assert json.dumps(metrics["variants"]) == json.dumps(alone)
+    # Where nothing is left, or nothing is known, it is as without the option.
+    own = pd.read_csv(folder / "variants.csv.gz")
+    own[own["protein"].isin(known)].to_csv(folder / "known.csv.gz", index=False)
+    with pytest.raises(UsageError, match="fitted on 2 of these 2 proteins"):
+        evaluate(model, [table_of(folder, name="known")], tmp_path, skip_overlap=True)
+    without = evaluate(model, [table_of(new)], tmp_path, siamese=0, skip_overlap=True)
+    assert without.metrics["skipped"] == {"variants": {}}
+    assert without.skipped().empty
+    assert json.dumps(without.metrics["variants"]) == json.dumps(alone)
+    with pytest.raises(UsageError, match="--skip-overlap and --split both choose"):
+        evaluate(model, [table_of(new)], tmp_path, split="test", skip_overlap=True)
+
+
+def test_a_scan_of_a_protein_whose_labels_were_fitted_is_skipped_too(fitted, new, tmp_path):
+    model, folder, document = fitted
+    name = next(name for name, entry in document["proteins"].items() if entry[2] == "fit")
+    proteins = pd.read_csv(new / "proteins.csv.gz")
+    known = pd.read_csv(folder / "proteins.csv.gz").set_index("protein")["sequence"][name]
+    proteins.loc[3, "sequence"] += known
+    proteins.to_csv(new / "proteins.csv.gz", index=False)
+    table = pd.read_csv(new / "variants.csv.gz")
+    scan = table.assign(score=table["variant"].map(blosum62))
+    scan.to_csv(new / "dms.csv.gz", index=False)
+    found = evaluate(model, [table_of(new, "dms", "dms")], tmp_path, siamese=0, skip_overlap=True).metrics
+    assert "Q3" not in found["dms"]
+    assert found["dms"]["n_assays"] == found["dms"]["n_assays_unseen"] == 7
+    assert "words" in found["skipped"]["dms"]["Q3"]["reason"]
+    scan[scan["protein"] == "Q3"].to_csv(new / "dms.csv.gz", index=False)
+    with pytest.raises(UsageError, match="the model knows every protein"):
+        evaluate(model, [table_of(new, "dms", "dms")], tmp_path, siamese=0, skip_overlap=True)
+
+
+def test_other_methods_and_published_numbers_stand_beside_the_model(fitted, new, tmp_path):
+    from mutscan.cli.app import app
+
+    model, _, _ = fitted
+    proteins = pd.read_csv(new / "proteins.csv.gz").assign(cutoff=0.0)
+    proteins.to_csv(new / "proteins.csv.gz", index=False)
+    table = pd.read_csv(new / "variants.csv.gz")
+    value = table["variant"].map(blosum62)
+    rng = np.random.default_rng(3)
+    table.assign(score=value + rng.normal(size=len(table))).drop(columns="label").to_csv(
+        new / "dms.csv", index=False
+    )
+    table.assign(score=value)[["protein", "variant", "score"]].to_csv(
+        tmp_path / "rival<1>.tsv", sep="\t", index=False
+    )
+    pd.DataFrame({"assay": ["Q0", "Q1"], "GEMME": [0.4, 0.5], "Odd": [0.1, 0.2]}).to_csv(
+        tmp_path / "published.csv", index=False
+    )
+    out = tmp_path / "out"
+    command = ["train", "evaluate", "--model", model, "--proteins", new / "proteins.csv.gz", "--variants"]
+    command += [new / "variants.csv.gz", "--dms", new / "dms.csv", "--out", out, "--work", tmp_path / "work"]
+    command += ["--siamese", 0, "--device", "cpu", "--beside", tmp_path / "rival<1>.tsv"]
+    command += ["--beside-higher", "tolerated", "--reference", tmp_path / "published.csv"]
+    done = CliRunner().invoke(app, list(map(str, command)), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    metrics = json.loads((out / "metrics.json").read_text())
+    beside = metrics["beside"]["variants"]["rival<1>"]
+    assert beside["n"] == 192
+    assert beside["auroc"] == pytest.approx(metrics["variants"]["blosum62_auroc"])
+    assert beside["ours_auroc"] == metrics["variants"]["auroc"]
+    assert beside["ours_auroc_per_protein_mean"] == metrics["variants"]["auroc_per_protein_mean"]
+    assert (
+        metrics["beside"]["dms"]["rival<1>"]["ours_mean_abs_spearman"] == metrics["dms"]["mean_abs_spearman"]
+    )
+    assert metrics["dms"]["n_assays_with_cutoff"] == 8
+    assert metrics["reference"]["models"]["GEMME"]["mean_spearman"] == pytest.approx(0.45)
+    lines = [line.split("\t") for line in done.output.splitlines()]
+    (head,) = (row for row in lines if row[0] == "on the same variants" and "AUROC" in row)
+    (row,) = (row for row in lines if row[0] == "rival<1>" and len(row) == len(head) == 6)
+    assert row[2] == f"{beside['auroc']:.3f}"
+    assert row[4] == f"{beside['auroc_per_protein_mean']:.3f}"
+    assert all(".." in cell for cell in row[3::2])
+    assert any(
+        row[:2] == ["AUROC inside proteins", f"{beside['ours_auroc_per_protein_mean']:.3f}"] for row in lines
+    )
+    assert "zero-shot" in done.output
+    page = (out / "report.html").read_text()
+    for words in (
+        "rival&lt;1&gt;",
+        "Published correlations of other models",
+        "Harmful tolerated",
+        "zero-shot",
+    ):
+        assert words in page
+    assert "rival<1>" not in page
+
+
 def test_scans_and_stabilities_in_one_call_good_is_positive(fitted, new, tmp_path):
     from mutscan.cli.app import app
 
@@ -406,6 +522,9 @@ def test_the_command_line_says_what_belongs_together(tmp_path):
         (["--proteins", file], "expected a table of their variants"),
         (["--variants", file], "--proteins is given 0 times"),
         (["--variants", file, "--proteins", file, "--siamese", "some"], "--siamese some"),
+        (["--stability", file, "--proteins", file, "--beside", file], "--beside: its scores are compared on"),
+        (["--variants", file, "--proteins", file, "--reference", file], "--reference: its numbers are those"),
+        (["--structures", file, "--pairs", file, "--skip-overlap"], "--skip-overlap is for proteins of"),
     ):
         done = CliRunner().invoke(app, ["train", "evaluate", "--out", str(tmp_path), *arguments])
         assert done.exit_code == 2
