@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,9 @@ from mutscan.errors import CheckpointError, MissingDependencyError
 from mutscan.model import inverse_folding as room
 from mutscan.residues import STANDARD
 from mutscan.structures import WildType, backbone_by_position, wild_type_from_structure
+from tests.made_up_folding import made_up_package, made_up_weights
 from tests.peptides import chain, helix, helix_backbone, part, without
+from tests.places import ROOT
 
 installed = pytest.mark.skipif(
     room.installed_weights() is None, reason=f"the extra mutscan[mpnn] ({room.PACKAGE}) is not installed"
@@ -24,12 +25,8 @@ SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQWCHN"
 
 @pytest.fixture(scope="module")
 def net() -> room.InverseFolding:
-    return room.load_inverse_folding()
-
-
-@pytest.fixture(scope="module")
-def exact() -> room.InverseFolding:
-    return room.load_inverse_folding(torch.float64)
+    """Made-up weights: for what holds for any."""
+    return room.InverseFolding(made_up_weights())
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +61,9 @@ def _inputs(wild_type: WildType, dtype: torch.dtype) -> tuple[torch.Tensor, ...]
 
 @installed
 @torch.inference_mode()
-def test_one_shot_is_that_of_the_packages_layers(protein, exact, theirs, monkeypatch):
+def test_one_shot_is_that_of_the_packages_layers(protein, theirs, monkeypatch):
     package, network = theirs
+    exact = room.load_inverse_folding(torch.float64)
     network.double()
     # The package turns integers into float32 on its way.
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
@@ -89,8 +87,9 @@ def test_one_shot_is_that_of_the_packages_layers(protein, exact, theirs, monkeyp
 
 @installed
 @torch.inference_mode()
-def test_of_two_residues_it_is_the_packages_own_conditional_probability(net, theirs):
+def test_of_two_residues_it_is_the_packages_own_conditional_probability(theirs):
     _, network = theirs
+    net = room.load_inverse_folding()
     pair = wild_type_from_structure(helix("LK"))
     backbone, residues, mask, number, chains = _inputs(pair, torch.float32)
     order = torch.tensor([[0.3, 0.7]])
@@ -100,7 +99,6 @@ def test_of_two_residues_it_is_the_packages_own_conditional_probability(net, the
     np.testing.assert_allclose(room.folded_log_probabilities(pair, net), expected, rtol=0, atol=1e-4)
 
 
-@installed
 def test_it_is_a_distribution_that_does_not_see_its_own_residue(protein, net):
     backbone = backbone_by_position(protein)
     found = net.log_probabilities(SEQUENCE, backbone)
@@ -115,9 +113,10 @@ def test_it_is_a_distribution_that_does_not_see_its_own_residue(protein, net):
 
 
 @installed
-def test_residues_of_a_crystal_structure_are_recognised(net, shared):
+def test_residues_of_a_structure_are_recognised(shared):
     from mutscan.structures import read_structure
 
+    net = room.load_inverse_folding()
     file = shared / "data" / "variants" / "dms_structures" / "SUMO1_HUMAN_Weile_2017.pdb.gz"
     wild_type = wild_type_from_structure(read_structure(file))
     found = room.folded_log_probabilities(wild_type, net)
@@ -125,7 +124,6 @@ def test_residues_of_a_crystal_structure_are_recognised(net, shared):
     assert (found.argmax(axis=1) == own).mean() > 0.3  # 1 in 20 by chance
 
 
-@installed
 @pytest.mark.parametrize("atom", ["N", "CA", "C"])
 def test_a_residue_without_an_atom_is_left_out(net, atom):
     whole = helix(SEQUENCE[:20])
@@ -133,7 +131,6 @@ def test_a_residue_without_an_atom_is_left_out(net, atom):
     assert np.isnan(found).all(axis=1).tolist() == [i == 7 for i in range(20)]
 
 
-@installed
 def test_an_unresolved_residue_is_the_same_as_an_absent_one(net):
     whole = wild_type_from_structure(helix(SEQUENCE[:20]))
     backbone = backbone_by_position(whole)
@@ -145,7 +142,6 @@ def test_an_unresolved_residue_is_the_same_as_an_absent_one(net):
     np.testing.assert_array_equal(other, found)
 
 
-@installed
 def test_a_missing_carbonyl_is_rebuilt_where_the_next_residue_is_bonded(net):
     whole = helix(SEQUENCE[:20])
     complete = backbone_by_position(wild_type_from_structure(whole))
@@ -160,7 +156,6 @@ def test_a_missing_carbonyl_is_rebuilt_where_the_next_residue_is_bonded(net):
     assert np.isfinite(found).all(axis=1).tolist() == [True] * 19 + [False]
 
 
-@installed
 def test_a_break_moves_residues_apart_in_sequence(net):
     whole = helix(SEQUENCE[:30])
     gap = part(whole, [*range(12), *range(18, 30)])  # no SEQRES: positions run on
@@ -171,7 +166,6 @@ def test_a_break_moves_residues_apart_in_sequence(net):
     assert np.isfinite(net.log_probabilities(wild_type.sequence, backbone)).all()
 
 
-@installed
 def test_c_alpha_atoms_alone_give_nothing(net):
     whole = helix(SEQUENCE[:20])
     alone = chain(whole.sequence, [{"CA": xyz} for xyz in whole.ca])
@@ -179,7 +173,6 @@ def test_c_alpha_atoms_alone_give_nothing(net):
     assert room.folded_log_probabilities(WildType("none", SEQUENCE), net) is None
 
 
-@installed
 @pytest.mark.parametrize("letter", ["A", "X"])
 def test_one_residue(net, letter):
     backbone = np.stack([*helix_backbone(1)[0].values()])[None]
@@ -187,13 +180,13 @@ def test_one_residue(net, letter):
     assert np.exp(found).sum() == pytest.approx(1.0)
 
 
-@installed
 @pytest.mark.slow
 def test_five_thousand_residues_fit_in_little_memory():
     script = (
         "import resource, numpy as np, torch\n"
-        "from mutscan.model.inverse_folding import load_inverse_folding\n"
-        "net = load_inverse_folding()\n"
+        "from mutscan.model.inverse_folding import InverseFolding\n"
+        "from tests.made_up_folding import made_up_weights\n"
+        "net = InverseFolding(made_up_weights(width=128))\n"
         "rng = np.random.default_rng(0)\n"
         "backbone = rng.uniform(0, 90, (5000, 1, 3)) + rng.normal(size=(5000, 4, 3))\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10\n"
@@ -202,20 +195,33 @@ def test_five_thousand_residues_fit_in_little_memory():
         "assert np.isfinite(found).all()\n"
         "print(peak() - before)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert float(done.stdout) < 700  # MiB
 
 
 @installed
-def test_a_damaged_file_of_weights_is_refused(tmp_path, monkeypatch):
-    damaged = tmp_path / "v_48_020.pt"
-    damaged.write_bytes(room.installed_weights().read_bytes()[:-1])
-    monkeypatch.setattr(room, "installed_weights", lambda: damaged)
-    with pytest.raises(CheckpointError, match=r"sha256 is .*, expected c9cb4a671d79; reinstall it"):
-        room.load_inverse_folding()
-    monkeypatch.setattr(room, "installed_weights", lambda: Path(tmp_path / "gone.pt"))
-    with pytest.raises(CheckpointError, match=r"gone\.pt: cannot be read"):
-        room.load_inverse_folding()
+def test_made_up_weights_have_the_names_of_the_real_ones():
+    stored = torch.load(room.installed_weights(), weights_only=True)["model_state_dict"]
+    assert set(stored) == set(made_up_weights())
+
+
+def test_weights_are_read_after_a_check(tmp_path, protein):
+    with made_up_package(tmp_path):
+        assert room.describe_inverse_folding()["version"] == "9.9"
+        assert room.weights_problem() == ""
+        found = room.folded_log_probabilities(protein, room.load_inverse_folding())
+        assert np.isfinite(found).all()
+        path = room.installed_weights()
+        path.write_bytes(path.read_bytes()[:-1])
+        with pytest.raises(
+            CheckpointError, match=r"sha256 is .*, expected .*; reinstall it .* or give --inv"
+        ):
+            room.load_inverse_folding()
+        path.unlink()
+        with pytest.raises(CheckpointError, match=r"v_48_020\.pt: cannot be read"):
+            room.load_inverse_folding()
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch):

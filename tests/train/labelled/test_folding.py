@@ -8,14 +8,12 @@ import pytest
 from mutscan.model import inverse_folding as room
 from mutscan.progress import Silent
 from mutscan.structures import backbone_by_position, read_structure, wild_type_from_structure
+from mutscan.train.labelled import folding
 from mutscan.train.labelled.backbones import BackboneRebuilder
 from mutscan.train.labelled.folding import fold_chains, learn_backbones
 from mutscan.train.labelled.structures import Shape
+from tests.made_up_folding import made_up_weights
 from tests.peptides import helix_backbone
-
-installed = pytest.mark.skipif(
-    room.installed_weights() is None, reason=f"the extra mutscan[mpnn] ({room.PACKAGE}) is not installed"
-)
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +66,9 @@ def test_tables_without_structures_teach_nothing():
     assert learn_backbones([]) is None
 
 
-@installed
 def test_the_first_chain_of_a_protein_is_folded_and_kept(turns, rebuild, tmp_path, monkeypatch):
+    net = room.InverseFolding(made_up_weights())
+    monkeypatch.setattr(folding, "load_inverse_folding", lambda: net)
     first, second = Shape(turns[:, 1]), Shape(turns[:, 1] + 1.0)
     sequence = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRV"
     found = fold_chains({3: [first, second]}, ["", "", "", sequence], rebuild, tmp_path, Silent())
