@@ -30,6 +30,8 @@ class Source:
         Of the file.
     first, last : int
         Positions of the wild type that it covers, 1-based, both included.
+    differing : tuple of int
+        Positions where the file's wild type has another residue.
     rows_read : int
         Rows of the file, the wild type among them.
     rows_short, rows_distant : int
@@ -44,6 +46,7 @@ class Source:
     sha256: str
     first: int
     last: int
+    differing: tuple[int, ...]
     rows_read: int
     rows_short: int
     rows_distant: int
@@ -78,10 +81,11 @@ class Relatives:
     def words(self) -> str:
         """What was read and kept, for the log."""
         facts = self.facts
+        other = f" (another residue at {', '.join(map(str, facts.differing))})" if facts.differing else ""
         return (
-            f"alignment {facts.source}, positions {facts.first}-{facts.last}: {facts.rows_read:,} rows read, "
-            f"{facts.rows_short:,} too short, {facts.rows_distant:,} too distant, {facts.rows_kept:,} kept "
-            f"without duplicates, effective number {facts.effective:,.1f}"
+            f"alignment {facts.source}, positions {facts.first}-{facts.last}{other}: "
+            f"{facts.rows_read:,} rows read, {facts.rows_short:,} too short, {facts.rows_distant:,} too "
+            f"distant, {facts.rows_kept:,} kept without duplicates, effective number {facts.effective:,.1f}"
         )
 
 
@@ -130,6 +134,7 @@ def relatives_in(path: str | os.PathLike[str], wild_type: WildType, *, source: s
         sha256=read.sha256,
         first=read.first,
         last=read.last,
+        differing=read.differing,
         rows_read=read.n_read,
         rows_short=read.n_short,
         rows_distant=read.n_distant,

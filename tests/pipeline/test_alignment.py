@@ -129,6 +129,7 @@ def test_run_json_and_the_log_tell_what_was_read(aware: Path, alignment: Path, t
         "rows_read": 4,
         "rows_short": 0,
         "rows_distant": 1,
+        "differing": [],
         "rows_kept": 3,
         "effective": 2.0,
     }
