@@ -15,8 +15,9 @@ from mutscan.builders.choose import choose_builders, default_jobs, describe_buil
 from mutscan.builders.pool import BuildTask, MutantFactory, exchanges_of, read_measured
 from mutscan.errors import BuildError, RunFolderError
 from mutscan.files import file_name, write_errors, write_json
-from mutscan.model.inverse_folding import describe_inverse_folding, installed_weights, load_inverse_folding
+from mutscan.model.inverse_folding import describe_inverse_folding, load_inverse_folding
 from mutscan.pipeline.network import WildTypePredictor, load_model
+from mutscan.pipeline.plan import uses_inverse_folding
 from mutscan.pipeline.provenance import fingerprint, provenance
 from mutscan.pipeline.rows import Assembler, VariantResult, unscored_row
 from mutscan.pipeline.run import Run
@@ -99,11 +100,7 @@ class Job(ABC):
         self.predictor = WildTypePredictor(model, wild_type.sequence)
         self.relatives = relatives
         self.folding: InverseFolding | None = None
-        if (
-            options.inverse_folding == "auto"
-            and wild_type.structure is not None
-            and installed_weights() is not None
-        ):
+        if uses_inverse_folding(options.inverse_folding, wild_type):
             self.folding = load_inverse_folding()
         self.judge = Judge(model, self.predictor, wild_type, options.prior, self.folding, relatives)
         self.null: Null | None = None

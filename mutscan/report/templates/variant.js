@@ -12,6 +12,7 @@ const FACT_ROWS = [
   ["lddt_percentile", "Percentile (0 = most disruptive)", 1],
   ["ca_shift_site", "Cα shift at the site, Å", 2],
   ["ca_shift_max", "Largest Cα shift, Å", 2],
+  ["ddg_predicted", "Predicted ΔΔG, kcal/mol (positive: destabilising)", 2],
   ["n_residues_affected", "Residues affected", 0],
   ["plddt_site", "pLDDT at the site", 0],
 ];
