@@ -36,8 +36,12 @@ VARIANT_COLUMNS: Final = (
     "ca_shift_site", "ca_shift_max",
     "tm_percentile", "lddt_percentile", "z_score", "flag", "flag_rule", "p_deleterious",
     "n_residues_affected", "affected_regions", "plddt_site", "confidence", "notes", "evidence",
+    "ddg_predicted",
 )  # fmt: skip
 """Columns of variants.csv, in order; carried input columns follow."""
+
+ADDED_COLUMNS: Final = ("evidence", "ddg_predicted")
+"""Columns that runs of earlier versions lack."""
 
 TEXT_COLUMNS: Final = frozenset({
     "input", "status", "error_code", "message", "wild_type", "variant", "hgvs", "positions",
@@ -110,6 +114,7 @@ _DECIMALS: Final[dict[str, int]] = {
     **dict.fromkeys(("tm_percentile", "lddt_percentile", "plddt_site"), 2),
     "z_score": 3,
     "p_deleterious": 4,
+    "ddg_predicted": 2,
 }
 
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")

@@ -1,7 +1,8 @@
 """What every test can rely on: no internet, a private cache, few threads, plain terminals.
 
 Tests marked ``network`` or ``benchmark`` are left out unless ``-m`` names the mark;
-``gpu`` and ``modeller`` tests skip with a reason where there is none.
+``gpu`` and ``modeller`` tests skip with a reason where there is none. Two processes share the
+tests (``-n 0``: one, for a debugger).
 """
 
 import importlib.util
@@ -28,6 +29,11 @@ ON_REQUEST = ("network", "benchmark")
 
 class SocketForbiddenError(RuntimeError):
     """A test without the ``network`` mark reached for the internet (no OSError: nothing retries it away)."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two workers; benchmarks run alone, since neighbours would spoil what they measure."""
+    return 0 if "benchmark" in (config.getoption("-m") or "") else min(2, os.cpu_count() or 1)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -16,7 +16,7 @@ import mutscan
 from mutscan.builders import BUILDERS, NO_BUILDER
 from mutscan.cli.console import Terminal
 from mutscan.cli.errors import VERBOSE
-from mutscan.pipeline.options import DEFAULTS
+from mutscan.pipeline.options import DEFAULTS, INVERSE_FOLDING
 from mutscan.structures.files import STRUCTURE_ENDINGS
 
 if TYPE_CHECKING:
@@ -232,6 +232,14 @@ class RunOptions:
             RUNNING,
         ),
     ] = DEFAULTS.prior
+    inverse_folding: Annotated[
+        str,
+        option(
+            "|".join(INVERSE_FOLDING),
+            "Evidence of ProteinMPNN, and ddg_predicted, where the extra mutscan[mpnn] is installed.",
+            RUNNING,
+        ),
+    ] = DEFAULTS.inverse_folding
     seed: SeedOption = DEFAULTS.seed
 
     def named(self) -> dict[str, Any]:

@@ -7,36 +7,55 @@ arrays.
 """
 
 from mutscan.evidence.additive import AdditiveModel
+from mutscan.evidence.aligned import ALIGNED_EVIDENCE, AlignedProfile, aligned_evidence
 from mutscan.evidence.calibration import (
     CALIBRATION_FILE,
+    TIERS,
     Assessment,
     Calibration,
     Contribution,
     Tier,
+    best_tiers,
     load_calibration,
+    usable,
 )
 from mutscan.evidence.conservation import CONSERVATION_EVIDENCE, FamilyProfile
+from mutscan.evidence.ddg import DDG_EVIDENCE, DdgModel
+from mutscan.evidence.inverse_folding import INVERSE_FOLDING_EVIDENCE, inverse_folding_evidence
 from mutscan.evidence.limits import warnings_for
 from mutscan.evidence.sequence import EVIDENCE, ProteinView, sequence_evidence
+from mutscan.evidence.sources import covered_by, protein_evidence
 from mutscan.evidence.structural import DROPS, StructuralRule
 from mutscan.evidence.structure import STRUCTURE_EVIDENCE, structure_evidence
 
 __all__ = [
+    "ALIGNED_EVIDENCE",
     "CALIBRATION_FILE",
     "CONSERVATION_EVIDENCE",
+    "DDG_EVIDENCE",
     "DROPS",
     "EVIDENCE",
+    "INVERSE_FOLDING_EVIDENCE",
     "STRUCTURE_EVIDENCE",
+    "TIERS",
     "AdditiveModel",
+    "AlignedProfile",
     "Assessment",
     "Calibration",
     "Contribution",
+    "DdgModel",
     "FamilyProfile",
     "ProteinView",
     "StructuralRule",
     "Tier",
+    "aligned_evidence",
+    "best_tiers",
+    "covered_by",
+    "inverse_folding_evidence",
     "load_calibration",
+    "protein_evidence",
     "sequence_evidence",
     "structure_evidence",
+    "usable",
     "warnings_for",
 ]

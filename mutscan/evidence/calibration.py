@@ -11,13 +11,14 @@ import numpy as np
 
 from mutscan.errors import CheckpointError
 from mutscan.evidence.additive import AdditiveModel
-from mutscan.evidence.sequence import encoder_views, sequence_evidence, sequence_hash
+from mutscan.evidence.ddg import DdgModel, read_ddg
+from mutscan.evidence.sequence import encoder_views, sequence_hash
+from mutscan.evidence.sources import covered_by, protein_evidence
 from mutscan.evidence.structural import StructuralRule, read_rule
-from mutscan.evidence.structure import structure_evidence
 from mutscan.evidence.wording import describe, group_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -28,8 +29,15 @@ CALIBRATION_FILE: Final = "calibration.json"
 FORMAT: Final = 2
 """Version of the layout; a reader refuses a newer one."""
 
-TIERS: Final = ("sequence", "structure")
-"""From the least evidence to the most; each is calibrated on its own."""
+TIERS: Final[dict[str, tuple[str, ...]]] = {
+    "sequence": (),
+    "structure": ("structure",),
+    "inverse_folding": ("structure", "folding"),
+    "aligned": ("alignment",),
+    "aligned_structure": ("alignment", "structure"),
+    "aligned_inverse_folding": ("alignment", "structure", "folding"),
+}
+"""Tiers and the sources that each weighs, from the least evidence to the most."""
 
 PRIORS: Final = ("clinical", "scan")
 """Lists that a probability may hold for: variants that clinics report, or all substitutions of a protein."""
@@ -41,7 +49,8 @@ class Tier:
 
     Parameters
     ----------
-    name : {"sequence", "structure"}
+    name : str
+        One of `TIERS`.
     model : AdditiveModel
     deleterious, tolerated : float
         Log-odds from which up, and up to which, there is a flag; between them is ``uncertain``.
@@ -88,7 +97,7 @@ class Tier:
         """Explain a flag: its threshold, where that was calibrated, and how often it was right there."""
         upper, lower = (self.threshold(kind, prior) for kind in ("deleterious", "tolerated"))
         facts = self.facts
-        where = f"{self.name} evidence; calibrated on {facts['n']:,} variants of "
+        where = f"{tier_words(self.name)} evidence; calibrated on {facts['n']:,} variants of "
         where += f"{facts['n_groups']:,} protein groups"
         if flag == "uncertain":
             return f"{lower:.3f} < p < {upper:.3f} ({where})"
@@ -216,6 +225,8 @@ class Calibration:
         calibration.json as it is.
     structural : StructuralRule, optional
         From which predicted drop on a structure is disturbed.
+    ddg : DdgModel, optional
+        Predicts the change of stability from inverse folding.
     """
 
     tiers: Mapping[str, Tier]
@@ -225,6 +236,7 @@ class Calibration:
     splits: Mapping[str, str]
     document: Mapping[str, Any]
     structural: StructuralRule | None = None
+    ddg: DdgModel | None = None
 
     def split_of(self, sequence: str) -> str:
         """``fit``, ``test`` or, for a protein the calibration never met, an empty string."""
@@ -263,12 +275,13 @@ class Calibration:
             return {name: {} for name in self.tiers}
         index = np.repeat(residues, 19)
         mutant = (protein.codes[index] + 1 + np.tile(np.arange(19), len(residues))) % 20
-        evidence, _ = self._evidence(protein, index, mutant)
+        evidence = protein_evidence(protein, index, mutant)
+        covered = covered_by(evidence)
         views = encoder_views(protein)
         return {
             name: {group: float(x.mean()) for group, x in tier.grouped(evidence, views, index).items()}
             for name, tier in self.tiers.items()
-            if name == "sequence" or protein.ca is not None
+            if usable(name, covered).any()
         }
 
     def assess(
@@ -282,8 +295,7 @@ class Calibration:
     ) -> Assessment:
         """Weigh the evidence of n single substitutions of one protein.
 
-        A site with coordinates is judged by the ``structure`` tier where there is one, any other by
-        ``sequence``.
+        Each site is judged by the last of `TIERS` that the model has and whose sources cover the site.
 
         Parameters
         ----------
@@ -298,8 +310,8 @@ class Calibration:
             `typical` of the protein; computed when not given.
         """
         typical = self.typical(protein) if typical is None else typical
-        evidence, structured = self._evidence(protein, index, mutant)
-        tier_of = np.where(structured & ("structure" in self.tiers), "structure", "sequence")
+        evidence = protein_evidence(protein, index, mutant)
+        tier_of = best_tiers(self.tiers, covered_by(evidence))
         views = encoder_views(protein)
         groups: list[str] = []
         parts: list[tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]] = []
@@ -321,16 +333,26 @@ class Calibration:
         p = 1.0 / (1.0 + np.exp(-(log_odds + shift)))
         return Assessment(used, tier_of, log_odds, p, evidence, groups, contributions, prior)
 
-    def _evidence(
-        self, protein: ProteinView, index: NDArray[np.int64], mutant: NDArray[np.int64]
-    ) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.bool_]]:
-        """Evidence of substitutions, and which of their sites have coordinates."""
-        evidence = sequence_evidence(protein, index, mutant)
-        structured = np.zeros(len(index), dtype=np.bool_)
-        if protein.ca is not None and "structure" in self.tiers:
-            evidence |= structure_evidence(protein, index, mutant)
-            structured = np.isfinite(evidence["contact_number"])
-        return evidence, structured
+
+def tier_words(tier: str) -> str:
+    """List the sources that a tier weighs: ``alignment, structure and inverse folding``."""
+    names = [source.replace("folding", "inverse folding") for source in TIERS[tier]] or ["sequence"]
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def usable(tier: str, covered: Mapping[str, NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    """Rows that all sources of a tier cover, shape (n,)."""
+    masks = [covered[source] for source in TIERS[tier]]
+    return np.logical_and.reduce(masks) if masks else np.ones(len(covered["structure"]), dtype=np.bool_)
+
+
+def best_tiers(tiers: Collection[str], covered: Mapping[str, NDArray[np.bool_]]) -> NDArray[np.str_]:
+    """Tier of each row, shape (n,): the last of `TIERS` among `tiers` whose sources cover it."""
+    best = np.full(len(covered["structure"]), "sequence", dtype="<U24")
+    for name in TIERS:
+        if name in tiers:
+            best[usable(name, covered)] = name
+    return best
 
 
 def load_calibration(folder: Path) -> Calibration | None:
@@ -362,7 +384,7 @@ def load_calibration(folder: Path) -> Calibration | None:
         structural = read_rule(document.get("structural", {}))
         alone = not tiers and structural is not None
         if not alone and ("sequence" not in tiers or not set(tiers) <= set(TIERS)):
-            raise ValueError(f"tiers are {sorted(tiers)}, expected sequence and perhaps others of {TIERS}")
+            raise ValueError(f"tiers are {sorted(tiers)}, expected sequence and perhaps others of {[*TIERS]}")
         return Calibration(
             tiers,
             str(document["model"]["encoder_revision"]),
@@ -371,6 +393,7 @@ def load_calibration(folder: Path) -> Calibration | None:
             splits,
             document,
             structural,
+            read_ddg(document, path),
         )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise CheckpointError(

@@ -39,7 +39,7 @@ _DIVERSE: Final = 5  # residues to each side over which diversity is averaged
 _BESIDE: Final = 10  # residues to each side that a site's entropy is compared with
 
 _EXCHANGED: Final = BACKGROUND * 2.0 ** (BLOSUM62 / 2.0)
-_EXPECTED: Final = _EXCHANGED / _EXCHANGED.sum(axis=1, keepdims=True)
+EXPECTED: Final = _EXCHANGED / _EXCHANGED.sum(axis=1, keepdims=True)
 """Probability of each residue (column) where another stood (row), shape (20, 20)."""
 
 
@@ -78,7 +78,7 @@ class FamilyProfile:
         seen = self.frequencies.sum(axis=1, keepdims=True)
         observed = self.frequencies + (1.0 - seen) * BACKGROUND
         diversity = self.diversity[:, None]
-        mixed = (diversity * observed + PSEUDOCOUNTS * (observed @ _EXPECTED)) / (diversity + PSEUDOCOUNTS)
+        mixed = (diversity * observed + PSEUDOCOUNTS * (observed @ EXPECTED)) / (diversity + PSEUDOCOUNTS)
         logs: NDArray[np.float64] = np.log(mixed)
         return logs
 

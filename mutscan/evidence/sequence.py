@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mutscan.evidence.aligned import AlignedProfile
     from mutscan.evidence.conservation import FamilyProfile
 
 WINDOW: Final = 7
@@ -79,7 +80,12 @@ class ProteinView:
     plddt : float array, shape (L,), optional
         Confidence of a structure model, 0-100, NaN where unresolved.
     family : FamilyProfile, optional
-        What stands at each residue in its relatives.
+        What stands at each residue in its relatives, as the model's library knows them.
+    aligned : AlignedProfile, optional
+        The same, from an alignment.
+    folded : float array, shape (L, 20), optional
+        Natural logarithms of inverse folding, in the order of `STANDARD`, renormalised to the 20; NaN at
+        residues without a backbone.
     """
 
     sequence: str
@@ -88,6 +94,17 @@ class ProteinView:
     ca: NDArray[np.floating] | None = None
     plddt: NDArray[np.floating] | None = None
     family: FamilyProfile | None = None
+    aligned: AlignedProfile | None = None
+    folded: NDArray[np.floating] | None = None
+
+    def with_structure(
+        self,
+        ca: NDArray[np.floating],
+        plddt: NDArray[np.floating] | None = None,
+        folded: NDArray[np.floating] | None = None,
+    ) -> ProteinView:
+        """Give the same protein a structure."""
+        return replace(self, ca=ca, plddt=plddt, folded=folded)
 
     @property
     def codes(self) -> NDArray[np.int64]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from mutscan.evidence.aligned import ALIGNED_EVIDENCE
 from mutscan.evidence.conservation import CONSERVATION_EVIDENCE
+from mutscan.evidence.inverse_folding import INVERSE_FOLDING_EVIDENCE
 from mutscan.residues import STANDARD
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ GROUP_OF: Final[dict[str, str]] = {
     **dict.fromkeys(("helix", "strand", "handedness"), "secondary structure"),
     "plddt": "confidence of the structure",
     **dict.fromkeys(CONSERVATION_EVIDENCE, "conservation"),
+    **dict.fromkeys(ALIGNED_EVIDENCE, "alignment"),
+    **dict.fromkeys(INVERSE_FOLDING_EVIDENCE, "inverse folding"),
 }  # fmt: skip
 """Group of each piece of evidence; what an embedding is read for is ``sequence context``."""
 
@@ -222,6 +226,24 @@ def _conservation(seen: Mapping[str, float]) -> str:
     return text
 
 
+def _alignment(seen: Mapping[str, float]) -> str:
+    rank, nearest = _value(seen, "aligned_rank"), _value(seen, "aligned_nearest")
+    if not math.isfinite(rank):
+        return ""
+    text = f"{rank:.0%} of this protein's substitutions are rarer in the alignment"
+    if math.isfinite(nearest) and nearest > 0:
+        return f"{text}; the closest relative with the mutant residue is {nearest:.0%} identical"
+    return f"{text}; no relative has the mutant residue"
+
+
+def _folding(seen: Mapping[str, float]) -> str:
+    odds = _value(seen, "folding_log_odds")
+    if not math.isfinite(odds):
+        return ""
+    times, than = math.exp(abs(odds)), "worse" if odds < 0 else "better"
+    return f"mutant residue fits the backbone {times:.1f} times {than} than the wild type"
+
+
 def _context(seen: Mapping[str, float]) -> str:
     return "outcome of labelled variants in similar sequence context (the site and 7 residues on each side)"
 
@@ -232,6 +254,8 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, float]], str]]] = {
     "place in chain": _place,
     "language model": _language,
     "conservation": _conservation,
+    "alignment": _alignment,
+    "inverse folding": _folding,
     "burial": _burial,
     "rigidity": _rigidity,
     "residues around": _around,

@@ -14,6 +14,7 @@ from mutscan.builders.choose import choose_builders, default_jobs, describe_buil
 from mutscan.builders.pool import BuildTask, MutantFactory, exchanges_of, read_measured
 from mutscan.errors import BuildError, RunFolderError
 from mutscan.files import file_name, write_errors, write_json
+from mutscan.model.inverse_folding import describe_inverse_folding, installed_weights, load_inverse_folding
 from mutscan.pipeline.network import WildTypePredictor, load_model
 from mutscan.pipeline.provenance import fingerprint, provenance
 from mutscan.pipeline.rows import Assembler, VariantResult, unscored_row
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from mutscan.builders import MutantBuilder
     from mutscan.builders.pool import Measured
     from mutscan.calling import Null
+    from mutscan.model.inverse_folding import InverseFolding
     from mutscan.pipeline.network import LoadedModel
     from mutscan.pipeline.options import Options
     from mutscan.pipeline.plan import PlannedRow
@@ -84,7 +86,14 @@ class Job(ABC):
         self.progress = options.progress
         self.seed = options.seed
         self.predictor = WildTypePredictor(model, wild_type.sequence)
-        self.judge = Judge(model, self.predictor, wild_type, options.prior)
+        self.folding: InverseFolding | None = None
+        if (
+            options.inverse_folding == "auto"
+            and wild_type.structure is not None
+            and installed_weights() is not None
+        ):
+            self.folding = load_inverse_folding()
+        self.judge = Judge(model, self.predictor, wild_type, options.prior, self.folding)
         self.null: Null | None = None
         self.tasks: dict[Variant, BuildTask] = {}
         self.build_errors: dict[Variant, BuildError] = {}
@@ -312,8 +321,9 @@ def run_job(
         logging_to(folder.log_txt),
     ):
         _log.info("mutscan %s: %s of %s", __version__, command, wild_type.name)
-        settings = fingerprint(wild_type, model, describe_builders(builders), options)
         job = make_job(model, folder)
+        folding = None if job.folding is None else describe_inverse_folding()
+        settings = fingerprint(wild_type, model, describe_builders(builders), folding, options)
         folder.claim(settings | job.claim)
         job.predict()
         if builders:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mutscan.errors import UsageError
 from mutscan.evidence.calibration import PRIORS
@@ -14,6 +14,9 @@ from mutscan.progress import Progress, Silent
 if TYPE_CHECKING:
     import os
 
+INVERSE_FOLDING: Final = ("auto", "off")
+"""``auto``: where the extra mutscan[mpnn] is installed and the wild type has a structure."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -22,7 +25,7 @@ class Options:
     Raises
     ------
     UsageError
-        `seed`, `jobs` or `prior` is out of range.
+        `seed`, `jobs`, `prior` or `inverse_folding` is out of range.
     """
 
     out: str | os.PathLike[str] | None = None
@@ -37,6 +40,7 @@ class Options:
     offline: bool = False
     restart: bool = False
     prior: str = "clinical"
+    inverse_folding: str = "auto"
     seed: int = 0
     progress: Progress = field(default_factory=Silent)
     started: float = field(default_factory=time.monotonic)
@@ -48,6 +52,9 @@ class Options:
             raise UsageError(f"--jobs {self.jobs}: expected 1 or more")
         if self.prior not in PRIORS:
             raise UsageError(f"--prior {self.prior}: expected {' or '.join(PRIORS)}")
+        if self.inverse_folding not in INVERSE_FOLDING:
+            expected = " or ".join(INVERSE_FOLDING)
+            raise UsageError(f"--inverse-folding {self.inverse_folding}: expected {expected}")
 
 
 DEFAULTS = Options()

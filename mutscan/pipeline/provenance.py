@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 
 def fingerprint(
-    wild_type: WildType, model: LoadedModel, builders: list[dict[str, object]], options: Options
+    wild_type: WildType,
+    model: LoadedModel,
+    builders: list[dict[str, object]],
+    inverse_folding: dict[str, object] | None,
+    options: Options,
 ) -> dict[str, object]:
     """Everything that a run's numbers depend on, except its variants (`JobFolder.claim`)."""
     return {
@@ -39,6 +43,7 @@ def fingerprint(
         "device": model.encoder.device.type,
         "builders": builders,
         "prior": options.prior,
+        "inverse_folding": inverse_folding,
         "seed": options.seed,
     }
 
@@ -90,6 +95,7 @@ def provenance(
         "precision": encoder.precision,
         "batch_residues": encoder.batch_residues,
         "calibration": job.judge.describe(),
+        "inverse_folding": settings["inverse_folding"],
         "builder": settings["builders"],
         "build_seconds": job.build_seconds,
         "region_names": job.region_names,
@@ -104,7 +110,7 @@ def provenance(
 
 _ASKED = (
     "model", "builder", "structure", "chain", "device", "precision", "batch_residues", "jobs", "offline",
-    "prior", "seed",
+    "prior", "inverse_folding", "seed",
 )  # fmt: skip
 
 

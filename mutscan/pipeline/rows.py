@@ -132,6 +132,7 @@ class Assembler:
             "confidence": confidence,
             "notes": "; ".join(dict.fromkeys(notes)),
             "evidence": verdict.words,
+            "ddg_predicted": verdict.ddg,
         }
         if measured is not None:
             scores.update(

@@ -73,6 +73,7 @@ def scan(
     offline: bool = False,
     restart: bool = False,
     prior: str = DEFAULTS.prior,
+    inverse_folding: str = DEFAULTS.inverse_folding,
     seed: int = DEFAULTS.seed,
     progress: Progress | None = None,
 ) -> Run:
@@ -91,7 +92,9 @@ def scan(
         Run folder; ``mutscan-<wild type>`` by default. An unfinished scan there is continued.
     builder : str
         As `score`; by default no structure is built.
-    model, structure, chain, device, precision, batch_residues, jobs, offline, restart, prior, seed, progress
+    model, structure, chain, device, precision, batch_residues, jobs, offline, restart, prior
+        As `score`.
+    inverse_folding, seed, progress
         As `score`.
 
     Returns
@@ -106,7 +109,7 @@ def scan(
     options = Options(
         out=out, model=model, builder=builder, structure=structure, chain=chain, device=device,
         precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline, restart=restart,
-        prior=prior, seed=seed, progress=progress or Silent(),
+        prior=prior, inverse_folding=inverse_folding, seed=seed, progress=progress or Silent(),
     )  # fmt: skip
     resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
     sites = scanned_positions(resolved, positions)

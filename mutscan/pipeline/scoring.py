@@ -46,6 +46,7 @@ def score(
     offline: bool = False,
     restart: bool = False,
     prior: str = DEFAULTS.prior,
+    inverse_folding: str = DEFAULTS.inverse_folding,
     seed: int = DEFAULTS.seed,
     progress: Progress | None = None,
     stdin: TextIO | None = None,
@@ -81,6 +82,9 @@ def score(
     prior : {"clinical", "scan"}
         List that ``p_deleterious`` holds for: variants as clinics report them, or all substitutions of a
         protein, fewer of which are harmful. Ranks and flags are the same.
+    inverse_folding : {"auto", "off"}
+        Evidence of ProteinMPNN, and ``ddg_predicted``, where the extra ``mutscan[mpnn]`` is installed and
+        the wild type has a structure.
     seed : int
     progress : Progress, optional
     stdin : text stream, optional
@@ -98,7 +102,7 @@ def score(
     options = Options(
         out=out, model=model, builder=builder, structure=structure, chain=chain, device=device,
         precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline, restart=restart,
-        prior=prior, seed=seed, progress=progress or Silent(),
+        prior=prior, inverse_folding=inverse_folding, seed=seed, progress=progress or Silent(),
     )  # fmt: skip
     table = read_inputs(variants, variants_file, variant_column, stdin)
     resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)

@@ -15,6 +15,7 @@ from mutscan.errors import UsageError
 from mutscan.evidence import ProteinView, load_calibration, warnings_for
 from mutscan.hashes import file_sha256
 from mutscan.model.checkpoint import WEIGHTS_FILE
+from mutscan.model.inverse_folding import WEIGHTS_SHA256, folded_log_probabilities
 from mutscan.pipeline.options import DEFAULTS
 from mutscan.residues import STANDARD
 from mutscan.structures import ca_by_position, plddt_by_position
@@ -22,7 +23,11 @@ from mutscan.structures import ca_by_position, plddt_by_position
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from mutscan.evidence import Assessment, Calibration, Contribution, StructuralRule
+    from mutscan.evidence.ddg import DdgModel
+    from mutscan.model.inverse_folding import InverseFolding
     from mutscan.pipeline.network import LoadedModel, WildTypePredictor
     from mutscan.structures import WildType
     from mutscan.variants import Substitution, Variant
@@ -40,6 +45,8 @@ NO_TIERS: Final = "no probability: the model has only a structural rule"
 
 ALONE: Final = "no probability; judged by the predicted structure alone"
 """Stands before a structural rule that decides."""
+
+NO_BACKBONE: Final = "no inverse folding and no ddg_predicted: N, CA, C or O is missing at the site"
 
 NAMED: Final = 6
 """Pieces of evidence named in the row, the strongest."""
@@ -64,6 +71,8 @@ class Verdict:
         Why there is no flag, and warnings about the one there is.
     structural : StructuralRule, optional
         The rule that judges the predicted drop of this variant.
+    ddg : float, kcal/mol
+        Predicted change of the folding free energy, positive = destabilising; NaN where there is none.
     """
 
     p: float = math.nan
@@ -72,6 +81,7 @@ class Verdict:
     evidence: tuple[Contribution, ...] = ()
     notes: tuple[str, ...] = (NO_FLAG,)
     structural: StructuralRule | None = None
+    ddg: float = math.nan
 
     def with_structure(self, scores: Mapping[str, float]) -> Verdict:
         """Apply the structural rule to the variant's predicted scores.
@@ -122,6 +132,8 @@ class Judge:
     wild_type : WildType
     prior : {"clinical", "scan"}
         List that probabilities hold for.
+    folding : InverseFolding, optional
+        Gives evidence of the wild type's structure.
 
     Raises
     ------
@@ -137,12 +149,15 @@ class Judge:
         predictor: WildTypePredictor,
         wild_type: WildType,
         prior: str = DEFAULTS.prior,
+        folding: InverseFolding | None = None,
     ) -> None:
         self._prior = prior
         self._model = model
         self._predictor = predictor
         self._wild_type = wild_type
+        self._folding = folding
         self._calibration = load_calibration(model.path)
+        self._ddg = self._usable_ddg()
         self._otherwise = UNDECIDED
         library = model.families
         families = "" if library is None else library.sha256
@@ -174,6 +189,16 @@ class Judge:
         _log.warning("%s; run `mutscan train calibrate` again", OTHER_NET)
         return None
 
+    def _usable_ddg(self) -> DdgModel | None:
+        """Return the model of ddG, if inverse folding runs here with the weights it was fitted with."""
+        ddg = None if self._calibration is None else self._calibration.ddg
+        if ddg is None or self._folding is None:
+            return None
+        if ddg.weights == WEIGHTS_SHA256:
+            return ddg
+        _log.warning("no ddg_predicted: the model was calibrated with other weights of inverse folding")
+        return None
+
     @cached_property
     def _view(self) -> ProteinView:
         """The wild type after its one pass through the encoder, with its structure."""
@@ -188,7 +213,12 @@ class Judge:
             ca_by_position(self._wild_type),
             plddt_by_position(self._wild_type),
             self._model.family_profile(self._wild_type.sequence),
+            folded=self._folded,
         )
+
+    @cached_property
+    def _folded(self) -> NDArray[np.float64] | None:
+        return None if self._folding is None else folded_log_probabilities(self._wild_type, self._folding)
 
     def judge(self, variants: Sequence[Variant]) -> list[Verdict]:
         """Decide on each variant.
@@ -199,10 +229,29 @@ class Judge:
         alone, and its notes say so. It is never ``tolerated``: several substitutions may harm together
         where none harms alone.
 
+        Where there is inverse folding, single substitutions get a predicted ddG too.
+
         Parameters
         ----------
         variants : sequence of Variant
         """
+        return self._with_ddg(variants, self._judge(variants))
+
+    def _with_ddg(self, variants: Sequence[Variant], verdicts: Sequence[Verdict]) -> list[Verdict]:
+        rows = [row for row, v in enumerate(variants) if v.indel is None and v.n_substitutions == 1]
+        found = [*verdicts]
+        folded = self._folded
+        if self._ddg is None or folded is None or not rows:
+            return found
+        protein = ProteinView(self._wild_type.sequence, ca=ca_by_position(self._wild_type), folded=folded)
+        index, mutant = _sites([variants[row].substitutions[0] for row in rows])
+        ddg = self._ddg.predict(protein, index, mutant)
+        for row, value, known in zip(rows, ddg.tolist(), np.isfinite(folded[index, 0]), strict=True):
+            notes = found[row].notes if known else (*found[row].notes, NO_BACKBONE)
+            found[row] = replace(found[row], ddg=value, notes=notes)
+        return found
+
+    def _judge(self, variants: Sequence[Variant]) -> list[Verdict]:
         calibration = self._calibration
         if calibration is None:
             return [self._otherwise] * len(variants)
@@ -220,8 +269,7 @@ class Judge:
     def _assess(self, calibration: Calibration, singles: Sequence[Substitution]) -> Assessment:
         return calibration.assess(
             self._view,
-            np.array([single.position - 1 for single in singles], dtype=np.int64),
-            np.array([STANDARD.index(single.mutant) for single in singles], dtype=np.int64),
+            *_sites(singles),
             prior=self._prior,
             typical=self._typical,
         )
@@ -277,6 +325,12 @@ class Judge:
             if self._structural is None
             else {"score": self._structural.score, "threshold": self._structural.threshold},
         }
+
+
+def _sites(singles: Sequence[Substitution]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give replaced residues, 0-based, and new ones as places in `STANDARD`, shape (n,) each."""
+    index = np.array([single.position - 1 for single in singles], dtype=np.int64)
+    return index, np.array([STANDARD.index(single.mutant) for single in singles], dtype=np.int64)
 
 
 def evidence_block(

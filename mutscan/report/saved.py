@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from mutscan.errors import UsageError
 from mutscan.report.affected import AffectedRegion
 from mutscan.results import (
+    ADDED_COLUMNS,
     AFFECTED_SCHEMA,
     EVIDENCE_SCHEMA,
     NULL_SCHEMA,
@@ -242,9 +243,10 @@ def read_run(directory: Path, *, rows: int | None = None) -> SavedRun:
         provenance = json.loads(folder.run_json.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise UsageError(f"{directory}: damaged run folder ({error}); run mutscan score again") from error
-    if "evidence" not in table.columns and "notes" in table.columns:
-        # Runs of mutscan before 0.1 was calibrated have no such column.
-        table.insert([*table.columns].index("notes") + 1, "evidence", "")
+    for column in ADDED_COLUMNS:
+        before = VARIANT_COLUMNS[VARIANT_COLUMNS.index(column) - 1]
+        if column not in table.columns and before in table.columns:
+            table.insert([*table.columns].index(before) + 1, column, "")
     missing = [column for column in VARIANT_COLUMNS if column not in table.columns]
     if missing or not isinstance(provenance, dict):
         raise UsageError(

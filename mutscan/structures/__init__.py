@@ -7,6 +7,7 @@ from mutscan.structures.chain import Feature, Structure, WildType
 from mutscan.structures.fasta import FastaRecord, is_fasta_file, read_fasta
 from mutscan.structures.files import StructureFinder, is_structure_file, structures_in, unique_structures_in
 from mutscan.structures.mapping import (
+    backbone_by_position,
     ca_by_position,
     map_sequence,
     plddt_by_position,
@@ -24,6 +25,7 @@ __all__ = [
     "Structure",
     "StructureFinder",
     "WildType",
+    "backbone_by_position",
     "ca_by_position",
     "is_fasta_file",
     "is_structure_file",

@@ -10,6 +10,7 @@ import numpy as np
 
 from mutscan.errors import StructureError
 from mutscan.residues import UNKNOWN
+from mutscan.structures.atoms import BACKBONE
 from mutscan.structures.chain import WildType
 
 if TYPE_CHECKING:
@@ -247,3 +248,12 @@ def ca_by_position(wild_type: WildType) -> NDArray[np.float64] | None:
     if structure is None or index is None:
         return None
     return np.where((index >= 0)[:, None], structure.ca[np.maximum(index, 0)], np.nan)
+
+
+def backbone_by_position(wild_type: WildType) -> NDArray[np.float64] | None:
+    """Atoms N, CA, C and O (L, 4, 3), Å, as `ca_by_position`; NaN where a residue lacks the atom."""
+    structure, index = wild_type.structure, wild_type.structure_index
+    if structure is None or index is None:
+        return None
+    atoms = np.stack([structure.atom_coord(name) for name in BACKBONE], axis=1)
+    return np.where((index >= 0)[:, None, None], atoms[np.maximum(index, 0)], np.nan)

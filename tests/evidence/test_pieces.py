@@ -25,7 +25,6 @@ from mutscan.evidence.residue_properties import BLOSUM62, CODE, GRANTHAM
 from mutscan.evidence.sequence import encoder_views, sequence_hash
 from mutscan.residues import STANDARD
 from mutscan.train.calibrate.additive import fit_additive
-from mutscan.train.statistics.classifier import match_share
 from mutscan.train.statistics.fits import folds_of
 from tests.made_up_calibration import one_protein
 
@@ -146,30 +145,6 @@ def test_a_unit_teaches_ranks_and_not_how_harmful_anything_is():
     curve = fitted.model.curves["entropy"]
     assert curve.logits[-1] > curve.logits[0]
     assert expit(fitted.log_odds)[unit < 0].mean() == pytest.approx(label[unit < 0].mean(), abs=0.02)
-
-
-def test_a_tier_of_harmful_proteins_does_not_call_everything_harmful():
-    rng = np.random.default_rng(6)
-    n = 4000
-    evidence = {"blosum62": rng.integers(-4, 5, n).astype(float)}
-    structured = np.arange(n) < 1000
-    logit = -0.5 * evidence["blosum62"] + np.where(structured, 2.0, -1.0)
-    label = (rng.random(n) < 1 / (1 + np.exp(-logit))).astype(float)
-    fitted = fit_additive(
-        evidence,
-        {},
-        label,
-        np.ones(n),
-        np.arange(n) // 10,
-        calibrated_on=structured,
-        **one_protein(evidence, {}),
-    )
-    weight = match_share(label[structured], np.ones(1000), label.mean())
-    assert np.average(label[structured], weights=weight) == pytest.approx(label.mean())
-    assert np.average(expit(fitted.log_odds)[structured], weights=weight) == pytest.approx(
-        label.mean(), abs=0.02
-    )
-    assert label[structured].mean() > label.mean() + 0.2
 
 
 def test_two_pieces_weighed_together_find_what_neither_says_alone():

@@ -264,6 +264,7 @@ def test_too_large_a_codebook_is_refused(tmp_path: Path) -> None:
         make_families([tmp_path / "s.parquet"], tmp_path / "f.npz", settings, work=tmp_path / "work")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("mmseqs") is None, reason="MMseqs2 is not installed")
 def test_planted_families_are_found_again(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)

@@ -19,7 +19,7 @@ from tests.places import GLOBIN
 
 WILD_TYPE = str(GLOBIN / "wild_type.cif")
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:

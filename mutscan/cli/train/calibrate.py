@@ -33,6 +33,8 @@ from mutscan.train.labelled.settings import CALIBRATED
 @command(
     proteins="CSV of proteins: protein, sequence; optional: group, structure.",
     chains="Parquet table of chains, for proteins that name no structure.",
+    relatives="FASTA of sequences in which MMseqs2 finds relatives of every protein, for the tiers with an "
+    "alignment.",
     siamese="Labelled variants for the choice of the structural flag's threshold, drawn by --seed as "
     "whole proteins, and half as many of the test groups. Each variant needs a pass of the encoder, "
     "each protein 64 more; the default takes about 10 minutes. 0: no structural flag.",
@@ -52,6 +54,7 @@ def calibrate(
         Path | None, path("FILE", "CSV of the assays of --dms: assay, sequence.", VARIANTS)
     ] = None,
     chains: Annotated[Path | None, path("FILE", panel=VARIANTS)] = None,
+    relatives: Annotated[Path | None, path("FILE", panel=VARIANTS)] = None,
     structures_dir: StructuresDirOption = None,
     work: WorkOption = None,
     siamese: Annotated[int, count("", VARIANTS, 0)] = CALIBRATED,
@@ -78,6 +81,7 @@ def calibrate(
         stability=_both("--stability", stability_proteins, stability),
         dms=_both("--dms", dms_proteins, dms),
         chains=chains,
+        relatives=relatives,
         structures_dir=structures_dir,
         work=work,
         device=device,

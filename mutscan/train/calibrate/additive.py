@@ -17,7 +17,6 @@ from scipy.linalg import solve
 
 from mutscan.evidence.additive import AdditiveModel, LinearMap, Table
 from mutscan.evidence.sequence import LETTERS
-from mutscan.train.statistics.classifier import match_share
 from mutscan.train.statistics.fits import (
     N_FOLDS,
     Blocks,
@@ -62,6 +61,8 @@ TABLES: Final = (
     ("helix", "mutant_residue"),
     ("strand", "mutant_residue"),
     ("handedness", "wild_type_residue"),
+    ("burial_rank", "aligned_rank"),
+    ("burial_rank", "aligned_entropy_rank"),
 )  # fmt: skip
 """Pairs of evidence that also get a joint table."""
 
@@ -225,7 +226,6 @@ def fit_additive(
     background: Mapping[int, Background],
     fitted: NDArray[np.bool_] | None = None,
     unit: NDArray[np.int64] | None = None,
-    calibrated_on: NDArray[np.bool_] | None = None,
     settings: FitSettings | None = None,
     seed: int = 0,
 ) -> Fitted:
@@ -251,10 +251,6 @@ def fit_additive(
         Rows to fit; the others only get log-odds, by the model of all fitted rows.
     unit : int array, shape (n,), optional
         Rows of one number are compared only with each other; -1 (the default) for labelled rows.
-    calibrated_on : bool array, shape (n,), optional
-        Labelled rows for the Platt scaling; all of them when not given. They are weighted to the share of
-        deleterious variants among all labelled rows, so that a probability does not rise only because
-        a structure was given.
     settings : FitSettings, optional
     seed : int
         Draws the folds.
@@ -296,10 +292,7 @@ def fit_additive(
         score[rows] = x @ (beta if f == N_FOLDS else solve(total - xx[f], aim - xy[f], assume_a="pos"))
     # Platt scaling keeps the sum over the evidence a sum.
     known = fit[labelled[fit]]
-    share = float(weight[known] @ label[known] / weight[known].sum())
-    chosen = known if calibrated_on is None else known[calibrated_on[known]]
-    matched = match_share(label[chosen], weight[chosen], share)
-    slope, shift = platt(score[chosen], label[chosen], matched)
+    slope, shift = platt(score[known], label[known], weight[known])
     beta = slope * beta
     beta[-1] += shift
     return Fitted(design.model(beta), slope * score + shift)

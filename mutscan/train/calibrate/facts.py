@@ -107,25 +107,32 @@ def ranked_facts(
     return facts
 
 
-def choose_thresholds(
+def choose_lines(
+    log_odds: NDArray[np.float64], label: NDArray[np.float64], weight: NDArray[np.float64], safe: float
+) -> tuple[float, float]:
+    """Log-odds where ``deleterious`` starts and where ``tolerated`` ends, of rows the model had not seen.
+
+    The first is the lowest with specificity `SPECIFICITY`; the second leaves `SENSITIVITY` of the deleterious
+    variants above it, and is never above the other line nor above `safe`.
+    """
+    upper = weighted_quantile(log_odds[label == 0], weight[label == 0], SPECIFICITY)
+    lower = weighted_quantile(log_odds[label == 1], weight[label == 1], 1.0 - SENSITIVITY)
+    return upper, min(lower, upper, safe)
+
+
+def line_facts(
     p: NDArray[np.float64],
     label: NDArray[np.float64],
     weight: NDArray[np.float64],
     group: NDArray[np.int64],
-    safe: float = 1.0,
+    at: Mapping[str, float],
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
-    """Choose both thresholds on probabilities of groups the model had not seen.
-
-    ``deleterious`` starts at the lowest p with specificity `SPECIFICITY`; ``tolerated`` ends at the p that
-    leaves `SENSITIVITY` of the deleterious variants above it, and never above the other threshold nor above
-    `safe`. All metrics get 95 % intervals over groups.
-    """
-    upper = weighted_quantile(p[label == 0], weight[label == 0], SPECIFICITY)
-    lower = min(weighted_quantile(p[label == 1], weight[label == 1], 1.0 - SENSITIVITY), upper, safe)
+    """Probability at each line, and its metrics on labelled rows with 95 % intervals over groups."""
     bootstrap = ClusterBootstrap(group, seed=seed, n_resamples=RESAMPLES)
     lines: dict[str, dict[str, Any]] = {}
-    for kind, line in (("deleterious", round(upper, 4)), ("tolerated", round(lower, 4))):
+    for kind, exact in at.items():
+        line = round(exact, 4)
         facts: dict[str, Any] = dict(threshold_facts(p, label, weight, line, kind))
         for what in ("specificity", "sensitivity", "precision", "npv"):
 

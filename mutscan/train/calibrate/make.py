@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from mutscan.builders.choose import default_jobs
 from mutscan.errors import UsageError
-from mutscan.evidence import CONSERVATION_EVIDENCE, EVIDENCE, STRUCTURE_EVIDENCE
+from mutscan.evidence import CONSERVATION_EVIDENCE, EVIDENCE, TIERS, usable
 from mutscan.evidence.calibration import FORMAT
 from mutscan.evidence.sequence import sequence_hash
 from mutscan.files import cache_dir
@@ -13,11 +14,12 @@ from mutscan.hashes import file_sha256
 from mutscan.pipeline.network import load_model
 from mutscan.progress import Silent
 from mutscan.train.calibrate.facts import SPECIFICITY
-from mutscan.train.calibrate.rows import RANKED_WEIGHT, assay_names, join_tables
+from mutscan.train.calibrate.rows import PIECES, RANKED_WEIGHT, assay_names, join_tables
 from mutscan.train.calibrate.structural import calibrate_structural
-from mutscan.train.calibrate.tiers import additive_tier, fewest_of_class
+from mutscan.train.calibrate.tiers import fewest_of_class, fit_tier, shared_lines, tier_facts
 from mutscan.train.chains.sketches import word_sketch
 from mutscan.train.labelled.evidence import EvidenceReader
+from mutscan.train.labelled.relatives import AlignedProfiles
 from mutscan.train.labelled.settings import CALIBRATED
 from mutscan.train.labelled.structures import NamedStructures, chains_on_sequences
 from mutscan.train.labelled.tables import COLUMNS, read_variants
@@ -25,7 +27,7 @@ from mutscan.train.statistics.classifier import PROTEIN_CAP
 from mutscan.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from mutscan.pipeline.network import LoadedModel
@@ -44,6 +46,7 @@ def calibrate(
     stability: tuple[Path, Path] | None = None,
     dms: tuple[Path, Path] | None = None,
     chains: Path | None = None,
+    relatives: Path | None = None,
     structures_dir: Path | None = None,
     work: Path | None = None,
     device: str = "auto",
@@ -66,7 +69,10 @@ def calibrate(
     stability, dms : (proteins, table), optional
         ddG and scores of scans, which say which substitutions of a protein are worse than others.
     chains : Path, optional
-        structures.parquet, for labelled proteins that name no structure.
+        structures.parquet, for proteins without a named structure.
+    relatives : Path, optional
+        FASTA of sequences in which MMseqs2 finds the relatives of every protein, for the tiers with an
+        alignment.
     structures_dir : Path, optional
         Folder of the structures; by default those of the tables and their subfolders.
     work : Path, optional
@@ -102,11 +108,12 @@ def calibrate(
     loaded = load_model(model, device=device, precision=precision, offline=offline)
     finders = {kind: NamedStructures(paths[0], structures_dir) for kind, paths in files.items()}
     evidence_work = work if work is not None else cache_dir() / "evidence"
-    reader = EvidenceReader(loaded, evidence_work, offline=offline)
+    aligned = None if relatives is None else AlignedProfiles(relatives, evidence_work, default_jobs())
+    reader = EvidenceReader(loaded, evidence_work, offline=offline, relatives=aligned)
     found = {}
     for kind, table in tables.items():
         further = None
-        if kind == "variants" and chains is not None:
+        if kind != "dms" and chains is not None:
             further = chains_on_sequences(chains, table.proteins["sequence"].astype(str).tolist())
         found[kind] = reader.gather(table, finders[kind], progress, further)
     rows, first = join_tables(tables, found, seed)
@@ -129,6 +136,7 @@ def calibrate(
                 for what, path in zip(("proteins_", ""), paths, strict=True)
             },
             **({"chains_sha256": file_sha256(chains)} if chains is not None else {}),
+            **({"relatives_sha256": file_sha256(relatives)} if relatives is not None else {}),
             "n": len(tables["variants"]),
             "n_ranked": int((~labelled).sum()),
             "longest": int(tables["variants"].proteins["sequence"].str.len().max()),
@@ -144,7 +152,7 @@ def calibrate(
         "evidence": {
             **EVIDENCE,
             **conserved,
-            **STRUCTURE_EVIDENCE,
+            **{name: text for pieces in PIECES.values() for name, text in pieces.items()},
             "context_site": "linear map of the encoder's embedding of the site, weights in the tier",
             "context_near": "linear map of the mean embedding of site and ± 7 neighbours",
             "a x b": "what two pieces add together beyond each alone",
@@ -159,19 +167,16 @@ def calibrate(
 
 def _tiers(
     rows: Rows,
-    of_sequence: list[str],
+    of_sequence: Sequence[str],
     seed: int,
     assays: Mapping[int, str],
     variants: Path,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Fit the tier ``sequence`` and, where enough sites have coordinates, ``structure``."""
-    tiers: dict[str, Any] = {}
-    for name, judged, pieces in (
-        ("sequence", rows.labelled, of_sequence),
-        ("structure", rows.labelled & rows.structured, [*of_sequence, *STRUCTURE_EVIDENCE]),
-    ):
-        fewest = fewest_of_class(rows, judged)
+    """Fit each tier of `TIERS` that enough labelled variants have the evidence for."""
+    fitted = {}
+    for name, sources in TIERS.items():
+        fewest = fewest_of_class(rows, usable(name, rows.covered))
         if fewest < _FEWEST:
             few = f"the smaller class has {fewest} variants to fit, at least {_FEWEST} are needed"
             if name == "sequence":
@@ -179,8 +184,12 @@ def _tiers(
             progress.note(f"tier {name} left out: {few}")
             continue
         progress.note(f"tier {name}: fitting {int((~rows.kept_out).sum()):,} rows")
-        tiers[name] = additive_tier(pieces, rows, judged, seed, assays)
-        progress.note(f"tier {name}: AUROC {tiers[name]['test'].get('auroc')} on test groups")
+        pieces = [*of_sequence, *(piece for source in sources for piece in PIECES[source])]
+        fitted[name] = fit_tier(pieces, rows, seed)
+    lines = shared_lines(fitted, rows, assays)
+    tiers = {name: tier_facts(name, one, lines[name], rows, assays, seed) for name, one in fitted.items()}
+    for name, facts in tiers.items():
+        progress.note(f"tier {name}: AUROC {facts['test'].get('auroc')} on test groups")
     return tiers
 
 

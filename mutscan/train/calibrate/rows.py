@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from mutscan.evidence import CONSERVATION_EVIDENCE, EVIDENCE, STRUCTURE_EVIDENCE
+from mutscan.evidence import (
+    ALIGNED_EVIDENCE,
+    CONSERVATION_EVIDENCE,
+    EVIDENCE,
+    INVERSE_FOLDING_EVIDENCE,
+    STRUCTURE_EVIDENCE,
+    covered_by,
+)
 from mutscan.train.chains.relatives import link_clusters
 from mutscan.train.statistics.classifier import protein_weights
 from mutscan.train.statistics.fits import folds_of
@@ -22,6 +30,13 @@ if TYPE_CHECKING:
 
     from mutscan.train.labelled.evidence import Background, Gathered
     from mutscan.train.labelled.tables import Kind, VariantTable
+
+PIECES: Final = {
+    "structure": STRUCTURE_EVIDENCE,
+    "folding": INVERSE_FOLDING_EVIDENCE,
+    "alignment": ALIGNED_EVIDENCE,
+}
+"""Evidence of the sources that only some rows have, and what it means."""
 
 TEST_FOLDS: Final = 5
 """One in this many parts of the groups of labelled proteins is kept for testing."""
@@ -48,7 +63,6 @@ class Rows:
         Protein, numbered through all tables, and group of related proteins over all tables.
     kind : str array, shape (n,)
         ``variants``, ``stability`` or ``dms``.
-    structured : bool array, shape (n,)
     is_test : bool array, shape (n,)
         Labelled rows of the test groups.
     background : mapping of protein -> Background
@@ -64,7 +78,6 @@ class Rows:
     protein: NDArray[np.int64]
     linked: NDArray[np.int64]
     kind: NDArray[np.str_]
-    structured: NDArray[np.bool_]
     is_test: NDArray[np.bool_]
     background: dict[int, Background]
     cutoff: dict[int, float]
@@ -73,6 +86,11 @@ class Rows:
     def labelled(self) -> NDArray[np.bool_]:
         """Rows with a label, shape (n,)."""
         return np.asarray(self.kind == "variants")
+
+    @cached_property
+    def covered(self) -> dict[str, NDArray[np.bool_]]:
+        """Rows that each source of evidence covers, shape (n,) each."""
+        return covered_by(self.evidence)
 
     @cached_property
     def kept_out(self) -> NDArray[np.bool_]:
@@ -119,7 +137,6 @@ def join_tables(
             "truth": table.value,
             "protein": table.protein + first[kind],
             "kind": np.full(len(table), kind),
-            "structured": found[kind].structured,
             "is_test": is_test,
         }
         for name, values in columns.items():
@@ -129,7 +146,7 @@ def join_tables(
         name: np.concatenate(
             [found[k].evidence.get(name, np.full(len(table), np.nan)) for k, table in tables.items()]
         )
-        for name in (*EVIDENCE, *CONSERVATION_EVIDENCE, *STRUCTURE_EVIDENCE)
+        for name in (*EVIDENCE, *CONSERVATION_EVIDENCE, *chain(*PIECES.values()))
     }
     views = {name: np.concatenate([found[kind].views[name] for kind in tables]) for name in ("site", "near")}
     linked = link_clusters(sequences, np.array(clusters, dtype=np.int64))[joined["protein"]]

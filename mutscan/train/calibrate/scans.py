@@ -56,18 +56,22 @@ class Scans:
         place = np.searchsorted(np.cumsum(weight[order]), TOLERATED_HARM * len(parts))
         return float(values[order][min(int(place), len(values) - 1)])
 
-    def facts(self, fit: NDArray[np.bool_], upper: float, lower: float) -> dict[str, Any]:
-        """Entry ``scan`` of a tier: its shift, and what the thresholds flag in each scan.
-
-        The shift is fitted to the scans among the rows in the mask `fit`; the means are over these. A scan
-        outside (``left_out``) was used for nothing.
-        """
+    def shift(self, fit: NDArray[np.bool_]) -> float:
+        """Log-odds to add so that probabilities hold for whole scans, fitted to those in the mask `fit`."""
         kept = [one for one in self._scans.values() if fit[one[0][0]]]
         offset = np.concatenate([x for _, x, _ in kept])
         harmful = np.concatenate([harm for *_, harm in kept]).astype(np.float64)
         weight = np.concatenate([np.full(len(x), 1.0 / len(x)) for _, x, _ in kept])
         constant, free = np.ones((len(offset), 1)), np.zeros((1, 1))
         (shift,) = logistic(constant, harmful, weight, free, offset=offset).tolist()
+        return float(shift)
+
+    def facts(self, fit: NDArray[np.bool_], upper: float, lower: float, shift: float) -> dict[str, Any]:
+        """Entry ``scan`` of a tier: the shift, and what its lines flag in each scan.
+
+        The means are over the scans among the rows in the mask `fit`. A scan outside (``left_out``) was used
+        for nothing.
+        """
         assays: dict[str, Any] = {}
         left_out: dict[str, Any] = {}
         for protein, (here, x, harm) in self._scans.items():
@@ -88,7 +92,7 @@ class Scans:
         }
         apart = [abs(one["flagged"] - one["harmful"]) for one in every]
         return {
-            "shift": round(float(shift), 5),
+            "shift": round(shift, 5),
             "n_scans": len(every),
             **means,
             "flagged_minus_harmful": round(float(np.mean(apart)), 4),

@@ -6,16 +6,22 @@ model says. Both read the evidence of a protein's variants with `evidence_of`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from mutscan.embed.head import load_head
-from mutscan.evidence import STRUCTURE_EVIDENCE, ProteinView, sequence_evidence, structure_evidence
+from mutscan.evidence import ProteinView, inverse_folding_evidence, protein_evidence, structure_evidence
 from mutscan.evidence.sequence import encoder_views, sequence_hash
 from mutscan.files import write_errors
-from mutscan.hashes import bytes_sha256, text_sha256
+from mutscan.hashes import bytes_sha256, file_sha256, text_sha256
+from mutscan.model.inverse_folding import (
+    WEIGHTS_SHA256,
+    folded_log_probabilities,
+    installed_weights,
+    load_inverse_folding,
+)
 from mutscan.results import read_arrays, write_arrays
 from mutscan.train.labelled.profiles import FamilyProfiles
 from mutscan.train.labelled.tables import first_lines
@@ -30,7 +36,8 @@ if TYPE_CHECKING:
     from mutscan.evidence import Calibration
     from mutscan.pipeline.network import LoadedModel
     from mutscan.progress import Progress
-    from mutscan.train.labelled.structures import NamedStructures, Shape
+    from mutscan.train.labelled.relatives import AlignedProfiles
+    from mutscan.train.labelled.structures import NamedStructure, NamedStructures, Shape
     from mutscan.train.labelled.tables import VariantTable
 
     Arrays = dict[str, NDArray[Any]]
@@ -121,21 +128,20 @@ def evidence_of(
     ----------
     view : ProteinView
         Without structure.
-    shapes : sequence of (C-alpha, pLDDT)
+    shapes : sequence of Shape
         Structures on the sequence; each site takes the first that has coordinates there.
     index, mutant : int array, shape (n,)
         Replaced residue, 0-based, and the new residue as its place in `STANDARD`.
     """
-    found = sequence_evidence(view, index, mutant)
+    found = protein_evidence(view, index, mutant)
     structured = np.zeros(len(index), dtype=np.bool_)
-    if shapes:
-        found |= {name: np.full(len(index), np.nan) for name in STRUCTURE_EVIDENCE}
-    for ca, plddt in shapes:
-        sites = np.flatnonzero(~structured & np.isfinite(ca[index]).all(axis=1))
+    for shape in shapes:
+        sites = np.flatnonzero(~structured & np.isfinite(shape.ca[index]).all(axis=1))
         if sites.size:
-            part = structure_evidence(replace(view, ca=ca, plddt=plddt), index[sites], mutant[sites])
+            part = structure_evidence(view.with_structure(*shape), index[sites], mutant[sites])
+            part |= inverse_folding_evidence(shape.folded, view.sequence, index[sites], mutant[sites])
             for name, values in part.items():
-                found[name][sites] = values
+                found.setdefault(name, np.full(len(index), np.nan))[sites] = values
             structured[sites] = True
     return found, structured
 
@@ -164,9 +170,18 @@ class EvidenceReader:
         Folder of finished proteins, made if missing; an interrupted run resumes from it.
     offline : bool
         As `mutscan score`.
+    relatives : AlignedProfiles, optional
+        Alignments of the proteins.
     """
 
-    def __init__(self, model: LoadedModel, work: Path, *, offline: bool = False) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        work: Path,
+        *,
+        offline: bool = False,
+        relatives: AlignedProfiles | None = None,
+    ) -> None:
         with write_errors(work):
             work.mkdir(parents=True, exist_ok=True)
         reference = model.config.encoder
@@ -175,6 +190,8 @@ class EvidenceReader:
         self._library = model.families
         self._profiles = FamilyProfiles(model.families, work)
         self._work = work
+        self._relatives = relatives
+        self._folding = None if installed_weights() is None else load_inverse_folding()
 
     def gather(
         self,
@@ -191,7 +208,7 @@ class EvidenceReader:
         finder : NamedStructures
             Finds the structures that the table names.
         progress : Progress
-        further : mapping of a protein's row -> sequence of (C-alpha, pLDDT), optional
+        further : mapping of a protein's row -> sequence of Shape, optional
             More structures, used at sites where the named one has no coordinates.
         """
         sequences, rows_of = _proteins(table)
@@ -202,7 +219,9 @@ class EvidenceReader:
 
         stored = self._stored(sequences, paths, reduced, progress)
         self._profiles.look_up([sequences[p] for p in rows_of], progress)
-        named, _ = _named_shapes(table, finder, progress)
+        if self._relatives is not None:
+            self._relatives.look_up([sequences[p] for p in rows_of], progress)
+        named, _ = self._named_shapes(table, finder, progress)
         parts: dict[str, NDArray[np.float64]] = {}
         views: dict[str, NDArray[np.float32]] = {}
         structured = np.zeros(len(table), dtype=np.bool_)
@@ -210,7 +229,8 @@ class EvidenceReader:
         for p, rows in rows_of.items():
             arrays, index = stored[p], table.index[rows]
             family = self._profiles.of(sequences[p])
-            view = ProteinView(sequences[p], arrays.get("log_probabilities"), family=family)
+            aligned = None if self._relatives is None else self._relatives.of(sequences[p])
+            view = ProteinView(sequences[p], arrays.get("log_probabilities"), family=family, aligned=aligned)
             shapes = [*([named[p][1]] if p in named else []), *(further or {}).get(p, [])]
             found, structured[rows] = evidence_of(view, shapes, index, table.mutant[rows])
             for name, values in found.items():
@@ -241,11 +261,20 @@ class EvidenceReader:
         Memory grows with the number of variants and of residues, not with the size of the embeddings.
         """
         sequences, rows_of = _proteins(table)
-        shapes, complaints = _named_shapes(table, finder, progress)
+        shapes, complaints = self._named_shapes(table, finder, progress)
         document = "" if calibration is None else repr(calibration.document)
         families = "" if self._library is None else self._library.sha256
         identity = text_sha256(
-            "\n".join(("3", self._encoder.key, str(self._encoder.device), families, document))
+            "\n".join(
+                (
+                    "4",
+                    self._encoder.key,
+                    str(self._encoder.device),
+                    families,
+                    document,
+                    "" if self._folding is None else WEIGHTS_SHA256,
+                )
+            )
         )
 
         def path_of(p: int, rows: NDArray[np.int64]) -> Path:
@@ -283,6 +312,36 @@ class EvidenceReader:
         progress.finish()
         return found
 
+    def _named_shapes(
+        self, table: VariantTable, finder: NamedStructures, progress: Progress
+    ) -> tuple[dict[int, tuple[Path, Shape]], list[str]]:
+        """File and shape of each named structure that can be used, and a note on the others."""
+        shapes, complaints = {}, []
+        names, sequences = (table.proteins[c].astype(str).tolist() for c in ("protein", "sequence"))
+        for p, found, reason in finder.find_all(table):
+            if found is None:
+                complaints.append(f"{names[p]} ({reason})")
+            else:
+                folded = self._folded(found, sequences[p])
+                shapes[p] = (found.path, found.shape._replace(folded=folded))
+        if complaints:
+            progress.note(f"{len(complaints)} proteins are scored on sequence: {first_lines(complaints)}")
+        return shapes, complaints
+
+    def _folded(self, found: NamedStructure, sequence: str) -> NDArray[np.float64] | None:
+        """Log-probabilities of inverse folding (L, 20), kept on disk; None without the package."""
+        if self._folding is None:
+            return None
+        key = text_sha256(f"folded 1\n{WEIGHTS_SHA256}\n{file_sha256(found.path)}\n{sequence}")
+        path = self._work / f"{key}.npz"
+        stored = read_arrays(path)
+        if stored is None:
+            folded = folded_log_probabilities(found.wild_type(sequence), self._folding)
+            assert folded is not None, "a named structure has atoms"
+            stored = {"folded": folded.astype(np.float32)}
+            write_arrays(path, **stored)
+        return stored["folded"].astype(np.float64)
+
     def _log_probabilities(self, embedding: NDArray[np.float32]) -> NDArray[np.floating] | None:
         return None if self._head is None else self._head.log_probabilities(embedding)
 
@@ -303,22 +362,6 @@ def _proteins(table: VariantTable) -> tuple[list[str], dict[int, NDArray[np.int6
     return table.proteins["sequence"].astype(str).tolist(), rows_of_each(table.protein)
 
 
-def _named_shapes(
-    table: VariantTable, finder: NamedStructures, progress: Progress
-) -> tuple[dict[int, tuple[Path, Shape]], list[str]]:
-    """File and shape of each named structure that can be used, and a note on the others."""
-    shapes, complaints = {}, []
-    names = table.proteins["protein"].astype(str).tolist()
-    for p, found, reason in finder.find_all(table):
-        if found is None:
-            complaints.append(f"{names[p]} ({reason})")
-        else:
-            shapes[p] = (found.path, found.shape)
-    if complaints:
-        progress.note(f"{len(complaints)} proteins are scored on sequence: {first_lines(complaints)}")
-    return shapes, complaints
-
-
 def _judged(
     view: ProteinView,
     shape: Shape | None,
@@ -334,7 +377,7 @@ def _judged(
     if calibration is not None:
         plain = judged = calibration.assess(view, index, mutant)
         if shape is not None:
-            judged = calibration.assess(replace(view, ca=shape[0], plddt=shape[1]), index, mutant)
+            judged = calibration.assess(view.with_structure(*shape), index, mutant)
         kept |= {"p": judged.p_deleterious, "p_sequence": plain.p_deleterious}
         kept |= {"flag": judged.flags(), "tier": judged.tier_of}
         kept |= {_GROUP + name: judged.contributions[:, k] for k, name in enumerate(judged.groups)}

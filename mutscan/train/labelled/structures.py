@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from mutscan.errors import StructureError, UsageError
-from mutscan.structures import read_structure
+from mutscan.structures import WildType, read_structure
 from mutscan.structures.files import StructureFinder
 from mutscan.structures.mapping import MIN_IDENTITY, MIN_PLACED, map_sequence, place_residues
 from mutscan.train.chains.relatives import shared_words
@@ -26,8 +26,21 @@ if TYPE_CHECKING:
 _CANDIDATE: Final = 0.6  # share of a chain's words of five residues; allows for a few exchanges and gaps
 _SHORTEST: Final = 30
 
-Shape = tuple["NDArray[np.float64]", "NDArray[np.float64] | None"]
-"""C-alpha atoms (L, 3) and pLDDT (L,) on a sequence of L residues, NaN where unknown."""
+
+class Shape(NamedTuple):
+    """A structure on a sequence of L residues, NaN where unknown.
+
+    Parameters
+    ----------
+    ca : float array, shape (L, 3), Å
+    plddt : float array, shape (L,), optional
+    folded : float array, shape (L, 20), optional
+        Log-probabilities of inverse folding, for structures with whole backbones.
+    """
+
+    ca: NDArray[np.float64]
+    plddt: NDArray[np.float64] | None = None
+    folded: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +65,11 @@ class NamedStructure:
         there, row = self.index >= 0, np.maximum(self.index, 0)
         ca = np.where(there[:, None], self.structure.ca[row], np.nan)
         plddt = self.structure.plddt
-        return ca, None if plddt is None else np.where(there, plddt[row], np.nan)
+        return Shape(ca, None if plddt is None else np.where(there, plddt[row], np.nan))
+
+    def wild_type(self, sequence: str) -> WildType:
+        """Return the protein of this sequence with this structure."""
+        return WildType(self.path.stem, sequence, self.structure, self.index)
 
 
 class NamedStructures:
@@ -141,7 +158,7 @@ def chains_on_sequences(table: Path, sequences: Sequence[str]) -> dict[int, list
             if shape is not None:
                 found.setdefault(place, []).append(shape)
     for shapes in found.values():
-        shapes.sort(key=lambda shape: -int(np.isfinite(shape[0][:, 0]).sum()))
+        shapes.sort(key=lambda shape: -int(np.isfinite(shape.ca[:, 0]).sum()))
     return found
 
 
@@ -160,7 +177,7 @@ def _laid_out(
     atoms = np.full((len(sequence), 3), np.nan)
     atoms[places[placed]] = ca[placed]
     if plddt is None:
-        return atoms, None
+        return Shape(atoms)
     confidence = np.full(len(sequence), np.nan)
     confidence[places[placed]] = plddt[placed]
-    return atoms, confidence
+    return Shape(atoms, confidence)

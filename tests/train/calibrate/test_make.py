@@ -142,7 +142,7 @@ def test_chains_of_a_table_are_laid_out_on_the_proteins_they_belong_to(tmp_path)
     other = "".join(rng.choice(list(STANDARD), 200))
     found = chains_on_sequences(table, [other, sequence])
     assert list(found) == [1]
-    (wide, plddt), (narrow, none) = found[1]
+    (wide, plddt, _), (narrow, none, _) = found[1]
     np.testing.assert_allclose(wide[50:], ca[50:] / 100.0)
     assert np.isnan(wide[:50]).all()
     assert np.nanmin(plddt) == 88

@@ -104,6 +104,7 @@ def test_mmseqs_that_fails_or_forgets_is_said(tmp_path: Path, monkeypatch: pytes
         MMseqs(str(program), 0.25).clusters(chains, tmp_path / "work", jobs=1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("mmseqs") is None, reason="MMseqs2 is not installed here")
 def test_mmseqs_in_earnest(tmp_path: Path) -> None:
     sequences = random_sequences(4, 150)

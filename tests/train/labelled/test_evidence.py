@@ -17,7 +17,7 @@ from mutscan.structures import write_structure
 from mutscan.train.labelled import profiles as family_profiles
 from mutscan.train.labelled.evidence import EvidenceReader, evidence_of
 from mutscan.train.labelled.profiles import FamilyProfiles
-from mutscan.train.labelled.structures import NamedStructures
+from mutscan.train.labelled.structures import NamedStructures, Shape
 from mutscan.train.labelled.tables import read_variants
 from tests.peptides import helix
 
@@ -56,8 +56,7 @@ def test_every_ending_of_a_structure_counts(tmp_path: Path) -> None:
     found, _ = NamedStructures(tmp_path / "proteins.csv").find("one", SEQUENCES[0])
     assert found is not None
     assert found.path == path
-    ca, _ = found.shape
-    assert ca.shape == (len(SEQUENCES[0]), 3)
+    assert found.shape.ca.shape == (len(SEQUENCES[0]), 3)
 
 
 def test_each_site_takes_the_first_structure_with_coordinates_there() -> None:
@@ -67,9 +66,9 @@ def test_each_site_takes_the_first_structure_with_coordinates_there() -> None:
     part[10:] = np.nan
     index, mutant = np.array([3, 20]), np.array([0, 0])
     view = ProteinView(sequence)
-    found, structured = evidence_of(view, [(part, None), (whole, None)], index, mutant)
-    one, _ = evidence_of(view, [(part, None)], index, mutant)
-    other, _ = evidence_of(view, [(whole, None)], index, mutant)
+    found, structured = evidence_of(view, [Shape(part), Shape(whole)], index, mutant)
+    one, _ = evidence_of(view, [Shape(part)], index, mutant)
+    other, _ = evidence_of(view, [Shape(whole)], index, mutant)
     none, bare = evidence_of(view, [], index, mutant)
     assert structured.all()
     assert not bare.any()

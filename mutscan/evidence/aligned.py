@@ -1,0 +1,140 @@
+"""Evidence of an alignment of relatives, on a scale that alignments of all depths share.
+
+Log-odds and entropies depend on how many relatives are known; their ranks within the protein much less.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from mutscan.evidence.conservation import EXPECTED
+from mutscan.evidence.residue_properties import BACKGROUND, CODE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ALIGNED_EVIDENCE: Final[dict[str, str]] = {
+    "aligned_rank": "share of all 19 × L substitutions of the protein with lower log-odds in the alignment",
+    "aligned_z": "log-odds in the alignment, standard deviations from their mean over these substitutions",
+    "aligned_entropy_rank": "share of the sites with lower entropy of the aligned residues",
+    "aligned_entropy_z": "that entropy, standard deviations from its mean over the sites",
+    "aligned_nearest": "identity of the closest relative that carries the mutant at the site; 0 for none",
+    "aligned_closest": "mean identity of the ten closest relatives that cover the site",
+    "aligned_gaps": "share of the relatives that lack the site",
+}
+"""Evidence of an alignment and what it means; identities are to the wild type, 0-1."""
+
+PSEUDOCOUNTS: Final = 5.0
+"""Weight of what BLOSUM62 expects, in sequences."""
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedProfile:
+    """What stands at each residue of a protein in an alignment of its relatives.
+
+    A site that the alignment does not reach has 0 sequences.
+
+    Parameters
+    ----------
+    counts : float array, shape (L, 20)
+        Rows that carry each residue, in the order of `STANDARD`, the wild type counted once.
+    sequences : float array, shape (L,)
+        Rows that cover the site, the wild type among them.
+    effective : float array, shape (L,)
+        The same, a row weighing 1 / (rows that are at least 80 % identical to it).
+    gaps : float array, shape (L,)
+        Share of the relatives that lack the site; 0 without relatives.
+    nearest : float array, shape (L, 20)
+        Highest identity to the wild type, 0-1, of a relative that carries the residue; 0 for none.
+    closest : float array, shape (L,)
+        Mean identity to the wild type of the ten closest relatives that cover the site; NaN for none.
+    n_rows : int
+        Rows, the wild type among them.
+    n_effective : float
+        Sum of their weights.
+    """
+
+    counts: NDArray[np.floating]
+    sequences: NDArray[np.floating]
+    effective: NDArray[np.floating]
+    gaps: NDArray[np.floating]
+    nearest: NDArray[np.floating]
+    closest: NDArray[np.floating]
+    n_rows: int
+    n_effective: float
+
+    @cached_property
+    def log_probabilities(self) -> NDArray[np.float64]:
+        """Natural logarithms of the relatives' residues with pseudocounts, shape (L, 20).
+
+        (counts + 5 × BLOSUM62's expectation) / (residues + 5).
+        """
+        counts = self.counts.astype(np.float64)
+        residues = counts.sum(axis=1, keepdims=True)
+        observed = np.where(residues > 0, counts / np.maximum(residues, 1.0), BACKGROUND)
+        logs: NDArray[np.float64] = np.log(
+            (counts + PSEUDOCOUNTS * (observed @ EXPECTED)) / (residues + PSEUDOCOUNTS)
+        )
+        return logs
+
+
+def aligned_evidence(
+    profile: AlignedProfile | None, sequence: str, index: NDArray[np.int64], mutant: NDArray[np.int64]
+) -> dict[str, NDArray[np.float64]]:
+    """Evidence `ALIGNED_EVIDENCE` of n substitutions of one protein.
+
+    Parameters
+    ----------
+    profile : AlignedProfile, optional
+    sequence : str
+        L residues.
+    index : int array, shape (n,)
+        Replaced residues, 0-based.
+    mutant : int array, shape (n,)
+        What replaces them, places in `STANDARD`.
+
+    Returns
+    -------
+    dict of name -> float array, shape (n,)
+        NaN without a profile and at sites that it does not reach; rank and z too where the wild-type
+        residue is none of the 20. Means and ranks are over the sites that the profile reaches.
+    """
+    if profile is None:
+        return {name: np.full(len(index), np.nan) for name in ALIGNED_EVIDENCE}
+    codes = CODE[np.frombuffer(sequence.encode(), dtype=np.uint8)]
+    reached = profile.sequences > 0
+    log_p = profile.log_probabilities
+    entropy = -(np.exp(log_p) * log_p).sum(axis=1)
+    own = np.where(codes >= 0, log_p[np.arange(len(codes)), np.maximum(codes, 0)], np.nan)
+    odds = log_p - own[:, None]  # (L, 20)
+    others = (np.arange(20) != codes[:, None]) & (reached & (codes >= 0))[:, None]
+    rank, z = _placed(odds[index, mutant], odds[others])
+    entropy_rank, entropy_z = _placed(entropy[index], entropy[reached])
+    found = {
+        "aligned_rank": rank,
+        "aligned_z": z,
+        "aligned_entropy_rank": entropy_rank,
+        "aligned_entropy_z": entropy_z,
+        "aligned_nearest": profile.nearest[index, mutant].astype(np.float64),
+        "aligned_closest": profile.closest[index].astype(np.float64),
+        "aligned_gaps": profile.gaps[index].astype(np.float64),
+    }
+    for values in found.values():
+        values[~reached[index]] = np.nan
+    return found
+
+
+def _placed(
+    asked: NDArray[np.float64], among: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Share of `among` below each value, and how many standard deviations it lies above their mean."""
+    if not among.size:
+        unknown = np.full(len(asked), np.nan)
+        return unknown, unknown.copy()
+    below = np.searchsorted(np.sort(among), asked) / len(among)
+    spread = max(float(among.std()), 1e-9)
+    return np.where(np.isfinite(asked), below, np.nan), (asked - among.mean()) / spread

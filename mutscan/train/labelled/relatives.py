@@ -1,0 +1,87 @@
+"""Alignments of many proteins, searched together in a file of sequences and kept on disk as profiles."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from mutscan.alignments.profile import UNKNOWN_CODE, profile_of, select_rows
+from mutscan.alignments.search import mmseqs_alignments
+from mutscan.evidence import AlignedProfile
+from mutscan.evidence.residue_properties import CODE
+from mutscan.evidence.sequence import sequence_hash
+from mutscan.hashes import file_sha256, text_sha256
+from mutscan.results import read_arrays, write_arrays
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mutscan.progress import Progress
+
+SHARES: Final = (0.1, 0.25, 1.0)
+"""Shares of the relatives that are kept at random, a share for each protein, so that a calibration holds for
+alignments of any depth."""
+
+_FIELDS: Final = fields(AlignedProfile)
+
+
+class AlignedProfiles:
+    """Profiles by sequence.
+
+    Parameters
+    ----------
+    database : Path
+        FASTA of the sequences that are searched with MMseqs2.
+    work : Path
+        Folder of finished profiles.
+    threads : int
+    share : float, optional
+        Share of the relatives that are kept; drawn from `SHARES` for each protein when not given.
+    """
+
+    def __init__(self, database: Path, work: Path, threads: int, *, share: float | None = None) -> None:
+        self._database = database
+        self._work = work
+        self._threads = threads
+        self._share = share
+        self._searched = file_sha256(database)
+
+    def look_up(self, sequences: Sequence[str], progress: Progress) -> None:
+        """Search the profiles that are not on disk."""
+        todo = {one: one for one in dict.fromkeys(sequences) if read_arrays(self._path(one)) is None}
+        if not todo:
+            return
+        self._work.mkdir(parents=True, exist_ok=True)
+        progress.start("relatives of wild types", len(todo))
+        for sequence, rows in mmseqs_alignments(todo, self._database, self._work / "mmseqs", self._threads):
+            own = CODE[np.frombuffer(sequence.encode(), dtype=np.uint8)]
+            whole = np.concatenate([np.where(own < 0, UNKNOWN_CODE, own)[None].astype(np.uint8), rows])
+            profile = profile_of(self._thinned(sequence, whole[select_rows(whole)]))
+            write_arrays(
+                self._path(sequence), **{one.name: np.asarray(getattr(profile, one.name)) for one in _FIELDS}
+            )
+            progress.advance()
+        progress.finish()
+
+    def of(self, sequence: str) -> AlignedProfile:
+        """Profile of a sequence that was looked up."""
+        arrays = read_arrays(self._path(sequence))
+        assert arrays is not None, "it was looked up"
+        numbers: dict[str, Any] = {name: x if x.ndim else x.item() for name, x in arrays.items()}
+        return AlignedProfile(**numbers)
+
+    def _thinned(self, sequence: str, rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        draws = np.random.default_rng(int(sequence_hash(sequence), 16))
+        share = draws.choice(SHARES) if self._share is None else self._share
+        kept = draws.random(len(rows)) < share
+        kept[0] = True
+        return rows[kept]
+
+    def _path(self, sequence: str) -> Path:
+        key = text_sha256(f"relatives 1\n{self._searched}\n{self._share}\n{sequence}")
+        return self._work / f"{key}.npz"
