@@ -15,6 +15,7 @@ import numpy as np
 from mutscan import files
 from mutscan.errors import FetchError, MutscanError, UsageError
 from mutscan.fetch import afdb, cache, domains, uniprot
+from mutscan.fetch.alphamissense import read_alphamissense
 from mutscan.fetch.features import isoform_map, place_features
 from mutscan.fetch.http import Answer, Patience, download
 from mutscan.hashes import text_sha256
@@ -23,6 +24,8 @@ from mutscan.structures import Feature, Structure, WildType, read_bytes, with_st
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from mutscan.fetch.cache import Record
 
@@ -364,6 +367,67 @@ class Fetcher:
         if self.afdb_url != AFDB_URL and url.startswith(f"{AFDB_URL}/"):
             return self.afdb_url + url.removeprefix(AFDB_URL)
         return urljoin(f"{self.afdb_url}/", url)
+
+    def alphamissense(self, name: str, sequence: str) -> tuple[Record, NDArray[np.float64]] | None:
+        """Get AlphaMissense's values from AlphaFold DB, which has them for human proteins.
+
+        Parameters
+        ----------
+        name : str
+            Accession or isoform: ``P04637``, ``P04637-2``.
+        sequence : str
+            Its L residues; values for another sequence do not count.
+
+        Returns
+        -------
+        Record
+            Of the file.
+        float array, shape (L, 20)
+            As `read_alphamissense`.
+
+        Raises
+        ------
+        FetchError
+            A file cannot be had.
+        """
+
+        def get(url: str, version: str | None) -> tuple[Record, NDArray[np.float64] | None]:
+            return self._get(
+                url,
+                "afdb",
+                lambda data: read_alphamissense(data, sequence),
+                version=version,
+                absent_ok=True,
+                briefly=True,
+            )
+
+        return self._beside_model(name, sequence, lambda model: model.alphamissense_url, get)
+
+    def _beside_model(
+        self,
+        name: str,
+        sequence: str,
+        url_of: Callable[[afdb.Model], str | None],
+        get: Callable[[str, str | None], tuple[Record, T | None]],
+    ) -> tuple[Record, T] | None:
+        """Get a file that the list of models names beside the model of this very sequence."""
+        for asked in dict.fromkeys((name.partition("-")[0], name)):
+            listed = f"{self.afdb_url}/api/prediction/{asked}"
+            # A list from the cache may name a version that AlphaFold DB has replaced since.
+            for refresh in (False, True):
+                _, models = self._get(
+                    listed, "afdb", afdb.read_models, absent_ok=True, refresh=refresh, briefly=True
+                )
+                model = afdb.same(models or (), name, sequence)
+                url = None if model is None else url_of(model)
+                if model is None or url is None:
+                    break
+                record, value = get(self._file_url(url), model.version)
+                if value is not None:
+                    return record, value
+                if self.offline or listed in self._fresh:
+                    return None
+        return None
 
     # Cache and network
 

@@ -15,6 +15,7 @@ from mutscan.builders.pool import BuildTask, MutantFactory, exchanges_of, read_m
 from mutscan.errors import BuildError, RunFolderError
 from mutscan.files import file_name, write_errors, write_json
 from mutscan.model.inverse_folding import describe_inverse_folding, installed_weights, load_inverse_folding
+from mutscan.pipeline.alphamissense import alphamissense_of
 from mutscan.pipeline.network import WildTypePredictor, load_model
 from mutscan.pipeline.provenance import fingerprint, provenance
 from mutscan.pipeline.rows import Assembler, VariantResult, unscored_row
@@ -94,6 +95,7 @@ class Job(ABC):
         ):
             self.folding = load_inverse_folding()
         self.judge = Judge(model, self.predictor, wild_type, options.prior, self.folding)
+        self.alphamissense = alphamissense_of(wild_type, offline=options.offline)
         self.null: Null | None = None
         self.tasks: dict[Variant, BuildTask] = {}
         self.build_errors: dict[Variant, BuildError] = {}
@@ -199,7 +201,7 @@ class Job(ABC):
         self, add_residues: AddBlock, add_affected: AddBlock, add_evidence: AddBlock
     ) -> Iterator[dict[str, object]]:
         """Yield the rows of variants.csv, in output order; other tables get their blocks on the way."""
-        assembler = None if self.null is None else Assembler(self.wild_type, self.null)
+        assembler = None if self.null is None else Assembler(self.wild_type, self.null, self.alphamissense)
         for chunk in self.chunks():
             scored: dict[Variant, dict[str, object]] = {}
             variants = [*dict.fromkeys(row.variant for row in chunk if row.variant is not None)]

@@ -14,6 +14,7 @@ const FACT_ROWS = [
   ["ca_shift_max", "Largest Cα shift, Å", 2],
   ["n_residues_affected", "Residues affected", 0],
   ["plddt_site", "pLDDT at the site", 0],
+  ["alphamissense", "AlphaMissense (another method, not in the verdict)", 3],
 ];
 const VERDICT = { deleterious: "likely deleterious", tolerated: "likely tolerated", uncertain: "uncertain" };
 
