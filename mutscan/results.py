@@ -36,16 +36,17 @@ VARIANT_COLUMNS: Final = (
     "ca_shift_site", "ca_shift_max",
     "tm_percentile", "lddt_percentile", "z_score", "flag", "flag_rule", "p_deleterious",
     "n_residues_affected", "affected_regions", "plddt_site", "confidence", "notes", "evidence",
-    "ddg_predicted", "alphamissense",
+    "ddg_predicted", "alignment", "alphamissense",
 )  # fmt: skip
 """Columns of variants.csv, in order; carried input columns follow."""
 
-ADDED_COLUMNS: Final = ("evidence", "ddg_predicted", "alphamissense")
+ADDED_COLUMNS: Final = ("evidence", "ddg_predicted", "alignment", "alphamissense")
 """Columns that runs of earlier versions lack."""
 
 TEXT_COLUMNS: Final = frozenset({
     "input", "status", "error_code", "message", "wild_type", "variant", "hgvs", "positions",
     "flag", "flag_rule", "affected_regions", "confidence", "notes", "evidence",
+    "alignment",
 })  # fmt: skip
 """Columns of variants.csv that hold text, also where they look like numbers; the others hold numbers."""
 

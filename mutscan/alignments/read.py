@@ -271,9 +271,11 @@ def _find_wild_type(file: _File, sequence: str, name: str) -> tuple[_Row, int]:
         problem = (row, placed)
     assert problem is not None, "a file without rows is refused before"
     row, text = problem
-    hint = f" or name its row {name}" if name else ""
+    either = f", or one named {name}," if name else ""
     file.wrong(
-        row.line, f"row {_shown(row.name)} is not the wild type: {text}; put the wild type first{hint}"
+        row.line,
+        f"row {_shown(row.name)} is not the wild type: {text}; the first row{either} must be a part or "
+        "all of it, letter by letter",
     )
 
 

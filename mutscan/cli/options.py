@@ -207,6 +207,15 @@ class RunOptions:
     chain: Annotated[
         str | None, option("ID", "Chain of the structure to use, if it has several.", PROTEIN)
     ] = None
+    alignment: Annotated[
+        str,
+        option(
+            "FILE|auto|library",
+            "Relatives of the protein: file (a3m, a2m, Stockholm, aligned FASTA or CLUSTAL, also .gz) whose "
+            "first or named row is the wild type; or only the model's library.",
+            PROTEIN,
+        ),
+    ] = str(DEFAULTS.alignment)
     builder: BuilderOption = DEFAULTS.builder
     model: ModelOption = DEFAULTS.model
     out: Annotated[Path | None, path("DIR", "Run folder (default: mutscan-<wild type>).", RUNNING)] = None

@@ -133,6 +133,7 @@ def check(
         builder=options.builder,
         structure=options.structure,
         chain=options.chain,
+        alignment=options.alignment,
         offline=options.offline,
         stdin=sys.stdin,
     )
@@ -148,6 +149,8 @@ def check(
         + (f"structure {protein.structure.name}" if protein.structure is not None else "no structure")
         + f"; model {options.model}; builder {' then '.join(builders) or 'none'}"
     )
+    if plan.relatives is not None:
+        terminal.say(plan.relatives.words)
     for note in protein.notes:
         terminal.say(f"note: {note}")
     good = sum(row["status"] in ("ok", "partial") for row in rows)

@@ -217,6 +217,8 @@ class Calibration:
         Revision of the encoder whose embeddings are read.
     families : str
         sha256 of the library of families that profiles are made with; empty for none.
+    folding : str
+        sha256 of the weights of inverse folding whose evidence the tiers weigh; empty for none.
     longest : int
         Residues of the longest protein it was calibrated on.
     splits : mapping of sequence hash -> split
@@ -232,6 +234,7 @@ class Calibration:
     tiers: Mapping[str, Tier]
     encoder: str
     families: str
+    folding: str
     longest: int
     splits: Mapping[str, str]
     document: Mapping[str, Any]
@@ -389,6 +392,7 @@ def load_calibration(folder: Path) -> Calibration | None:
             tiers,
             str(document["model"]["encoder_revision"]),
             str(document["model"].get("families_sha256") or ""),
+            str(document["model"].get("inverse_folding_sha256") or ""),
             int(document["data"]["longest"]),
             splits,
             document,

@@ -227,13 +227,14 @@ def _conservation(seen: Mapping[str, float]) -> str:
 
 
 def _alignment(seen: Mapping[str, float]) -> str:
-    rank, nearest = _value(seen, "aligned_rank"), _value(seen, "aligned_nearest")
+    rank, entropy, nearest = (_value(seen, f"aligned_{name}") for name in ("rank", "entropy_rank", "nearest"))
     if not math.isfinite(rank):
         return ""
-    text = f"{rank:.0%} of this protein's substitutions are rarer in the alignment"
-    if math.isfinite(nearest) and nearest > 0:
-        return f"{text}; the closest relative with the mutant residue is {nearest:.0%} identical"
-    return f"{text}; no relative has the mutant residue"
+    carrier = f"carried by a relative of {nearest:.0%} identity" if nearest > 0 else "carried by no relative"
+    return (
+        f"mutant residue {carrier}; {rank:.0%} of substitutions are less likely among relatives; "
+        f"site more variable than {entropy:.0%} of the sites"
+    )
 
 
 def _folding(seen: Mapping[str, float]) -> str:

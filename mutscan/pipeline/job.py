@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from mutscan.alignments.source import relatives_for
 from mutscan.builders.choose import choose_builders, default_jobs, describe_builders
 from mutscan.builders.pool import BuildTask, MutantFactory, exchanges_of, read_measured
 from mutscan.errors import BuildError, RunFolderError
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mutscan.alignments.source import Relatives
     from mutscan.builders import MutantBuilder
     from mutscan.builders.pool import Measured
     from mutscan.calling import Null
@@ -70,6 +72,8 @@ class Job(ABC):
     model : LoadedModel
     folder : RunFolder
     options : Options
+    relatives : Relatives, optional
+        Of the wild type, from an alignment.
     """
 
     ROWS_TOGETHER: ClassVar[int]
@@ -80,13 +84,21 @@ class Job(ABC):
 
     carried_columns: tuple[str, ...] = ()
 
-    def __init__(self, wild_type: WildType, model: LoadedModel, folder: RunFolder, options: Options) -> None:
+    def __init__(
+        self,
+        wild_type: WildType,
+        model: LoadedModel,
+        folder: RunFolder,
+        options: Options,
+        relatives: Relatives | None = None,
+    ) -> None:
         self.wild_type = wild_type
         self.model = model
         self.folder = folder
         self.progress = options.progress
         self.seed = options.seed
         self.predictor = WildTypePredictor(model, wild_type.sequence)
+        self.relatives = relatives
         self.folding: InverseFolding | None = None
         if (
             options.inverse_folding == "auto"
@@ -94,7 +106,7 @@ class Job(ABC):
             and installed_weights() is not None
         ):
             self.folding = load_inverse_folding()
-        self.judge = Judge(model, self.predictor, wild_type, options.prior, self.folding)
+        self.judge = Judge(model, self.predictor, wild_type, options.prior, self.folding, relatives)
         self.alphamissense = alphamissense_of(wild_type, offline=options.offline)
         self.null: Null | None = None
         self.tasks: dict[Variant, BuildTask] = {}
@@ -293,7 +305,7 @@ def run_job(
     wild_type: WildType,
     options: Options,
     arguments: Mapping[str, object],
-    make_job: Callable[[LoadedModel, RunFolder], Job],
+    make_job: Callable[[LoadedModel, RunFolder, Relatives | None], Job],
 ) -> Run:
     """Do a run from the model to the report.
 
@@ -306,8 +318,9 @@ def run_job(
     arguments : mapping
         Arguments of the command that are not in `options`, for run.json.
     make_job : callable
-        Makes the job from the loaded model and the open run folder.
+        Makes the job from the loaded model, the open run folder and the protein's relatives.
     """
+    relatives = relatives_for(wild_type, options.alignment)
     builders = choose_builders(options.builder, wild_type, seed=options.seed)
     model = load_model(
         options.model,
@@ -323,9 +336,11 @@ def run_job(
         logging_to(folder.log_txt),
     ):
         _log.info("mutscan %s: %s of %s", __version__, command, wild_type.name)
-        job = make_job(model, folder)
+        if relatives is not None:
+            _log.info("%s", relatives.words)
+        job = make_job(model, folder, relatives)
         folding = None if job.folding is None else describe_inverse_folding()
-        settings = fingerprint(wild_type, model, describe_builders(builders), folding, options)
+        settings = fingerprint(wild_type, model, describe_builders(builders), options, folding, relatives)
         folder.claim(settings | job.claim)
         job.predict()
         if builders:

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from mutscan.alignments.source import AUTO
 from mutscan.errors import UsageError
 from mutscan.evidence.calibration import PRIORS
 from mutscan.model.names import DEFAULT_MODEL
@@ -33,6 +34,7 @@ class Options:
     builder: str = "auto"
     structure: str | os.PathLike[str] | None = None
     chain: str | None = None
+    alignment: str | os.PathLike[str] = AUTO
     device: str = "auto"
     precision: str = "auto"
     batch_residues: int | None = None

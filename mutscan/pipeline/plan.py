@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from mutscan.alignments.source import relatives_for
 from mutscan.builders.choose import choose_builders
 from mutscan.errors import UsageError, VariantError
 from mutscan.fetch import Fetcher, is_accession
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TextIO
 
+    from mutscan.alignments.source import Relatives
     from mutscan.inputs import InputRow
     from mutscan.variants import Variant
 
@@ -62,8 +64,8 @@ class PlannedRow:
 class Plan:
     """The wild type and one `PlannedRow` for each input line, in input order.
 
-    `model` (its folder) and `builders` (names, tried in turn; empty = no structures are built) are
-    filled by `check`.
+    `model` (its folder), `builders` (names, tried in turn; empty = no structures are built) and `relatives`
+    (from an alignment) are filled by `check`.
     """
 
     wild_type: WildType
@@ -72,6 +74,7 @@ class Plan:
     counts: Counter[str] = field(default_factory=Counter)
     model: Path | None = None
     builders: tuple[str, ...] = ()
+    relatives: Relatives | None = None
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -270,6 +273,7 @@ def check(
     builder: str = DEFAULTS.builder,
     structure: str | os.PathLike[str] | None = None,
     chain: str | None = None,
+    alignment: str | os.PathLike[str] = DEFAULTS.alignment,
     offline: bool = False,
     stdin: TextIO | None = None,
 ) -> Plan:
@@ -280,4 +284,6 @@ def check(
     table = read_inputs(variants, variants_file, variant_column, stdin)
     resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
     builders = tuple(backend.name for backend in choose_builders(builder, resolved))
-    return replace(make_plan(resolved, table), model=find_model(model), builders=builders)
+    relatives = relatives_for(resolved, alignment)
+    plan = make_plan(resolved, table)
+    return replace(plan, model=find_model(model), builders=builders, relatives=relatives)

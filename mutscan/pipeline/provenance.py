@@ -20,6 +20,7 @@ from mutscan.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mutscan.alignments.source import Relatives
     from mutscan.pipeline.job import Job
     from mutscan.pipeline.network import LoadedModel
     from mutscan.pipeline.options import Options
@@ -30,8 +31,9 @@ def fingerprint(
     wild_type: WildType,
     model: LoadedModel,
     builders: list[dict[str, object]],
-    inverse_folding: dict[str, object] | None,
     options: Options,
+    inverse_folding: dict[str, object] | None,
+    relatives: Relatives | None = None,
 ) -> dict[str, object]:
     """Everything that a run's numbers depend on, except its variants (`JobFolder.claim`)."""
     return {
@@ -42,6 +44,7 @@ def fingerprint(
         "encoder": model.encoder.key,
         "device": model.encoder.device.type,
         "builders": builders,
+        "alignment": None if relatives is None else relatives.facts.sha256,
         "prior": options.prior,
         "inverse_folding": inverse_folding,
         "seed": options.seed,
@@ -96,6 +99,7 @@ def provenance(
         "batch_residues": encoder.batch_residues,
         "calibration": job.judge.describe(),
         "inverse_folding": settings["inverse_folding"],
+        "alignment": None if job.relatives is None else job.relatives.describe(),
         "alphamissense": None if job.alphamissense.facts is None else _portable(job.alphamissense.facts),
         "builder": settings["builders"],
         "build_seconds": job.build_seconds,
@@ -110,8 +114,8 @@ def provenance(
 
 
 _ASKED = (
-    "model", "builder", "structure", "chain", "device", "precision", "batch_residues", "jobs", "offline",
-    "prior", "inverse_folding", "seed",
+    "model", "builder", "structure", "chain", "alignment", "device", "precision", "batch_residues", "jobs",
+    "offline", "prior", "inverse_folding", "seed",
 )  # fmt: skip
 
 

@@ -135,6 +135,7 @@ class Assembler:
             "notes": "; ".join(dict.fromkeys(notes)),
             "evidence": verdict.words,
             "ddg_predicted": verdict.ddg,
+            "alignment": verdict.alignment,
             "alphamissense": self._alphamissense.of(variant),
         }
         if measured is not None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mutscan.alignments.source import Relatives
     from mutscan.calling import Null
     from mutscan.pipeline.job import AddBlock, Prediction
     from mutscan.pipeline.network import LoadedModel
@@ -66,6 +67,7 @@ def scan(
     builder: str = "none",
     structure: str | os.PathLike[str] | None = None,
     chain: str | None = None,
+    alignment: str | os.PathLike[str] = DEFAULTS.alignment,
     device: str = DEFAULTS.device,
     precision: str = DEFAULTS.precision,
     batch_residues: int | None = None,
@@ -92,8 +94,7 @@ def scan(
         Run folder; ``mutscan-<wild type>`` by default. An unfinished scan there is continued.
     builder : str
         As `score`; by default no structure is built.
-    model, structure, chain, device, precision, batch_residues, jobs, offline, restart, prior
-        As `score`.
+    model, structure, chain, alignment, device, precision, batch_residues, jobs, offline, restart, prior, \
     inverse_folding, seed, progress
         As `score`.
 
@@ -107,9 +108,10 @@ def scan(
         When the run as a whole cannot be done.
     """
     options = Options(
-        out=out, model=model, builder=builder, structure=structure, chain=chain, device=device,
-        precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline, restart=restart,
-        prior=prior, inverse_folding=inverse_folding, seed=seed, progress=progress or Silent(),
+        out=out, model=model, builder=builder, structure=structure, chain=chain, alignment=alignment,
+        device=device, precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline,
+        restart=restart, prior=prior, inverse_folding=inverse_folding, seed=seed,
+        progress=progress or Silent(),
     )  # fmt: skip
     resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
     sites = scanned_positions(resolved, positions)
@@ -118,7 +120,7 @@ def scan(
         resolved,
         options,
         {"wild_type": wild_type, "positions": positions},
-        lambda model, folder: ScanJob(resolved, sites, model, folder, options),
+        lambda model, folder, relatives: ScanJob(resolved, sites, model, folder, options, relatives),
     )
 
 
@@ -208,8 +210,9 @@ class ScanJob(Job):
         model: LoadedModel,
         folder: RunFolder,
         options: Options,
+        relatives: Relatives | None = None,
     ) -> None:
-        super().__init__(wild_type, model, folder, options)
+        super().__init__(wild_type, model, folder, options, relatives)
         self.positions = positions
         self.whole = len(positions) == sum(map(is_standard, wild_type.sequence))
         encoder = model.encoder

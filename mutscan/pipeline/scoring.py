@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
+    from mutscan.alignments.source import Relatives
     from mutscan.pipeline.job import Prediction
     from mutscan.pipeline.network import LoadedModel
     from mutscan.pipeline.plan import Plan, PlannedRow
@@ -39,6 +40,7 @@ def score(
     builder: str = DEFAULTS.builder,
     structure: str | os.PathLike[str] | None = None,
     chain: str | None = None,
+    alignment: str | os.PathLike[str] = DEFAULTS.alignment,
     device: str = DEFAULTS.device,
     precision: str = DEFAULTS.precision,
     batch_residues: int | None = None,
@@ -71,6 +73,9 @@ def score(
         ``auto``, ``modeller``, ``openmm``, ``template``, ``none``, or a folder of mutant structures.
     structure, chain : optional
         Structure file for an accession or FASTA; author chain name.
+    alignment : path or {"auto", "library"}
+        Relatives of the protein: an a3m, a2m, Stockholm, aligned FASTA or CLUSTAL file, or the model's
+        library.
     device, precision, batch_residues
         Where and how the networks run.
     jobs : int, optional
@@ -100,9 +105,10 @@ def score(
         When the run as a whole cannot be done; single variants fail in their row.
     """
     options = Options(
-        out=out, model=model, builder=builder, structure=structure, chain=chain, device=device,
-        precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline, restart=restart,
-        prior=prior, inverse_folding=inverse_folding, seed=seed, progress=progress or Silent(),
+        out=out, model=model, builder=builder, structure=structure, chain=chain, alignment=alignment,
+        device=device, precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline,
+        restart=restart, prior=prior, inverse_folding=inverse_folding, seed=seed,
+        progress=progress or Silent(),
     )  # fmt: skip
     table = read_inputs(variants, variants_file, variant_column, stdin)
     resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
@@ -114,7 +120,11 @@ def score(
         "variant_column": variant_column,
     }
     return run_job(
-        "score", resolved, options, arguments, lambda model, folder: ScoreJob(plan, model, folder, options)
+        "score",
+        resolved,
+        options,
+        arguments,
+        lambda model, folder, relatives: ScoreJob(plan, model, folder, options, relatives),
     )
 
 
@@ -123,8 +133,15 @@ class ScoreJob(Job):
 
     ROWS_TOGETHER = 1
 
-    def __init__(self, plan: Plan, model: LoadedModel, folder: RunFolder, options: Options) -> None:
-        super().__init__(plan.wild_type, model, folder, options)
+    def __init__(
+        self,
+        plan: Plan,
+        model: LoadedModel,
+        folder: RunFolder,
+        options: Options,
+        relatives: Relatives | None = None,
+    ) -> None:
+        super().__init__(plan.wild_type, model, folder, options, relatives)
         self.carried_columns = plan.carried_columns
         self._rows = plan.rows
         self._variants = plan.variants

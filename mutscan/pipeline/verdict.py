@@ -12,7 +12,7 @@ import numpy as np
 
 from mutscan.embed.head import load_head
 from mutscan.errors import UsageError
-from mutscan.evidence import ProteinView, load_calibration, warnings_for
+from mutscan.evidence import ALIGNED_EVIDENCE, ProteinView, load_calibration, warnings_for
 from mutscan.hashes import file_sha256
 from mutscan.model.checkpoint import WEIGHTS_FILE
 from mutscan.model.inverse_folding import WEIGHTS_SHA256, folded_log_probabilities
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mutscan.alignments.source import Relatives
     from mutscan.evidence import Assessment, Calibration, Contribution, StructuralRule
     from mutscan.evidence.ddg import DdgModel
     from mutscan.model.inverse_folding import InverseFolding
@@ -47,6 +48,7 @@ ALONE: Final = "no probability; judged by the predicted structure alone"
 """Stands before a structural rule that decides."""
 
 NO_BACKBONE: Final = "no inverse folding and no ddg_predicted: N, CA, C or O is missing at the site"
+UNUSED: Final = "the model has no tier for alignments; the alignment was not used"
 
 NAMED: Final = 6
 """Pieces of evidence named in the row, the strongest."""
@@ -73,6 +75,8 @@ class Verdict:
         The rule that judges the predicted drop of this variant.
     ddg : float, kcal/mol
         Predicted change of the folding free energy, positive = destabilising; NaN where there is none.
+    alignment : str
+        Source of the relatives that were weighed, and their number at the site.
     """
 
     p: float = math.nan
@@ -82,6 +86,7 @@ class Verdict:
     notes: tuple[str, ...] = (NO_FLAG,)
     structural: StructuralRule | None = None
     ddg: float = math.nan
+    alignment: str = ""
 
     def with_structure(self, scores: Mapping[str, float]) -> Verdict:
         """Apply the structural rule to the variant's predicted scores.
@@ -134,6 +139,8 @@ class Judge:
         List that probabilities hold for.
     folding : InverseFolding, optional
         Gives evidence of the wild type's structure.
+    relatives : Relatives, optional
+        Of the wild type, from an alignment; weighed by models with a tier for it.
 
     Raises
     ------
@@ -150,6 +157,7 @@ class Judge:
         wild_type: WildType,
         prior: str = DEFAULTS.prior,
         folding: InverseFolding | None = None,
+        relatives: Relatives | None = None,
     ) -> None:
         self._prior = prior
         self._model = model
@@ -174,11 +182,21 @@ class Judge:
 
         if self._calibration is not None and prior not in self._calibration.priors:
             raise UsageError(f"--prior {prior}: the model {model.path.name} was not calibrated on scans")
+        self._relatives = relatives
+        if relatives is not None and not self._weighs_alignments:
+            _log.warning("%s", UNUSED)
+            self._relatives = None
+        self._unused = () if self._relatives is relatives else (UNUSED,)
 
     @property
     def calibrated(self) -> bool:
         """Whether there are probabilities at all."""
         return self._calibration is not None and bool(self._calibration.tiers)
+
+    @property
+    def _weighs_alignments(self) -> bool:
+        tiers = {} if self._calibration is None else self._calibration.tiers
+        return any(name in ALIGNED_EVIDENCE for tier in tiers.values() for name in tier.model.curves)
 
     def _usable(self, rule: StructuralRule | None) -> StructuralRule | None:
         """Return the structural rule, if it was calibrated on predictions of these very weights."""
@@ -213,8 +231,14 @@ class Judge:
             ca_by_position(self._wild_type),
             plddt_by_position(self._wild_type),
             self._model.family_profile(self._wild_type.sequence),
-            folded=self._folded,
+            aligned=None if self._relatives is None else self._relatives.profile,
+            folded=self._folded if self._weighs_folding else None,
         )
+
+    @property
+    def _weighs_folding(self) -> bool:
+        """Whether tiers were calibrated with these very weights of inverse folding."""
+        return self._calibration is not None and self._calibration.folding == WEIGHTS_SHA256
 
     @cached_property
     def _folded(self) -> NDArray[np.float64] | None:
@@ -235,7 +259,12 @@ class Judge:
         ----------
         variants : sequence of Variant
         """
-        return self._with_ddg(variants, self._judge(variants))
+        return [
+            replace(verdict, notes=(*verdict.notes, *self._unused), alignment=self._alignment(variant))
+            for variant, verdict in zip(
+                variants, self._with_ddg(variants, self._decide(variants)), strict=True
+            )
+        ]
 
     def _with_ddg(self, variants: Sequence[Variant], verdicts: Sequence[Verdict]) -> list[Verdict]:
         rows = [row for row, v in enumerate(variants) if v.indel is None and v.n_substitutions == 1]
@@ -251,7 +280,20 @@ class Judge:
             found[row] = replace(found[row], ddg=value, notes=notes)
         return found
 
-    def _judge(self, variants: Sequence[Variant]) -> list[Verdict]:
+    def _alignment(self, variant: Variant) -> str:
+        """Source and number of the relatives at the site; of several sites the fewest."""
+        sites = [substitution.position - 1 for substitution in variant.substitutions]
+        if not sites or not self.calibrated:
+            return ""
+        view = self._view
+        if view.aligned is not None and (effective := float(view.aligned.effective[sites].min())) > 0:
+            return f"{self._relatives}, {effective:,.1f} sequences"
+        if view.family is None:
+            return ""
+        number = round(float(view.family.sequences[sites].min()))
+        return f"library, {number:,} sequence{'' if number == 1 else 's'}"
+
+    def _decide(self, variants: Sequence[Variant]) -> list[Verdict]:
         calibration = self._calibration
         if calibration is None:
             return [self._otherwise] * len(variants)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mutscan.alignments import GAP, UNKNOWN_CODE, profile_of, select_rows, sequence_weights
 from mutscan.alignments import profile as module
+from mutscan.alignments.profile import GAP, UNKNOWN_CODE, profile_of, select_rows, sequence_weights
 
 
 def related(n: int, length: int, *, seed: int = 0) -> np.ndarray:

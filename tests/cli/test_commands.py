@@ -374,6 +374,7 @@ def test_arguments_reach_the_library(scored, tmp_path):
         *("--structure", tmp_path / "a.cif", "--chain", "B", "--builder", "openmm", "--model", "mini"),
         *("--out", tmp_path / "out", "--restart", "--offline", "--device", "cpu", "--precision", "bf16"),
         *("--batch-residues", "99", "--jobs", "2", "--seed", "7", "--quiet"),
+        *("--alignment", "b.a3m", "--prior", "scan"),
     )
     assert done.exit_code == 3
     assert scored.arguments == ("P04637", ("R175H", "p.Arg248Gln"))
@@ -385,6 +386,8 @@ def test_arguments_reach_the_library(scored, tmp_path):
         "variant_column": "v",
         "structure": tmp_path / "a.cif",
         "chain": "B",
+        "alignment": "b.a3m",
+        "prior": "scan",
         "builder": "openmm",
         "model": "mini",
         "out": tmp_path / "out",

@@ -36,6 +36,7 @@ from mutscan.train.labelled.settings import EVALUATED
 
 PAIRS = "Pairs of proteins"
 BASELINES = "Baselines"
+BESIDE = "Other methods on the same variants"
 
 
 @command(
@@ -47,6 +48,15 @@ BASELINES = "Baselines"
     split="Evaluate only pairs inside this split of the model's training, and only labelled variants "
     "of proteins that its calibration was fitted on (train) or kept for testing (test). Default: "
     "all tables in full.",
+    skip_overlap="Skip, and list in skipped.csv, proteins of the tables of variants that the calibration was "
+    "fitted on and their relatives, instead of refusing the table.",
+    beside="Scores of another method for --variants or --dms: CSV, TSV (also .gz) or Parquet with the "
+    "columns protein (or assay), variant, score. Further columns of numbers are further methods. May be "
+    "given several times.",
+    beside_higher="What a higher score of --beside means. Give one for all files, or one for each, in order. "
+    "It is never read off the labels.",
+    reference="CSV of published Spearman correlations on the scans of --dms: assay, then a column for each "
+    "model, as in ProteinGym's summaries.",
     tm_vec="Folder with the weights of TM-Vec (scikit-bio/tmvec-swissmodel).",
     tm_vec_encoder="ProtT5 for TM-Vec (default: Rostlab's half-precision encoder).",
 )
@@ -63,6 +73,10 @@ def evaluate(
     stability: StabilityOption = None,
     structures_dir: StructuresDirOption = None,
     siamese: Annotated[str, option("N|all", panel=VARIANTS)] = str(EVALUATED),
+    skip_overlap: Annotated[bool, flag("", VARIANTS, "--skip-overlap")] = False,
+    beside: Annotated[list[Path] | None, paths("FILE", panel=BESIDE)] = None,
+    beside_higher: Annotated[list[str] | None, option("deleterious|tolerated", panel=BESIDE)] = None,
+    reference: Annotated[Path | None, path("FILE", panel=BESIDE)] = None,
     work: WorkOption = None,
     model: ModelOption = DEFAULT_MODEL,
     split: Annotated[str | None, option("train|validation|test")] = None,
@@ -91,6 +105,7 @@ def evaluate(
     from mutscan.train.evaluate.make import evaluate as run
     from mutscan.train.evaluate.pairs import Rivals
     from mutscan.train.evaluate.result import Settings
+    from mutscan.train.evaluate.variants import VariantRivals
 
     if split is not None and split not in SPLITS:
         raise UsageError(f"--split {split}: expected one of {', '.join(SPLITS)}")
@@ -105,6 +120,8 @@ def evaluate(
         structures_dir=structures_dir,
         work=work,
         siamese=_count(siamese),
+        skip_overlap=skip_overlap,
+        variant_rivals=VariantRivals(beside or (), beside_higher or ("deleterious",), reference),
     )
     written = evaluation.write(out, report=report)
     terminal.say(f"{', '.join(written[:-1])} and {written[-1]} written to {out}")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from mutscan.cli.console import print_json_object, print_table
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from mutscan.cli.train.others import number, print_beside, print_flags, print_reference, with_interval
 
 
 def print_metrics(metrics: dict[str, Any], json: bool) -> None:
@@ -21,9 +19,13 @@ def print_metrics(metrics: dict[str, Any], json: bool) -> None:
         _print_pairs(metrics)
     if (part := metrics.get("variants")) is not None:
         _print_labelled(part)
+        print_beside(metrics, "variants")
         _print_evidence("variants", part["evidence"])
     if (part := metrics.get("dms")) is not None:
         _print_assays(part)
+        print_flags(part)
+        print_beside(metrics, "dms")
+        print_reference(metrics)
         _print_evidence("dms", metrics["dms_evidence"])
     if (part := metrics.get("stability")) is not None:
         _print_stability(part)
@@ -44,8 +46,8 @@ def _print_pairs(metrics: dict[str, Any]) -> None:
             (
                 name,
                 f"{drop['n']:,}",
-                *_with_interval(drop, "spearman"),
-                *_with_interval(drop, "spearman_within"),
+                *with_interval(drop, "spearman"),
+                *with_interval(drop, "spearman_within"),
             )
             for name, drop in mutants["drops"].items()
         ]
@@ -60,9 +62,9 @@ def _predictors(section: dict[str, Any], name: str, prefix: str) -> list[tuple[s
             if target in entry:
                 part = entry[target]
                 numbers = (
-                    *_with_interval(part, "mae", 4),
-                    _number(part.get("macro_mae"), 4),
-                    _number(part["pearson"]),
+                    *with_interval(part, "mae", 4),
+                    number(part.get("macro_mae"), 4),
+                    number(part["pearson"]),
                 )
                 rows.append((label, entry["label"], *numbers))
             elif "not_run" in entry:
@@ -73,14 +75,14 @@ def _predictors(section: dict[str, Any], name: str, prefix: str) -> list[tuple[s
 def _print_labelled(part: dict[str, Any]) -> None:
     from mutscan.train.evaluate.report import LABELLED_ROWS
 
-    rows = [(name, *_with_interval(part, key)) for key, name, _ in LABELLED_ROWS if key in part]
+    rows = [(name, *with_interval(part, key)) for key, name, _ in LABELLED_ROWS if key in part]
     if (siamese := part.get("siamese")) is not None:
         rule = siamese["low_tm_rule"]
         rows.append(
             (f"rule TM < {rule['threshold']}: flagged", f"{rule['n_flagged']:,} of {siamese['n']:,}", "")
         )
         if siamese.get("auroc_gain") is not None:
-            rows.append(("AUROC gain by Siamese scores", *_with_interval(siamese, "auroc_gain")))
+            rows.append(("AUROC gain by Siamese scores", *with_interval(siamese, "auroc_gain")))
     title = f"{part['n']:,} variants, {part['n_proteins']:,} proteins"
     print_table((title, "p_deleterious", "95 % interval"), rows)
     typer.echo()
@@ -96,7 +98,7 @@ def _print_assays(part: dict[str, Any]) -> None:
         ("mean_abs_spearman", "mean |Spearman|", part["n_assays"], part["blosum62_mean_abs_spearman"]),
         ("mean_abs_spearman_unseen", "mean without *", part["n_assays_unseen"], None),
     ):
-        rows.append((name, f"{count} assays", *_with_interval(part, key), _number(plain)))
+        rows.append((name, f"{count} assays", *with_interval(part, key), number(plain)))
     print_table(("assay", "variants", part["scored_by"], "95 % interval", "BLOSUM62"), rows)
     if any(row["known_to_calibration"] for row in assays.values()):
         typer.echo("* the calibration was fitted on labels of this protein or of a relative")
@@ -108,14 +110,14 @@ def _print_stability(part: dict[str, Any]) -> None:
         _correlation(name or "not given", f"{row['n']:,}", row)
         for name, row in [*part["sources"].items(), ("all", {**part, "n": part["n_distinct"]})]
     ]
-    inside = _with_interval(part, "spearman_per_protein_mean")
+    inside = with_interval(part, "spearman_per_protein_mean")
     rows.append(("inside proteins", f"{part['n_within']:,} proteins", *inside, ""))
     print_table(("source", "variants", f"Spearman, {part['scored_by']}", "95 % interval", "BLOSUM62"), rows)
     typer.echo()
 
 
 def _correlation(name: str, count: str, row: dict[str, Any]) -> tuple[str, ...]:
-    return (name, count, *_with_interval(row, "spearman"), _number(row["blosum62_spearman"]))
+    return (name, count, *with_interval(row, "spearman"), number(row["blosum62_spearman"]))
 
 
 def _print_evidence(section: str, tables: dict[str, Any]) -> None:
@@ -128,25 +130,11 @@ def _print_evidence(section: str, tables: dict[str, Any]) -> None:
                 row["label"],
                 KINDS[row["kind"]],
                 f"{row['n']:,}",
-                *_with_interval(row, first),
-                *(_number(row.get(key)) for key, _ in others),
+                *with_interval(row, first),
+                *(number(row.get(key)) for key, _ in others),
             )
             for row in table["scores"].values()
         ]
         heads = (head, "95 % interval", *(other for _, other in others))
         print_table((table["what"], "kind", "n", *heads), rows)
         typer.echo()
-
-
-def _with_interval(part: dict[str, Any], key: str, decimals: int = 3) -> tuple[str, str]:
-    return _number(part.get(key), decimals), _interval(part.get(f"{key}_ci"), decimals)
-
-
-def _number(value: float | None, decimals: int = 3) -> str:
-    if value is None:
-        return ""
-    return f"{value:.1e}" if 0 < abs(value) < 0.5 * 10.0**-decimals else f"{value:.{decimals}f}"
-
-
-def _interval(ends: Sequence[float] | None, decimals: int) -> str:
-    return "" if ends is None else f"{_number(ends[0], decimals)}..{_number(ends[1], decimals)}"

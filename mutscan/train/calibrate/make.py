@@ -11,14 +11,17 @@ from mutscan.evidence.calibration import FORMAT
 from mutscan.evidence.sequence import sequence_hash
 from mutscan.files import cache_dir
 from mutscan.hashes import file_sha256
+from mutscan.model.inverse_folding import WEIGHTS_SHA256, installed_weights
 from mutscan.pipeline.network import load_model
 from mutscan.progress import Silent
+from mutscan.train.calibrate.ddg import fit_ddg
 from mutscan.train.calibrate.facts import SPECIFICITY
 from mutscan.train.calibrate.rows import PIECES, RANKED_WEIGHT, assay_names, join_tables
 from mutscan.train.calibrate.structural import calibrate_structural
 from mutscan.train.calibrate.tiers import fewest_of_class, fit_tier, shared_lines, tier_facts
 from mutscan.train.chains.sketches import word_sketch
 from mutscan.train.labelled.evidence import EvidenceReader
+from mutscan.train.labelled.folding import fold_chains, learn_backbones
 from mutscan.train.labelled.relatives import AlignedProfiles
 from mutscan.train.labelled.settings import CALIBRATED
 from mutscan.train.labelled.structures import NamedStructures, chains_on_sequences
@@ -67,7 +70,8 @@ def calibrate(
     proteins, variants : Path
         Labelled variants.
     stability, dms : (proteins, table), optional
-        ddG and scores of scans, which say which substitutions of a protein are worse than others.
+        ddG and scores of scans, which say which substitutions of a protein are worse than others. With the
+        extra mutscan[mpnn], ddG is fitted too.
     chains : Path, optional
         structures.parquet, for proteins without a named structure.
     relatives : Path, optional
@@ -110,11 +114,17 @@ def calibrate(
     evidence_work = work if work is not None else cache_dir() / "evidence"
     aligned = None if relatives is None else AlignedProfiles(relatives, evidence_work, default_jobs())
     reader = EvidenceReader(loaded, evidence_work, offline=offline, relatives=aligned)
+    rebuild = None
+    if installed_weights() is not None:
+        rebuild = learn_backbones((tables[kind], finders[kind]) for kind in tables)
     found = {}
     for kind, table in tables.items():
         further = None
         if kind != "dms" and chains is not None:
-            further = chains_on_sequences(chains, table.proteins["sequence"].astype(str).tolist())
+            sequences = table.proteins["sequence"].astype(str).tolist()
+            further = chains_on_sequences(chains, sequences)
+            if rebuild is not None:
+                further = fold_chains(further, sequences, rebuild, evidence_work, progress)
         found[kind] = reader.gather(table, finders[kind], progress, further)
     rows, first = join_tables(tables, found, seed)
     labelled = rows.labelled
@@ -124,6 +134,9 @@ def calibrate(
         loaded, tables["variants"], rows.linked[labelled], rows.is_test[labelled], rows.kept_out[labelled],
         progress, wanted=siamese, specificity=SPECIFICITY, work=work, seed=seed,
     )  # fmt: skip
+    ddg = {}
+    if rebuild is not None and "stability" in tables:
+        ddg["ddg"] = fit_ddg(tables["stability"], found["stability"].evidence, seed=seed, progress=progress)
     entries, words = _proteins(tables, rows, first)
     return {
         "format": FORMAT,
@@ -159,6 +172,7 @@ def calibrate(
         },
         "tiers": tiers,
         "structural": structural,
+        **ddg,
         "proteins": entries,
         # `mutscan train evaluate` finds relatives of the fitted proteins with them.
         "words": words,
@@ -199,6 +213,7 @@ def _describe(loaded: LoadedModel) -> dict[str, Any]:
         "encoder_revision": loaded.encoder.revision,
         "precision": loaded.encoder.precision,
         "families_sha256": None if loaded.families is None else loaded.families.sha256,
+        "inverse_folding_sha256": None if installed_weights() is None else WEIGHTS_SHA256,
     }
 
 

@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mutscan.errors import UsageError
-from mutscan.files import write_errors
+from mutscan.files import replacing, write_errors
 from mutscan.train.evaluate.pairs import NO_RIVALS, Rivals, evaluate_pairs
 from mutscan.train.evaluate.report import write_report
 from mutscan.train.evaluate.result import DEFAULTS, Settings, write_evaluation
-from mutscan.train.evaluate.variants import VariantInput, evaluate_variants
+from mutscan.train.evaluate.variants import (
+    COMPARED,
+    NO_VARIANT_RIVALS,
+    VariantInput,
+    VariantRivals,
+    evaluate_variants,
+)
 from mutscan.train.labelled.settings import EVALUATED
 from mutscan.train.labelled.tables import COLUMNS
 
@@ -59,18 +65,25 @@ class Evaluation:
     def write(self, folder: Path, *, report: bool = True) -> list[str]:
         """Write metrics.json and predictions.parquet, and with `report` the figures and report.html.
 
+        Where proteins that the model knows were to be skipped, skipped.csv lists them.
+
         Returns
         -------
         list of str
             Names of what was written.
         """
         metrics, rows = self.joined()
+        skipped = None if self.variants is None else self.variants.skipped()
         with write_errors(folder):
             write_evaluation(folder, metrics, rows)
             if report:
                 write_report(metrics, self.pairs, folder)
+            if skipped is not None:
+                with replacing(folder / "skipped.csv") as temporary:
+                    skipped.to_csv(temporary, index=False)
         drawn = (["figures"] if self.pairs is not None else []) + ["report.html"]
-        return ["metrics.json", "predictions.parquet", *(drawn if report else [])]
+        listed = [] if skipped is None else ["skipped.csv"]
+        return ["metrics.json", "predictions.parquet", *listed, *(drawn if report else [])]
 
 
 def evaluate(
@@ -85,6 +98,8 @@ def evaluate(
     structures_dir: Path | None = None,
     work: Path | None = None,
     siamese: int | None = EVALUATED,
+    skip_overlap: bool = False,
+    variant_rivals: VariantRivals = NO_VARIANT_RIVALS,
 ) -> Evaluation:
     """Evaluate a model on the tables that are given.
 
@@ -99,8 +114,10 @@ def evaluate(
         Proteins of all tables of variants: one for all, or one for each in the order of `COLUMNS`.
     tables : mapping of kind -> Path, optional
         Tables of variants.
-    rivals, structures_dir, work, siamese
-        As `evaluate_pairs` and `evaluate_variants`.
+    rivals : Rivals
+        As `evaluate_pairs`.
+    structures_dir, work, siamese, skip_overlap, variant_rivals
+        As `evaluate_variants`.
 
     Raises
     ------
@@ -121,14 +138,31 @@ def evaluate(
         raise UsageError("--tm-vec-encoder is the encoder of TM-Vec; give its weights with --tm-vec, too")
     if pairs is None and (rivals.model is not None or rivals.tm_vec is not None):
         raise UsageError("--against and --tm-vec are compared on pairs; give --structures and --pairs, too")
+    _check_rivals(variant_rivals, skip_overlap, {given.kind for given in inputs})
     on_pairs = on_variants = None
     if structures is not None and pairs is not None:
         on_pairs = evaluate_pairs(model, structures, pairs, settings, rivals)
     if inputs:
         on_variants = evaluate_variants(
-            model, inputs, settings, structures_dir=structures_dir, work=work, siamese=siamese
+            model,
+            inputs,
+            settings,
+            structures_dir=structures_dir,
+            work=work,
+            siamese=siamese,
+            skip_overlap=skip_overlap,
+            rivals=variant_rivals,
         )
     return Evaluation(on_pairs, on_variants)
+
+
+def _check_rivals(rivals: VariantRivals, skip_overlap: bool, kinds: set[Kind]) -> None:
+    if rivals.beside and kinds.isdisjoint(COMPARED):
+        raise UsageError("--beside: its scores are compared on --variants or --dms; give one of them, too")
+    if rivals.reference is not None and "dms" not in kinds:
+        raise UsageError("--reference: its numbers are those of scans; give --dms, too")
+    if skip_overlap and not kinds:
+        raise UsageError("--skip-overlap is for proteins of --variants, --dms or --stability; give one")
 
 
 def _inputs(proteins: Sequence[Path], tables: Mapping[Kind, Path | None]) -> list[VariantInput]:

@@ -143,7 +143,8 @@ def refuse_overlap(overlap: Overlap, n_proteins: int, table: Path) -> None:
         raise UsageError(
             f"{table}: the model's calibration was fitted on {len(shared)} of these {n_proteins} "
             f"proteins or on relatives ({named(shared)}); evaluate the proteins it was tested on with "
-            "--split test, or other proteins (--split train evaluates the fitted ones)"
+            "--split test, those it does not know with --skip-overlap, or other proteins (--split train "
+            "evaluates the fitted ones)"
         )
 
 

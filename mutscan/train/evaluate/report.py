@@ -16,6 +16,7 @@ from mutscan.report.drawing import INK, MODEL, RIVAL, Drawing
 from mutscan.report.html import environment
 from mutscan.train.evaluate.drawings import draw_evaluation
 from mutscan.train.evaluate.mutant_metrics import DROPS
+from mutscan.train.evaluate.scan_flags import FLAG_HEADS, FLAG_MEASURES
 from mutscan.train.evaluate.significance import MARGINS, MUTANT_MARGINS
 from mutscan.train.statistics.bootstrap import N_BOOTSTRAP
 from mutscan.version import __version__
@@ -58,6 +59,7 @@ LABELLED_ROWS: Final = (
     ("ece_capped", "Calibration error, capped", "no protein weighs more than 100 variants"),
     ("specificity", "Specificity", "of the flag deleterious"),
     ("sensitivity", "Sensitivity", "of the flag deleterious"),
+    ("precision", "Precision", "of the flag deleterious"),
     ("share_uncertain", "Share uncertain", "between both thresholds"),
     ("blosum62_auroc", "AUROC of BLOSUM62", "the exchange alone"),
 )
@@ -73,6 +75,16 @@ VARIANT_COLUMNS: Final = {
     "stability": (("spearman", "Spearman ρ"), ("spearman_per_protein_mean", "ρ inside proteins")),
 }
 """Columns of the tables of evidence: key and head."""
+
+BESIDE_COLUMNS: Final = {
+    "variants": (("auroc", "AUROC"), ("auroc_per_protein_mean", "AUROC inside proteins")),
+    "dms": (
+        ("mean_abs_spearman", "Mean |ρ|"),
+        ("auroc", "AUROC at cut-offs"),
+        ("auroc_per_protein_mean", "AUROC inside assays"),
+    ),
+}
+"""Columns of the tables of other methods: key and head."""
 
 KINDS: Final = {
     "model": "the model",
@@ -140,6 +152,9 @@ def render_evaluation(metrics: Mapping[str, Any], drawings: Sequence[Drawing]) -
         labelled_rows=LABELLED_ROWS,
         variant_columns=VARIANT_COLUMNS,
         kinds=KINDS,
+        beside_columns=BESIDE_COLUMNS,
+        flag_heads=FLAG_HEADS,
+        flag_measures=FLAG_MEASURES,
         figures={
             group: [(by_name[name], inline_svg(by_name[name])) for name in names if name in by_name]
             for group, names in _GROUPS.items()
@@ -233,7 +248,8 @@ def summary_of_variants(metrics: Mapping[str, Any]) -> list[str]:
             flagged_neutral = None if part["specificity"] is None else 1 - part["specificity"]
             lines.append(
                 f"{counted}: AUROC {score(part['auroc'], 3)} ({interval(part['auroc_ci'], 3)}), inside "
-                f"proteins {score(part['auroc_per_protein_mean'], 3)}; BLOSUM62 alone "
+                f"proteins {score(part['auroc_per_protein_mean'], 3)} "
+                f"({interval(part['auroc_per_protein_mean_ci'], 3)}); BLOSUM62 alone "
                 f"{score(part['blosum62_auroc'], 3)}. Flagged deleterious: {score(part['sensitivity'], 2)} "
                 f"of the deleterious, {score(flagged_neutral, 2)} of the neutral; "
                 f"uncertain: {score(part['share_uncertain'], 2)} of all."

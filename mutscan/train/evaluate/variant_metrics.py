@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from mutscan.train.evaluate.scan_flags import FLAG_MEASURES, assay_flags
 from mutscan.train.evaluate.scores import SIAMESE, Scored, evidence_tables, mean_rank, with_siamese
 from mutscan.train.labelled.siamese import LOW_TM
 from mutscan.train.statistics.bootstrap import Auroc, ClusterBootstrap, Spearman, mean_of_groups
@@ -157,6 +158,13 @@ def rank_correlation(
     return bootstrap.measure(name, Spearman(score[known], truth[known]))
 
 
+def interval_of_one(row: Mapping[str, Any], key: str, mean: str, mean_abs: str) -> dict[str, Any]:
+    """Interval of a mean over one assay, and of its absolute value: those of the assay."""
+    ends = row[f"{key}_ci"]
+    turned = ends if ends is None or row[key] >= 0 else [-ends[1], -ends[0]]
+    return {f"{mean}_ci": ends, f"{mean_abs}_ci": turned}
+
+
 def dms_section(
     scored: Scored, fitted: Mapping[str, str], *, seed: int = 0
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -192,12 +200,14 @@ def dms_section(
             **score,
             **blosum62,
             "known_to_calibration": fitted.get(name),
+            **(assay_flags(scored, rows, seed=seed) if scored.calibrated else {}),
         }
         group = int(scored.group[rows[0]])
         found.append((_float(score["spearman"]), group))
         plain.append((_float(blosum62["blosum62_spearman"]), group))
         if name not in fitted:
             unseen.append((_float(score["spearman"]), group))
+    assays = list(section.values())
     for key, values, turn in (
         ("mean_abs_spearman", found, abs),
         ("mean_spearman", found, float),
@@ -205,7 +215,11 @@ def dms_section(
         ("mean_abs_spearman_unseen", unseen, abs),
     ):
         section |= mean_of_groups(key, [turn(v) for v, _ in values], [g for _, g in values], seed=seed)
+    groups = [group for _, group in found]
+    for key in FLAG_MEASURES:
+        section |= mean_of_groups(f"mean_{key}", [_float(row.get(key)) for row in assays], groups, seed=seed)
     section |= {
+        "n_assays_with_cutoff": sum("cutoff" in row for row in assays),
         "n_assays": len(found),
         "n_assays_unseen": len(unseen),
         "n_variants": len(table),
@@ -213,9 +227,9 @@ def dms_section(
     }
     if len(found) == 1 and section["mean_abs_spearman"] is not None:
         # There are no other assays to resample: take the interval of the one.
-        only = next(iter(section.values()))
-        for key in ("mean_abs_spearman", "mean_spearman"):
-            section[f"{key}_ci"] = only["spearman_ci"]
+        (only,) = assays
+        section |= interval_of_one(only, "spearman", "mean_spearman", "mean_abs_spearman")
+        section |= {f"mean_{key}_ci": only.get(f"{key}_ci") for key in FLAG_MEASURES}
 
     def measure(values: NDArray[np.float64], at: NDArray[np.int64]) -> dict[str, Any]:
         each, groups = _within_ranks(values, loss[at], table.protein[at], scored.group[at])

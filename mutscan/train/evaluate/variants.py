@@ -7,8 +7,8 @@ mutants. Finished proteins are kept on disk, so an interrupted run resumes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -21,8 +21,11 @@ from mutscan.hashes import file_sha256
 from mutscan.model.checkpoint import WEIGHTS_FILE
 from mutscan.train.chains.relatives import link_clusters
 from mutscan.train.chains.splits import SPLITS
+from mutscan.train.evaluate.beside import beside_section, match_others, read_others
 from mutscan.train.evaluate.overlap import Overlap, find_overlap, named, refuse_overlap, seen_in_training
+from mutscan.train.evaluate.reference import read_reference, reference_section
 from mutscan.train.evaluate.result import DEFAULTS, Clock, Settings, describe_model
+from mutscan.train.evaluate.scan_flags import FLAG_MEASURES, with_cutoffs
 from mutscan.train.evaluate.scores import Scored
 from mutscan.train.evaluate.variant_metrics import dms_section, labelled_section, stability_section
 from mutscan.train.labelled.evidence import EvidenceReader
@@ -33,13 +36,14 @@ from mutscan.train.labelled.tables import COLUMNS, first_lines, read_variants
 from mutscan.train.statistics.classifier import PROTEIN_CAP, RESAMPLES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from mutscan.evidence import Calibration
     from mutscan.pipeline.network import LoadedModel
-    from mutscan.progress import Progress
+    from mutscan.train.evaluate.beside import OtherScore
     from mutscan.train.labelled.tables import Kind, VariantTable
 
 
@@ -50,6 +54,31 @@ class VariantInput:
     kind: Kind
     proteins: Path
     variants: Path
+
+
+@dataclass(frozen=True)
+class VariantRivals:
+    """Other methods to measure on the same variants.
+
+    Parameters
+    ----------
+    beside : sequence of Path
+        Files of their scores, as `read_others` takes them.
+    higher : sequence of {"deleterious", "tolerated"}
+        What a higher score means: one for all files, or one for each.
+    reference : Path, optional
+        Published correlations on scans, as `read_reference` takes them.
+    """
+
+    beside: Sequence[Path] = ()
+    higher: Sequence[str] = ("deleterious",)
+    reference: Path | None = None
+
+
+COMPARED: Final = ("variants", "dms")
+"""Kinds of tables on which other methods are measured."""
+
+NO_VARIANT_RIVALS: Final = VariantRivals()
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +103,17 @@ class VariantEvaluation:
         """Contents of predictions.parquet."""
         return self.predictions
 
+    def skipped(self) -> pd.DataFrame | None:
+        """Contents of skipped.csv: the proteins that were left out; None if they were not asked for."""
+        if "skipped" not in self.metrics:
+            return None
+        rows = [
+            (kind, name, entry["reason"], entry["n_variants"])
+            for kind, entries in self.metrics["skipped"].items()
+            for name, entry in entries.items()
+        ]
+        return pd.DataFrame(rows, columns=["table", "protein", "reason", "n_variants"])
+
 
 def evaluate_variants(
     model: str,
@@ -83,6 +123,8 @@ def evaluate_variants(
     structures_dir: Path | None = None,
     work: Path | None = None,
     siamese: int | None = EVALUATED,
+    skip_overlap: bool = False,
+    rivals: VariantRivals = NO_VARIANT_RIVALS,
 ) -> VariantEvaluation:
     """Evaluate a model on tables of variants.
 
@@ -103,6 +145,10 @@ def evaluate_variants(
         Keeps finished proteins; the user's cache when not given.
     siamese : int, optional
         Number of variants of each table that get Siamese scores, drawn by the seed; None for all.
+    skip_overlap : bool
+        Leave out, and list, the proteins that the calibration was fitted on, on labels of any kind, and their
+        relatives.
+    rivals : VariantRivals
 
     Raises
     ------
@@ -113,7 +159,11 @@ def evaluate_variants(
     if split not in (None, "train", "test"):
         words = f"a calibration has no {split} part; " if split in SPLITS else ""
         raise UsageError(f"--split {split}: {words}expected train or test")
+    if split is not None and skip_overlap:
+        raise UsageError("--skip-overlap and --split both choose the proteins; give one of them")
     clock = Clock()
+    others = read_others(rivals.beside, rivals.higher)
+    published = None if rivals.reference is None else read_reference(rivals.reference)
     loaded = settings.load(model)
     calibration, reason = _usable_calibration(loaded)
     if calibration is None:
@@ -127,7 +177,15 @@ def evaluate_variants(
     facts: dict[str, Any] = {"split": split or "all given"}
     parts = []
     for given in tables:
-        table, overlap, about = _read(given, loaded, calibration, split, progress)
+        table, overlap, skipped, about = _read(given, loaded, calibration, settings, skip_overlap)
+        if skip_overlap:
+            metrics.setdefault("skipped", {})[given.kind] = skipped
+        compared: dict[str, OtherScore] = {}
+        if others and given.kind in COMPARED:
+            needed = sum(one.kind in COMPARED for one in tables) == 1
+            compared, complaints = match_others(others, given.variants, table, given.kind, needed=needed)
+            for complaint in complaints:
+                progress.note(complaint)
         clock(f"read {given.kind}")
         finder = NamedStructures(given.proteins, structures_dir)
         evidence = reader.assess(table, finder, calibration, progress)
@@ -138,6 +196,11 @@ def evaluate_variants(
         scored = Scored(table, _groups(table), evidence, scores, calibration is not None)
         progress.start("statistics", 1)
         metrics |= _sections(given.kind, scored, overlap, seed, reason)
+        if compared:
+            beside = beside_section(scored, given.kind, compared, seed=seed)
+            metrics.setdefault("beside", {})[given.kind] = beside
+        if published is not None and given.kind == "dms":
+            metrics["reference"] = reference_section(published, scored, metrics["dms"], seed=seed)
         progress.finish()
         facts[given.kind] = about | {
             "without_structure": list(evidence.without_structure),
@@ -174,10 +237,14 @@ def _read(
     given: VariantInput,
     loaded: LoadedModel,
     calibration: Calibration | None,
-    split: str | None,
-    progress: Progress,
-) -> tuple[VariantTable, Overlap, dict[str, Any]]:
-    """Read a table, leave out rows that may not or cannot be evaluated, and describe them."""
+    settings: Settings,
+    skip_overlap: bool,
+) -> tuple[VariantTable, Overlap, dict[str, Any], dict[str, Any]]:
+    """Read a table and leave out rows that may not or cannot be evaluated.
+
+    Returns the table, the overlap, the proteins that were skipped, and what metrics.json says of the table.
+    """
+    split, progress = settings.split, settings.progress
     table = read_variants(
         given.proteins,
         given.variants,
@@ -185,6 +252,7 @@ def _read(
         protein_column=_key_column(given),
         leave_out=True,
     ).in_order()
+    table = replace(table, proteins=with_cutoffs(table.proteins, given.proteins))
     if table.left_out:
         progress.note(
             f"{given.variants}: {len(table.left_out)} rows do not fit their protein and are left out: "
@@ -192,28 +260,47 @@ def _read(
         )
     overlap = find_overlap(table.proteins, calibration, loaded.path, given.kind)
     names = table.proteins["protein"].astype(str)
-    if split is None:
-        refuse_overlap(overlap, len(names), given.variants)
-        if overlap.fitted:
-            progress.note(
-                f"{given.variants}: the calibration was fitted on labels of another kind of "
-                f"{len(overlap.fitted)} of these proteins or of relatives ({named(overlap.fitted)})"
-            )
-    else:
-        test = overlap.kept_out if given.kind == "variants" else frozenset(names) - set(overlap.fitted)
-        wanted = test if split == "test" else frozenset(overlap.fitted)
-        table = table.take(names.isin(wanted).to_numpy()[table.protein]).in_order()
-    if not len(table):
-        where = f" of the calibration's {split} part" if split else " that fits its protein"
-        raise UsageError(f"{given.variants}: holds no variant{where}; nothing can be evaluated")
-    return table, overlap, {
+    about = {
         "compared_with_calibration": overlap.describe(),
         "compared_with_training": seen_in_training(table.proteins, loaded.path),
         "n_left_out": len(table.left_out),
         "left_out": list(table.left_out[:100]),
         "proteins_sha256": file_sha256(given.proteins),
         "variants_sha256": file_sha256(given.variants),
-    }  # fmt: skip
+    }
+    known, whole = frozenset(overlap.fitted), frozenset(names)
+    wanted, skipped = whole, {}
+    if split is not None:
+        test = overlap.kept_out if given.kind == "variants" else whole - known
+        wanted = test if split == "test" else known
+    elif skip_overlap and whole - known:
+        wanted = whole - known
+        counts = np.bincount(table.protein, minlength=len(names)).tolist()
+        skipped = {
+            name: {"reason": overlap.fitted[name], "n_variants": count}
+            for name, count in zip(names, counts, strict=True)
+            if name in known
+        }
+        if skipped:
+            progress.note(
+                f"{given.variants}: {len(skipped)} of {len(names)} proteins are skipped, because the "
+                f"calibration was fitted on them or on relatives ({named(overlap.fitted)})"
+            )
+    else:
+        refuse_overlap(overlap, len(names), given.variants)
+        if skip_overlap and whole:
+            raise UsageError(f"{given.variants}: the model knows every protein ({named(overlap.fitted)})")
+        if known:
+            progress.note(
+                f"{given.variants}: the calibration was fitted on labels of another kind of {len(known)} of "
+                f"these proteins or of relatives ({named(overlap.fitted)})"
+            )
+    if wanted != whole:
+        table = table.take(names.isin(wanted).to_numpy()[table.protein]).in_order()
+    if not len(table):
+        where = f" of the calibration's {split} part" if split else " that fits its protein"
+        raise UsageError(f"{given.variants}: holds no variant{where}; nothing can be evaluated")
+    return table, overlap, skipped, about
 
 
 def _key_column(given: VariantInput) -> str:
@@ -291,6 +378,13 @@ def variant_definitions() -> dict[str, str]:
         "or a relative, the calibration was not fitted",
         "stability": "Spearman correlation of p_deleterious with ddG (positive = destabilising): positive is "
         "good; a variant of several sources counts once, with its mean",
+        "flags of scans": "; ".join(f"{name}: {words}" for name, words in FLAG_MEASURES.items())
+        + "; mean_ of assays that have a cutoff; intervals resample positions, of means related assays",
+        "beside": "another method and the model on the same variants; _difference: the model minus the "
+        "other, from the same resamples (of |Spearman| for scans); scores are turned as --beside-higher "
+        "says, never by the labels",
+        "reference": "published Spearman correlations; _difference: the model minus the other, over the "
+        "assays that both have",
         "scored_by": "p_deleterious, or z_score for a model without calibration",
         "z_score": "robust z of the mean predicted lDDT outside site ± 1 against 64 seeded substitutions of "
         f"the protein. Proteins over {WINDOW} residues: in windows of {WINDOW} that begin every "

@@ -27,6 +27,8 @@ SHARES: Final = (0.1, 0.25, 1.0)
 """Shares of the relatives that are kept at random, a share for each protein, so that a calibration holds for
 alignments of any depth."""
 
+_SENSITIVITY, _MOST = 6.0, 2000  # of the search; a profile keeps 1,000 relatives of 30 % identity
+
 _FIELDS: Final = fields(AlignedProfile)
 
 
@@ -58,7 +60,10 @@ class AlignedProfiles:
             return
         self._work.mkdir(parents=True, exist_ok=True)
         progress.start("relatives of wild types", len(todo))
-        for sequence, rows in mmseqs_alignments(todo, self._database, self._work / "mmseqs", self._threads):
+        found = mmseqs_alignments(
+            todo, self._database, self._work / "mmseqs", self._threads, sensitivity=_SENSITIVITY, most=_MOST
+        )
+        for sequence, rows in found:
             own = CODE[np.frombuffer(sequence.encode(), dtype=np.uint8)]
             whole = np.concatenate([np.where(own < 0, UNKNOWN_CODE, own)[None].astype(np.uint8), rows])
             profile = profile_of(self._thinned(sequence, whole[select_rows(whole)]))

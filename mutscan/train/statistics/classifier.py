@@ -94,6 +94,22 @@ def portion(hit: NDArray[np.bool_], of: NDArray[np.bool_] | None = None) -> Stat
     return share
 
 
+def areas_within(
+    score: NDArray[np.float64],
+    positive: NDArray[np.bool_],
+    protein: NDArray[np.int64],
+    group: NDArray[np.int64],
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """AUROC inside each protein of 10 variants or more, 2 of each class, and the protein's group."""
+    areas, of_group = [], []
+    for rows in rows_of_each(protein).values():
+        n, hits = len(rows), int(positive[rows].sum())
+        if n >= FEWEST_WITHIN and FEWEST_OF_CLASS <= hits <= n - FEWEST_OF_CLASS:
+            areas.append(Auroc(score[rows], positive[rows])(np.ones(n)))
+            of_group.append(int(group[rows][0]))
+    return np.array(areas), np.array(of_group, dtype=np.int64)
+
+
 def within_proteins(
     score: NDArray[np.float64],
     positive: NDArray[np.bool_],
@@ -102,13 +118,8 @@ def within_proteins(
     *,
     seed: int = 0,
 ) -> dict[str, object]:
-    """Average the AUROC inside proteins of 10 variants or more, 2 of each class; interval over groups."""
-    areas, of_group = [], []
-    for rows in rows_of_each(protein).values():
-        n, hits = len(rows), int(positive[rows].sum())
-        if n >= FEWEST_WITHIN and FEWEST_OF_CLASS <= hits <= n - FEWEST_OF_CLASS:
-            areas.append(Auroc(score[rows], positive[rows])(np.ones(n)))
-            of_group.append(int(group[rows][0]))
+    """Average the AUROC inside proteins, as `areas_within` gives it; interval over groups."""
+    areas, of_group = areas_within(score, positive, protein, group)
     found = mean_of_groups("auroc_per_protein_mean", areas, of_group, seed=seed)
     return {**found, "n_within": len(areas)}
 
