@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyhmmer
 
+from mutscan.alignments.profile import GAP, UNKNOWN_CODE
 from mutscan.errors import MissingDependencyError, UsageError
 from mutscan.files import replacing
 from mutscan.residues import STANDARD
@@ -46,12 +47,6 @@ MOST: Final = 20_000
 
 MEMORY: Final = "8G"
 """Memory that MMseqs2 may use for an index; it splits a larger database."""
-
-UNKNOWN_CODE: Final = len(STANDARD)
-"""A residue that is none of the 20."""
-
-GAP: Final = UNKNOWN_CODE + 1
-"""No residue."""
 
 LONGEST: Final = 100_000
 """Longest sequence that HMMER takes, residues."""

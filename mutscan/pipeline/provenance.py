@@ -99,7 +99,7 @@ def provenance(
         "batch_residues": encoder.batch_residues,
         "calibration": job.judge.describe(),
         "inverse_folding": settings["inverse_folding"],
-        "alignment": None if job.relatives is None else job.relatives.describe(),
+        "alignment": _alignment(job),
         "alphamissense": None if job.alphamissense.facts is None else _portable(job.alphamissense.facts),
         "builder": settings["builders"],
         "build_seconds": job.build_seconds,
@@ -134,6 +134,12 @@ def portable(value: object) -> object:
     text = os.fspath(value)
     absolute = text.startswith("~") or Path(text).is_absolute()
     return Path(text).name if absolute else text
+
+
+def _alignment(job: Job) -> dict[str, object] | None:
+    if job.relatives is not None:
+        return job.relatives.describe()
+    return {"note": job.alignment_note} if job.alignment_note else None
 
 
 def _portable(record: Mapping[str, object]) -> dict[str, object]:

@@ -10,9 +10,8 @@ import pytest
 
 from mutscan.alignments import search
 from mutscan.alignments.database import SequenceDatabase
+from mutscan.alignments.profile import GAP, UNKNOWN_CODE
 from mutscan.alignments.search import (
-    GAP,
-    UNKNOWN_CODE,
     Relative,
     a3m_row,
     encoded,
