@@ -212,7 +212,12 @@ class _File:
 
 
 def read_alignment(
-    path: str | os.PathLike[str], sequence: str, *, name: str = "", most: int = MOST_ROWS
+    path: str | os.PathLike[str],
+    sequence: str,
+    *,
+    name: str = "",
+    most: int = MOST_ROWS,
+    alone_ok: bool = False,
 ) -> Alignment:
     """Read the relatives of a protein.
 
@@ -229,6 +234,8 @@ def read_alignment(
         Of the wild type; a row may be named ``P53_HUMAN/24-286`` or ``sp|P04637|P53_HUMAN``.
     most : int
         Relatives kept (`select_rows`).
+    alone_ok : bool
+        Take a file without relatives.
 
     Raises
     ------
@@ -256,7 +263,7 @@ def read_alignment(
         n_distant += int((distant & ~short).sum())
         kept = np.concatenate([kept, block[~short & ~distant]])
         kept = kept[select_rows(kept, most=most)]
-    if len(kept) == 1:
+    if len(kept) == 1 and not alone_ok:
         raise UsageError(
             f"{file.name}: of {n_read:,} rows none but the wild type covers half of it with "
             f"{100 * LEAST_IDENTITY:.0f} % identity or more; search more widely, or use --alignment library"
