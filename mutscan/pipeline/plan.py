@@ -15,7 +15,8 @@ from mutscan.fetch import Fetcher, is_accession
 from mutscan.hashes import file_sha256
 from mutscan.inputs import InputTable, join_tables, read_arguments, read_variants
 from mutscan.model.checkpoint import find_model
-from mutscan.pipeline.options import DEFAULTS
+from mutscan.model.inverse_folding import installed_weights
+from mutscan.pipeline.options import DEFAULTS, Options
 from mutscan.structures import (
     WildType,
     is_fasta_file,
@@ -64,8 +65,8 @@ class PlannedRow:
 class Plan:
     """The wild type and one `PlannedRow` for each input line, in input order.
 
-    `model` (its folder), `builders` (names, tried in turn; empty = no structures are built) and `relatives`
-    (from an alignment) are filled by `check`.
+    `model` (its folder), `builders` (names, tried in turn; empty = no structures are built), `relatives`
+    (from an alignment) and `inverse_folding` (whether it is used) are filled by `check`.
     """
 
     wild_type: WildType
@@ -75,6 +76,7 @@ class Plan:
     model: Path | None = None
     builders: tuple[str, ...] = ()
     relatives: Relatives | None = None
+    inverse_folding: bool = False
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -89,6 +91,7 @@ def resolve_wild_type(
     chain: str | None = None,
     offline: bool = False,
     fetcher: Fetcher | None = None,
+    coordinates: bool = True,
 ) -> WildType:
     """Find the wild type a user names.
 
@@ -104,6 +107,8 @@ def resolve_wild_type(
         Never touch the network.
     fetcher : Fetcher, optional
         Services and cache; the default ones otherwise.
+    coordinates : bool
+        Also fetch AlphaFold DB's model of an accession.
 
     Raises
     ------
@@ -135,7 +140,7 @@ def resolve_wild_type(
             f"{text!r} is neither a file nor a UniProt accession (such as P04637, or P04637-2 for an isoform)"
         )
     service = fetcher or Fetcher(offline=offline)
-    wild_type = service.wild_type(text, structure=structure is None)
+    wild_type = service.wild_type(text, structure=coordinates and structure is None)
     if structure is None and chain is not None:
         raise UsageError(
             "--chain needs a structure file: AlphaFold DB models have one chain; add --structure FILE"
@@ -271,6 +276,7 @@ def check(
     structure: str | os.PathLike[str] | None = None,
     chain: str | None = None,
     alignment: str | os.PathLike[str] = DEFAULTS.alignment,
+    inverse_folding: str = DEFAULTS.inverse_folding,
     offline: bool = False,
     stdin: TextIO | None = None,
 ) -> Plan:
@@ -278,9 +284,18 @@ def check(
 
     Nothing is predicted, built or written. Arguments as `mutscan.score`.
     """
+    Options(inverse_folding=inverse_folding)  # refuses another word
     table = read_inputs(variants, variants_file, variant_column, stdin)
     resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
     builders = tuple(backend.name for backend in choose_builders(builder, resolved))
     relatives = relatives_for(resolved, alignment)
     plan = make_plan(resolved, table)
-    return replace(plan, model=find_model(model), builders=builders, relatives=relatives)
+    folding = uses_inverse_folding(inverse_folding, resolved)
+    return replace(
+        plan, model=find_model(model), builders=builders, relatives=relatives, inverse_folding=folding
+    )
+
+
+def uses_inverse_folding(option: str, wild_type: WildType) -> bool:
+    """Whether a run with ``--inverse-folding`` `option` reads the wild type's structure by it."""
+    return option == "auto" and wild_type.structure is not None and installed_weights() is not None

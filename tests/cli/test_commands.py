@@ -374,7 +374,7 @@ def test_arguments_reach_the_library(scored, tmp_path):
         *("--structure", tmp_path / "a.cif", "--chain", "B", "--builder", "openmm", "--model", "mini"),
         *("--out", tmp_path / "out", "--restart", "--offline", "--device", "cpu", "--precision", "bf16"),
         *("--batch-residues", "99", "--jobs", "2", "--seed", "7", "--quiet"),
-        *("--alignment", "b.a3m", "--prior", "scan"),
+        *("--alignment", "b.a3m", "--prior", "scan", "--inverse-folding", "off"),
     )
     assert done.exit_code == 3
     assert scored.arguments == ("P04637", ("R175H", "p.Arg248Gln"))
@@ -388,6 +388,7 @@ def test_arguments_reach_the_library(scored, tmp_path):
         "chain": "B",
         "alignment": "b.a3m",
         "prior": "scan",
+        "inverse_folding": "off",
         "builder": "openmm",
         "model": "mini",
         "out": tmp_path / "out",

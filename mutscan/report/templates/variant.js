@@ -12,8 +12,10 @@ const FACT_ROWS = [
   ["lddt_percentile", "Percentile (0 = most disruptive)", 1],
   ["ca_shift_site", "Cα shift at the site, Å", 2],
   ["ca_shift_max", "Largest Cα shift, Å", 2],
+  ["ddg_predicted", "Predicted ΔΔG, kcal/mol (positive: destabilising)", 2],
   ["n_residues_affected", "Residues affected", 0],
   ["plddt_site", "pLDDT at the site", 0],
+  ["alphamissense", "AlphaMissense (another method, not in the verdict)", 3],
 ];
 const VERDICT = { deleterious: "likely deleterious", tolerated: "likely tolerated", uncertain: "uncertain" };
 

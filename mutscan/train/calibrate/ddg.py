@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from scipy.linalg import solve
 
-from mutscan.errors import UsageError
 from mutscan.evidence import DDG_EVIDENCE, DdgModel
 from mutscan.model.inverse_folding import WEIGHTS_SHA256, describe_inverse_folding
 from mutscan.train.calibrate.additive import FitSettings, _Design
@@ -46,7 +45,7 @@ _FEWEST: Final = 100  # rows of a fit
 
 def fit_ddg(
     table: VariantTable, evidence: Mapping[str, NDArray[np.float64]], *, seed: int, progress: Progress
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Fit the model of ddG and test it.
 
     Parameters
@@ -61,27 +60,24 @@ def fit_ddg(
 
     Returns
     -------
-    dict
+    dict or None
         Entry ``ddg`` of calibration.json: the model, how it does on proteins that it was not fitted on, and
-        what simpler predictions do there.
-
-    Raises
-    ------
-    UsageError
-        Too few substitutions are in structures with a backbone.
+        what simpler predictions do there. None where too few substitutions are in structures with a
+        backbone.
     """
     sequences = table.proteins["sequence"].astype(str).tolist()
     held = np.isin(table.source, HELD_OUT)
-    known = np.isfinite(evidence["folding_log_odds"]) & np.isfinite(evidence["burial_rank"])
+    unknown = np.full(len(table), np.nan)
+    known = np.isfinite(evidence.get("folding_log_odds", unknown))
     linked = link_clusters(sequences, np.arange(len(sequences)))
     related = _related(sequences, linked, np.unique(table.protein[held]))
     chosen = known & ~held & ~related[table.protein]
     rows, ddg = _averaged(table, chosen)
     if len(rows) < _FEWEST:
-        raise UsageError(
-            f"ddG: {len(rows)} substitutions in structures with a backbone can be fitted, at least {_FEWEST} "
-            "are needed; give a table of stabilities that names structures"
+        progress.note(
+            f"ddG left out: {len(rows)} substitutions in structures with a backbone, {_FEWEST} are needed"
         )
+        return None
     group = linked[table.protein]
     fitted = {name: evidence[name][rows] for name in DDG_EVIDENCE}
     every, crossed = np.ones(len(rows), np.bool_), np.empty(len(rows))

@@ -134,9 +134,9 @@ def calibrate(
         loaded, tables["variants"], rows.linked[labelled], rows.is_test[labelled], rows.kept_out[labelled],
         progress, wanted=siamese, specificity=SPECIFICITY, work=work, seed=seed,
     )  # fmt: skip
-    ddg = {}
+    ddg = None
     if rebuild is not None and "stability" in tables:
-        ddg["ddg"] = fit_ddg(tables["stability"], found["stability"].evidence, seed=seed, progress=progress)
+        ddg = fit_ddg(tables["stability"], found["stability"].evidence, seed=seed, progress=progress)
     entries, words = _proteins(tables, rows, first)
     return {
         "format": FORMAT,
@@ -172,7 +172,7 @@ def calibrate(
         },
         "tiers": tiers,
         "structural": structural,
-        **ddg,
+        "ddg": ddg,
         "proteins": entries,
         # `mutscan train evaluate` finds relatives of the fitted proteins with them.
         "words": words,

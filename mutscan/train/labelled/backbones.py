@@ -73,8 +73,7 @@ def _peptides(ca: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np
     around[1:-1] = ca
     before, first, second, after = (around[k : k + len(ca) - 1] for k in range(4))
     step = second - first
-    length = np.linalg.norm(step, axis=1)
-    x = step / length[:, None]
+    x = step / np.linalg.norm(step, axis=1, keepdims=True)
     left, right = _perpendicular(before - first, x), _perpendicular(after - second, x)
     z = np.cross(x, left)
     torsion = np.arctan2((right * z).sum(axis=1), (right * left).sum(axis=1))
@@ -83,7 +82,9 @@ def _peptides(ca: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np
     waves += [wave(k * torsion) for k in range(1, _WAVES + 1) for wave in (np.cos, np.sin)]
     bends = [p**i * q**j for i in range(4) for j in range(4 - i)]
     columns = (np.stack(waves, axis=1)[:, :, None] * np.stack(bends, axis=1)[:, None]).reshape(len(p), -1)
-    columns[~(np.abs(length - _STEP) <= _TOLERANCE)] = np.nan
+    steps = np.linalg.norm(np.diff(around, axis=0), axis=1)
+    whole = np.abs(steps - _STEP) <= _TOLERANCE  # not where a C-alpha is missing, either
+    columns[~(whole[:-2] & whole[1:-1] & whole[2:])] = np.nan
     return np.stack([x, left, z], axis=1), columns
 
 

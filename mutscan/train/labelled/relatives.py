@@ -30,7 +30,7 @@ SHARES: Final = (0.1, 0.25, 1.0)
 """Shares of the relatives that are kept at random, a share for each protein, so that a calibration holds for
 alignments of any depth."""
 
-_SENSITIVITY, _MOST = 6.0, 2000  # of the search; a profile keeps 1,000 relatives of 30 % identity
+_SENSITIVITY, _MOST = 6.0, 2000  # of the search; profiles keep relatives of 30 % identity
 
 _FIELDS: Final = fields(AlignedProfile)
 
@@ -86,7 +86,7 @@ class AlignedProfiles:
         return rows[kept]
 
     def _path(self, sequence: str) -> Path:
-        key = text_sha256(f"relatives 1\n{self._searched}\n{self._share}\n{sequence}")
+        key = text_sha256(f"relatives 2\n{self._searched}\n{self._share}\n{sequence}")
         return self._work / f"{key}.npz"
 
 
