@@ -74,11 +74,13 @@ def calibrate_tiny_model(
     family: str = "",
     structural: dict[str, object] | None = None,
     tiers: bool = True,
+    aligned: bool = False,
     ddg: dict[str, object] | None = None,
 ) -> Path:
     """Copy a model to `target` and give it a calibration with a tier for sequence and one for structure.
 
-    With `family`, a library of that one family, too: conservation counts.
+    With `family`, a library of that one family, too: conservation counts. With `aligned`, a tier with an
+    alignment, too, in which substitutions that relatives carry are tolerated.
     """
     shutil.copytree(model, target)
     width = json.loads((model / "encoder" / "config.json").read_text())["hidden_size"]
@@ -103,6 +105,9 @@ def calibrate_tiny_model(
     )
     if family:
         logit -= 1.5 * (evidence["family_log_odds"] + 3.0)
+    rank = np.random.default_rng(1).random(n)
+    if aligned:
+        logit -= 4.0 * (rank - 0.5)
     label = (rng.random(n) < 1 / (1 + np.exp(-logit))).astype(float)
     document = {
         "format": FORMAT,
@@ -114,6 +119,7 @@ def calibrate_tiny_model(
         "tiers": {
             "sequence": _tier(evidence, label, views),
             "structure": _tier(evidence | burial, label, views),
+            **({"aligned": _tier(evidence | {"aligned_rank": rank}, label, views)} if aligned else {}),
         }
         if tiers
         else {},
