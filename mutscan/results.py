@@ -36,11 +36,11 @@ VARIANT_COLUMNS: Final = (
     "ca_shift_site", "ca_shift_max",
     "tm_percentile", "lddt_percentile", "z_score", "flag", "flag_rule", "p_deleterious",
     "n_residues_affected", "affected_regions", "plddt_site", "confidence", "notes", "evidence",
-    "ddg_predicted", "alignment",
+    "ddg_predicted", "alignment", "alphamissense",
 )  # fmt: skip
 """Columns of variants.csv, in order; carried input columns follow."""
 
-ADDED_COLUMNS: Final = ("evidence", "ddg_predicted", "alignment")
+ADDED_COLUMNS: Final = ("evidence", "ddg_predicted", "alignment", "alphamissense")
 """Columns that runs of earlier versions lack."""
 
 TEXT_COLUMNS: Final = frozenset({
@@ -116,6 +116,7 @@ _DECIMALS: Final[dict[str, int]] = {
     "z_score": 3,
     "p_deleterious": 4,
     "ddg_predicted": 2,
+    "alphamissense": 4,
 }
 
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")

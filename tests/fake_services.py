@@ -15,7 +15,7 @@ from typing import Any
 import gemmi
 import numpy as np
 
-from mutscan.residues import THREE_LETTER
+from mutscan.residues import STANDARD, THREE_LETTER
 
 ACCESSION = "Q9TST0"
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQVKVK"
@@ -280,6 +280,17 @@ def pdb_text(sequence: str, start: int = 1) -> str:
                 f"{x:8.3f}{y:8.3f}{z:8.3f}  1.00{60 + i % 40:6.2f}          {name[0]:>2}"
             )
     return "\n".join([*lines, "TER", "ENDMDL", "END", ""])
+
+
+def alphamissense_text(sequence: str) -> str:
+    """Write AlphaMissense's table as AlphaFold DB serves it: every substitution, lines end in LF."""
+    lines = ["protein_variant,am_pathogenicity,am_class"]
+    for position, own in enumerate(sequence, start=1):
+        for rank, new in enumerate(letter for letter in STANDARD if letter != own):
+            value = (37 * position + 53 * rank) % 1000 / 1000
+            kind = "LBen" if value < 0.34 else "Amb" if value < 0.564 else "LPath"
+            lines.append(f"{own}{position}{new},{value:.4f},{kind}")
+    return "\n".join([*lines, ""])
 
 
 def cif_reply(sequence: str, start: int = 1) -> Reply:

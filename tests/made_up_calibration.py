@@ -13,11 +13,16 @@ from mutscan.evidence.calibration import CALIBRATION_FILE, FORMAT
 from mutscan.families import FAMILIES_FILE, FamilyLibrary, load_library, write_library
 from mutscan.model.checkpoint import WEIGHTS_FILE
 from mutscan.residues import STANDARD
-from mutscan.train.calibrate.additive import fit_additive
+from mutscan.train.calibrate.additive import AdditiveFit, Fitted
 from mutscan.train.labelled.evidence import Background
 
 DELETERIOUS, TOLERATED = 0.7, 0.3
 """Probabilities where the lines are drawn."""
+
+
+def fit_additive(evidence: dict[str, np.ndarray], *rest: object, **options: object) -> Fitted:
+    """Fit all the evidence."""
+    return AdditiveFit(evidence, *rest, **options).of(evidence)  # type: ignore[arg-type]
 
 
 def one_protein(evidence: dict[str, np.ndarray], views: dict[str, np.ndarray]) -> dict[str, object]:
@@ -69,11 +74,13 @@ def calibrate_tiny_model(
     family: str = "",
     structural: dict[str, object] | None = None,
     tiers: bool = True,
+    aligned: bool = False,
     ddg: dict[str, object] | None = None,
 ) -> Path:
     """Copy a model to `target` and give it a calibration with a tier for sequence and one for structure.
 
-    With `family`, a library of that one family, too: conservation counts.
+    With `family`, a library of that one family, too: conservation counts. With `aligned`, a tier with an
+    alignment, too, in which substitutions that relatives carry are tolerated.
     """
     shutil.copytree(model, target)
     width = json.loads((model / "encoder" / "config.json").read_text())["hidden_size"]
@@ -98,6 +105,9 @@ def calibrate_tiny_model(
     )
     if family:
         logit -= 1.5 * (evidence["family_log_odds"] + 3.0)
+    rank = np.random.default_rng(1).random(n)
+    if aligned:
+        logit -= 4.0 * (rank - 0.5)
     label = (rng.random(n) < 1 / (1 + np.exp(-logit))).astype(float)
     document = {
         "format": FORMAT,
@@ -109,6 +119,7 @@ def calibrate_tiny_model(
         "tiers": {
             "sequence": _tier(evidence, label, views),
             "structure": _tier(evidence | burial, label, views),
+            **({"aligned": _tier(evidence | {"aligned_rank": rank}, label, views)} if aligned else {}),
         }
         if tiers
         else {},

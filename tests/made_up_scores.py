@@ -12,6 +12,12 @@ from mutscan.train.labelled.tables import VariantTable
 LENGTH = 40
 
 
+def auroc(positive: np.ndarray, score: np.ndarray) -> float:
+    """Share of pairs of a positive and a negative that a score ranks rightly, ties counted half."""
+    wins = np.sign(score[positive][:, None] - score[~positive][None, :])
+    return float((wins + 1).mean() / 2)
+
+
 def made_up_scored(kind: str, *, cutoff=None, n_proteins: int = 3, each: int = 60, seed: int = 0) -> Scored:  # type: ignore[no-untyped-def]
     """Variants whose probability tells something of their effect; a group for each protein."""
     rng = np.random.default_rng(seed)

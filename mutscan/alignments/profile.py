@@ -22,7 +22,7 @@ UNKNOWN_CODE: Final = len(STANDARD)
 GAP: Final = UNKNOWN_CODE + 1
 """No residue."""
 
-MOST_ROWS: Final = 1000
+MOST_ROWS: Final = 3000
 """Relatives that are kept, the closest; more say nothing new."""
 
 LEAST_COVER: Final = 0.5
@@ -156,7 +156,8 @@ def profile_of(rows: NDArray[np.uint8]) -> AlignedProfile:
     covered = rows < GAP
     weights = sequence_weights(rows)
     site = np.arange(length) * (GAP + 1)
-    tally = np.bincount((rows + site).ravel(), minlength=length * (GAP + 1)).reshape(length, GAP + 1)
+    each = np.repeat(weights, length)
+    tally = np.bincount((rows + site).ravel(), each, length * (GAP + 1)).reshape(length, GAP + 1)
     identity = identity_and_cover(rows, rows[0])[0][1:]
     order = np.argsort(identity, kind="stable") + 1
     nearest = np.zeros((length, GAP + 1), dtype=np.float32)

@@ -43,6 +43,9 @@ LONGEST_ROW: Final = 1_000_000
 MOST_HELD: Final = 600_000_000
 """Bytes of an interleaved file that are held."""
 
+LEAST_AGREEING: Final = 0.99
+"""Share of the wild type's row that must agree with the protein; alleles differ in a residue."""
+
 _BLOCK: Final = 4_000_000  # bytes of the rows that are looked at together
 _EXPECTED: Final = "expected an alignment: a3m, a2m, aligned FASTA, Stockholm or CLUSTAL, also .gz"
 _BLANK: Final = b" \t\r\n\0"
@@ -74,6 +77,8 @@ class Alignment:
         Rows left out for their cover, and of the others for their identity.
     first, last : int
         Positions of the wild type that the file covers, 1-based, both included.
+    differing : tuple of int
+        Positions where the file's wild type has another residue, as another allele may.
     """
 
     name: str
@@ -84,6 +89,7 @@ class Alignment:
     n_distant: int
     first: int
     last: int
+    differing: tuple[int, ...]
 
 
 class _Row(NamedTuple):
@@ -206,7 +212,12 @@ class _File:
 
 
 def read_alignment(
-    path: str | os.PathLike[str], sequence: str, *, name: str = "", most: int = MOST_ROWS
+    path: str | os.PathLike[str],
+    sequence: str,
+    *,
+    name: str = "",
+    most: int = MOST_ROWS,
+    alone_ok: bool = False,
 ) -> Alignment:
     """Read the relatives of a protein.
 
@@ -223,6 +234,8 @@ def read_alignment(
         Of the wild type; a row may be named ``P53_HUMAN/24-286`` or ``sp|P04637|P53_HUMAN``.
     most : int
         Relatives kept (`select_rows`).
+    alone_ok : bool
+        Take a file without relatives.
 
     Raises
     ------
@@ -235,6 +248,8 @@ def read_alignment(
     own = np.full(len(sequence), GAP, dtype=np.uint8)
     letters = np.frombuffer(wild_type.letters, dtype=np.uint8)
     own[layout.sites] = _CODES[letters[layout.of_wild_type]]
+    differing = _differences(own, sequence)
+    own[differing] = _CODES[np.frombuffer(sequence.encode("ascii"), dtype=np.uint8)[differing]]
     kept = own[None]
     n_read = n_short = n_distant = 0
     rows = _full_rows(file, layout) if file.kind == "FASTA" else _joined_rows(file, layout)
@@ -248,16 +263,25 @@ def read_alignment(
         n_distant += int((distant & ~short).sum())
         kept = np.concatenate([kept, block[~short & ~distant]])
         kept = kept[select_rows(kept, most=most)]
-    if len(kept) == 1:
+    if len(kept) == 1 and not alone_ok:
         raise UsageError(
             f"{file.name}: of {n_read:,} rows none but the wild type covers half of it with "
             f"{100 * LEAST_IDENTITY:.0f} % identity or more; search more widely, or use --alignment library"
         )
     first, last = int(layout.sites[0]) + 1, int(layout.sites[-1]) + 1
-    return Alignment(file.name, file_sha256(file.path), kept, n_read, n_short, n_distant, first, last)
+    differing = (differing + 1).tolist()
+    return Alignment(
+        file.name, file_sha256(file.path), kept, n_read, n_short, n_distant, first, last, tuple(differing)
+    )
 
 
 # The wild type
+
+
+def _differences(own: NDArray[np.uint8], sequence: str) -> NDArray[np.int64]:
+    """Sites where the file and the protein have different known residues."""
+    codes = _CODES[np.frombuffer(sequence.encode("ascii"), dtype=np.uint8)]
+    return np.flatnonzero((own < UNKNOWN_CODE) & (codes < UNKNOWN_CODE) & (own != codes))
 
 
 def _find_wild_type(file: _File, sequence: str, name: str) -> tuple[_Row, int]:
@@ -275,7 +299,7 @@ def _find_wild_type(file: _File, sequence: str, name: str) -> tuple[_Row, int]:
     file.wrong(
         row.line,
         f"row {_shown(row.name)} is not the wild type: {text}; the first row{either} must be a part or "
-        "all of it, letter by letter",
+        f"all of it, with at least {LEAST_AGREEING:.0%} of its letters",
     )
 
 
@@ -309,7 +333,7 @@ def _words(name: str) -> set[str]:
 def _place_row(row: _Row, sequence: str) -> int | str:
     """Site of the protein that the row starts at, 0-based, or why it fits nowhere.
 
-    Letters that are none of the 20 residues fit any.
+    Letters that are none of the 20 residues fit any. One residue in a hundred may differ, as between alleles.
     """
     letters = np.frombuffer(row.letters.translate(None, _GAPS).upper(), dtype=np.uint8)
     own = np.frombuffer(sequence.encode("ascii"), dtype=np.uint8)
@@ -323,7 +347,7 @@ def _place_row(row: _Row, sequence: str) -> int | str:
     stated = re.search(rb"/(\d+)-\d+$", row.name)
     if stated is not None and int(stated[1]) - 1 < len(agreeing) and agreeing[int(stated[1]) - 1] == m:
         start = int(stated[1]) - 1
-    if agreeing[start] == m:
+    if agreeing[start] >= LEAST_AGREEING * m:
         return start
     site = int(np.flatnonzero(~fits[start])[0])
     return (

@@ -26,6 +26,7 @@ class Kind(StrEnum):
     all = "all"
     uniprot = "uniprot"
     afdb = "afdb"
+    alignments = "alignments"
     interpro = "interpro"
     ted = "ted"
     viewer = "3dmol"

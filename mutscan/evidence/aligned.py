@@ -29,7 +29,7 @@ ALIGNED_EVIDENCE: Final[dict[str, str]] = {
 """Evidence of an alignment and what it means; identities are to the wild type, 0-1."""
 
 PSEUDOCOUNTS: Final = 5.0
-"""Weight of what BLOSUM62 expects, in sequences."""
+"""Weight of what BLOSUM62 expects, in effective sequences."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class AlignedProfile:
     Parameters
     ----------
     counts : float array, shape (L, 20)
-        Rows that carry each residue, in the order of `STANDARD`, the wild type counted once.
+        Weight of the rows that carry each residue, in the order of `STANDARD`, the wild type among them.
     sequences : float array, shape (L,)
         Rows that cover the site, the wild type among them.
     effective : float array, shape (L,)

@@ -44,6 +44,9 @@ class Model:
     created : str
     url : str
         mmCIF where there is one, else PDB.
+    alphamissense_url, alignment_url : str, optional
+        AlphaMissense's values (``amAnnotationsUrl``), of human proteins; the alignment that the model was
+        made from (``msaUrl``).
     """
 
     name: str
@@ -53,6 +56,8 @@ class Model:
     version: str | None
     created: str
     url: str
+    alphamissense_url: str | None = None
+    alignment_url: str | None = None
 
     @property
     def title(self) -> str:
@@ -96,6 +101,8 @@ def _model(item: dict[str, Any]) -> Model | None:
         version=str(version) if version is not None else in_url[1] if in_url else None,
         created=(_text(item.get("modelCreatedDate")) or "")[:10],
         url=url,
+        alphamissense_url=_text(item.get("amAnnotationsUrl")),
+        alignment_url=_text(item.get("msaUrl")),
     )
 
 
@@ -121,13 +128,7 @@ def choose(models: Sequence[Model], names: Sequence[str], sequence: str) -> Mode
     StructureError
         Code ``structure_mismatch``: there is a model by that name, but of another sequence.
     """
-    entry = names[0].partition("-")[0]
-    ours = [
-        model
-        for model in models
-        if model.accession.partition("-")[0] == entry and model.fragment in (1, None)
-    ]
-    ours.sort(key=lambda model: (model.accession not in names, -_number(model.version), model.name))
+    ours = _of_entry(models, names)
     named = [model for model in ours if model.accession in names]
     # Same protein and same sequence decides; the name may be an isoform's that has since
     # become the canonical one.
@@ -141,6 +142,22 @@ def choose(models: Sequence[Model], names: Sequence[str], sequence: str) -> Mode
         return unstated
     assert named[0].sequence is not None
     raise mismatch(named[0].title, named[0].sequence, names[0], sequence)
+
+
+def same(models: Sequence[Model], name: str, sequence: str) -> Model | None:
+    """Choose the entry's or isoform's model that was made of exactly `sequence`; None for none."""
+    return next((model for model in _of_entry(models, [name]) if model.sequence == sequence), None)
+
+
+def _of_entry(models: Sequence[Model], names: Sequence[str]) -> list[Model]:
+    """Whole models of the entry; those by the names, and the newest, come first."""
+    entry = names[0].partition("-")[0]
+    ours = (
+        model
+        for model in models
+        if model.accession.partition("-")[0] == entry and model.fragment in (1, None)
+    )
+    return sorted(ours, key=lambda model: (model.accession not in names, -_number(model.version), model.name))
 
 
 def _number(version: str | None) -> int:

@@ -26,11 +26,15 @@ if TYPE_CHECKING:
 SOURCES: Final = {
     "uniprot": "UniProt",
     "afdb": "AlphaFold DB",
+    "alignments": "AlphaFold DB",
     "interpro": "InterPro",
     "ted": "TED",
     "3dmol": "3Dmol.js",
 }
 """Kind of a download (its folder in the cache) to the name people know the service by."""
+
+ENDINGS: Final = {"alignments": ".npz"}
+"""Ending of files that are kept in another form than they are served in."""
 
 FOLDER: Final = "downloads"
 SIDECAR: Final = ".record.json"
@@ -117,8 +121,8 @@ class Cache:
         parts = [part for part in urlsplit(url).path.split("/") if part]
         name = re.sub(r"[^A-Za-z0-9._-]", "_", parts[-1] if parts else "index").lstrip(".")[:80] or "index"
         stem, dot, suffix = name.partition(".")
-        fingerprint = text_sha256(url)[:12]
-        return self.directory / FOLDER / kind / f"{stem}-{fingerprint}{dot}{suffix}"
+        ending = ENDINGS.get(kind, dot + suffix)
+        return self.directory / FOLDER / kind / f"{stem}-{text_sha256(url)[:12]}{ending}"
 
     def load(self, url: str, kind: str) -> tuple[Record, bytes] | None:
         """Record and bytes of `url`, the sha256 verified; None when it was never stored.

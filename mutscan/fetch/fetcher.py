@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urljoin, urlsplit
 
@@ -15,14 +16,16 @@ import numpy as np
 from mutscan import files
 from mutscan.errors import FetchError, MutscanError, UsageError
 from mutscan.fetch import afdb, cache, domains, uniprot
+from mutscan.fetch.alphamissense import read_alphamissense
 from mutscan.fetch.features import isoform_map, place_features
-from mutscan.fetch.http import Answer, Patience, download
+from mutscan.fetch.http import Answer, FirstRows, Patience, download
 from mutscan.hashes import text_sha256
 from mutscan.structures import Feature, Structure, WildType, read_bytes, with_structure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from mutscan.fetch.cache import Record
 
@@ -34,8 +37,13 @@ UNIPROT_URL: Final = "https://rest.uniprot.org"
 AFDB_URL: Final = "https://alphafold.ebi.ac.uk"
 INTERPRO_URL: Final = "https://www.ebi.ac.uk/interpro"
 TED_URL: Final = "https://ted.cathdb.info"
-BRIEFLY: Final = {"timeout": 10.0, "retries": 1, "total": 25.0}
+BRIEFLY: Final = {"timeout": 10.0, "retries": 1.0, "total": 25.0}
 """Bounds on the patience with services that give names only."""
+
+ALIGNED_ROWS: Final = 20_000
+ALIGNED_SIZE: Final = 64_000_000
+ALIGNED_PATIENCE: Final = {"timeout": 10.0, "retries": 1.0, "total": 90.0}
+"""Rows and bytes of an alignment that are downloaded, and bounds on the patience with it."""
 
 MAX_PAGES: Final = 10
 """Pages of InterPro entries read (200 each)."""
@@ -227,7 +235,7 @@ class Fetcher:
                 "interpro",
                 lambda data: domains.read_interpro(data, entry.accession, len(entry.sequence)),
                 absent_ok=True,
-                briefly=True,
+                bounds=BRIEFLY,
             )
             records.append(record)
             annotations, query = page if page is not None else ((), "")
@@ -240,7 +248,7 @@ class Fetcher:
             "ted",
             lambda data: domains.read_ted(data, len(entry.sequence)),
             absent_ok=True,
-            briefly=True,
+            bounds=BRIEFLY,
         )
         return named or (), [record]
 
@@ -365,6 +373,114 @@ class Fetcher:
             return self.afdb_url + url.removeprefix(AFDB_URL)
         return urljoin(f"{self.afdb_url}/", url)
 
+    def alphamissense(self, name: str, sequence: str) -> tuple[Record, NDArray[np.float64]] | None:
+        """Get AlphaMissense's values from AlphaFold DB, which has them for human proteins.
+
+        Parameters
+        ----------
+        name : str
+            Accession or isoform: ``P04637``, ``P04637-2``.
+        sequence : str
+            Its L residues; values for another sequence do not count.
+
+        Returns
+        -------
+        Record
+            Of the file.
+        float array, shape (L, 20)
+            As `read_alphamissense`.
+
+        Raises
+        ------
+        FetchError
+            A file cannot be had.
+        """
+
+        def get(url: str, version: str | None) -> tuple[Record, NDArray[np.float64] | None]:
+            return self._get(
+                url,
+                "afdb",
+                lambda data: read_alphamissense(data, sequence),
+                version=version,
+                absent_ok=True,
+                bounds=BRIEFLY,
+            )
+
+        return self._beside_model(name, sequence, lambda model: model.alphamissense_url, get)
+
+    def alignment(
+        self, name: str, sequence: str, pack: Callable[[Path], bytes], unpack: Callable[[bytes], T]
+    ) -> tuple[Record, T] | None:
+        """Get the alignment that AlphaFold DB's model was made from, its first rows.
+
+        What `pack` makes of the file is kept, not the file.
+
+        Parameters
+        ----------
+        name : str
+            Accession or isoform: ``P04637``, ``P04637-2``.
+        sequence : str
+            Its residues; an alignment of another sequence does not count.
+        pack : callable
+            Takes a file of up to `ALIGNED_ROWS` rows and `ALIGNED_SIZE` bytes; its `ValueError` or
+            `MutscanError` says that it is not what was expected.
+        unpack : callable
+            Reads what `pack` made.
+
+        Raises
+        ------
+        FetchError
+            A file cannot be had.
+        """
+
+        def fetch(url: str, patience: Patience) -> Answer[T]:
+            with tempfile.TemporaryDirectory(prefix="mutscan-") as folder:
+                path = Path(folder, PurePosixPath(urlsplit(url).path).name or "alignment")
+                rows = FirstRows(path, ALIGNED_ROWS, ALIGNED_SIZE)
+                answer = download(url, lambda _: pack(path), patience=patience, absent_ok=True, into=rows)
+            packed = answer.value
+            value = None if packed is None else unpack(packed)
+            return Answer(packed or answer.data, value, answer.status, answer.headers, answer.url)
+
+        def get(url: str, version: str | None) -> tuple[Record, T | None]:
+            return self._get(
+                url,
+                "alignments",
+                unpack,
+                version=version,
+                absent_ok=True,
+                bounds=ALIGNED_PATIENCE,
+                fetch=fetch,
+            )
+
+        return self._beside_model(name, sequence, lambda model: model.alignment_url, get)
+
+    def _beside_model(
+        self,
+        name: str,
+        sequence: str,
+        url_of: Callable[[afdb.Model], str | None],
+        get: Callable[[str, str | None], tuple[Record, T | None]],
+    ) -> tuple[Record, T] | None:
+        """Get a file that the list of models names beside the model of this very sequence."""
+        for asked in dict.fromkeys((name.partition("-")[0], name)):
+            listed = f"{self.afdb_url}/api/prediction/{asked}"
+            # A list from the cache may name a version that AlphaFold DB has replaced since.
+            for refresh in (False, True):
+                _, models = self._get(
+                    listed, "afdb", afdb.read_models, absent_ok=True, refresh=refresh, bounds=BRIEFLY
+                )
+                model = afdb.same(models or (), name, sequence)
+                url = None if model is None else url_of(model)
+                if model is None or url is None:
+                    break
+                record, value = get(self._file_url(url), model.version)
+                if value is not None:
+                    return record, value
+                if self.offline or listed in self._fresh:
+                    return None
+        return None
+
     # Cache and network
 
     def _get(
@@ -376,7 +492,8 @@ class Fetcher:
         version: str | None = None,
         absent_ok: bool = False,
         refresh: bool = False,
-        briefly: bool = False,
+        bounds: Mapping[str, float] | None = None,
+        fetch: Callable[[str, Patience], Answer[T]] | None = None,
     ) -> tuple[Record, T | None]:
         """Record and what `parse` makes of the bytes; None for a remembered or fresh "there is none"."""
         damage = ""
@@ -394,14 +511,17 @@ class Fetcher:
         if damage:
             log.warning("%s; downloading it again", damage)
         patience = self.patience
-        if briefly:
+        if bounds is not None:
             patience = replace(
                 patience,
-                timeout=min(patience.timeout, BRIEFLY["timeout"]),
-                retries=min(patience.retries, int(BRIEFLY["retries"])),
-                total=min(patience.total, BRIEFLY["total"]),
+                timeout=min(patience.timeout, bounds["timeout"]),
+                retries=min(patience.retries, int(bounds["retries"])),
+                total=min(patience.total, bounds["total"]),
             )
-        answer = download(url, parse, patience=patience, absent_ok=absent_ok)
+        if fetch is not None:
+            answer = fetch(url, patience)
+        else:
+            answer = download(url, parse, patience=patience, absent_ok=absent_ok)
         record = self._store(url, kind, answer, version)
         self._fresh.add(url)
         log.info("%s: %d bytes, kept as %s", url, record.size, record.path)

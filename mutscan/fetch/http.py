@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import random
+import re
 import ssl
 import time
 import zlib
@@ -27,6 +28,7 @@ from mutscan.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -96,6 +98,25 @@ class Answer(Generic[T]):
     url: str
 
 
+@dataclass(frozen=True, slots=True)
+class FirstRows:
+    """How much of an alignment or FASTA file is downloaded.
+
+    Parameters
+    ----------
+    path : Path
+        Gets whole rows only.
+    rows : int
+        Reading stops after so many.
+    size : int
+        Bytes; reading stops before a row that ends later.
+    """
+
+    path: Path
+    rows: int
+    size: int
+
+
 class _FailedError(Exception):
     """One try failed; `retries` bounds how often this kind of failure is worth another."""
 
@@ -117,7 +138,12 @@ class _FailedError(Exception):
 
 
 def download(
-    url: str, parse: Callable[[bytes], T], *, patience: Patience, absent_ok: bool = False
+    url: str,
+    parse: Callable[[bytes], T],
+    *,
+    patience: Patience,
+    absent_ok: bool = False,
+    into: FirstRows | None = None,
 ) -> Answer[T]:
     """Get `url`, as often as it makes sense to try.
 
@@ -130,6 +156,8 @@ def download(
     patience : Patience
     absent_ok : bool
         Take 204, 404 and 410 for an answer (its `value` is None) instead of an error.
+    into : FirstRows, optional
+        Write the body to a file, as far as is wanted; `parse` is then given no bytes.
 
     Raises
     ------
@@ -137,13 +165,14 @@ def download(
         Code ``not_found`` for 204, 404 and 410, else ``fetch_failed``.
     """
     deadline = time.monotonic() + patience.total
-    headers = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "gzip"}
+    encoding = "gzip" if into is None else "identity"
+    headers = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": encoding}
     attempt = 0
     with _client(headers) as client:
         while True:
             attempt += 1
             try:
-                return _try(client, url, parse, patience, deadline, absent_ok)
+                return _try(client, url, parse, patience, deadline, absent_ok, into)
             except _FailedError as failure:
                 tries = "" if attempt == 1 else f" (tried {attempt} times)"
                 if attempt > min(patience.retries, failure.retries):
@@ -191,6 +220,7 @@ def _try(
     patience: Patience,
     deadline: float,
     absent_ok: bool,
+    into: FirstRows | None,
 ) -> Answer[T]:
     left = max(deadline - time.monotonic(), 0.001)
     try:
@@ -205,7 +235,9 @@ def _try(
                 # The reason is all a 404 holds; a page of any length will do.
                 data = _text(response).encode()
                 return Answer(data, None, response.status_code, response.headers, final)
-            data = _body(response, deadline, patience)
+            data = _body(response, deadline, patience) if into is None else b""
+            if into is not None:
+                _stream(response, deadline, patience, into)
             headers = response.headers
     except httpx.TimeoutException as error:
         raise _FailedError(f"no answer within {min(patience.timeout, left):.3g} s") from error
@@ -312,6 +344,33 @@ def _body(response: httpx.Response, deadline: float, patience: Patience) -> byte
     if encoding in ("gzip", "x-gzip"):
         return _gunzip(bytes(raw))
     raise _FailedError(f"compressed as {encoding!r}, which was not asked for", retries=0)
+
+
+def _stream(response: httpx.Response, deadline: float, patience: Patience, into: FirstRows) -> None:
+    """Write the first rows of the body to a file; all of it where it is no longer than wanted."""
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", ""):
+        raise _FailedError(f"compressed as {encoding!r}, which was not asked for", retries=0)
+    received = rows = 0
+    held = b""  # a row that may go on
+    with into.path.open("wb") as file:
+        for chunk in response.iter_raw():
+            received += len(chunk)
+            if time.monotonic() > deadline:
+                raise _FailedError(f"not finished after {patience.total:.3g} s ({received} bytes)", retries=0)
+            *whole, held = re.split(rb"(?<=\n)(?=>)", held + chunk)
+            for row in whole:
+                if rows == into.rows or file.tell() + len(row) > into.size:
+                    return
+                file.write(row)
+                rows += 1
+            if file.tell() + len(held) > into.size:
+                return
+        stated = response.headers.get("content-length")
+        if stated is not None and stated.isdigit() and int(stated) != received:
+            raise _FailedError(f"cut off: {received} of {stated} bytes received")
+        if rows < into.rows:
+            file.write(held)
 
 
 def _gunzip(raw: bytes) -> bytes:

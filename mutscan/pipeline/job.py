@@ -10,19 +10,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mutscan.alignments.source import relatives_for
+from mutscan.alignments.source import AUTO, fetched_relatives, relatives_for
 from mutscan.builders.choose import choose_builders, default_jobs, describe_builders
 from mutscan.builders.pool import BuildTask, MutantFactory, exchanges_of, read_measured
 from mutscan.errors import BuildError, RunFolderError
+from mutscan.evidence import load_calibration
 from mutscan.files import file_name, write_errors, write_json
 from mutscan.model.inverse_folding import describe_inverse_folding, load_inverse_folding
+from mutscan.pipeline.alphamissense import alphamissense_of
 from mutscan.pipeline.network import WildTypePredictor, load_model
 from mutscan.pipeline.plan import uses_inverse_folding
 from mutscan.pipeline.provenance import fingerprint, provenance
 from mutscan.pipeline.rows import Assembler, VariantResult, unscored_row
 from mutscan.pipeline.run import Run
 from mutscan.pipeline.subdomains import SubdomainCaller
-from mutscan.pipeline.verdict import Judge, evidence_block
+from mutscan.pipeline.verdict import Judge, evidence_block, weighs_alignments
 from mutscan.report.views import write_views
 from mutscan.results import (
     AFFECTED_SCHEMA,
@@ -84,6 +86,9 @@ class Job(ABC):
 
     carried_columns: tuple[str, ...] = ()
 
+    alignment_note: str = ""
+    """Why AlphaFold DB's alignment was not used, where it was asked for."""
+
     def __init__(
         self,
         wild_type: WildType,
@@ -103,6 +108,7 @@ class Job(ABC):
         if uses_inverse_folding(options.inverse_folding, wild_type):
             self.folding = load_inverse_folding()
         self.judge = Judge(model, self.predictor, wild_type, options.prior, self.folding, relatives)
+        self.alphamissense = alphamissense_of(wild_type, offline=options.offline)
         self.null: Null | None = None
         self.tasks: dict[Variant, BuildTask] = {}
         self.build_errors: dict[Variant, BuildError] = {}
@@ -208,7 +214,7 @@ class Job(ABC):
         self, add_residues: AddBlock, add_affected: AddBlock, add_evidence: AddBlock
     ) -> Iterator[dict[str, object]]:
         """Yield the rows of variants.csv, in output order; other tables get their blocks on the way."""
-        assembler = None if self.null is None else Assembler(self.wild_type, self.null)
+        assembler = None if self.null is None else Assembler(self.wild_type, self.null, self.alphamissense)
         for chunk in self.chunks():
             scored: dict[Variant, dict[str, object]] = {}
             variants = [*dict.fromkeys(row.variant for row in chunk if row.variant is not None)]
@@ -331,9 +337,14 @@ def run_job(
         logging_to(folder.log_txt),
     ):
         _log.info("mutscan %s: %s of %s", __version__, command, wild_type.name)
-        if relatives is not None:
-            _log.info("%s", relatives.words)
+        note = ""
+        # A model that does not weigh alignments needs no download.
+        if options.alignment == AUTO and weighs_alignments(load_calibration(model.path)):
+            relatives, note = fetched_relatives(wild_type, offline=options.offline)
+        if relatives is not None or note:
+            _log.info("%s", relatives.words if relatives is not None else note)
         job = make_job(model, folder, relatives)
+        job.alignment_note = note
         folding = None if job.folding is None else describe_inverse_folding()
         settings = fingerprint(wild_type, model, describe_builders(builders), options, folding, relatives)
         folder.claim(settings | job.claim)

@@ -91,6 +91,7 @@ def resolve_wild_type(
     chain: str | None = None,
     offline: bool = False,
     fetcher: Fetcher | None = None,
+    coordinates: bool = True,
 ) -> WildType:
     """Find the wild type a user names.
 
@@ -106,6 +107,8 @@ def resolve_wild_type(
         Never touch the network.
     fetcher : Fetcher, optional
         Services and cache; the default ones otherwise.
+    coordinates : bool
+        Also fetch AlphaFold DB's model of an accession.
 
     Raises
     ------
@@ -137,7 +140,7 @@ def resolve_wild_type(
             f"{text!r} is neither a file nor a UniProt accession (such as P04637, or P04637-2 for an isoform)"
         )
     service = fetcher or Fetcher(offline=offline)
-    wild_type = service.wild_type(text, structure=structure is None)
+    wild_type = service.wild_type(text, structure=coordinates and structure is None)
     if structure is None and chain is not None:
         raise UsageError(
             "--chain needs a structure file: AlphaFold DB models have one chain; add --structure FILE"

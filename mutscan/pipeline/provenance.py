@@ -92,14 +92,15 @@ def provenance(
             # A protein that takes its structure from a file has the structure's notes as well.
             "notes": list(dict.fromkeys([*protein.notes, *(structure.notes if structure else ())])),
         },
-        "records": [{name: portable(value) for name, value in record.items()} for record in protein.records],
+        "records": [_portable(record) for record in protein.records],
         "model": job.model.describe(),
         "device": str(encoder.device),
         "precision": encoder.precision,
         "batch_residues": encoder.batch_residues,
         "calibration": job.judge.describe(),
         "inverse_folding": settings["inverse_folding"],
-        "alignment": None if job.relatives is None else job.relatives.describe(),
+        "alignment": _alignment(job),
+        "alphamissense": None if job.alphamissense.facts is None else _portable(job.alphamissense.facts),
         "builder": settings["builders"],
         "build_seconds": job.build_seconds,
         "region_names": job.region_names,
@@ -133,6 +134,16 @@ def portable(value: object) -> object:
     text = os.fspath(value)
     absolute = text.startswith("~") or Path(text).is_absolute()
     return Path(text).name if absolute else text
+
+
+def _alignment(job: Job) -> dict[str, object] | None:
+    if job.relatives is not None:
+        return job.relatives.describe()
+    return {"note": job.alignment_note} if job.alignment_note else None
+
+
+def _portable(record: Mapping[str, object]) -> dict[str, object]:
+    return {name: portable(value) for name, value in record.items()}
 
 
 def structure_sha256(structure: Structure) -> str:

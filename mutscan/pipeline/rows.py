@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from mutscan.builders.pool import Measured
     from mutscan.calling import Null
+    from mutscan.pipeline.alphamissense import AlphaMissense
     from mutscan.pipeline.plan import PlannedRow
     from mutscan.pipeline.subdomains import Affected
     from mutscan.pipeline.verdict import Verdict
@@ -51,9 +52,10 @@ def unscored_row(planned: PlannedRow) -> dict[str, object]:
 class Assembler:
     """Turns results into rows, against one wild type and its null."""
 
-    def __init__(self, wild_type: WildType, null: Null) -> None:
+    def __init__(self, wild_type: WildType, null: Null, alphamissense: AlphaMissense) -> None:
         self.wild_type = wild_type
         self.null = null
+        self._alphamissense = alphamissense
         self._plddt = plddt_by_position(wild_type)
         self._numbering = "" if _file_counts_alike(wild_type) else " (the file's numbering)"
 
@@ -134,6 +136,7 @@ class Assembler:
             "evidence": verdict.words,
             "ddg_predicted": verdict.ddg,
             "alignment": verdict.alignment,
+            "alphamissense": self._alphamissense.of(variant),
         }
         if measured is not None:
             scores.update(

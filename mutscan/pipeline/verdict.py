@@ -183,7 +183,7 @@ class Judge:
         if self._calibration is not None and prior not in self._calibration.priors:
             raise UsageError(f"--prior {prior}: the model {model.path.name} was not calibrated on scans")
         self._relatives = relatives
-        if relatives is not None and not self._weighs_alignments:
+        if relatives is not None and not weighs_alignments(self._calibration):
             _log.warning("%s", UNUSED)
             self._relatives = None
         self._unused = () if self._relatives is relatives else (UNUSED,)
@@ -192,11 +192,6 @@ class Judge:
     def calibrated(self) -> bool:
         """Whether there are probabilities at all."""
         return self._calibration is not None and bool(self._calibration.tiers)
-
-    @property
-    def _weighs_alignments(self) -> bool:
-        tiers = {} if self._calibration is None else self._calibration.tiers
-        return any(name in ALIGNED_EVIDENCE for tier in tiers.values() for name in tier.model.curves)
 
     def _usable(self, rule: StructuralRule | None) -> StructuralRule | None:
         """Return the structural rule, if it was calibrated on predictions of these very weights."""
@@ -373,6 +368,12 @@ def _sites(singles: Sequence[Substitution]) -> tuple[NDArray[np.int64], NDArray[
     """Give replaced residues, 0-based, and new ones as places in `STANDARD`, shape (n,) each."""
     index = np.array([single.position - 1 for single in singles], dtype=np.int64)
     return index, np.array([STANDARD.index(single.mutant) for single in singles], dtype=np.int64)
+
+
+def weighs_alignments(calibration: Calibration | None) -> bool:
+    """Whether a calibration has a tier for the evidence of alignments."""
+    tiers = {} if calibration is None else calibration.tiers
+    return any(name in ALIGNED_EVIDENCE for tier in tiers.values() for name in tier.model.curves)
 
 
 def evidence_block(

@@ -34,7 +34,7 @@ NUMBERS: Final = (
     "tm_predicted", "lddt_predicted_mean", "lddt_predicted_min", "lddt_predicted_site",
     "tm_measured", "lddt_measured_mean", "lddt_measured_min", "lddt_measured_site",
     "ca_shift_site", "ca_shift_max", "tm_percentile", "lddt_percentile", "z_score", "p_deleterious",
-    "n_residues_affected", "plddt_site", "ddg_predicted",
+    "n_residues_affected", "plddt_site", "ddg_predicted", "alphamissense",
 )  # fmt: skip
 
 LDDT_STEP: Final = 1 / 65534

@@ -32,6 +32,12 @@ TABLE_NUMBERS: Final = (
     ("lddt_measured_mean", "lDDT measured", 4, "From the built mutant structure, mean over residues"),
     ("lddt_measured_site", "lDDT at site", 3, "From the built mutant structure, at the changed residue"),
     ("ca_shift_max", "Largest Cα shift, Å", 2, "Largest movement of a Cα atom"),
+    (
+        "alphamissense",
+        "AlphaMissense",
+        3,
+        "Another method's value (AlphaFold DB), no part of the verdict",
+    ),
 )
 """Number columns of the report's table: column, heading, decimals, what it means."""
 

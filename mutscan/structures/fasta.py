@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import zlib
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mutscan.errors import UsageError
 from mutscan.residues import AMBIGUOUS, STANDARD
 from mutscan.structures.files import without_gz
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
 FASTA_ENDINGS: Final = (".fasta", ".fa", ".faa", ".fas", ".seq")
 """Endings of FASTA files, in upper or lower case, each also with ``.gz``."""
 
 _LETTERS = frozenset(STANDARD) | AMBIGUOUS
+_PLAIN = re.compile(f"[{''.join(sorted(_LETTERS))}]+")
 
 
 def is_fasta_file(name: str | Path) -> bool:
@@ -75,27 +80,34 @@ def read_fasta(path: str | Path) -> list[FastaRecord]:
 
 def parse_fasta(text: str, name: str) -> list[FastaRecord]:
     """As `read_fasta`, from text; `name` stands in messages."""
-    records: list[FastaRecord] = []
-    header: tuple[str, str, int] | None = None
-    parts: list[str] = []
+    return [record for _, record in iterate_fasta(text.splitlines(), name)]
 
-    def finish() -> None:
+
+def iterate_fasta(lines: Iterable[str], name: str) -> Iterator[tuple[int, FastaRecord]]:
+    """As `parse_fasta`, one record at a time, with the line of its header (from 1)."""
+    header: tuple[int, str, str] | None = None
+    parts: list[str] = []
+    found = 0
+
+    def finished() -> Iterator[tuple[int, FastaRecord]]:
         if header is None:
             return
+        number, identifier, description = header
         sequence = "".join(parts).rstrip("*")
         if not sequence:
-            raise UsageError(f"{name}, line {header[2]}: {header[0]} has no sequence")
-        records.append(FastaRecord(header[0], header[1], sequence))
+            raise UsageError(f"{name}, line {number}: {identifier} has no sequence")
+        yield number, FastaRecord(identifier, description, sequence)
 
-    for number, raw in enumerate(text.splitlines(), start=1):
+    for number, raw in enumerate(lines, start=1):
         line = raw.strip()
         if not line or line.startswith(";"):
             continue
         if line.startswith(">"):
-            finish()
+            yield from finished()
+            found += 1
             words = line[1:].split(maxsplit=1)
-            identifier = words[0] if words else f"sequence{len(records) + 1}"
-            header, parts = (identifier, words[1] if len(words) > 1 else "", number), []
+            identifier = words[0] if words else f"sequence{found}"
+            header, parts = (number, identifier, words[1] if len(words) > 1 else ""), []
             continue
         if header is None:
             raise UsageError(
@@ -104,13 +116,14 @@ def parse_fasta(text: str, name: str) -> list[FastaRecord]:
         if parts and parts[-1].endswith("*"):
             raise UsageError(f"{name}, line {number}: the sequence continues after a stop '*'")
         parts.append(_clean(line, name, number))
-    finish()
-    if not records:
+    yield from finished()
+    if not found:
         raise UsageError(f"{name}: contains no sequence; expected FASTA")
-    return records
 
 
 def _clean(line: str, name: str, number: int) -> str:
+    if _PLAIN.fullmatch(line):
+        return line
     letters = "".join(line.split()).upper().replace("-", "").replace(".", "")
     for letter in letters.rstrip("*"):
         if letter == "*":

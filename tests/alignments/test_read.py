@@ -13,7 +13,7 @@ import pytest
 from Bio import AlignIO
 
 from mutscan.alignments import read as module
-from mutscan.alignments.profile import GAP, UNKNOWN_CODE, profile_of, select_rows
+from mutscan.alignments.profile import GAP, UNKNOWN_CODE, profile_of, select_rows, sequence_weights
 from mutscan.alignments.read import read_alignment
 from mutscan.errors import UsageError
 from mutscan.residues import STANDARD
@@ -149,7 +149,8 @@ def test_residues_that_are_none_of_the_twenty_are_unknown(tmp_path: Path) -> Non
     found = read_alignment(write(tmp_path, fasta({"w": "X" + WILD_TYPE[1:], "n": near})), protein)
     assert found.rows[0, 0] == UNKNOWN_CODE
     assert found.rows[1, 20:26].tolist() == [UNKNOWN_CODE] * 6
-    assert profile_of(found.rows).counts[20:26].sum() == 6
+    profile = profile_of(found.rows)
+    assert profile.counts[20:26].sum() == pytest.approx(6 * sequence_weights(found.rows)[0])
 
 
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
@@ -254,15 +255,21 @@ def test_deep_alignments_of_others_are_read(
     found = read_alignment(shared / "data/alignments" / file, sequence, name=protein)
     assert found.n_read == n_read
     assert (found.first, found.last) == part
-    assert len(found.rows) == 1001
+    assert 1000 < len(found.rows) <= 3001
+    assert found.differing == ()
 
 
 def test_another_residue_in_a_deep_alignment_is_named(shared: Path) -> None:
     assays = pd.read_csv(shared / "data/variants/dms_assays.csv.gz").set_index("assay")
     sequence = assays.sequence[assays.index.str.startswith("P53_HUMAN")].iloc[0]
     path = shared / "data/alignments/P04637_EVE_b0.1.a2m.gz"
-    with pytest.raises(UsageError, match=r"read P at position 72, expected R \(392 of 393 residues agree"):
-        read_alignment(path, sequence, name="P53_HUMAN")
+    found = read_alignment(path, sequence, name="P53_HUMAN")
+    assert found.differing == (72,)
+    assert found.rows[0, 71] == STANDARD.index("R")
+    other = sequence[:10] + "W" * 5 + sequence[15:]
+    with pytest.raises(UsageError, match=r"read E at position 11, expected W \(387 of 393 residues agree"):
+        read_alignment(path, other)
     found = read_alignment(path, sequence[:71] + "P" + sequence[72:])
+    assert found.differing == ()
     assert found.n_read == 3668
     assert (found.first, found.last) == (1, 393)

@@ -3,13 +3,24 @@
 import gzip
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mutscan.alignments import search
-from mutscan.alignments.search import GAP, UNKNOWN_CODE, a3m_row, encoded, mmseqs_alignments
-from mutscan.errors import MissingDependencyError
+from mutscan.alignments.database import SequenceDatabase
+from mutscan.alignments.profile import GAP, UNKNOWN_CODE
+from mutscan.alignments.search import (
+    Relative,
+    a3m_row,
+    encoded,
+    mmseqs_alignments,
+    search_relatives,
+    write_a3m,
+)
+from mutscan.errors import MissingDependencyError, UsageError
+from mutscan.progress import Silent
 from mutscan.residues import STANDARD
 
 needs_mmseqs = pytest.mark.skipif(shutil.which("mmseqs") is None, reason="MMseqs2 is not installed here")
@@ -53,6 +64,7 @@ def test_codes_leave_out_what_is_inserted() -> None:
 
 
 @needs_mmseqs
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [False, True])
 def test_many_queries_in_one_call(database: Path, packed: bool) -> None:
     if packed:
@@ -89,3 +101,116 @@ def test_without_mmseqs_it_says_what_to_install(
     monkeypatch.setattr(search, "mmseqs_program", lambda: None)
     with pytest.raises(MissingDependencyError, match="conda install -c bioconda mmseqs2"):
         next(mmseqs_alignments({"a": QUERY}, database, tmp_path / "work", 1))
+
+
+# One protein ---------------------------------------------------------------------------------------
+
+
+class Heard(Silent):
+    """Progress that is written down."""
+
+    def __init__(self) -> None:
+        self.stages: list[tuple[str, int]] = []
+        self.steps = 0
+
+    def start(self, stage: str, total: int) -> None:
+        self.stages.append((stage, total))
+
+    def advance(self, steps: int = 1) -> None:
+        self.steps += steps
+
+
+def hmmer(database: Path, work: Path, query: str = QUERY, **changed: Any) -> list[Relative]:
+    settings: dict[str, Any] = {"tool": "hmmer", "iterations": 1, "e_value": 1e-3, "threads": 2}
+    settings |= {"progress": Silent()} | changed
+    return search_relatives(query, SequenceDatabase(database), work, **settings)
+
+
+def test_hmmer_aligns_with_the_query(database: Path, tmp_path: Path) -> None:
+    found = {relative.name: relative for relative in hmmer(database, tmp_path / "work")}
+    assert [*found] == ["sp|P1|CLOSE", "shorter", "longer"]
+    assert found["sp|P1|CLOSE"].row == CLOSE
+    longer = found["longer"]
+    assert QUERY[10:60] + "aaaa" + QUERY[60:110] in longer.row  # ends may reach a little further
+    assert LONGER[longer.first - 1 : longer.last] == longer.row.replace("-", "").upper()
+    assert len(encoded([longer.row], 120)[0]) == 120
+    assert hmmer(database, tmp_path / "work", ALONE) == []
+
+
+def test_blocks_and_threads_change_nothing(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = hmmer(database, tmp_path / "work", threads=1)
+    monkeypatch.setattr(search, "_BLOCK", 300)
+    assert hmmer(database, tmp_path / "work", threads=3) == whole
+
+
+def test_e_values_are_for_the_whole_database(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distant = "".join(
+        letter if place % 5 < 2 else made_up(1, 100 + place) for place, letter in enumerate(QUERY)
+    )
+    with database.open("a") as stream:
+        stream.write(f">distant\n{distant}\n")
+
+    def names(e_value: float) -> set[str]:
+        return {one.name for one in hmmer(database, tmp_path / "work", e_value=e_value)}
+
+    limit = next(10.0**power for power in range(-30, 3) if "distant" in names(10.0**power))
+    with database.open("a") as stream:
+        for number in range(2000):
+            stream.write(f">more{number}\n{made_up(40, 1000 + number)}\n")
+    monkeypatch.setattr(search, "_BLOCK", 3000)
+    assert "distant" not in names(limit)
+
+
+def test_a_second_iteration_searches_with_a_profile(tmp_path: Path) -> None:
+    # A chain of relatives: the query recognises the next ones, their profile those after them.
+    generator = np.random.default_rng(7)
+    family, step = [], list(QUERY)
+    for _ in range(14):
+        for place in generator.choice(len(step), 20, replace=False):
+            step[place] = generator.choice(list(STANDARD))
+        family.append("".join(step))
+    database = tmp_path / "family.fasta"
+    database.write_text("".join(f">f{number}\n{one}\n" for number, one in enumerate(family)))
+    heard = Heard()
+    once = {one.name for one in hmmer(database, tmp_path / "work")}
+    more = hmmer(database, tmp_path / "work", iterations=6, progress=heard)
+    assert once < {one.name for one in more}
+    assert len(heard.stages) < 6  # it ends when nothing new is found
+    assert {len(encoded([one.row], len(QUERY))[0]) for one in more} == {len(QUERY)}
+
+
+@needs_mmseqs
+@pytest.mark.slow
+def test_auto_is_mmseqs_where_it_is_installed(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = hmmer(database, tmp_path / "work", tool="auto")
+    monkeypatch.setattr(search, "_search", None)  # HMMER's
+    found = {one.name: one for one in hmmer(database, tmp_path / "work", tool="auto")}
+    assert {*found} == {"sp|P1|CLOSE", "shorter", "longer"}
+    assert found["longer"].row == "-" * 10 + QUERY[10:60] + "aaaa" + QUERY[60:110] + "-" * 10
+    assert (found["longer"].first, found["longer"].last) == (21, 124)
+    assert not (tmp_path / "work").exists()
+
+
+def test_without_mmseqs_auto_is_hmmer(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "mmseqs_program", lambda: None)
+    assert hmmer(database, tmp_path / "work", tool="auto") == hmmer(database, tmp_path / "work")
+    with pytest.raises(MissingDependencyError, match="MMseqs2 is not installed"):
+        hmmer(database, tmp_path / "work", tool="mmseqs")
+    with pytest.raises(UsageError, match="--tool blast: expected auto, hmmer, mmseqs"):
+        hmmer(database, tmp_path / "work", tool="blast")
+
+
+def test_the_file_has_the_protein_first(database: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.a3m"
+    write_a3m(out, "me", QUERY, hmmer(database, tmp_path / "work"))
+    lines = out.read_text().splitlines()
+    assert lines[:4] == [">me", QUERY, ">sp|P1|CLOSE/1-120", CLOSE]
+    assert len(lines) == 8

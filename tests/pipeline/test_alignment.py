@@ -15,6 +15,7 @@ from mutscan.evidence.calibration import CALIBRATION_FILE
 from mutscan.pipeline import check
 from mutscan.pipeline.plan import resolve_wild_type
 from mutscan.pipeline.verdict import UNUSED
+from tests import fake_services
 from tests.made_up_calibration import calibrate_tiny_model
 from tests.places import GLOBIN
 
@@ -129,6 +130,7 @@ def test_run_json_and_the_log_tell_what_was_read(aware: Path, alignment: Path, t
         "rows_read": 4,
         "rows_short": 0,
         "rows_distant": 1,
+        "differing": [],
         "rows_kept": 3,
         "effective": 2.0,
     }
@@ -161,3 +163,41 @@ def test_a_dry_run_reads_the_alignment(aware: Path, alignment: Path, tmp_path: P
     assert check(WILD_TYPE, VARIANTS, model=str(aware), builder="none", offline=True).relatives is None
     with pytest.raises(UsageError, match="no such file"):
         check(WILD_TYPE, VARIANTS, model=str(aware), alignment=tmp_path / "none.a3m", offline=True)
+
+
+def test_auto_takes_the_alignment_of_alphafold_db_where_there_is_one(
+    aware: Path, unaware: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = fake_services.SEQUENCE
+    file = f"/files/msa/AF-{fake_services.ACCESSION}-F1-msa_v6.a3m"
+
+    def score_entry(out: str, model: Path = aware, **more: object) -> mutscan.Run:
+        return mutscan.score(
+            fake_services.ACCESSION, ["K2R"], out=tmp_path / out, model=str(model), builder="none", **more
+        )  # fmt: skip
+
+    with fake_services.running() as service:
+        service.protein()
+        monkeypatch.setenv("MUTSCAN_UNIPROT_URL", service.url)
+        monkeypatch.setenv("MUTSCAN_AFDB_URL", service.url)
+        page = fake_services.prediction(service.url, msaUrl=service.url + file)
+        service.json(f"/api/prediction/{fake_services.ACCESSION}", [page])
+        score_entry("unaware", unaware)
+        score_entry("library", alignment="library")
+        assert file not in service.paths, "nothing needs it"
+        absent = score_entry("absent")
+        note = f"AlphaFold DB has no alignment of {fake_services.ACCESSION}, the library is used"
+        assert absent.metadata["alignment"] == {"note": note}
+        assert (absent.directory / "log.txt").read_text().count(note) == 1
+        assert rows_of(absent)["K2R"]["alignment"].startswith("library")
+        monkeypatch.setenv("MUTSCAN_CACHE_DIR", str(tmp_path / "cache"))
+        rows = "".join(f">UniRef90_{x}\nM{x}{own[2:]}\n" for x in "RHQ")
+        service.on(file, fake_services.Reply(200, f">{fake_services.ACCESSION}\n{own}\n{rows}".encode()))
+        run = score_entry("fetched")
+    assert rows_of(run)["K2R"]["alignment"] == "AlphaFold DB, 1.0 sequences"
+    told = run.metadata["alignment"]
+    assert (told["source"], told["version"], told["rows_kept"]) == ("AlphaFold DB", "6", 4)
+    again = score_entry("again", offline=True)
+    assert rows_of(again) == rows_of(run)
+    p = [float(rows_of(one)["K2R"]["p_deleterious"]) for one in (absent, run)]
+    assert p[1] < p[0]

@@ -48,6 +48,9 @@ BESIDE = "Other methods on the same variants"
     split="Evaluate only pairs inside this split of the model's training, and only labelled variants "
     "of proteins that its calibration was fitted on (train) or kept for testing (test). Default: "
     "all tables in full.",
+    alignments_dir="Folder of alignments of relatives, a file named as each protein (or assay): a3m, a2m, "
+    "Stockholm, aligned FASTA or CLUSTAL, also .gz. The model is then measured without relatives, with its "
+    "library and with the alignments.",
     skip_overlap="Skip, and list in skipped.csv, proteins of the tables of variants that the calibration was "
     "fitted on and their relatives, instead of refusing the table.",
     beside="Scores of another method for --variants or --dms: CSV, TSV (also .gz) or Parquet with the "
@@ -72,6 +75,7 @@ def evaluate(
     dms: DmsOption = None,
     stability: StabilityOption = None,
     structures_dir: StructuresDirOption = None,
+    alignments_dir: Annotated[Path | None, path("DIR", panel=VARIANTS)] = None,
     siamese: Annotated[str, option("N|all", panel=VARIANTS)] = str(EVALUATED),
     skip_overlap: Annotated[bool, flag("", VARIANTS, "--skip-overlap")] = False,
     beside: Annotated[list[Path] | None, paths("FILE", panel=BESIDE)] = None,
@@ -120,6 +124,7 @@ def evaluate(
         structures_dir=structures_dir,
         work=work,
         siamese=_count(siamese),
+        alignments_dir=alignments_dir,
         skip_overlap=skip_overlap,
         variant_rivals=VariantRivals(beside or (), beside_higher or ("deleterious",), reference),
     )

@@ -7,7 +7,15 @@ from typing import Any
 import typer
 
 from mutscan.cli.console import print_json_object, print_table
-from mutscan.cli.train.others import known, number, print_beside, print_flags, print_reference, with_interval
+from mutscan.cli.train.others import (
+    known,
+    number,
+    print_beside,
+    print_flags,
+    print_reference,
+    print_sources,
+    with_interval,
+)
 
 
 def print_metrics(metrics: dict[str, Any], json: bool) -> None:
@@ -19,11 +27,13 @@ def print_metrics(metrics: dict[str, Any], json: bool) -> None:
         _print_pairs(metrics)
     if (part := metrics.get("variants")) is not None:
         _print_labelled(part)
+        print_sources(metrics, "variants")
         print_beside(metrics, "variants")
         _print_evidence("variants", part["evidence"])
     if (part := metrics.get("dms")) is not None:
         _print_assays(part)
         print_flags(part)
+        print_sources(metrics, "dms")
         print_beside(metrics, "dms")
         print_reference(metrics)
         _print_evidence("dms", metrics["dms_evidence"])

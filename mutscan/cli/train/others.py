@@ -60,11 +60,33 @@ def print_beside(metrics: dict[str, Any], kind: str) -> None:
     for method, row in methods.items():
         if kind == "dms":
             each = [
-                (assay, f"{one['n']:,}", *_three(one, "spearman", "ours_spearman", "abs_spearman_difference"))
+                (assay, f"{one['n']:,}", *_cells(one, "spearman", "ours_spearman", "abs_spearman_difference"))
                 for assay, one in row["assays"].items()
             ]
             print_table(("assay", "n", method, INTERVAL, name, INTERVAL, "difference of |ρ|", INTERVAL), each)
             typer.echo()
+
+
+def print_sources(metrics: dict[str, Any], kind: str) -> None:
+    """Print the model without relatives, with its library and with alignments, on the same variants."""
+    from mutscan.train.evaluate.report import BESIDE_COLUMNS
+    from mutscan.train.evaluate.sources import SOURCES
+
+    part = metrics.get("sources", {}).get(kind)
+    if part is None:
+        return
+    if not part:
+        typer.echo("no protein has both an alignment and relatives in the library")
+        typer.echo()
+        return
+    columns = [(key, head) for key, head in BESIDE_COLUMNS[kind] if key in part["rows"]["deep"]]
+    rows = [
+        (SOURCES[name], *_cells(row, *(form for key, _ in columns for form in (key, f"{key}_difference"))))
+        for name, row in part["rows"].items()
+    ]
+    heads = [cell for _, head in columns for cell in (head, INTERVAL, "alignment minus this", INTERVAL)]
+    print_table((f"{part['n']:,} variants, {part['n_proteins']:,} proteins", *heads), rows)
+    typer.echo()
 
 
 def print_reference(metrics: dict[str, Any]) -> None:
@@ -83,7 +105,7 @@ def print_reference(metrics: dict[str, Any]) -> None:
     print_table(("Spearman, published", name, *shown), rows)
     typer.echo()
     keys = ("mean_spearman", "ours_mean_spearman", "mean_spearman_difference")
-    means = [(model, str(row["n_assays"]), *_three(row, *keys)) for model, row in shown.items()]
+    means = [(model, str(row["n_assays"]), *_cells(row, *keys)) for model, row in shown.items()]
     print_table(("mean", "assays", "published", INTERVAL, name, INTERVAL, "difference", INTERVAL), means)
     typer.echo(part["caveat"])
     typer.echo()
@@ -94,7 +116,7 @@ def known(assay: dict[str, Any]) -> str:
     return " *" if assay["known_to_calibration"] else ""
 
 
-def _three(row: dict[str, Any], *keys: str) -> list[str]:
+def _cells(row: dict[str, Any], *keys: str) -> list[str]:
     return [cell for key in keys for cell in with_interval(row, key)]
 
 

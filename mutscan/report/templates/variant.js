@@ -15,6 +15,7 @@ const FACT_ROWS = [
   ["ddg_predicted", "Predicted ΔΔG, kcal/mol (positive: destabilising)", 2],
   ["n_residues_affected", "Residues affected", 0],
   ["plddt_site", "pLDDT at the site", 0],
+  ["alphamissense", "AlphaMissense (another method, not in the verdict)", 3],
 ];
 const VERDICT = { deleterious: "likely deleterious", tolerated: "likely tolerated", uncertain: "uncertain" };
 

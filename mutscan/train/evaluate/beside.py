@@ -279,16 +279,32 @@ def beside_section(
             "n_proteins": len(np.unique(scored.table.protein[rows])),
             "scored_by": scored.main.key,
         }
-        if kind == "dms":
-            numbers |= _ranked(scored, values, rows, seed)
-            harmful = below_cutoff(scored.table)
-        else:
-            harmful = scored.table.value
-        known = rows[np.isfinite(harmful[rows])]
-        if len(known):
-            numbers |= _classified(scored, values, known, harmful[known] > 0, seed)
+        numbers |= compare(scored, kind, values, rows, seed=seed)
         section[method] = numbers | {"points_the_other_way": _turned(numbers)}
     return section
+
+
+def compare(
+    scored: Scored, kind: Kind, values: NDArray[np.float64], rows: NDArray[np.int64], *, seed: int = 0
+) -> dict[str, Any]:
+    """Measure a score and the model on the same rows, and the difference.
+
+    Parameters
+    ----------
+    scored : Scored
+    kind : {"variants", "dms"}
+    values : float array, shape (n,)
+        Higher is more harmful.
+    rows : int array, shape (m,)
+        Rows that both know.
+    seed : int
+    """
+    numbers = _ranked(scored, values, rows, seed) if kind == "dms" else {}
+    harmful = below_cutoff(scored.table) if kind == "dms" else scored.table.value
+    known = rows[np.isfinite(harmful[rows])]
+    if len(known):
+        numbers |= _classified(scored, values, known, harmful[known] > 0, seed)
+    return numbers
 
 
 def _classified(

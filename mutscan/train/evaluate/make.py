@@ -100,6 +100,7 @@ def evaluate(
     siamese: int | None = EVALUATED,
     skip_overlap: bool = False,
     variant_rivals: VariantRivals = NO_VARIANT_RIVALS,
+    alignments_dir: Path | None = None,
 ) -> Evaluation:
     """Evaluate a model on the tables that are given.
 
@@ -116,7 +117,7 @@ def evaluate(
         Tables of variants.
     rivals : Rivals
         As `evaluate_pairs`.
-    structures_dir, work, siamese, skip_overlap, variant_rivals
+    structures_dir, work, siamese, skip_overlap, variant_rivals, alignments_dir
         As `evaluate_variants`.
 
     Raises
@@ -139,6 +140,8 @@ def evaluate(
     if pairs is None and (rivals.model is not None or rivals.tm_vec is not None):
         raise UsageError("--against and --tm-vec are compared on pairs; give --structures and --pairs, too")
     _check_rivals(variant_rivals, skip_overlap, {given.kind for given in inputs})
+    if alignments_dir is not None and not inputs:
+        raise UsageError("--alignments-dir is for --variants, --dms or --stability; give one")
     on_pairs = on_variants = None
     if structures is not None and pairs is not None:
         on_pairs = evaluate_pairs(model, structures, pairs, settings, rivals)
@@ -152,6 +155,7 @@ def evaluate(
             siamese=siamese,
             skip_overlap=skip_overlap,
             rivals=variant_rivals,
+            alignments_dir=alignments_dir,
         )
     return Evaluation(on_pairs, on_variants)
 

@@ -18,6 +18,7 @@ from mutscan.train.evaluate.drawings import draw_evaluation
 from mutscan.train.evaluate.mutant_metrics import DROPS
 from mutscan.train.evaluate.scan_flags import FLAG_HEADS, FLAG_MEASURES
 from mutscan.train.evaluate.significance import MARGINS, MUTANT_MARGINS
+from mutscan.train.evaluate.sources import SOURCES
 from mutscan.train.statistics.bootstrap import N_BOOTSTRAP
 from mutscan.version import __version__
 
@@ -153,6 +154,7 @@ def render_evaluation(metrics: Mapping[str, Any], drawings: Sequence[Drawing]) -
         variant_columns=VARIANT_COLUMNS,
         kinds=KINDS,
         beside_columns=BESIDE_COLUMNS,
+        sources=SOURCES,
         flag_heads=FLAG_HEADS,
         flag_measures=FLAG_MEASURES,
         figures={

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mutscan.evidence import CONSERVATION_EVIDENCE, EVIDENCE, STRUCTURE_EVIDENCE
+from mutscan.evidence import (
+    ALIGNED_EVIDENCE,
+    CONSERVATION_EVIDENCE,
+    EVIDENCE,
+    INVERSE_FOLDING_EVIDENCE,
+    STRUCTURE_EVIDENCE,
+)
+from mutscan.evidence.calibration import TIERS
 from mutscan.evidence.sequence import LETTERS
 from mutscan.train.labelled.siamese import LOW_TM
 from mutscan.train.statistics.bootstrap import Ranks
@@ -30,7 +37,8 @@ if TYPE_CHECKING:
 _FALLING: Final = frozenset(
     ("blosum62", "log_odds", "log_odds_rank", "log_p_mutant", "entropy", "entropy_near", "entropy_protein",
      "loop_near", "charged_near", "family_log_odds", "family_log_p_mutant", "family_entropy",
-     "family_entropy_relative")
+     "family_entropy_relative", "aligned_rank", "aligned_z", "aligned_entropy_rank", "aligned_entropy_z",
+     "aligned_nearest", "folding_log_odds", "folding_log_p_mutant", "folding_entropy")
 )  # fmt: skip
 """Evidence of which less is more harmful; fixed in advance, not chosen on the evaluated data."""
 
@@ -109,9 +117,14 @@ class Scored:
         if self.calibrated:
             found.append(self.main)
             found.append(Score("tier_sequence", "tier sequence alone", "model", e.p_sequence, everywhere))
-            if (e.tier == "structure").any():
-                p = np.where(e.tier == "structure", e.p, np.nan)
-                found.append(Score("tier_structure", "tier structure", "model", p, (STRUCTURE,)))
+            for tier, sources in TIERS.items():
+                if sources and (e.tier == tier).any():
+                    p, where = np.where(e.tier == tier, e.p, np.nan), ALL
+                    if "structure" in sources:
+                        where = STRUCTURE
+                    found.append(
+                        Score(f"tier_{tier}", f"tier {tier.replace('_', ' ')}", "model", p, (where,))
+                    )
         found.append(
             Score("blosum62", "BLOSUM62 of the exchange", "single", -e.pieces["blosum62"], everywhere)
         )
@@ -130,12 +143,13 @@ class Scored:
             found.append(
                 Score(f"group_{name.replace(' ', '_')}", f"{name}, as weighed", "group", values, rows)
             )
-        words = {**EVIDENCE, **CONSERVATION_EVIDENCE, **STRUCTURE_EVIDENCE}
+        of_structure = {**STRUCTURE_EVIDENCE, **INVERSE_FOLDING_EVIDENCE}
+        words = {**EVIDENCE, **CONSERVATION_EVIDENCE, **ALIGNED_EVIDENCE, **of_structure}
         for name, values in e.pieces.items():
             if name in LETTERS or name == "blosum62" or not np.isfinite(values).any():
                 continue
             sign = -1.0 if name in _FALLING else 1.0
-            rows = (STRUCTURE,) if name in STRUCTURE_EVIDENCE else (ALL,)
+            rows = (STRUCTURE,) if name in of_structure else (ALL,)
             label = f"{'-' if sign < 0 else ''}{name}: {words.get(name, 'read off the embedding')}"
             found.append(Score(name, label, "single", sign * values, rows))
         return found

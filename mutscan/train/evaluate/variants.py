@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from mutscan.errors import UsageError
 from mutscan.evidence import load_calibration
+from mutscan.evidence.calibration import TIERS
 from mutscan.files import cache_dir
 from mutscan.hashes import file_sha256
 from mutscan.model.checkpoint import WEIGHTS_FILE
@@ -27,8 +28,10 @@ from mutscan.train.evaluate.reference import read_reference, reference_section
 from mutscan.train.evaluate.result import DEFAULTS, Clock, Settings, describe_model
 from mutscan.train.evaluate.scan_flags import FLAG_MEASURES, with_cutoffs
 from mutscan.train.evaluate.scores import Scored
+from mutscan.train.evaluate.sources import sources_section
 from mutscan.train.evaluate.variant_metrics import dms_section, labelled_section, stability_section
 from mutscan.train.labelled.evidence import EvidenceReader
+from mutscan.train.labelled.relatives import AlignmentFiles
 from mutscan.train.labelled.settings import EVALUATED
 from mutscan.train.labelled.siamese import LOW_TM, WINDOW, SiameseScorer, draw_variants, score_drawn
 from mutscan.train.labelled.structures import NamedStructures
@@ -125,6 +128,7 @@ def evaluate_variants(
     siamese: int | None = EVALUATED,
     skip_overlap: bool = False,
     rivals: VariantRivals = NO_VARIANT_RIVALS,
+    alignments_dir: Path | None = None,
 ) -> VariantEvaluation:
     """Evaluate a model on tables of variants.
 
@@ -149,6 +153,9 @@ def evaluate_variants(
         Leave out, and list, the proteins that the calibration was fitted on, on labels of any kind, and their
         relatives.
     rivals : VariantRivals
+    alignments_dir : Path, optional
+        Folder of alignments, files named as the proteins; they are weighed as `mutscan score --alignment`
+        does.
 
     Raises
     ------
@@ -171,7 +178,11 @@ def evaluate_variants(
             raise UsageError(f"--split {split} asks for a part of the model's calibration, but {reason}")
         progress.note(f"{reason}: metrics that need p_deleterious are left empty")
     work = work if work is not None else cache_dir() / "evaluation"
-    reader = EvidenceReader(loaded, work, offline=settings.offline)
+    alignments = None
+    if alignments_dir is not None:
+        _check_alignments(calibration, loaded)
+        alignments = AlignmentFiles(alignments_dir, work)
+    reader = EvidenceReader(loaded, work, offline=settings.offline, alignments=alignments)
     scorer = SiameseScorer(loaded, work, file_sha256(loaded.path / WEIGHTS_FILE), seed=seed)
     metrics: dict[str, Any] = {}
     facts: dict[str, Any] = {"split": split or "all given"}
@@ -199,11 +210,14 @@ def evaluate_variants(
         if compared:
             beside = beside_section(scored, given.kind, compared, seed=seed)
             metrics.setdefault("beside", {})[given.kind] = beside
+        if alignments is not None and given.kind in COMPARED:
+            metrics.setdefault("sources", {})[given.kind] = sources_section(scored, given.kind, seed=seed)
         if published is not None and given.kind == "dms":
             metrics["reference"] = reference_section(published, scored, metrics["dms"], seed=seed)
         progress.finish()
         facts[given.kind] = about | {
             "without_structure": list(evidence.without_structure),
+            **({"without_alignment": list(evidence.without_alignment)} if alignments is not None else {}),
             "n_siamese": int(scored.drawn.sum()),
         }
         parts.append(_predictions(given.kind, scored))
@@ -231,6 +245,15 @@ def _usable_calibration(loaded: LoadedModel) -> tuple[Calibration | None, str]:
     if wrong:
         return None, f"{loaded.config.name}: {wrong}; run `mutscan train calibrate` again"
     return calibration, ""
+
+
+def _check_alignments(calibration: Calibration | None, loaded: LoadedModel) -> None:
+    weighed = {source for tier in calibration.tiers for source in TIERS[tier]} if calibration else set()
+    if "alignment" not in weighed:
+        raise UsageError(
+            f"--alignments-dir: the calibration of {loaded.config.name} weighs no alignment; make one with "
+            "`mutscan train calibrate --relatives`"
+        )
 
 
 def _read(
@@ -383,6 +406,8 @@ def variant_definitions() -> dict[str, str]:
         "beside": "another method and the model on the same variants; _difference: the model minus the "
         "other, from the same resamples (of |Spearman| for scans); scores are turned as --beside-higher "
         "says, never by the labels",
+        "sources": "the model without relatives, with its library, and with the alignment beside it, on "
+        "proteins that have both; _difference: deep minus the source",
         "reference": "published Spearman correlations; _difference: the model minus the other, over the "
         "assays that both have",
         "scored_by": "p_deleterious, or z_score for a model without calibration",

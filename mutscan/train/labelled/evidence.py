@@ -6,12 +6,13 @@ model says. Both read the evidence of a protein's variants with `evidence_of`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from mutscan.embed.head import load_head
+from mutscan.errors import UsageError
 from mutscan.evidence import ProteinView, inverse_folding_evidence, protein_evidence, structure_evidence
 from mutscan.evidence.sequence import encoder_views, sequence_hash
 from mutscan.files import write_errors
@@ -24,6 +25,7 @@ from mutscan.model.inverse_folding import (
 )
 from mutscan.results import read_arrays, write_arrays
 from mutscan.train.labelled.profiles import FamilyProfiles
+from mutscan.train.labelled.relatives import read_profile
 from mutscan.train.labelled.tables import first_lines
 from mutscan.train.statistics.classifier import rows_of_each
 
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from mutscan.evidence import Calibration
     from mutscan.pipeline.network import LoadedModel
     from mutscan.progress import Progress
-    from mutscan.train.labelled.relatives import AlignedProfiles
+    from mutscan.train.labelled.relatives import AlignedProfiles, AlignmentFiles
     from mutscan.train.labelled.structures import NamedStructure, NamedStructures, Shape
     from mutscan.train.labelled.tables import VariantTable
 
@@ -48,6 +50,7 @@ SAMPLED_AT_SITE: Final = 6
 
 _VIEW: Final = "evidence:"
 _GROUP: Final = "group:"
+_SOURCE: Final = "source:"
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +102,7 @@ class Assessed:
     p : float array, shape (n,)
         ``p_deleterious`` as `mutscan score` gives it; NaN without a calibration.
     p_sequence : float array, shape (n,)
-        ``p_deleterious`` without any structure.
+        ``p_deleterious`` without any structure or alignment.
     flag, tier : str array, shape (n,)
     groups : dict of name -> float array, shape (n,)
         Contribution of each group of evidence to the log-odds, NaN where the tier does not weigh it.
@@ -107,6 +110,11 @@ class Assessed:
         Sites with coordinates.
     without_structure : tuple of str
         Proteins whose named structure cannot be used, with the reason.
+    without_alignment : tuple of str
+        Proteins whose alignment cannot be used, with the reason.
+    sources : dict of name -> float array, shape (n,)
+        ``p_deleterious`` of variants of proteins with an alignment by source of relatives: ``none``,
+        ``library`` (the model's, where it knows some), ``deep`` (the alignment beside the library).
     """
 
     pieces: dict[str, NDArray[np.float64]]
@@ -117,6 +125,8 @@ class Assessed:
     groups: dict[str, NDArray[np.float64]]
     structured: NDArray[np.bool_]
     without_structure: tuple[str, ...]
+    without_alignment: tuple[str, ...] = ()
+    sources: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def evidence_of(
@@ -171,7 +181,9 @@ class EvidenceReader:
     offline : bool
         As `mutscan score`.
     relatives : AlignedProfiles, optional
-        Alignments of the proteins.
+        Alignments that `gather` reads.
+    alignments : AlignmentFiles, optional
+        Alignments that `assess` reads.
     """
 
     def __init__(
@@ -181,6 +193,7 @@ class EvidenceReader:
         *,
         offline: bool = False,
         relatives: AlignedProfiles | None = None,
+        alignments: AlignmentFiles | None = None,
     ) -> None:
         with write_errors(work):
             work.mkdir(parents=True, exist_ok=True)
@@ -191,6 +204,7 @@ class EvidenceReader:
         self._profiles = FamilyProfiles(model.families, work)
         self._work = work
         self._relatives = relatives
+        self._alignments = alignments
         self._folding = None if installed_weights() is None else load_inverse_folding()
 
     def gather(
@@ -262,12 +276,13 @@ class EvidenceReader:
         """
         sequences, rows_of = _proteins(table)
         shapes, complaints = self._named_shapes(table, finder, progress)
+        aligned, without = self._named_alignments(table, progress)
         document = "" if calibration is None else repr(calibration.document)
         families = "" if self._library is None else self._library.sha256
         identity = text_sha256(
             "\n".join(
                 (
-                    "4",
+                    "5",
                     self._encoder.key,
                     str(self._encoder.device),
                     families,
@@ -280,17 +295,32 @@ class EvidenceReader:
         def path_of(p: int, rows: NDArray[np.int64]) -> Path:
             parts = [f"{identity}\n{sequences[p]}\n".encode(), table.index[rows].tobytes()]
             parts += [table.mutant[rows].tobytes(), shapes[p][0].read_bytes() if p in shapes else b""]
+            parts += [aligned[p].name.encode()] if p in aligned else []
             return self._work / f"{bytes_sha256(b''.join(parts))[:32]}.npz"
 
         def judge(p: int, embedding: NDArray[np.float32]) -> Arrays:
-            shape = shapes[p][1] if p in shapes else None
-            log_probabilities, family = self._log_probabilities(embedding), self._profiles.of(sequences[p])
-            view = ProteinView(sequences[p], log_probabilities, embedding, family=family)
-            return _judged(view, shape, table.index[rows_of[p]], table.mutant[rows_of[p]], calibration)
+            shape, sequence = shapes[p][1] if p in shapes else None, sequences[p]
+            log_probabilities, family = self._log_probabilities(embedding), self._profiles.of(sequence)
+            profile = read_profile(aligned[p]) if p in aligned else None
+            view = ProteinView(sequence, log_probabilities, embedding, family=family, aligned=profile)
+            index, mutant = table.index[rows_of[p]], table.mutant[rows_of[p]]
+            kept = _judged(view, shape, index, mutant, calibration)
+            if calibration is None or profile is None:
+                return kept
+            whole = replace(_with(shape, view, calibration), aligned=None)
+            alone = replace(whole, family=self._profiles.without_relatives(sequence))
+            seen = {"none": alone}
+            if family is not None and family.families.any():
+                seen["library"] = whole
+            others = {
+                _SOURCE + name: calibration.assess(v, index, mutant).p_deleterious for name, v in seen.items()
+            }
+            return kept | others | {f"{_SOURCE}deep": kept["p"]}
 
         paths = {p: path_of(p, rows) for p, rows in rows_of.items()}
         found = self._stored(sequences, paths, judge, progress)
-        return _join(rows_of, found, len(table), tuple(complaints))
+        joined = _join(rows_of, found, len(table))
+        return replace(joined, without_structure=tuple(complaints), without_alignment=tuple(without))
 
     def _stored(
         self,
@@ -327,6 +357,22 @@ class EvidenceReader:
         if complaints:
             progress.note(f"{len(complaints)} proteins are scored on sequence: {first_lines(complaints)}")
         return shapes, complaints
+
+    def _named_alignments(self, table: VariantTable, progress: Progress) -> tuple[dict[int, Path], list[str]]:
+        """File of each alignment's profile, and a note on alignments that cannot be used."""
+        if self._alignments is None:
+            return {}, []
+        names, sequences = (table.proteins[c].astype(str).tolist() for c in ("protein", "sequence"))
+        proteins = dict(enumerate(zip(names, sequences, strict=True)))
+        found, complaints = self._alignments.look_up(proteins, progress)
+        if complaints:
+            progress.note(f"{len(complaints)} alignments cannot be used: {first_lines(complaints)}")
+        if not found:
+            raise UsageError(
+                f"{self._alignments.folder}: holds no alignment of a protein of the table that can be used; "
+                f"expected files named as the proteins, such as {names[0]}.a3m"
+            )
+        return found, complaints
 
     def _folded(self, found: NamedStructure, sequence: str) -> NDArray[np.float64] | None:
         """Log-probabilities of inverse folding (L, 20), kept on disk; None without the package."""
@@ -375,20 +421,27 @@ def _judged(
     kept: Arrays = {"p": unknown, "p_sequence": unknown, "flag": empty, "tier": empty}
     pieces, kept["structured"] = evidence_of(view, [] if shape is None else [shape], index, mutant)
     if calibration is not None:
-        plain = judged = calibration.assess(view, index, mutant)
-        if shape is not None:
-            judged = calibration.assess(view.with_structure(*shape), index, mutant)
+        judged = calibration.assess(_with(shape, view, calibration), index, mutant)
+        plain = judged
+        if shape is not None or view.aligned is not None:
+            plain = calibration.assess(replace(view, aligned=None), index, mutant)
         kept |= {"p": judged.p_deleterious, "p_sequence": plain.p_deleterious}
         kept |= {"flag": judged.flags(), "tier": judged.tier_of}
         kept |= {_GROUP + name: judged.contributions[:, k] for k, name in enumerate(judged.groups)}
     return kept | {_VIEW + name: values for name, values in pieces.items()}
 
 
-def _join(
-    rows_of: Mapping[int, NDArray[np.int64]], found: Mapping[int, Arrays], n: int, complaints: tuple[str, ...]
-) -> Assessed:
+def _with(shape: Shape | None, view: ProteinView, calibration: Calibration) -> ProteinView:
+    """Protein with its structure, and inverse folding by the weights that it was calibrated with only."""
+    if shape is None:
+        return view
+    folded = shape.folded if calibration.folding == WEIGHTS_SHA256 else None
+    return view.with_structure(shape.ca, shape.plddt, folded)
+
+
+def _join(rows_of: Mapping[int, NDArray[np.int64]], found: Mapping[int, Arrays], n: int) -> Assessed:
     numbers: dict[str, NDArray[np.float64]] = {"p": np.full(n, np.nan), "p_sequence": np.full(n, np.nan)}
-    words = {name: np.full(n, "", dtype="<U16") for name in ("flag", "tier")}
+    words = {name: np.full(n, "", dtype="<U24") for name in ("flag", "tier")}
     structured = np.zeros(n, dtype=np.bool_)
     for p, rows in rows_of.items():
         for name, values in found[p].items():
@@ -398,9 +451,11 @@ def _join(
                 structured[rows] = values
             else:
                 numbers.setdefault(name, np.full(n, np.nan))[rows] = values
-    pieces, groups = (
+    pieces, groups, sources = (
         {name.removeprefix(prefix): v for name, v in numbers.items() if name.startswith(prefix)}
-        for prefix in (_VIEW, _GROUP)
+        for prefix in (_VIEW, _GROUP, _SOURCE)
     )
     probabilities = numbers["p"], numbers["p_sequence"]
-    return Assessed(pieces, *probabilities, words["flag"], words["tier"], groups, structured, complaints)
+    return Assessed(
+        pieces, *probabilities, words["flag"], words["tier"], groups, structured, (), sources=sources
+    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mutscan.evidence import FamilyProfile
 from mutscan.families import FamilySearch
+from mutscan.families.search import profile_of
 from mutscan.hashes import text_sha256
 from mutscan.progress import Silent
 from mutscan.results import read_arrays, write_arrays
@@ -56,6 +57,10 @@ class FamilyProfiles:
             arrays = read_arrays(self._path(sequence))
             assert arrays is not None, "it was written a moment ago"
         return FamilyProfile(**arrays)
+
+    def without_relatives(self, sequence: str) -> FamilyProfile | None:
+        """Profile that a sequence has where the library knows no relative; None without a library."""
+        return None if self._library is None else profile_of(self._library, sequence, [])
 
     def _find(self, todo: list[str], progress: Progress) -> None:
         if not todo:

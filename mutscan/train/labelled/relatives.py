@@ -1,4 +1,4 @@
-"""Alignments of many proteins, searched together in a file of sequences and kept on disk as profiles."""
+"""Alignments of many proteins, searched together or read from files, and kept on disk as profiles."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from mutscan.alignments.files import alignments_in
 from mutscan.alignments.profile import UNKNOWN_CODE, profile_of, select_rows
+from mutscan.alignments.read import read_alignment
 from mutscan.alignments.search import mmseqs_alignments
+from mutscan.errors import UsageError
 from mutscan.evidence import AlignedProfile
 from mutscan.evidence.residue_properties import CODE
 from mutscan.evidence.sequence import sequence_hash
@@ -16,7 +19,7 @@ from mutscan.hashes import file_sha256, text_sha256
 from mutscan.results import read_arrays, write_arrays
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -27,7 +30,7 @@ SHARES: Final = (0.1, 0.25, 1.0)
 """Shares of the relatives that are kept at random, a share for each protein, so that a calibration holds for
 alignments of any depth."""
 
-_SENSITIVITY, _MOST = 6.0, 2000  # of the search; a profile keeps 1,000 relatives of 30 % identity
+_SENSITIVITY, _MOST = 6.0, 2000  # of the search; profiles keep relatives of 30 % identity
 
 _FIELDS: Final = fields(AlignedProfile)
 
@@ -67,18 +70,13 @@ class AlignedProfiles:
             own = CODE[np.frombuffer(sequence.encode(), dtype=np.uint8)]
             whole = np.concatenate([np.where(own < 0, UNKNOWN_CODE, own)[None].astype(np.uint8), rows])
             profile = profile_of(self._thinned(sequence, whole[select_rows(whole)]))
-            write_arrays(
-                self._path(sequence), **{one.name: np.asarray(getattr(profile, one.name)) for one in _FIELDS}
-            )
+            _write_profile(self._path(sequence), profile)
             progress.advance()
         progress.finish()
 
     def of(self, sequence: str) -> AlignedProfile:
         """Profile of a sequence that was looked up."""
-        arrays = read_arrays(self._path(sequence))
-        assert arrays is not None, "it was looked up"
-        numbers: dict[str, Any] = {name: x if x.ndim else x.item() for name, x in arrays.items()}
-        return AlignedProfile(**numbers)
+        return read_profile(self._path(sequence))
 
     def _thinned(self, sequence: str, rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
         draws = np.random.default_rng(int(sequence_hash(sequence), 16))
@@ -88,5 +86,72 @@ class AlignedProfiles:
         return rows[kept]
 
     def _path(self, sequence: str) -> Path:
-        key = text_sha256(f"relatives 1\n{self._searched}\n{self._share}\n{sequence}")
+        key = text_sha256(f"relatives 2\n{self._searched}\n{self._share}\n{sequence}")
         return self._work / f"{key}.npz"
+
+
+class AlignmentFiles:
+    """Profiles of the alignments in a folder, a file for each protein, found by its name.
+
+    Parameters
+    ----------
+    folder : Path
+    work : Path
+        Folder of finished profiles.
+
+    Raises
+    ------
+    UsageError
+        The folder holds no alignments, or two for a protein.
+    """
+
+    def __init__(self, folder: Path, work: Path) -> None:
+        self.folder = folder
+        self._files = alignments_in(folder)
+        self._work = work
+
+    def look_up(
+        self, proteins: Mapping[int, tuple[str, str]], progress: Progress
+    ) -> tuple[dict[int, Path], list[str]]:
+        """Profiles of the proteins that have a file, and complaints about files that cannot be used.
+
+        Parameters
+        ----------
+        proteins : mapping of number -> (name, sequence)
+        progress : Progress
+
+        Returns
+        -------
+        dict of number -> Path
+            For `read_profile`; the path differs for other files and sequences.
+        list of str
+        """
+        found: dict[int, Path] = {}
+        complaints = []
+        named = {p: one for p, one in proteins.items() if one[0] in self._files}
+        progress.start("read alignments", len(named))
+        for p, (name, sequence) in named.items():
+            file = self._files[name]
+            key = text_sha256(f"alignment 1\n{file_sha256(file)}\n{name}\n{sequence}")
+            path = self._work / f"{key}.npz"
+            try:
+                if read_arrays(path) is None:
+                    _write_profile(path, profile_of(read_alignment(file, sequence, name=name).rows))
+                found[p] = path
+            except UsageError as error:
+                complaints.append(f"{name} ({error.message})")
+            progress.advance()
+        progress.finish()
+        return found, complaints
+
+
+def read_profile(path: Path) -> AlignedProfile:
+    """Read a stored profile."""
+    arrays = read_arrays(path)
+    assert arrays is not None, "it was looked up"
+    numbers: dict[str, Any] = {name: x if x.ndim else x.item() for name, x in arrays.items()}
+    return AlignedProfile(**numbers)
+
+
+def _write_profile(path: Path, profile: AlignedProfile) -> None:
+    write_arrays(path, **{one.name: np.asarray(getattr(profile, one.name)) for one in _FIELDS})

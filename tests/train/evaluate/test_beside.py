@@ -10,12 +10,7 @@ from scipy.stats import spearmanr
 from mutscan.errors import UsageError
 from mutscan.train.evaluate.beside import beside_section, match_others, read_others
 from mutscan.train.evaluate.scores import Scored
-from tests.made_up_scores import made_up_scored
-
-
-def auroc(positive: np.ndarray, score: np.ndarray) -> float:
-    wins = np.sign(score[positive][:, None] - score[~positive][None, :])
-    return float((wins + 1).mean() / 2)
+from tests.made_up_scores import auroc, made_up_scored
 
 
 def write(path: Path, scored: Scored, **scores: np.ndarray) -> Path:
