@@ -15,8 +15,9 @@ from mutscan.errors import UsageError
 from mutscan.evidence import STRUCTURE_EVIDENCE
 from mutscan.evidence.residue_properties import BLOSUM62, CODE
 from mutscan.residues import STANDARD
+from mutscan.train.evaluate.choice import VariantInput
 from mutscan.train.evaluate.result import Settings
-from mutscan.train.evaluate.variants import VariantInput, evaluate_variants
+from mutscan.train.evaluate.variants import evaluate_variants
 
 LABELLED_KEYS = (
     "auroc", "auprc", "ece", "auroc_per_protein_mean", "blosum62_auroc", "specificity", "sensitivity",
