@@ -13,11 +13,16 @@ from mutscan.evidence.calibration import CALIBRATION_FILE, FORMAT
 from mutscan.families import FAMILIES_FILE, FamilyLibrary, load_library, write_library
 from mutscan.model.checkpoint import WEIGHTS_FILE
 from mutscan.residues import STANDARD
-from mutscan.train.calibrate.additive import fit_additive
+from mutscan.train.calibrate.additive import AdditiveFit, Fitted
 from mutscan.train.labelled.evidence import Background
 
 DELETERIOUS, TOLERATED = 0.7, 0.3
 """Probabilities where the lines are drawn."""
+
+
+def fit_additive(evidence: dict[str, np.ndarray], *rest: object, **options: object) -> Fitted:
+    """Fit all the evidence."""
+    return AdditiveFit(evidence, *rest, **options).of(evidence)  # type: ignore[arg-type]
 
 
 def one_protein(evidence: dict[str, np.ndarray], views: dict[str, np.ndarray]) -> dict[str, object]:

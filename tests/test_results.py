@@ -32,7 +32,8 @@ INTERFACE = (
     "tm_predicted, lddt_predicted_mean, lddt_predicted_min, lddt_predicted_site, "
     "tm_measured, lddt_measured_mean, lddt_measured_min, lddt_measured_site, ca_shift_site, ca_shift_max, "
     "tm_percentile, lddt_percentile, z_score, flag, flag_rule, p_deleterious, "
-    "n_residues_affected, affected_regions, plddt_site, confidence, notes, evidence, ddg_predicted, alignment"
+    "n_residues_affected, affected_regions, plddt_site, confidence, notes, evidence, ddg_predicted, "
+    "alignment, alphamissense"
 )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from mutscan.alignments.profile import profile_of
+from mutscan.alignments.profile import LEAST_COVER, LEAST_IDENTITY, MOST_ROWS, profile_of
 from mutscan.alignments.read import Alignment, read_alignment
 from mutscan.errors import FetchError
 from mutscan.structures.fasta import iterate_fasta
@@ -157,19 +157,23 @@ def fetched_relatives(wild_type: WildType, *, offline: bool) -> tuple[Relatives 
 
 
 _COUNTS: Final = ("n_read", "n_short", "n_distant", "first", "last")
+_SETTINGS: Final = (MOST_ROWS, LEAST_COVER, LEAST_IDENTITY)
 
 
 def _pack(read: Alignment) -> bytes:
     """Bytes of an .npz file; the same alignment gives the same bytes."""
     stream = io.BytesIO()
     counts = np.array([getattr(read, name) for name in _COUNTS], dtype=np.int64)
-    np.savez_compressed(stream, rows=read.rows, counts=counts, text=np.array([read.name, read.sha256]))
+    text = np.array([read.name, read.sha256])
+    np.savez_compressed(stream, rows=read.rows, counts=counts, text=text, settings=np.array(_SETTINGS))
     return stream.getvalue()
 
 
 def _unpack(data: bytes) -> Alignment:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            if tuple(stored["settings"].tolist()) != _SETTINGS:
+                raise ValueError("rows that another version of mutscan chose")
             counts = dict(zip(_COUNTS, stored["counts"].tolist(), strict=True))
             name, digest = stored["text"].tolist()
             return Alignment(name, digest, stored["rows"], **counts, differing=())

@@ -212,7 +212,8 @@ class RunOptions:
         option(
             "FILE|auto|library",
             "Relatives of the protein: file (a3m, a2m, Stockholm, aligned FASTA or CLUSTAL, also .gz) whose "
-            "first or named row is the wild type; or only the model's library.",
+            "first or named row is the wild type; auto: AlphaFold DB's alignment of an accession, else the "
+            "model's library; library: only that.",
             PROTEIN,
         ),
     ] = str(DEFAULTS.alignment)

@@ -74,8 +74,8 @@ def score(
     structure, chain : optional
         Structure file for an accession or FASTA; author chain name.
     alignment : path or {"auto", "library"}
-        Relatives of the protein: an a3m, a2m, Stockholm, aligned FASTA or CLUSTAL file, or the model's
-        library.
+        Relatives of the protein: an a3m, a2m, Stockholm, aligned FASTA or CLUSTAL file; by default
+        AlphaFold DB's alignment of an accession where there is one, else the model's library.
     device, precision, batch_residues
         Where and how the networks run.
     jobs : int, optional

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mutscan.alignments import source
+from mutscan.alignments.profile import MOST_ROWS
 from mutscan.alignments.read import read_alignment
 from mutscan.alignments.source import Relatives, fetched_relatives, relatives_for
 from mutscan.fetch import fetcher, list_cache
@@ -70,9 +72,9 @@ def refused(wild_type: WildType = WILD_TYPE, *, offline: bool = False) -> str:
 
 def test_the_same_as_from_the_file_fetched_once_and_kept_small(service: Service, tmp_path: Any) -> None:
     path = tmp_path / "whole.a3m"
-    path.write_bytes(a3m(3000))
+    path.write_bytes(a3m(4000))
     read = read_alignment(path, SEQUENCE)
-    serve(service, Reply(200, a3m(3000)))
+    serve(service, Reply(200, a3m(4000)))
     first = found()
     assert (first.facts.source, first.facts.version, first.facts.licence) == (
         "AlphaFold DB",
@@ -80,13 +82,13 @@ def test_the_same_as_from_the_file_fetched_once_and_kept_small(service: Service,
         "CC BY 4.0",
     )
     assert first.facts.sha256 == read.sha256
-    assert (first.facts.rows_read, first.facts.rows_kept) == (3001, 1001)
+    assert (first.facts.rows_read, first.facts.rows_kept) == (4001, MOST_ROWS + 1)
     assert first.facts.url.endswith(FILE)
     assert first.facts.date
     assert str(first) == "AlphaFold DB"
     (kept,) = (record for record in list_cache(cache_dir()) if record.kind == "alignments")
     assert kept.path.suffix == ".npz"
-    assert kept.size < len(a3m(3000)) / 4
+    assert kept.size < len(a3m(4000)) / 4
     asked = len(service.requests)
     for offline in (False, True):
         again = found(offline=offline)
@@ -185,6 +187,17 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(service: Service) -> None:
     kept.path.write_bytes(data[:-20])
     assert found().describe()["sha256"] == first.facts.sha256
     assert kept.path.read_bytes() == data
+
+
+def test_rows_that_were_chosen_otherwise_are_fetched_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(service, Reply(200, a3m()))
+    with monkeypatch.context() as earlier:
+        earlier.setattr(source, "_SETTINGS", (10, 0.5, 0.3))
+        found()
+    found()
+    assert service.paths.count(FILE) == 2
 
 
 PEPTIDE = WildType("protein", "MKTAYIAKQRQISFVKSHFS")

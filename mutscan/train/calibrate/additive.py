@@ -30,7 +30,7 @@ from mutscan.train.statistics.fits import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from numpy.typing import NDArray
 
@@ -174,12 +174,21 @@ class _Design:
         mean[-1] = 0.0
         return mean
 
-    def model(self, beta: NDArray[np.float64]) -> AdditiveModel:
-        """Put coefficients into pieces; only differences between substitutions of a protein count."""
+    def blocks_of(self, pieces: Collection[str]) -> list[str]:
+        """Names of the blocks that need no other evidence than `pieces`."""
+        every = {*self.knots}
+        return [name for name in self.blocks.of if not (every - {*pieces}) & {*name.split(" x ")}]
+
+    def model(self, beta: NDArray[np.float64], chosen: Collection[str]) -> AdditiveModel:
+        """Put coefficients of the chosen blocks into pieces; only differences inside a protein count."""
         of = self.blocks.of
-        curves = {name: curve_of(knots, beta[of[name]]) for name, knots in self.knots.items()}
+        curves = {
+            name: curve_of(knots, beta[of[name]]) for name, knots in self.knots.items() if name in chosen
+        }
         tables = {}
         for name, (first, second, one, other) in self.tables.items():
+            if name not in chosen:
+                continue
             values = beta[of[name]]
             logits = values[:-1].reshape(len(one), len(other))
             tables[name] = Table(first, second, one, other, logits, float(values[-1]))
@@ -188,6 +197,8 @@ class _Design:
             weights = beta[of[f"context_{view}"]] / scale
             maps[f"context_{view}"] = LinearMap(view, weights, -float(weights @ middle))
             for name, (about, spread) in self.exchange.items():
+                if f"context_{view} x {name}" not in chosen:
+                    continue
                 weights = axes @ beta[of[f"context_{view} x {name}"]] / spread
                 maps[f"context_{view} x {name}"] = LinearMap(
                     view, weights, -float(weights @ middle), name, about
@@ -215,21 +226,8 @@ class Fitted:
     log_odds: NDArray[np.float64]
 
 
-def fit_additive(
-    evidence: Mapping[str, NDArray[np.float64]],
-    views: Mapping[str, NDArray[np.floating]],
-    label: NDArray[np.float64],
-    weight: NDArray[np.float64],
-    group: NDArray[np.int64],
-    *,
-    protein: NDArray[np.int64],
-    background: Mapping[int, Background],
-    fitted: NDArray[np.bool_] | None = None,
-    unit: NDArray[np.int64] | None = None,
-    settings: FitSettings | None = None,
-    seed: int = 0,
-) -> Fitted:
-    """Fit pieces and calibration.
+class AdditiveFit:
+    """Sums over the rows that any choice of evidence can be fitted from.
 
     The mean over a sample of all substitutions of a protein is subtracted from its rows, so that the fit
     learns which substitutions of a protein harm, and not which proteins.
@@ -255,47 +253,86 @@ def fit_additive(
     seed : int
         Draws the folds.
     """
-    fit = np.flatnonzero(np.ones(len(label), np.bool_) if fitted is None else fitted)
-    unit = np.full(len(label), -1) if unit is None else unit
-    labelled = unit < 0
-    fold = np.full(len(label), N_FOLDS)  # of the rows not fitted
-    fold[fit] = folds_of(group[fit], N_FOLDS, seed)
-    design = _Design(
-        {n: v[fit] for n, v in evidence.items()}, {n: v[fit] for n, v in views.items()},
-        settings or FitSettings(),
-    )  # fmt: skip
-    xx, xy = np.zeros((N_FOLDS, design.width, design.width)), np.zeros((N_FOLDS, design.width))
-    kept = {}
-    for f in range(N_FOLDS + 1):
-        rows = np.flatnonzero(fold == f)
-        if not rows.size:
-            continue
-        proteins, place = np.unique(protein[rows], return_inverse=True)
-        typical = np.stack([design.typical(background[p]) for p in proteins.tolist()])
-        x = design.columns(evidence, views, rows)
-        x -= typical.astype(np.float32)[place]
-        kept[f] = (rows, x)
-        for ranked in (False, True) if f < N_FOLDS else ():
-            here = np.flatnonzero(labelled[rows] != ranked)
-            if not here.size:
+
+    def __init__(
+        self,
+        evidence: Mapping[str, NDArray[np.float64]],
+        views: Mapping[str, NDArray[np.floating]],
+        label: NDArray[np.float64],
+        weight: NDArray[np.float64],
+        group: NDArray[np.int64],
+        *,
+        protein: NDArray[np.int64],
+        background: Mapping[int, Background],
+        fitted: NDArray[np.bool_] | None = None,
+        unit: NDArray[np.int64] | None = None,
+        settings: FitSettings | None = None,
+        seed: int = 0,
+    ) -> None:
+        fit = np.flatnonzero(np.ones(len(label), np.bool_) if fitted is None else fitted)
+        unit = np.full(len(label), -1) if unit is None else unit
+        labelled = unit < 0
+        fold = np.full(len(label), N_FOLDS)  # of the rows not fitted
+        fold[fit] = folds_of(group[fit], N_FOLDS, seed)
+        self._known = fit[labelled[fit]]
+        self._label, self._weight = label, weight
+        self._design = design = _Design(
+            {n: v[fit] for n, v in evidence.items()}, {n: v[fit] for n, v in views.items()},
+            settings or FitSettings(),
+        )  # fmt: skip
+        self._xx = np.zeros((N_FOLDS, design.width, design.width))
+        self._xy = np.zeros((N_FOLDS, design.width))
+        self._kept: dict[int, tuple[NDArray[np.int64], NDArray[np.float32]]] = {}
+        for f in range(N_FOLDS + 1):
+            rows = np.flatnonzero(fold == f)
+            if not rows.size:
                 continue
-            part, w, y = x[here], weight[rows[here]], label[rows[here]]
-            if ranked:
-                part, y = _within_units(part, y, w, unit[rows[here]])
-            weighted = part * w[:, None].astype(np.float32)
-            xx[f] += weighted.T @ part
-            xy[f] += weighted.T @ y
-    total, aim = xx.sum(axis=0) + design.penalty + 1e-6 * np.eye(design.width), xy.sum(axis=0)
-    beta = solve(total, aim, assume_a="pos")
-    score = np.empty(len(label))
-    for f, (rows, x) in kept.items():
-        score[rows] = x @ (beta if f == N_FOLDS else solve(total - xx[f], aim - xy[f], assume_a="pos"))
-    # Platt scaling keeps the sum over the evidence a sum.
-    known = fit[labelled[fit]]
-    slope, shift = platt(score[known], label[known], weight[known])
-    beta = slope * beta
-    beta[-1] += shift
-    return Fitted(design.model(beta), slope * score + shift)
+            proteins, place = np.unique(protein[rows], return_inverse=True)
+            typical = np.stack([design.typical(background[p]) for p in proteins.tolist()])
+            x = design.columns(evidence, views, rows)
+            x -= typical.astype(np.float32)[place]
+            self._kept[f] = (rows, x)
+            for ranked in (False, True) if f < N_FOLDS else ():
+                here = np.flatnonzero(labelled[rows] != ranked)
+                if not here.size:
+                    continue
+                part, w, y = x[here], weight[rows[here]], label[rows[here]]
+                if ranked:
+                    part, y = _within_units(part, y, w, unit[rows[here]])
+                weighted = part * w[:, None].astype(np.float32)
+                self._xx[f] += weighted.T @ part
+                self._xy[f] += weighted.T @ y
+
+    def of(self, pieces: Collection[str]) -> Fitted:
+        """Fit some of the evidence, and its calibration on the labelled rows."""
+        design = self._design
+        chosen = design.blocks_of(pieces)
+        columns = np.concatenate(
+            [*(np.arange(design.width)[design.blocks.of[name]] for name in chosen), [design.width - 1]]
+        )
+        square = np.ix_(columns, columns)
+        total = self._xx.sum(axis=0)[square] + design.penalty[square] + 1e-6 * np.eye(len(columns))
+        aim = self._xy.sum(axis=0)[columns]
+        beta = solve(total, aim, assume_a="pos")
+        label = self._label
+        score = np.empty(len(label))
+        for f, (rows, x) in self._kept.items():
+            mine = beta
+            if f < N_FOLDS:
+                mine = solve(total - self._xx[f][square], aim - self._xy[f][columns], assume_a="pos")
+            score[rows] = x @ _spread(mine, columns, design.width)
+        # Platt scaling keeps the sum over the evidence a sum.
+        known = self._known
+        slope, shift = platt(score[known], label[known], self._weight[known])
+        whole = _spread(slope * beta, columns, design.width)
+        whole[-1] += shift
+        return Fitted(design.model(whole, chosen), slope * score + shift)
+
+
+def _spread(values: NDArray[np.float64], columns: NDArray[np.int64], width: int) -> NDArray[np.float64]:
+    whole = np.zeros(width)
+    whole[columns] = values
+    return whole
 
 
 def _within_units(

@@ -143,7 +143,7 @@ def _fit(
     design = _Design(part, {}, FitSettings())
     x = design.columns(part, {}, np.arange(int(chosen.sum()))).astype(np.float64)
     beta = solve(x.T @ x + design.penalty, x.T @ ddg[chosen], assume_a="pos")
-    return DdgModel(design.model(beta), WEIGHTS_SHA256)
+    return DdgModel(design.model(beta, design.blocks.of), WEIGHTS_SHA256)
 
 
 def _measured(

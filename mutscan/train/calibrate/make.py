@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from mutscan.builders.choose import default_jobs
@@ -18,7 +19,7 @@ from mutscan.train.calibrate.ddg import fit_ddg
 from mutscan.train.calibrate.facts import SPECIFICITY
 from mutscan.train.calibrate.rows import PIECES, RANKED_WEIGHT, assay_names, join_tables
 from mutscan.train.calibrate.structural import calibrate_structural
-from mutscan.train.calibrate.tiers import fewest_of_class, fit_tier, shared_lines, tier_facts
+from mutscan.train.calibrate.tiers import additive_fit, fewest_of_class, shared_lines, tier_facts
 from mutscan.train.chains.sketches import word_sketch
 from mutscan.train.labelled.evidence import EvidenceReader
 from mutscan.train.labelled.folding import fold_chains, learn_backbones
@@ -188,18 +189,19 @@ def _tiers(
     progress: Progress,
 ) -> dict[str, Any]:
     """Fit each tier of `TIERS` that enough labelled variants have the evidence for."""
-    fitted = {}
+    chosen = {}
     for name, sources in TIERS.items():
         fewest = fewest_of_class(rows, usable(name, rows.covered))
-        if fewest < _FEWEST:
-            few = f"the smaller class has {fewest} variants to fit, at least {_FEWEST} are needed"
-            if name == "sequence":
-                raise UsageError(f"{variants}: {few}; give more labelled variants")
-            progress.note(f"tier {name} left out: {few}")
+        if fewest >= _FEWEST:
+            chosen[name] = [*of_sequence, *(piece for source in sources for piece in PIECES[source])]
             continue
-        progress.note(f"tier {name}: fitting {int((~rows.kept_out).sum()):,} rows")
-        pieces = [*of_sequence, *(piece for source in sources for piece in PIECES[source])]
-        fitted[name] = fit_tier(pieces, rows, seed)
+        few = f"the smaller class has {fewest} variants to fit, at least {_FEWEST} are needed"
+        if name == "sequence":
+            raise UsageError(f"{variants}: {few}; give more labelled variants")
+        progress.note(f"tier {name} left out: {few}")
+    progress.note(f"fitting {', '.join(chosen)} to {int((~rows.kept_out).sum()):,} rows")
+    fit = additive_fit(dict.fromkeys(chain(*chosen.values())), rows, seed)
+    fitted = {name: fit.of(pieces) for name, pieces in chosen.items()}
     lines = shared_lines(fitted, rows, assays)
     tiers = {name: tier_facts(name, one, lines[name], rows, assays, seed) for name, one in fitted.items()}
     for name, facts in tiers.items():

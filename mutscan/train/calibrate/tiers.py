@@ -15,14 +15,14 @@ import numpy as np
 from scipy.special import expit
 
 from mutscan.evidence import TIERS, best_tiers, usable
-from mutscan.train.calibrate.additive import fit_additive
+from mutscan.train.calibrate.additive import AdditiveFit
 from mutscan.train.calibrate.facts import choose_lines, labelled_facts, line_facts, ranked_facts
 from mutscan.train.calibrate.scans import Scans
 from mutscan.train.statistics.bootstrap import Auroc
 from mutscan.train.statistics.classifier import calibration_error, match_share
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -52,9 +52,9 @@ def fewest_of_class(rows: Rows, judged: NDArray[np.bool_]) -> int:
     return int(min((here & (rows.truth == label)).sum() for label in (0, 1)))
 
 
-def fit_tier(pieces: Sequence[str], rows: Rows, seed: int) -> Fitted:
-    """Fit the evidence `pieces` to all rows that are not kept out; `seed` draws the folds."""
-    return fit_additive(
+def additive_fit(pieces: Iterable[str], rows: Rows, seed: int) -> AdditiveFit:
+    """Sum up the evidence `pieces` over all rows that are not kept out; `seed` draws the folds."""
+    return AdditiveFit(
         {n: rows.evidence[n] for n in pieces}, rows.views, rows.target, rows.weight, rows.linked,
         protein=rows.protein, background=rows.background, fitted=~rows.kept_out, unit=rows.unit, seed=seed,
     )  # fmt: skip
