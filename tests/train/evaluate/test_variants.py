@@ -297,6 +297,7 @@ def test_other_methods_and_published_numbers_stand_beside_the_model(fitted, new,
     ):
         assert words in page
     assert "rival<1>" not in page
+    assert "Flags in the 8 scans with a cut-off" in page
 
 
 def test_scans_and_stabilities_in_one_call_good_is_positive(fitted, new, tmp_path):
