@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from mutscan.train.evaluate.scores import Scored
     from mutscan.train.labelled.tables import Kind, VariantTable
 
+COMPARED: Final[tuple[Kind, ...]] = ("variants", "dms")
+"""Kinds of tables on which other methods are measured."""
+
 HIGHER: Final = {"deleterious": 1.0, "tolerated": -1.0}
 """What a higher score of a method means, and the factor that turns it so that higher is more harmful."""
 
@@ -219,40 +222,31 @@ def _canonical(path: Path, texts: pd.Series) -> list[str]:
 
 
 def match_others(
-    files: Sequence[OtherScores], given: Path, table: VariantTable, kind: Kind, *, needed: bool
-) -> tuple[dict[str, OtherScore], list[str]]:
-    """Other methods' scores of the variants of a table, by method, and complaints about files without any.
+    files: Sequence[OtherScores], tables: Mapping[Kind, VariantTable]
+) -> dict[Kind, dict[str, OtherScore]]:
+    """Other methods' scores of the variants of each table, by kind and method.
 
-    Parameters
-    ----------
-    files : sequence of OtherScores
-    given : Path
-        File of the table.
-    table : VariantTable
-    kind : {"variants", "dms"}
-    needed : bool
-        Whether a file without any is refused.
+    A file need not score variants of every table.
 
     Raises
     ------
     UsageError
-        A file has two scores of a method for a variant, or, where they are needed, none for all.
+        A file scores no variant of any table, or a method has two scores for a variant.
     """
-    found: dict[str, OtherScore] = {}
-    complaints = []
+    found: dict[Kind, dict[str, OtherScore]] = {kind: {} for kind in tables}
     for file in files:
-        scores = file.on(table, kind)
-        if any(np.isfinite(values).any() for values in scores.values()):
-            found |= {method: OtherScore(file, values) for method, values in scores.items()}
-        else:
+        for kind, table in tables.items():
+            scores = file.on(table, kind)
+            if any(np.isfinite(values).any() for values in scores.values()):
+                found[kind] |= {method: OtherScore(file, values) for method, values in scores.items()}
+        if not any(one.file is file for methods in found.values() for one in methods.values()):
+            kind, table = next(iter(tables.items()))
             first, variant = file.rows[[file.name_column(kind), VARIANT]].iloc[0]
-            complaints.append(
-                f"{file.path}: scores no variant of {given}; its first is {variant} of {first}, that of the "
-                f"table {table.variant[0]} of {table.names[0]}"
+            raise UsageError(
+                f"{file.path}: scores no variant of --{' or --'.join(tables)}; its first is {variant} of "
+                f"{first}, that of --{kind} {table.variant[0]} of {table.names[0]}"
             )
-    if needed and complaints:
-        raise UsageError(complaints[0])
-    return found, complaints
+    return found
 
 
 def beside_section(

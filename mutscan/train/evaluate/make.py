@@ -9,13 +9,13 @@ import pyarrow as pa
 
 from mutscan.errors import UsageError
 from mutscan.files import replacing, write_errors
+from mutscan.train.evaluate.beside import COMPARED
+from mutscan.train.evaluate.choice import VariantInput
 from mutscan.train.evaluate.pairs import NO_RIVALS, Rivals, evaluate_pairs
 from mutscan.train.evaluate.report import write_report
 from mutscan.train.evaluate.result import DEFAULTS, Settings, write_evaluation
 from mutscan.train.evaluate.variants import (
-    COMPARED,
     NO_VARIANT_RIVALS,
-    VariantInput,
     VariantRivals,
     evaluate_variants,
 )

@@ -274,6 +274,21 @@ def summary_of_variants(metrics: Mapping[str, Any]) -> list[str]:
             f"{score(part['mean_abs_spearman'], 3)} ({interval(part['mean_abs_spearman_ci'], 3)}); BLOSUM62 "
             f"{score(part['blosum62_mean_abs_spearman'], 3)}. Scored by {part['scored_by']}."
         )
+        if part["n_assays_unseen"] < part["n_assays"]:
+            known = part["n_assays"] - part["n_assays_unseen"]
+            lines.append(
+                f"The calibration knows the proteins, or relatives, of {known:,} of these scans; mean "
+                f"|Spearman| of the other {part['n_assays_unseen']:,}: "
+                f"{score(part['mean_abs_spearman_unseen'], 3)}."
+            )
+        if part["mean_share_flagged"] is not None:
+            lines.append(
+                f"Flags in the {part['n_assays_with_cutoff']:,} scans with a cut-off, means: "
+                f"{score(part['mean_share_below_cutoff'], 2)} of the variants are harmful, "
+                f"{score(part['mean_share_flagged'], 2)} flagged deleterious; precision "
+                f"{score(part['mean_precision'], 2)}, recall {score(part['mean_recall'], 2)}; "
+                f"{score(part['mean_harmful_tolerated'], 2)} of the harmful are flagged tolerated."
+            )
     if (part := metrics.get("stability")) is not None:
         lines.append(
             f"{part['n_distinct']:,} measured changes of stability in {part['n_proteins']:,} proteins: "

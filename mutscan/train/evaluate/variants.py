@@ -7,7 +7,7 @@ mutants. Finished proteins are kept on disk, so an interrupted run resumes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -20,13 +20,13 @@ from mutscan.evidence.calibration import TIERS
 from mutscan.files import cache_dir
 from mutscan.hashes import file_sha256
 from mutscan.model.checkpoint import WEIGHTS_FILE
-from mutscan.train.chains.relatives import link_clusters
 from mutscan.train.chains.splits import SPLITS
-from mutscan.train.evaluate.beside import beside_section, match_others, read_others
-from mutscan.train.evaluate.overlap import Overlap, find_overlap, named, refuse_overlap, seen_in_training
+from mutscan.train.evaluate.beside import COMPARED, beside_section, match_others, read_others
+from mutscan.train.evaluate.choice import choose_variants
+from mutscan.train.evaluate.overlap import Overlap
 from mutscan.train.evaluate.reference import read_reference, reference_section
 from mutscan.train.evaluate.result import DEFAULTS, Clock, Settings, describe_model
-from mutscan.train.evaluate.scan_flags import FLAG_MEASURES, with_cutoffs
+from mutscan.train.evaluate.scan_flags import FLAG_MEASURES
 from mutscan.train.evaluate.scores import Scored
 from mutscan.train.evaluate.sources import sources_section
 from mutscan.train.evaluate.variant_metrics import dms_section, labelled_section, stability_section
@@ -35,7 +35,7 @@ from mutscan.train.labelled.relatives import AlignmentFiles
 from mutscan.train.labelled.settings import EVALUATED
 from mutscan.train.labelled.siamese import LOW_TM, WINDOW, SiameseScorer, draw_variants, score_drawn
 from mutscan.train.labelled.structures import NamedStructures
-from mutscan.train.labelled.tables import COLUMNS, first_lines, read_variants
+from mutscan.train.labelled.tables import COLUMNS
 from mutscan.train.statistics.classifier import PROTEIN_CAP, RESAMPLES
 
 if TYPE_CHECKING:
@@ -46,17 +46,9 @@ if TYPE_CHECKING:
 
     from mutscan.evidence import Calibration
     from mutscan.pipeline.network import LoadedModel
-    from mutscan.train.evaluate.beside import OtherScore
-    from mutscan.train.labelled.tables import Kind, VariantTable
-
-
-@dataclass(frozen=True, slots=True)
-class VariantInput:
-    """A table of variants and the table of its proteins."""
-
-    kind: Kind
-    proteins: Path
-    variants: Path
+    from mutscan.train.evaluate.choice import VariantInput
+    from mutscan.train.evaluate.overlap import Overlap
+    from mutscan.train.labelled.tables import Kind
 
 
 @dataclass(frozen=True)
@@ -77,9 +69,6 @@ class VariantRivals:
     higher: Sequence[str] = ("deleterious",)
     reference: Path | None = None
 
-
-COMPARED: Final = ("variants", "dms")
-"""Kinds of tables on which other methods are measured."""
 
 NO_VARIANT_RIVALS: Final = VariantRivals()
 
@@ -184,44 +173,42 @@ def evaluate_variants(
         alignments = AlignmentFiles(alignments_dir, work)
     reader = EvidenceReader(loaded, work, offline=settings.offline, alignments=alignments)
     scorer = SiameseScorer(loaded, work, file_sha256(loaded.path / WEIGHTS_FILE), seed=seed)
+    chosen = [choose_variants(given, loaded, calibration, settings, skip_overlap) for given in tables]
+    comparable = {one.given.kind: one.table for one in chosen if one.given.kind in COMPARED}
+    compared = match_others(others, comparable)
+    if alignments is not None:
+        alignments.check(name for one in chosen for name in one.table.proteins["protein"].astype(str))
+    clock("read tables")
     metrics: dict[str, Any] = {}
+    if skip_overlap:
+        metrics["skipped"] = {one.given.kind: one.skipped for one in chosen}
     facts: dict[str, Any] = {"split": split or "all given"}
     parts = []
-    for given in tables:
-        table, overlap, skipped, about = _read(given, loaded, calibration, settings, skip_overlap)
-        if skip_overlap:
-            metrics.setdefault("skipped", {})[given.kind] = skipped
-        compared: dict[str, OtherScore] = {}
-        if others and given.kind in COMPARED:
-            needed = sum(one.kind in COMPARED for one in tables) == 1
-            compared, complaints = match_others(others, given.variants, table, given.kind, needed=needed)
-            for complaint in complaints:
-                progress.note(complaint)
-        clock(f"read {given.kind}")
-        finder = NamedStructures(given.proteins, structures_dir)
+    for one in chosen:
+        kind, table = one.given.kind, one.table
+        finder = NamedStructures(one.given.proteins, structures_dir)
         evidence = reader.assess(table, finder, calibration, progress)
-        clock(f"wild types of {given.kind}")
+        clock(f"wild types of {kind}")
         drawn = np.ones(len(table), np.bool_) if siamese is None else draw_variants(table, siamese, seed=seed)
         scores = score_drawn(scorer, table, drawn, progress)
-        clock(f"Siamese scores of {given.kind}")
-        scored = Scored(table, _groups(table), evidence, scores, calibration is not None)
+        clock(f"Siamese scores of {kind}")
+        scored = Scored(table, one.group, evidence, scores, calibration is not None)
         progress.start("statistics", 1)
-        metrics |= _sections(given.kind, scored, overlap, seed, reason)
-        if compared:
-            beside = beside_section(scored, given.kind, compared, seed=seed)
-            metrics.setdefault("beside", {})[given.kind] = beside
-        if alignments is not None and given.kind in COMPARED:
-            metrics.setdefault("sources", {})[given.kind] = sources_section(scored, given.kind, seed=seed)
-        if published is not None and given.kind == "dms":
+        metrics |= _sections(kind, scored, one.overlap, seed, reason)
+        if compared.get(kind):
+            metrics.setdefault("beside", {})[kind] = beside_section(scored, kind, compared[kind], seed=seed)
+        if alignments is not None and kind in COMPARED:
+            metrics.setdefault("sources", {})[kind] = sources_section(scored, kind, seed=seed)
+        if published is not None and kind == "dms":
             metrics["reference"] = reference_section(published, scored, metrics["dms"], seed=seed)
         progress.finish()
-        facts[given.kind] = about | {
+        facts[kind] = one.describe(loaded.path) | {
             "without_structure": list(evidence.without_structure),
             **({"without_alignment": list(evidence.without_alignment)} if alignments is not None else {}),
             "n_siamese": int(scored.drawn.sum()),
         }
-        parts.append(_predictions(given.kind, scored))
-        clock(f"statistics of {given.kind}")
+        parts.append(_predictions(kind, scored))
+        clock(f"statistics of {kind}")
     metrics |= {
         "model": describe_model(loaded) | {"calibrated": calibration is not None},
         "data": facts,
@@ -254,95 +241,6 @@ def _check_alignments(calibration: Calibration | None, loaded: LoadedModel) -> N
             f"--alignments-dir: the calibration of {loaded.config.name} weighs no alignment; make one with "
             "`mutscan train calibrate --relatives`"
         )
-
-
-def _read(
-    given: VariantInput,
-    loaded: LoadedModel,
-    calibration: Calibration | None,
-    settings: Settings,
-    skip_overlap: bool,
-) -> tuple[VariantTable, Overlap, dict[str, Any], dict[str, Any]]:
-    """Read a table and leave out rows that may not or cannot be evaluated.
-
-    Returns the table, the overlap, the proteins that were skipped, and what metrics.json says of the table.
-    """
-    split, progress = settings.split, settings.progress
-    table = read_variants(
-        given.proteins,
-        given.variants,
-        column=COLUMNS[given.kind],
-        protein_column=_key_column(given),
-        leave_out=True,
-    ).in_order()
-    table = replace(table, proteins=with_cutoffs(table.proteins, given.proteins))
-    if table.left_out:
-        progress.note(
-            f"{given.variants}: {len(table.left_out)} rows do not fit their protein and are left out: "
-            f"{first_lines(table.left_out)}"
-        )
-    overlap = find_overlap(table.proteins, calibration, loaded.path, given.kind)
-    names = table.proteins["protein"].astype(str)
-    about = {
-        "compared_with_calibration": overlap.describe(),
-        "compared_with_training": seen_in_training(table.proteins, loaded.path),
-        "n_left_out": len(table.left_out),
-        "left_out": list(table.left_out[:100]),
-        "proteins_sha256": file_sha256(given.proteins),
-        "variants_sha256": file_sha256(given.variants),
-    }
-    known, whole = frozenset(overlap.fitted), frozenset(names)
-    wanted, skipped = whole, {}
-    if split is not None:
-        test = overlap.kept_out if given.kind == "variants" else whole - known
-        wanted = test if split == "test" else known
-    elif skip_overlap and whole - known:
-        wanted = whole - known
-        counts = np.bincount(table.protein, minlength=len(names)).tolist()
-        skipped = {
-            name: {"reason": overlap.fitted[name], "n_variants": count}
-            for name, count in zip(names, counts, strict=True)
-            if name in known
-        }
-        if skipped:
-            progress.note(
-                f"{given.variants}: {len(skipped)} of {len(names)} proteins are skipped, because the "
-                f"calibration was fitted on them or on relatives ({named(overlap.fitted)})"
-            )
-    else:
-        refuse_overlap(overlap, len(names), given.variants)
-        if skip_overlap and whole:
-            raise UsageError(f"{given.variants}: the model knows every protein ({named(overlap.fitted)})")
-        if known:
-            progress.note(
-                f"{given.variants}: the calibration was fitted on labels of another kind of {len(known)} of "
-                f"these proteins or of relatives ({named(overlap.fitted)})"
-            )
-    if wanted != whole:
-        table = table.take(names.isin(wanted).to_numpy()[table.protein]).in_order()
-    if not len(table):
-        where = f" of the calibration's {split} part" if split else " that fits its protein"
-        raise UsageError(f"{given.variants}: holds no variant{where}; nothing can be evaluated")
-    return table, overlap, skipped, about
-
-
-def _key_column(given: VariantInput) -> str:
-    """Choose the column of names: the assay for scans, because a protein may have several."""
-    if given.kind != "dms":
-        return "protein"
-    try:
-        both = [set(pd.read_csv(path, nrows=0).columns) for path in (given.proteins, given.variants)]
-    except (OSError, ValueError, EOFError):
-        return "protein"  # the reader reports the error
-    return "assay" if all("assay" in columns for columns in both) else "protein"
-
-
-def _groups(table: VariantTable) -> NDArray[np.int64]:
-    """Group of each variant: that of the table, otherwise proteins with shared words form a group."""
-    if "group" in table.proteins:
-        return table.group
-    sequences = table.proteins["sequence"].astype(str).tolist()
-    return link_clusters(sequences, np.arange(len(sequences)))[table.protein]
 
 
 def _sections(kind: Kind, scored: Scored, overlap: Overlap, seed: int, reason: str) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mutscan.embed.head import load_head
-from mutscan.errors import UsageError
 from mutscan.evidence import ProteinView, inverse_folding_evidence, protein_evidence, structure_evidence
 from mutscan.evidence.sequence import encoder_views, sequence_hash
 from mutscan.files import write_errors
@@ -367,11 +366,6 @@ class EvidenceReader:
         found, complaints = self._alignments.look_up(proteins, progress)
         if complaints:
             progress.note(f"{len(complaints)} alignments cannot be used: {first_lines(complaints)}")
-        if not found:
-            raise UsageError(
-                f"{self._alignments.folder}: holds no alignment of a protein of the table that can be used; "
-                f"expected files named as the proteins, such as {names[0]}.a3m"
-            )
         return found, complaints
 
     def _folded(self, found: NamedStructure, sequence: str) -> NDArray[np.float64] | None:

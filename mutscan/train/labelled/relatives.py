@@ -19,7 +19,7 @@ from mutscan.hashes import file_sha256, text_sha256
 from mutscan.results import read_arrays, write_arrays
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -106,9 +106,24 @@ class AlignmentFiles:
     """
 
     def __init__(self, folder: Path, work: Path) -> None:
-        self.folder = folder
+        self._folder = folder
         self._files = alignments_in(folder)
         self._work = work
+
+    def check(self, names: Iterable[str]) -> None:
+        """Check that there is a file of any of the proteins.
+
+        Raises
+        ------
+        UsageError
+            There is none.
+        """
+        proteins = list(names)
+        if not self._files.keys() & proteins:
+            raise UsageError(
+                f"{self._folder}: holds no alignment of a protein of the tables; expected files named as the "
+                f"proteins, such as {proteins[0]}.a3m, read {next(iter(self._files.values())).name}"
+            )
 
     def look_up(
         self, proteins: Mapping[int, tuple[str, str]], progress: Progress

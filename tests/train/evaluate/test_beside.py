@@ -23,8 +23,8 @@ def write(path: Path, scored: Scored, **scores: np.ndarray) -> Path:
 
 
 def compare(scored: Scored, kind: str, *files: Path, higher=("deleterious",)) -> dict:  # type: ignore[no-untyped-def, type-arg]
-    found, _ = match_others(read_others(files, higher), Path("table"), scored.table, kind, needed=True)  # type: ignore[arg-type]
-    return beside_section(scored, kind, found)  # type: ignore[arg-type]
+    found = match_others(read_others(files, higher), {kind: scored.table})  # type: ignore[dict-item]
+    return beside_section(scored, kind, found[kind])  # type: ignore[arg-type, index]
 
 
 def test_a_method_and_the_model_are_measured_on_the_same_variants(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_names_and_variants_are_recognised_in_other_spellings(tmp_path: Path) ->
         (lambda t: t.assign(variant=["A1C", "what", *t["variant"][2:]]), r"line 3, column variant: .*what"),
         (lambda t: t.assign(protein=["", *t["protein"][1:]]), r"line 2: column protein is empty"),
         (lambda t: pd.concat([t, t[:1].assign(score="7")]), r"line 182: .* of P0 is listed before"),
-        (lambda t: t.assign(protein="Q" + t["protein"]), r"scores no variant of table; its first .* QP0"),
+        (lambda t: t.assign(protein="Q" + t["protein"]), r"scores no variant of --variants; .* of QP0"),
     ],
 )  # fmt: skip
 def test_a_bad_file_is_refused_by_line_and_column(change, message: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -167,6 +167,10 @@ def test_files_that_cannot_be_read_and_methods_of_one_name_are_refused(tmp_path:
     elsewhere = made_up_scored("dms", seed=9)
     elsewhere.table.proteins["protein"] = ["X", "Y", "Z"]
     others = read_others(files[:1], ["deleterious"])
-    found, complaints = match_others(others, Path("t"), elsewhere.table, "dms", needed=False)
-    assert not found
-    assert "m.csv: scores no variant of t" in complaints[0]
+    found = match_others(others, {"dms": elsewhere.table, "variants": scored.table})
+    assert not found["dms"]
+    assert list(found["variants"]) == ["m"]
+    with pytest.raises(
+        UsageError, match=r"m.csv: scores no variant of --dms; its first is .* of P0, that of"
+    ):
+        match_others(others, {"dms": elsewhere.table})

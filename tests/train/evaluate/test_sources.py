@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 from mutscan.cli.app import app
 from mutscan.errors import UsageError
 from mutscan.residues import STANDARD
+from mutscan.train.evaluate.choice import VariantInput
 from mutscan.train.evaluate.result import Settings
 from mutscan.train.evaluate.sources import sources_section
-from mutscan.train.evaluate.variants import VariantInput, evaluate_variants
+from mutscan.train.evaluate.variants import evaluate_variants
 from tests.made_up_calibration import calibrate_tiny_model
 from tests.made_up_scores import auroc, made_up_scored
 
@@ -115,7 +116,9 @@ def test_alignments_that_cannot_be_used_are_listed(model: Path, tables: Path, tm
     assert words.startswith("P2 (P2.a3m, line 1")
     for name in ("P0.a3m", "P3.a3m"):
         (folder / name).unlink()
-    with pytest.raises(UsageError, match=r"holds no alignment of a protein of the table.* P0\.a3m"):
+    assert evaluate(model, tables, tmp_path / "work", folder).metrics["sources"] == {"variants": {}}
+    (folder / "P2.a3m").rename(folder / "X.a3m")
+    with pytest.raises(UsageError, match=r"holds no alignment of a protein of the tables.* P0\.a3m"):
         evaluate(model, tables, tmp_path / "work", folder)
 
 

@@ -15,8 +15,9 @@ from mutscan.errors import UsageError
 from mutscan.evidence import STRUCTURE_EVIDENCE
 from mutscan.evidence.residue_properties import BLOSUM62, CODE
 from mutscan.residues import STANDARD
+from mutscan.train.evaluate.choice import VariantInput
 from mutscan.train.evaluate.result import Settings
-from mutscan.train.evaluate.variants import VariantInput, evaluate_variants
+from mutscan.train.evaluate.variants import evaluate_variants
 
 LABELLED_KEYS = (
     "auroc", "auprc", "ece", "auroc_per_protein_mean", "blosum62_auroc", "specificity", "sensitivity",
@@ -296,6 +297,7 @@ def test_other_methods_and_published_numbers_stand_beside_the_model(fitted, new,
     ):
         assert words in page
     assert "rival<1>" not in page
+    assert "Flags in the 8 scans with a cut-off" in page
 
 
 def test_scans_and_stabilities_in_one_call_good_is_positive(fitted, new, tmp_path):
