@@ -62,7 +62,8 @@ if [ -f "$variants/labelled_variants.csv.gz" ]; then
         --variants "$variants/labelled_variants.csv.gz" --stability "$variants/stability.csv.gz" \
         --stability-proteins "$variants/stability_proteins.csv.gz" --dms "$variants/dms.csv.gz" \
         --dms-proteins "$variants/dms_assays.csv.gz" --chains "$data/structures.parquet" \
-        --built 1000 --device cpu --precision bf16 --offline --work "$work/evidence" --out "$model/calibration.json"
+        --sequences "$data/sequences.parquet" --device cpu --precision bf16 --offline --work "$work/evidence" \
+        --out "$model/calibration.json"
 fi
 mutscan models sums "$(dirname "$model")"
 mutscan train evaluate "${tables[@]}" --model "$model" --split test --device cpu --offline --out "$work/evaluation"

@@ -16,6 +16,7 @@ from mutscan.cli.options import (
     command,
     count,
     path,
+    paths,
 )
 from mutscan.cli.train.options import (
     LABELLED,
@@ -33,8 +34,8 @@ from mutscan.train.labelled.settings import CALIBRATED
 @command(
     proteins="CSV of proteins: protein, sequence; optional: group, structure.",
     chains="Parquet table of chains, for proteins that name no structure.",
-    relatives="FASTA of sequences in which MMseqs2 finds relatives of every protein, for the tiers with an "
-    "alignment.",
+    sequences="Parquet (column sequence) or FASTA in which MMseqs2 finds relatives of every protein, for the "
+    "tiers with an alignment; may be given several times.",
     siamese="Labelled variants for the choice of the structural flag's threshold, drawn by --seed as "
     "whole proteins, and half as many of the test groups. Each variant needs a pass of the encoder, "
     "each protein 64 more; the default takes about 10 minutes. 0: no structural flag.",
@@ -54,7 +55,7 @@ def calibrate(
         Path | None, path("FILE", "CSV of the assays of --dms: assay, sequence.", VARIANTS)
     ] = None,
     chains: Annotated[Path | None, path("FILE", panel=VARIANTS)] = None,
-    relatives: Annotated[Path | None, path("FILE", panel=VARIANTS)] = None,
+    sequences: Annotated[list[Path] | None, paths("FILE|DIR", panel=VARIANTS)] = None,
     structures_dir: StructuresDirOption = None,
     work: WorkOption = None,
     siamese: Annotated[int, count("", VARIANTS, 0)] = CALIBRATED,
@@ -81,7 +82,7 @@ def calibrate(
         stability=_both("--stability", stability_proteins, stability),
         dms=_both("--dms", dms_proteins, dms),
         chains=chains,
-        relatives=relatives,
+        sequences=sequences or (),
         structures_dir=structures_dir,
         work=work,
         device=device,

@@ -50,7 +50,7 @@ def calibrate(
     stability: tuple[Path, Path] | None = None,
     dms: tuple[Path, Path] | None = None,
     chains: Path | None = None,
-    relatives: Path | None = None,
+    sequences: Sequence[Path] = (),
     structures_dir: Path | None = None,
     work: Path | None = None,
     device: str = "auto",
@@ -75,8 +75,8 @@ def calibrate(
         extra mutscan[mpnn], ddG is fitted too.
     chains : Path, optional
         structures.parquet, for proteins without a named structure.
-    relatives : Path, optional
-        FASTA of sequences in which MMseqs2 finds the relatives of every protein, for the tiers with an
+    sequences : sequence of Path
+        FASTA or Parquet files in which MMseqs2 finds relatives of every protein, for the tiers with an
         alignment.
     structures_dir : Path, optional
         Folder of the structures; by default those of the tables and their subfolders.
@@ -113,7 +113,7 @@ def calibrate(
     loaded = load_model(model, device=device, precision=precision, offline=offline)
     finders = {kind: NamedStructures(paths[0], structures_dir) for kind, paths in files.items()}
     evidence_work = work if work is not None else cache_dir() / "evidence"
-    aligned = None if relatives is None else AlignedProfiles(relatives, evidence_work, default_jobs())
+    aligned = AlignedProfiles(sequences, evidence_work, default_jobs()) if sequences else None
     reader = EvidenceReader(loaded, evidence_work, offline=offline, relatives=aligned)
     rebuild = None
     if installed_weights() is not None:
@@ -122,10 +122,10 @@ def calibrate(
     for kind, table in tables.items():
         further = None
         if kind != "dms" and chains is not None:
-            sequences = table.proteins["sequence"].astype(str).tolist()
-            further = chains_on_sequences(chains, sequences)
+            own = table.proteins["sequence"].astype(str).tolist()
+            further = chains_on_sequences(chains, own)
             if rebuild is not None:
-                further = fold_chains(further, sequences, rebuild, evidence_work, progress)
+                further = fold_chains(further, own, rebuild, evidence_work, progress)
         found[kind] = reader.gather(table, finders[kind], progress, further)
     rows, first = join_tables(tables, found, seed)
     labelled = rows.labelled
@@ -150,7 +150,7 @@ def calibrate(
                 for what, path in zip(("proteins_", ""), paths, strict=True)
             },
             **({"chains_sha256": file_sha256(chains)} if chains is not None else {}),
-            **({"relatives_sha256": file_sha256(relatives)} if relatives is not None else {}),
+            **({"sequences_sha256": aligned.digest} if aligned is not None else {}),
             "n": len(tables["variants"]),
             "n_ranked": int((~labelled).sum()),
             "longest": int(tables["variants"].proteins["sequence"].str.len().max()),

@@ -89,6 +89,17 @@ class Corpus:
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
+    def letters(self, row: int) -> str:
+        """Return one sequence."""
+        codes = self.codes[self.starts[row] : self.starts[row + 1]]
+        return np.frombuffer(RESIDUES.encode(), dtype=np.uint8)[codes].tobytes().decode("ascii")
+
+    def write_fasta(self, path: Path) -> None:
+        """Write all sequences to a FASTA file, named by their numbers."""
+        with path.open("w", encoding="ascii") as stream:
+            for row in range(len(self)):
+                stream.write(f">{row}\n{self.letters(row)}\n")
+
     def held_out(self, *, seed: int, share: float, most: int) -> NDArray[np.bool_]:
         """Mark the clusters that are held out for validation, shape (k,).
 

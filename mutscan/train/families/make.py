@@ -15,7 +15,7 @@ from mutscan.evidence.residue_properties import CODE
 from mutscan.families import FamilyLibrary, write_library
 from mutscan.files import write_errors
 from mutscan.progress import Silent
-from mutscan.train.chains.corpus import RESIDUES, read_corpus
+from mutscan.train.chains.corpus import read_corpus
 from mutscan.train.families.settings import FamilySettings
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def make_families(
         progress.advance()
         if len(members) < settings.fewest:
             continue
-        rows = _alignment(_letters(corpus, int(members["family"].iloc[0])), members, settings.most)
+        rows = _alignment(corpus.letters(int(members["family"].iloc[0])), members, settings.most)
         frequencies.append(column_frequencies(rows).astype(np.float32))
         covered.append((rows != _OUTSIDE).sum(axis=0).astype(np.uint16))
         lengths.append(rows.shape[1])
@@ -121,20 +121,13 @@ def make_families(
     }
 
 
-def _letters(corpus: Corpus, row: int) -> str:
-    codes = corpus.codes[corpus.starts[row] : corpus.starts[row + 1]]
-    return np.frombuffer(RESIDUES.encode(), dtype=np.uint8)[codes].tobytes().decode("ascii")
-
-
 def _align(
     executable: str, corpus: Corpus, settings: FamilySettings, work: Path, threads: int
 ) -> pd.DataFrame:
     """Align cluster members with their representative: columns family, member, start, own, other."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    with (work / "sequences.fasta").open("w", encoding="ascii") as stream:
-        for row in range(len(corpus)):
-            stream.write(f">{row}\n{_letters(corpus, row)}\n")
+    corpus.write_fasta(work / "sequences.fasta")
     spread = ["--threads", str(threads)]
     fields = "query,target,qstart,qaln,taln"
     for step in (

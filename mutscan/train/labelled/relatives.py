@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mutscan.alignments.files import alignments_in
-from mutscan.alignments.profile import UNKNOWN_CODE, profile_of, select_rows
+from mutscan.alignments.profile import profile_of, select_rows
 from mutscan.alignments.read import read_alignment
 from mutscan.alignments.search import mmseqs_alignments
 from mutscan.errors import UsageError
 from mutscan.evidence import AlignedProfile
-from mutscan.evidence.residue_properties import CODE
 from mutscan.evidence.sequence import sequence_hash
 from mutscan.hashes import file_sha256, text_sha256
 from mutscan.results import read_arrays, write_arrays
+from mutscan.train.chains.corpus import read_corpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,8 +40,8 @@ class AlignedProfiles:
 
     Parameters
     ----------
-    database : Path
-        FASTA of the sequences that are searched with MMseqs2.
+    sequences : sequence of Path
+        FASTA or Parquet files of the sequences that MMseqs2 searches.
     work : Path
         Folder of finished profiles.
     threads : int
@@ -49,12 +49,14 @@ class AlignedProfiles:
         Share of the relatives that are kept; drawn from `SHARES` for each protein when not given.
     """
 
-    def __init__(self, database: Path, work: Path, threads: int, *, share: float | None = None) -> None:
-        self._database = database
+    def __init__(
+        self, sequences: Sequence[Path], work: Path, threads: int, *, share: float | None = None
+    ) -> None:
+        self._corpus = read_corpus(sequences)
         self._work = work
         self._threads = threads
         self._share = share
-        self._searched = file_sha256(database)
+        self.digest = self._corpus.digest
 
     def look_up(self, sequences: Sequence[str], progress: Progress) -> None:
         """Search the profiles that are not on disk."""
@@ -62,16 +64,17 @@ class AlignedProfiles:
         if not todo:
             return
         self._work.mkdir(parents=True, exist_ok=True)
+        database = self._work / "sequences.fasta"
+        self._corpus.write_fasta(database)
         progress.start("relatives of wild types", len(todo))
         found = mmseqs_alignments(
-            todo, self._database, self._work / "mmseqs", self._threads, sensitivity=_SENSITIVITY, most=_MOST
+            todo, database, self._work / "mmseqs", self._threads, sensitivity=_SENSITIVITY, most=_MOST
         )
         for sequence, rows in found:
-            own = CODE[np.frombuffer(sequence.encode(), dtype=np.uint8)]
-            whole = np.concatenate([np.where(own < 0, UNKNOWN_CODE, own)[None].astype(np.uint8), rows])
-            profile = profile_of(self._thinned(sequence, whole[select_rows(whole)]))
+            profile = profile_of(self._thinned(sequence, rows[select_rows(rows)]))
             _write_profile(self._path(sequence), profile)
             progress.advance()
+        database.unlink()
         progress.finish()
 
     def of(self, sequence: str) -> AlignedProfile:
@@ -86,7 +89,7 @@ class AlignedProfiles:
         return rows[kept]
 
     def _path(self, sequence: str) -> Path:
-        key = text_sha256(f"relatives 2\n{self._searched}\n{self._share}\n{sequence}")
+        key = text_sha256(f"relatives 2\n{self.digest}\n{self._share}\n{sequence}")
         return self._work / f"{key}.npz"
 
 
