@@ -270,7 +270,13 @@ def accuracy_table(metrics: dict) -> str:
 
 def verdict_table(calibration: dict) -> str:
     """Rows of the README's table of the verdict from what calibration.json says of its test groups."""
-    tiers = [calibration["tiers"][name] for name in ("sequence", "structure")]
+    shown = {
+        "sequence": "from the sequence",
+        "structure": "with a structure",
+        "inverse_folding": "and inverse folding",
+        "aligned_structure": "structure and alignment",
+    }
+    tiers = [calibration["tiers"][name] for name in shown]
     tests = [tier["test"] for tier in tiers]
 
     def measured(key: str) -> list[str]:
@@ -290,8 +296,8 @@ def verdict_table(calibration: dict) -> str:
     share = 100 * tiers[0]["share_deleterious"]
     n_scans = len(tiers[0]["cross_fitted"]["dms_spearman"])
     rows = [
-        ("", ["from the sequence", "with a structure"]),
-        ("---", ["---", "---"]),
+        ("", [*shown.values()]),
+        ("---", ["---"] * len(shown)),
         ("test variants; groups of proteins", [f"{t['n']:,}; {t['n_groups']:,}" for t in tests]),
         ("AUROC", measured("auroc")),
         ("AUROC of BLOSUM62 on the same rows", measured("blosum62_auroc")),
@@ -314,7 +320,28 @@ def verdict_table(calibration: dict) -> str:
     return "".join(f"| {' | '.join([title, *cells])} |\n" for title, cells in rows)
 
 
-TABLES = {"accuracy": (accuracy_table, METRICS), "verdict": (verdict_table, CALIBRATION)}
+def ddg_table(calibration: dict) -> str:
+    """Rows of the README's table of predicted ddG: two benchmarks that no protein was fitted near."""
+    rows = [
+        "| predicted ddG on | n | Pearson | Spearman | RMSE, kcal/mol "
+        "| Pearson of residue types and burial | of BLOSUM62 |\n",
+        "|---|---|---|---|---|---|---|\n",
+    ]
+    for name, test in calibration["ddg"]["test"].items():
+        cells = [f"{test['n']} of {test['n_proteins']} proteins"]
+        cells += [
+            f"{test[key]:.2f} ({test[key + '_ci'][0]:.2f} to {test[key + '_ci'][1]:.2f})"
+            for key in ("pearson", "spearman", "rmse", "types_and_burial_pearson", "blosum62_pearson")
+        ]
+        rows.append(f"| {name} | {' | '.join(cells)} |\n")
+    return "".join(rows)
+
+
+TABLES = {
+    "ddg": (ddg_table, CALIBRATION),
+    "accuracy": (accuracy_table, METRICS),
+    "verdict": (verdict_table, CALIBRATION),
+}
 
 
 def error_table() -> str:
