@@ -81,6 +81,7 @@ def examine_system() -> list[Finding]:
         _openmm(),
         *(_library(name) for name in LIBRARIES),
         replace(_library(ALIGNER), needed=False),
+        _mmseqs(),
     ]
 
 
@@ -125,6 +126,14 @@ def _library(name: str) -> Finding:
         return Finding(name, "ok", metadata.version(name), needed=True)
     except metadata.PackageNotFoundError:
         return Finding(name, "missing", "not installed; reinstall mutscan with pip", needed=True)
+
+
+def _mmseqs() -> Finding:
+    if shutil.which("mmseqs") is not None:
+        return Finding("MMseqs2", "ok", "mutscan align and mutscan train families use it")
+    return Finding(
+        "MMseqs2", "note", "not installed; mutscan align searches with HMMER, mutscan train families needs it"
+    )
 
 
 def _broken(topic: str, error: Exception) -> Finding:

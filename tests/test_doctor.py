@@ -73,6 +73,13 @@ def test_modeller_is_never_needed():
     assert not absent.needed
 
 
+def test_mmseqs_is_never_needed(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    (finding,) = (f for f in doctor.examine_system() if f.topic == "MMseqs2")
+    assert (finding.state, finding.needed) == ("note", False)
+    assert "HMMER" in finding.text
+
+
 def test_inverse_folding_is_never_needed(monkeypatch):
     from importlib import metadata
 

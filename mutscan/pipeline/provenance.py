@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mutscan.alignments.source import AUTO
 from mutscan.hashes import bytes_sha256, text_sha256
 from mutscan.version import __version__
 
@@ -44,7 +45,8 @@ def fingerprint(
         "encoder": model.encoder.key,
         "device": model.encoder.device.type,
         "builders": builders,
-        "alignment": None if relatives is None else relatives.facts.sha256,
+        # A service may answer later. All rows are judged together at the end, so such a run goes on.
+        "alignment": None if relatives is None or options.alignment == AUTO else relatives.facts.sha256,
         "prior": options.prior,
         "inverse_folding": inverse_folding,
         "seed": options.seed,

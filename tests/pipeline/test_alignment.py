@@ -199,5 +199,8 @@ def test_auto_takes_the_alignment_of_alphafold_db_where_there_is_one(
     assert (told["source"], told["version"], told["rows_kept"]) == ("AlphaFold DB", "6", 4)
     again = score_entry("again", offline=True)
     assert rows_of(again) == rows_of(run)
-    p = [float(rows_of(one)["K2R"]["p_deleterious"]) for one in (absent, run)]
+    before = rows_of(absent)
+    continued = score_entry("absent", offline=True)
+    assert rows_of(continued) == rows_of(run)
+    p = [float(rows["K2R"]["p_deleterious"]) for rows in (before, rows_of(run))]
     assert p[1] < p[0]
