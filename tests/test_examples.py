@@ -34,6 +34,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         [
             sys.executable, "-m", "mutscan", "score", str(EXAMPLE / "wild_type.cif"),
             "--variants", str(EXAMPLE / "variants.csv"), "--offline", "--out", "globin-run",
+            "--inverse-folding", "off",  # as of a plain install, also where the extra is installed
         ],
         cwd=elsewhere,
         env={**os.environ, "PYTHONPATH": str(EXAMPLE.parents[1]), "OMP_NUM_THREADS": "2"},
