@@ -16,9 +16,8 @@ from mutscan.model.inverse_folding import WEIGHTS_SHA256, installed_weights
 from mutscan.pipeline.network import load_model
 from mutscan.progress import Silent
 from mutscan.train.calibrate.ddg import fit_ddg
-from mutscan.train.calibrate.facts import SPECIFICITY
 from mutscan.train.calibrate.rows import PIECES, RANKED_WEIGHT, assay_names, join_tables
-from mutscan.train.calibrate.structural import calibrate_structural
+from mutscan.train.calibrate.structural import SPECIFICITY, calibrate_structural
 from mutscan.train.calibrate.tiers import additive_fit, fewest_of_class, shared_lines, tier_facts
 from mutscan.train.chains.sketches import word_sketch
 from mutscan.train.labelled.evidence import EvidenceReader

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from mutscan.train.labelled.tables import VariantTable
     from mutscan.train.statistics.classifier import Statistic
 
+SPECIFICITY: Final = 0.92
+"""Specificity of the threshold on fitted variants; 0.90 is promised."""
+
 _FEWEST: Final = 100  # variants of each class that a threshold is chosen on
 
 
