@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from mutscan.train.statistics.classifier import Statistic
 
 SPECIFICITY: Final = 0.93
-"""Specificity of the ``deleterious`` threshold on cross-fitted rows. It is the highest with which the share of
-a scan that is flagged stays within 0.15 of the share that is harmful, mean over scans."""
+"""Specificity of the ``deleterious`` threshold on cross-fitted rows: the highest with which the share of a
+scan that is flagged stays within 0.15 of the share that is harmful, mean over scans."""
 
 SENSITIVITY: Final = 0.92
 """Share of deleterious variants that stay above the ``tolerated`` threshold."""
