@@ -55,7 +55,14 @@ def mutscan_commands() -> list[list[str]]:
 
 
 def test_there_are_commands_to_test():
-    assert {words[0] for words in mutscan_commands()} == {"score", "check", "scan", "compare", "train"}
+    assert {words[0] for words in mutscan_commands()} == {
+        "align",
+        "score",
+        "check",
+        "scan",
+        "compare",
+        "train",
+    }
 
 
 @pytest.mark.parametrize("words", mutscan_commands(), ids=" ".join)
