@@ -26,7 +26,7 @@ from mutscan.evidence.limits import warnings_for
 from mutscan.evidence.sequence import EVIDENCE, ProteinView, sequence_evidence
 from mutscan.evidence.sources import covered_by, protein_evidence
 from mutscan.evidence.structural import DROPS, StructuralRule
-from mutscan.evidence.structure import STRUCTURE_EVIDENCE, structure_evidence
+from mutscan.evidence.structure import REPEATED, STRUCTURE_EVIDENCE, structure_evidence
 
 __all__ = [
     "ALIGNED_EVIDENCE",
@@ -36,6 +36,7 @@ __all__ = [
     "DROPS",
     "EVIDENCE",
     "INVERSE_FOLDING_EVIDENCE",
+    "REPEATED",
     "STRUCTURE_EVIDENCE",
     "TIERS",
     "AdditiveModel",

@@ -40,6 +40,13 @@ STRUCTURE_EVIDENCE: Final[dict[str, str]] = {
 }
 """Evidence of a structure and what it means."""
 
+REPEATED: Final = frozenset({
+    "neighbours", "contact_number", "contact_number_near", "side_chain_neighbours", "side_chain_rank",
+    "back_neighbours", "depth",
+})  # fmt: skip
+"""Evidence that repeats burial_rank and packing. It is shown but not weighed: together, such pieces pull
+against each other, and what burial adds can no longer be read from their sum."""
+
 _LONGEST_NETWORK: Final = 1500
 """Residues up to which the Gaussian network's matrix is inverted; its cost grows with the cube."""
 

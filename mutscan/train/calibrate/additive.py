@@ -52,10 +52,9 @@ EXCHANGE: Final = (
 )
 """Properties of the exchange that the principal components are multiplied with."""
 
-_BURIED: Final = ("burial_rank", "side_chain_rank")
 TABLES: Final = (
     ("wild_type_residue", "mutant_residue"),
-    *((burial, what) for burial in _BURIED for what in (
+    *(("burial_rank", what) for what in (
         "wild_type_residue", "mutant_residue", "hydrophobicity_change", "volume_change", "charge_change",
     )),
     ("helix", "mutant_residue"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -16,6 +15,7 @@ from mutscan.evidence import (
     CONSERVATION_EVIDENCE,
     EVIDENCE,
     INVERSE_FOLDING_EVIDENCE,
+    REPEATED,
     STRUCTURE_EVIDENCE,
     covered_by,
 )
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mutscan.train.labelled.tables import Kind, VariantTable
 
 PIECES: Final = {
-    "structure": STRUCTURE_EVIDENCE,
+    "structure": {name: text for name, text in STRUCTURE_EVIDENCE.items() if name not in REPEATED},
     "folding": INVERSE_FOLDING_EVIDENCE,
     "alignment": ALIGNED_EVIDENCE,
 }
@@ -146,7 +146,13 @@ def join_tables(
         name: np.concatenate(
             [found[k].evidence.get(name, np.full(len(table), np.nan)) for k, table in tables.items()]
         )
-        for name in (*EVIDENCE, *CONSERVATION_EVIDENCE, *chain(*PIECES.values()))
+        for name in (
+            *EVIDENCE,
+            *CONSERVATION_EVIDENCE,
+            *STRUCTURE_EVIDENCE,
+            *INVERSE_FOLDING_EVIDENCE,
+            *ALIGNED_EVIDENCE,
+        )
     }
     views = {name: np.concatenate([found[kind].views[name] for kind in tables]) for name in ("site", "near")}
     linked = link_clusters(sequences, np.array(clusters, dtype=np.int64))[joined["protein"]]
