@@ -133,3 +133,9 @@ class RunFolderError(MutscanError):
 
     exit_code = 1
     default_code = "run_folder"
+
+
+class WrongFolderError(RunFolderError):
+    """The folder of ``--out`` belongs to something else."""
+
+    exit_code = 2

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mutscan.errors import RunFolderError
+from mutscan.errors import RunFolderError, WrongFolderError
 from mutscan.files import file_name, replacing, write_errors, write_json
 
 if TYPE_CHECKING:
@@ -286,10 +286,10 @@ class JobFolder:
     def __enter__(self) -> Self:
         with write_errors(self.path):
             if self.path.exists() and not self.path.is_dir():
-                raise RunFolderError(f"{self.path} is a file; expected a folder for --out (it may be new)")
+                raise WrongFolderError(f"{self.path} is a file; expected a folder for --out (it may be new)")
             foreign = self.path.is_dir() and any(self.path.iterdir()) and not self.state.is_dir()
             if foreign and not (self.path / self.PROOF).exists():
-                raise RunFolderError(
+                raise WrongFolderError(
                     f"{self.path} exists and was not made by mutscan; give --out a new or empty folder"
                 )
             self.state.mkdir(parents=True, exist_ok=True)
@@ -331,7 +331,7 @@ class JobFolder:
                     f"{key}: {_short(stored.get(key))} there, {_short(wanted.get(key))} now"
                     for key in keys[:3]
                 )
-                raise RunFolderError(
+                raise WrongFolderError(
                     f"{self.path} holds results of another job ({changes}); "
                     "choose another --out, or discard them with --restart"
                 )

@@ -176,3 +176,15 @@ def test_the_systems_refusals_get_words(number: int, words: str) -> None:
         raise OSError(number, os.strerror(number), "run/variants.csv")
     with pytest.raises(OSError, match="stale"), write_errors(Path("run")):
         raise OSError(errno.ESTALE, "stale")
+
+
+def test_a_folder_of_something_else_is_a_usage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(RunFolderError) as caught, RunFolder(tmp_path / "file"):
+        pass
+    assert caught.value.exit_code == 2
+    with RunFolder(tmp_path / "run") as folder:
+        folder.claim({"seed": 0})
+    with pytest.raises(RunFolderError) as caught, RunFolder(tmp_path / "run") as folder:
+        folder.claim({"seed": 1})
+    assert caught.value.exit_code == 2

@@ -82,3 +82,7 @@ def align(
     names = len({relative.name for relative in relatives})
     counted = "1 relative" if names == 1 else f"{names} relatives"
     terminal.say(f"{counted} of {protein.name}, aligned with it in {out}")
+    if not relatives:
+        terminal.say(
+            "note: without relatives the file cannot be given to --alignment; search a larger database"
+        )

@@ -246,7 +246,7 @@ class RunOptions:
         str,
         option(
             "|".join(INVERSE_FOLDING),
-            "Evidence of ProteinMPNN, and ddg_predicted, where the extra mutscan[mpnn] is installed.",
+            "Evidence of ProteinMPNN, and ddg_predicted, where the extra 'mpnn' is installed.",
             RUNNING,
         ),
     ] = DEFAULTS.inverse_folding

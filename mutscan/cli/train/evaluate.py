@@ -56,8 +56,8 @@ BESIDE = "Other methods on the same variants"
     beside="Scores of another method for --variants or --dms: CSV, TSV (also .gz) or Parquet with the "
     "columns protein (or assay), variant, score. Further columns of numbers are further methods. May be "
     "given several times.",
-    beside_higher="What a higher score of --beside means. Give one for all files, or one for each, in order. "
-    "It is never read off the labels.",
+    beside_higher="What a higher score of --beside means. Give one for all files, or one for each, in order "
+    "(default: deleterious). It is never read off the labels.",
     reference="CSV of published Spearman correlations on the scans of --dms: assay, then a column for each "
     "model, as in ProteinGym's summaries.",
     tm_vec="Folder with the weights of TM-Vec (scikit-bio/tmvec-swissmodel).",

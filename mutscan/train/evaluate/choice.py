@@ -119,8 +119,13 @@ def choose_variants(
     if split is not None:
         test = overlap.kept_out if given.kind == "variants" else wanted - known
         wanted = test if split == "test" else known
-    elif skip_overlap and wanted - known:
+    elif skip_overlap:
         wanted -= known
+        if not wanted:
+            raise UsageError(
+                f"{given.variants}: --skip-overlap leaves nothing to evaluate; the calibration was fitted on "
+                f"every protein or on relatives ({named(overlap.fitted)})"
+            )
         skipped = _skipped(table, overlap)
     else:
         refuse_overlap(overlap, len(names), given.variants)
@@ -129,8 +134,6 @@ def choose_variants(
             f"{given.variants}: {len(skipped)} of {len(names)} proteins are skipped, because the "
             f"calibration was fitted on them or on relatives ({named(overlap.fitted)})"
         )
-    elif known and skip_overlap:
-        raise UsageError(f"{given.variants}: the model knows every protein ({named(overlap.fitted)})")
     elif known and split is None:
         progress.note(
             f"{given.variants}: the calibration was fitted on labels of another kind of {len(known)} of "

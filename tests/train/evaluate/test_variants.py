@@ -210,10 +210,10 @@ def test_proteins_the_model_knows_are_skipped_and_listed_and_the_rest_is_evaluat
     assert "2 proteins that the model knows were skipped" in (out / "report.html").read_text()
     alone = evaluate(model, [table_of(new)], tmp_path, siamese=0).metrics["variants"]
     assert json.dumps(metrics["variants"]) == json.dumps(alone)
-    # Where nothing is left, or nothing is known, it is as without the option.
+    # Where nothing is left it is an error; where nothing is known it is as without the option.
     own = pd.read_csv(folder / "variants.csv.gz")
     own[own["protein"].isin(known)].to_csv(folder / "known.csv.gz", index=False)
-    with pytest.raises(UsageError, match="fitted on 2 of these 2 proteins"):
+    with pytest.raises(UsageError, match="--skip-overlap leaves nothing to evaluate"):
         evaluate(model, [table_of(folder, name="known")], tmp_path, skip_overlap=True)
     without = evaluate(model, [table_of(new)], tmp_path, siamese=0, skip_overlap=True)
     assert without.metrics["skipped"] == {"variants": {}}
@@ -238,7 +238,7 @@ def test_a_scan_of_a_protein_whose_labels_were_fitted_is_skipped_too(fitted, new
     assert found["dms"]["n_assays"] == found["dms"]["n_assays_unseen"] == 7
     assert "words" in found["skipped"]["dms"]["Q3"]["reason"]
     scan[scan["protein"] == "Q3"].to_csv(new / "dms.csv.gz", index=False)
-    with pytest.raises(UsageError, match="the model knows every protein"):
+    with pytest.raises(UsageError, match="--skip-overlap leaves nothing to evaluate"):
         evaluate(model, [table_of(new, "dms", "dms")], tmp_path, siamese=0, skip_overlap=True)
 
 
