@@ -9,6 +9,7 @@ MutscanError
 ├── CheckpointError            a model on disk is missing, damaged or of another kind
 ├── MissingDependencyError     a backend or its licence is missing (exit code 6)
 └── RunFolderError             the run folder cannot be written or is in use
+    └── WrongFolderError       the folder belongs to something else (exit code 2)
 
 A message says what was read, what was expected, and what to do. A code identifies the cause in scripts:
 `ROW_CODES` are those of the ``error_code`` column, `RUN_CODES` those that end a command.

@@ -84,5 +84,5 @@ def align(
     terminal.say(f"{counted} of {protein.name}, aligned with it in {out}")
     if not relatives:
         terminal.say(
-            "note: without relatives the file cannot be given to --alignment; search a larger database"
+            "note: a file without relatives is of no use to --alignment; search a larger database"
         )
