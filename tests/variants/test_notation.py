@@ -658,9 +658,9 @@ def test_hostile_text_costs_little(piece: str) -> None:
         "A1_A2delins" + piece * 3000,
         piece * 3000 + ")",
     ):
-        began = time.perf_counter()
+        began = time.process_time()
         refused = refusal(parse_variant, text)
-        assert time.perf_counter() - began < 0.5
+        assert time.process_time() - began < 0.5
         assert refused is None or len(refused.message) < 600
 
 
