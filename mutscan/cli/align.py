@@ -83,6 +83,4 @@ def align(
     counted = "1 relative" if names == 1 else f"{names} relatives"
     terminal.say(f"{counted} of {protein.name}, aligned with it in {out}")
     if not relatives:
-        terminal.say(
-            "note: a file without relatives is of no use to --alignment; search a larger database"
-        )
+        terminal.say("note: a file without relatives is of no use to --alignment; search a larger database")
