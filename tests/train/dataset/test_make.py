@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from mutscan.align import tm_align
 from mutscan.cli.app import app
-from mutscan.errors import MissingDependencyError, RunFolderError, UsageError
+from mutscan.errors import MissingDependencyError, UsageError, WrongFolderError
 from mutscan.scores import lddt
 from mutscan.train.chains.clusters import ClusterColumn
 from mutscan.train.chains.labels import lddt_labels
@@ -182,7 +182,7 @@ def test_other_settings_or_input_need_another_folder_or_a_restart(
     pd.read_csv(tables[1]).head(3).to_csv(few, index=False)
     assert run("--structures", tables[0], "--pairs", few, "--out", out, "--jobs", 1).exit_code == 0
     refused = run("--structures", tables[0], "--pairs", few, "--out", out, "--seed", 1)
-    assert refused.exit_code == RunFolderError.exit_code
+    assert refused.exit_code == WrongFolderError.exit_code
     assert "seed: 0 there, 1 now" in refused.stderr
     assert "--restart" in refused.stderr
     assert "pairs: " in run(*arguments).stderr
