@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import subprocess
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyhmmer
 
+from mutscan.alignments.mmseqs import mmseqs_program, run_mmseqs
 from mutscan.alignments.profile import GAP, UNKNOWN_CODE
 from mutscan.errors import MissingDependencyError, UsageError
 from mutscan.files import replacing
@@ -229,7 +229,7 @@ def _digital(name: str, letters: str) -> pyhmmer.easel.DigitalSequence[AA]:
     return pyhmmer.easel.TextSequence(name=name.encode(), sequence=letters).digitize(_ALPHABET)
 
 
-def mmseqs_alignments(
+def mmseqs_relatives(
     queries: Mapping[str, str],
     database: Path,
     work: Path,
@@ -238,7 +238,8 @@ def mmseqs_alignments(
     sensitivity: float = 7.5,
     e_value: float = E_VALUE,
     most: int = MOST,
-) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    iterations: int = 1,
+) -> Iterator[tuple[str, list[Relative]]]:
     """Search a FASTA file for the relatives of many proteins in one call of MMseqs2.
 
     Parameters
@@ -252,45 +253,27 @@ def mmseqs_alignments(
     threads : int
     sensitivity, e_value, most : float, float, int
         ``-s``, ``-e`` and ``--max-seqs`` of ``mmseqs search``.
+    iterations : int
+        From the second on, the search is with a profile of what was found.
 
     Yields
     ------
     str
         Name of a query, in their order.
-    uint8 array, shape (n, L)
-        The query, then a row for each relative, the lowest E-value first: places in `STANDARD`,
-        `UNKNOWN_CODE` or `GAP`. A query that is in the database comes twice.
+    list of Relative
+        The lowest E-value first. A query that is in the database is among them.
 
     Raises
     ------
     MissingDependencyError
         MMseqs2 is not installed, or fails.
     """
-    found = mmseqs_relatives(
-        queries, database, work, threads, sensitivity=sensitivity, e_value=e_value, most=most
-    )
-    for name, relatives in found:
-        yield name, encoded([queries[name], *(relative.row for relative in relatives)], len(queries[name]))
-
-
-def mmseqs_relatives(
-    queries: Mapping[str, str],
-    database: Path,
-    work: Path,
-    threads: int,
-    *,
-    sensitivity: float = 7.5,
-    e_value: float = E_VALUE,
-    most: int = MOST,
-    iterations: int = 1,
-) -> Iterator[tuple[str, list[Relative]]]:
-    """As `mmseqs_alignments`, with the relatives' names and inserted residues.
-
-    Parameters
-    ----------
-    iterations : int
-        From the second on, the search is with a profile of what was found.
-    """
+    program = mmseqs_program()
+    if program is None:
+        raise MissingDependencyError(
+            "MMseqs2 is not installed: there is no `mmseqs` on the PATH; install it (conda install -c "
+            "bioconda mmseqs2, or your system's package mmseqs2)"
+        )
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     names = list(queries)
@@ -300,18 +283,19 @@ def mmseqs_relatives(
         ending = ".fasta.gz" if stream.read(2) == b"\x1f\x8b" else ".fasta"
     # MMseqs2 cannot have blanks in paths, and recognises gzip by the ending.
     (work / f"database{ending}").symlink_to(database.resolve())
-    _mmseqs(work, "createdb", "queries.fasta", "queries", "--dbtype", "1", "--shuffle", "0")
-    _mmseqs(work, "createdb", f"database{ending}", "targets", "--dbtype", "1", "--shuffle", "0")
-    _mmseqs(
-        work, "search", "queries", "targets", "found", "scratch", "-a", "1", "-s", f"{sensitivity:g}",
-        "-e", f"{e_value:g}", "--max-seqs", str(most), "--num-iterations", str(iterations),
-        "--split-memory-limit", MEMORY, "--threads", str(threads),
-    )  # fmt: skip
-    # A database and not a text file, because its index lists the queries in their order.
-    _mmseqs(
-        work, "convertalis", "queries", "targets", "found", "answers", "--db-output", "1",
-        "--format-output", _COLUMNS, "--threads", str(threads),
-    )  # fmt: skip
+    plain = ("--dbtype", "1", "--shuffle", "0")
+    for step in (
+        ("createdb", "queries.fasta", "queries", *plain),
+        ("createdb", f"database{ending}", "targets", *plain),
+        ("search", "queries", "targets", "found", "scratch", "-a", "1", "-s", f"{sensitivity:g}",
+         "-e", f"{e_value:g}", "--max-seqs", str(most), "--num-iterations", str(iterations),
+         "--split-memory-limit", MEMORY, "--threads", str(threads)),
+        # A database and not a text file, because its index lists the queries in their order.
+        ("convertalis", "queries", "targets", "found", "answers", "--db-output", "1",
+         "--format-output", _COLUMNS, "--threads", str(threads)),
+    ):  # fmt: skip
+        advice = f"look at {work}, and reinstall MMseqs2 if it is damaged"
+        run_mmseqs(program, *step, "-v", "1", advice=advice, folder=work)
     with (work / "answers").open("rb") as answers, (work / "answers.index").open("rb") as index:
         for name, (_, offset, size) in zip(names, (map(int, line.split()) for line in index), strict=True):
             answers.seek(offset)
@@ -375,32 +359,3 @@ def encoded(rows: Sequence[str], length: int) -> NDArray[np.uint8]:
     """
     letters = np.frombuffer("".join(rows).encode("ascii"), dtype=np.uint8)
     return _CODES[letters[letters < ord("a")]].reshape(len(rows), length)
-
-
-def mmseqs_program() -> str | None:
-    """Path of MMseqs2; None where it is not installed."""
-    return shutil.which("mmseqs")
-
-
-def _mmseqs(folder: Path, *arguments: str) -> None:
-    program = mmseqs_program()
-    if program is None:
-        raise MissingDependencyError(
-            "MMseqs2 is not installed: there is no `mmseqs` on the PATH; install it (conda install -c "
-            "bioconda mmseqs2, or your system's package mmseqs2)"
-        )
-    try:
-        subprocess.run(
-            [program, *arguments, "-v", "1"],
-            cwd=folder,
-            check=True,
-            capture_output=True,
-            text=True,
-            errors="replace",
-        )
-    except (OSError, subprocess.CalledProcessError) as error:
-        said = (getattr(error, "stderr", "") or getattr(error, "stdout", "") or str(error)).strip()
-        raise MissingDependencyError(
-            f"{program} {arguments[0]} failed ({said.splitlines()[-1] if said else 'no message'}); "
-            f"look at {folder}, and reinstall MMseqs2 if it is damaged"
-        ) from error

@@ -15,7 +15,7 @@ from mutscan.alignments.search import (
     Relative,
     a3m_row,
     encoded,
-    mmseqs_alignments,
+    mmseqs_relatives,
     search_relatives,
     write_a3m,
 )
@@ -73,7 +73,10 @@ def test_many_queries_in_one_call(database: Path, packed: bool) -> None:
         database.write_bytes(data)
     queries = {"first": QUERY, "a name": ALONE, "last": LONGER}
     work = database.parent / "work"
-    answers = dict(mmseqs_alignments(queries, database, work, 2))
+    answers = {
+        name: encoded([queries[name], *(each.row for each in relatives)], len(queries[name]))
+        for name, relatives in mmseqs_relatives(queries, database, work, 2)
+    }
     assert [*answers] == [*queries]
     assert letters(answers["a name"][0]) == ALONE
     assert answers["a name"].shape == (1, 90)
@@ -92,7 +95,7 @@ def test_many_queries_in_one_call(database: Path, packed: bool) -> None:
 def test_a_failure_says_what_mmseqs_said(tmp_path: Path) -> None:
     (tmp_path / "empty.fasta").write_text("")
     with pytest.raises(MissingDependencyError, match=r"mmseqs createdb failed \(.*look at"):
-        next(mmseqs_alignments({"a": QUERY}, tmp_path / "empty.fasta", tmp_path / "work", 1))
+        next(mmseqs_relatives({"a": QUERY}, tmp_path / "empty.fasta", tmp_path / "work", 1))
 
 
 def test_without_mmseqs_it_says_what_to_install(
@@ -100,7 +103,7 @@ def test_without_mmseqs_it_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(search, "mmseqs_program", lambda: None)
     with pytest.raises(MissingDependencyError, match="conda install -c bioconda mmseqs2"):
-        next(mmseqs_alignments({"a": QUERY}, database, tmp_path / "work", 1))
+        next(mmseqs_relatives({"a": QUERY}, database, tmp_path / "work", 1))
 
 
 # One protein ---------------------------------------------------------------------------------------

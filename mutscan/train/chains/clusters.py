@@ -7,7 +7,6 @@ Cluster numbers are stable: they depend on the sequences or names, not on their 
 from __future__ import annotations
 
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 import pandas as pd
 
+from mutscan.alignments.mmseqs import mmseqs_program, run_mmseqs
 from mutscan.errors import MissingDependencyError, UsageError
 from mutscan.hashes import file_sha256, text_sha256
 from mutscan.train.chains.pairlists import present, separator
@@ -78,7 +78,7 @@ def choose_clustering(
         if column not in columns:
             raise UsageError(f"the chains have no column {column}; there are {', '.join(columns) or 'none'}")
         return ClusterColumn(column)
-    executable = shutil.which("mmseqs")
+    executable = mmseqs_program()
     if executable is not None:
         return MMseqs(executable, min_identity)
     if DEFAULT_COLUMN in columns:
@@ -89,6 +89,9 @@ def choose_clustering(
         f"as a column of --structures ({DEFAULT_COLUMN}, or --cluster-column NAME) or as a file "
         "(--clusters FILE: representative, member)"
     )
+
+
+_ADVICE: Final = "reinstall MMseqs2, or give the clusters with --cluster-column or --clusters"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +142,8 @@ class MMseqs:
 
     def describe(self) -> Mapping[str, Any]:
         """Give version and settings."""
-        answer = self._run([self.executable, "version"])
-        return {"clusters": f"MMseqs2 {answer.stdout.strip()}", "arguments": self._settings()}
+        version = run_mmseqs(self.executable, "version", advice=_ADVICE).strip()
+        return {"clusters": f"MMseqs2 {version}", "arguments": self._settings()}
 
     def _settings(self) -> list[str]:
         return [
@@ -157,13 +160,9 @@ class MMseqs:
         distinct = dict(sorted(zip(digests.tolist(), chains["sequence"], strict=True)))
         fasta = folder / "chains.fasta"
         fasta.write_text("".join(f">{name}\n{sequence}\n" for name, sequence in distinct.items()), "ascii")
-        # MMseqs2 runs in its folder, because its temporary files cannot have blanks in their paths.
-        self._run(
-            [
-                self.executable, "easy-cluster", fasta.name, "clusters", "scratch",
-                *self._settings(), "--threads", str(jobs), "-v", "1",
-            ],
-            folder,
+        run_mmseqs(
+            self.executable, "easy-cluster", fasta.name, "clusters", "scratch", *self._settings(),
+            "--threads", str(jobs), "-v", "1", advice=_ADVICE, folder=folder,
         )  # fmt: skip
         table = read_cluster_file(folder / "clusters_cluster.tsv")
         found = pd.Series(digests).map(table)
@@ -176,16 +175,6 @@ class MMseqs:
         numbers = _numbers(found.groupby(found).transform(lambda group: min(digests[group.index])))
         shutil.rmtree(folder)
         return numbers
-
-    def _run(self, command: list[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-        try:
-            return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            said = (getattr(error, "stderr", None) or getattr(error, "stdout", None) or str(error)).strip()
-            raise MissingDependencyError(
-                f"{' '.join(command[:2])} failed ({said.splitlines()[-1] if said else 'no message'}); "
-                "reinstall MMseqs2, or give the clusters with --cluster-column or --clusters"
-            ) from error
 
 
 def read_cluster_file(path: Path) -> dict[str, str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 import torch
 
+from mutscan.alignments.mmseqs import mmseqs_program, run_mmseqs
 from mutscan.errors import MissingDependencyError, UsageError
 from mutscan.evidence.residue_properties import CODE
 from mutscan.families import FamilyLibrary, write_library
@@ -77,7 +77,7 @@ def make_families(
     progress = progress if progress is not None else Silent()
     if not 1 <= settings.codebook <= 65_535:
         raise UsageError(f"a codebook of {settings.codebook} entries; expected 1 to 65,535")
-    executable = shutil.which("mmseqs")
+    executable = mmseqs_program()
     if executable is None:
         raise MissingDependencyError(
             "MMseqs2, which finds the families, is not installed: there is no `mmseqs` on the PATH; install "
@@ -137,15 +137,7 @@ def _align(
         ["align", "db", "db", "clusters", "alignments", "-a", "-e", "10", *spread],
         ["convertalis", "db", "db", "alignments", "alignments.tsv", "--format-output", fields, *spread],
     ):  # fmt: skip
-        # Run in the folder: MMseqs2's temporary files cannot have paths with spaces.
-        try:
-            subprocess.run([executable, *step], cwd=work, check=True, capture_output=True, text=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            said = (getattr(error, "stderr", None) or getattr(error, "stdout", None) or str(error)).strip()
-            raise MissingDependencyError(
-                f"{executable} {step[0]} failed ({said.splitlines()[-1] if said else 'no message'}); "
-                f"its files are in {work}"
-            ) from error
+        run_mmseqs(executable, *step, advice=f"its files are in {work}", folder=work)
     table = pd.read_csv(
         work / "alignments.tsv", sep="\t", header=None, names=["family", "member", "start", "own", "other"]
     )

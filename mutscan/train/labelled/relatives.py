@@ -10,7 +10,7 @@ import numpy as np
 from mutscan.alignments.files import alignments_in
 from mutscan.alignments.profile import profile_of, select_rows
 from mutscan.alignments.read import read_alignment
-from mutscan.alignments.search import mmseqs_alignments
+from mutscan.alignments.search import encoded, mmseqs_relatives
 from mutscan.errors import UsageError
 from mutscan.evidence import AlignedProfile
 from mutscan.evidence.sequence import sequence_hash
@@ -67,10 +67,11 @@ class AlignedProfiles:
         database = self._work / "sequences.fasta"
         self._corpus.write_fasta(database)
         progress.start("relatives of wild types", len(todo))
-        found = mmseqs_alignments(
+        found = mmseqs_relatives(
             todo, database, self._work / "mmseqs", self._threads, sensitivity=_SENSITIVITY, most=_MOST
         )
-        for sequence, rows in found:
+        for sequence, relatives in found:
+            rows = encoded([sequence, *(relative.row for relative in relatives)], len(sequence))
             profile = profile_of(self._thinned(sequence, rows[select_rows(rows)]))
             _write_profile(self._path(sequence), profile)
             progress.advance()
