@@ -197,7 +197,7 @@ def relatives_for(wild_type: WildType, alignment: str | os.PathLike[str] = AUTO)
     Raises
     ------
     UsageError
-        As `relatives_in`.
+        As `read_alignment`.
     """
     if alignment in (AUTO, LIBRARY):
         return None

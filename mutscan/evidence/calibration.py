@@ -263,6 +263,11 @@ class Calibration:
         return None
 
     @property
+    def sources(self) -> frozenset[str]:
+        """Those of `SOURCES` that a tier weighs."""
+        return frozenset(source for name in self.tiers for source in TIERS[name])
+
+    @property
     def priors(self) -> tuple[str, ...]:
         """Priors that every tier knows."""
         return tuple(prior for prior in PRIORS if all(prior in tier.shift for tier in self.tiers.values()))

@@ -14,7 +14,6 @@ from mutscan.alignments.source import AUTO, fetched_relatives, relatives_for
 from mutscan.builders.choose import choose_builders, default_jobs, describe_builders
 from mutscan.builders.pool import BuildTask, MutantFactory, exchanges_of, read_measured
 from mutscan.errors import BuildError, RunFolderError
-from mutscan.evidence import load_calibration
 from mutscan.files import file_name, write_errors, write_json
 from mutscan.model.inverse_folding import describe_inverse_folding, load_inverse_folding
 from mutscan.pipeline.alphamissense import alphamissense_of
@@ -24,7 +23,7 @@ from mutscan.pipeline.provenance import fingerprint, provenance
 from mutscan.pipeline.rows import Assembler, VariantResult, unscored_row
 from mutscan.pipeline.run import Run
 from mutscan.pipeline.subdomains import SubdomainCaller
-from mutscan.pipeline.verdict import Judge, evidence_block, weighs_alignments
+from mutscan.pipeline.verdict import Judge, evidence_block
 from mutscan.report.views import write_views
 from mutscan.results import (
     AFFECTED_SCHEMA,
@@ -339,7 +338,8 @@ def run_job(
         _log.info("mutscan %s: %s of %s", __version__, command, wild_type.name)
         note = ""
         # A model that does not weigh alignments needs no download.
-        if options.alignment == AUTO and weighs_alignments(load_calibration(model.path)):
+        weighed = frozenset() if model.calibration is None else model.calibration.sources
+        if options.alignment == AUTO and "alignment" in weighed:
             relatives, note = fetched_relatives(wild_type, offline=options.offline)
         if relatives is not None or note:
             _log.info("%s", relatives.words if relatives is not None else note)

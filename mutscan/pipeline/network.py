@@ -15,6 +15,7 @@ import numpy as np
 
 from mutscan.calling import Null, build_null, sample_null
 from mutscan.embed import EmbeddingCache, embed_cached, load_encoder
+from mutscan.evidence import load_calibration
 from mutscan.families import FamilySearch, load_library
 from mutscan.files import cache_dir
 from mutscan.hashes import text_sha256
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.embed import Encoder
-    from mutscan.evidence import FamilyProfile
+    from mutscan.evidence import Calibration, FamilyProfile
     from mutscan.families import FamilyLibrary
     from mutscan.model.checkpoint import ModelConfig
     from mutscan.model.predict import Encoded, Prediction
@@ -80,6 +81,11 @@ class LoadedModel:
     def families(self) -> FamilyLibrary | None:
         """Its library of protein families, if it has one."""
         return load_library(self.path)
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """Its calibration, if it has one; CheckpointError where calibration.json is damaged."""
+        return load_calibration(self.path)
 
     @cached_property
     def _search(self) -> FamilySearch | None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from mutscan.embed.head import load_head
 from mutscan.errors import UsageError
-from mutscan.evidence import ALIGNED_EVIDENCE, ProteinView, load_calibration, warnings_for
+from mutscan.evidence import ProteinView, warnings_for
 from mutscan.hashes import file_sha256
 from mutscan.model.checkpoint import WEIGHTS_FILE
 from mutscan.model.inverse_folding import WEIGHTS_SHA256, folded_log_probabilities
@@ -164,7 +164,7 @@ class Judge:
         self._predictor = predictor
         self._wild_type = wild_type
         self._folding = folding
-        self._calibration = load_calibration(model.path)
+        self._calibration = model.calibration
         self._ddg = self._usable_ddg()
         self._otherwise = UNDECIDED
         library = model.families
@@ -183,7 +183,8 @@ class Judge:
         if self._calibration is not None and prior not in self._calibration.priors:
             raise UsageError(f"--prior {prior}: the model {model.path.name} was not calibrated on scans")
         self._relatives = relatives
-        if relatives is not None and not weighs_alignments(self._calibration):
+        weighed = frozenset() if self._calibration is None else self._calibration.sources
+        if relatives is not None and "alignment" not in weighed:
             _log.warning("%s", UNUSED)
             self._relatives = None
         self._unused = () if self._relatives is relatives else (UNUSED,)
@@ -368,12 +369,6 @@ def _sites(singles: Sequence[Substitution]) -> tuple[NDArray[np.int64], NDArray[
     """Give replaced residues, 0-based, and new ones as places in `STANDARD`, shape (n,) each."""
     index = np.array([single.position - 1 for single in singles], dtype=np.int64)
     return index, np.array([STANDARD.index(single.mutant) for single in singles], dtype=np.int64)
-
-
-def weighs_alignments(calibration: Calibration | None) -> bool:
-    """Whether a calibration has a tier for the evidence of alignments."""
-    tiers = {} if calibration is None else calibration.tiers
-    return any(name in ALIGNED_EVIDENCE for tier in tiers.values() for name in tier.model.curves)
 
 
 def evidence_block(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import hashlib
 import json
@@ -45,11 +46,16 @@ def unaware(tiny_model: Path, sequence: str, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="module")
 def aware(tiny_model: Path, sequence: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with a curve for the rank in an alignment."""
+    """The same with tiers that weigh the rank in an alignment."""
     model = calibrate_tiny_model(tiny_model, tmp_path_factory.mktemp("aware") / "tiny", family=sequence[:140])
     path = model / CALIBRATION_FILE
     document = json.loads(path.read_text())
-    for tier in document["tiers"].values():
+    tiers = document["tiers"]
+    tiers |= {
+        "aligned": copy.deepcopy(tiers["sequence"]),
+        "aligned_structure": copy.deepcopy(tiers["structure"]),
+    }
+    for tier in tiers.values():
         tier["model"]["curves"]["aligned_rank"] = {"knots": [0.0, 1.0], "logits": [3.0, -3.0], "missing": 0.0}
     path.write_text(json.dumps(document))
     return model

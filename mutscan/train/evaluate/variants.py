@@ -15,8 +15,6 @@ import pandas as pd
 import pyarrow as pa
 
 from mutscan.errors import UsageError
-from mutscan.evidence import load_calibration
-from mutscan.evidence.calibration import TIERS
 from mutscan.files import cache_dir
 from mutscan.hashes import file_sha256
 from mutscan.model.checkpoint import WEIGHTS_FILE
@@ -219,7 +217,7 @@ def evaluate_variants(
 
 def _usable_calibration(loaded: LoadedModel) -> tuple[Calibration | None, str]:
     """Calibration of a model, or None and the reason why it cannot be used."""
-    calibration = load_calibration(loaded.path)
+    calibration = loaded.calibration
     if calibration is None:
         return None, (
             f"{loaded.config.name} has no calibration.json; make one with `mutscan train calibrate` and put "
@@ -235,11 +233,10 @@ def _usable_calibration(loaded: LoadedModel) -> tuple[Calibration | None, str]:
 
 
 def _check_alignments(calibration: Calibration | None, loaded: LoadedModel) -> None:
-    weighed = {source for tier in calibration.tiers for source in TIERS[tier]} if calibration else set()
-    if "alignment" not in weighed:
+    if calibration is None or "alignment" not in calibration.sources:
         raise UsageError(
             f"--alignments-dir: the calibration of {loaded.config.name} weighs no alignment; make one with "
-            "`mutscan train calibrate --relatives`"
+            "`mutscan train calibrate --sequences`"
         )
 
 
@@ -288,8 +285,8 @@ def _predictions(kind: Kind, scored: Scored) -> pa.Table:
 def variant_definitions() -> dict[str, str]:
     """Definitions of the metrics on variants, for metrics.json."""
     return {
-        "p_deleterious": "as `mutscan score` gives it: tier structure where the site has coordinates, else "
-        "tier sequence",
+        "p_deleterious": "as `mutscan score` gives it: by the last of the model's tiers whose evidence "
+        "covers the site",
         "auroc_per_protein_mean": "mean AUROC inside proteins of 10 variants or more, 2 of each class",
         "ece": "expected calibration error of p_deleterious, 10 equal-count bins",
         "capped": f"variants of a protein with more than {PROTEIN_CAP} weigh as {PROTEIN_CAP} together",
