@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from mutscan.evidence.conservation import EXPECTED
-from mutscan.evidence.residue_properties import BACKGROUND, CODE
+from mutscan.evidence.residue_properties import BACKGROUND, codes_of, entropy_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,10 +105,10 @@ def aligned_evidence(
     """
     if profile is None:
         return {name: np.full(len(index), np.nan) for name in ALIGNED_EVIDENCE}
-    codes = CODE[np.frombuffer(sequence.encode(), dtype=np.uint8)]
+    codes = codes_of(sequence)
     reached = profile.sequences > 0
     log_p = profile.log_probabilities
-    entropy = -(np.exp(log_p) * log_p).sum(axis=1)
+    entropy = entropy_of(log_p)
     own = np.where(codes >= 0, log_p[np.arange(len(codes)), np.maximum(codes, 0)], np.nan)
     odds = log_p - own[:, None]  # (L, 20)
     others = (np.arange(20) != codes[:, None]) & (reached & (codes >= 0))[:, None]

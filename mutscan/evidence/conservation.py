@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from mutscan.evidence.residue_properties import BACKGROUND, BLOSUM62, CODE
+from mutscan.evidence.residue_properties import BACKGROUND, BLOSUM62, codes_of, entropy_of
 from mutscan.evidence.windows import window_mean
 
 if TYPE_CHECKING:
@@ -105,9 +105,9 @@ def conservation_evidence(
     """
     if profile is None:
         return {name: np.full(len(index), np.nan) for name in CONSERVATION_EVIDENCE}
-    wild_type = CODE[np.frombuffer(sequence.encode(), dtype=np.uint8)][index]
+    wild_type = codes_of(sequence)[index]
     log_p = profile.log_probabilities
-    entropy = -(np.exp(log_p) * log_p).sum(axis=1)
+    entropy = entropy_of(log_p)
     own = np.where(wild_type >= 0, log_p[index, np.maximum(wild_type, 0)], np.nan)
     asked = log_p[index, mutant]
     return {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from mutscan.evidence.residue_properties import CODE
+from mutscan.evidence.residue_properties import codes_of, entropy_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +50,7 @@ def inverse_folding_evidence(
     """
     if log_probabilities is None:
         return {name: np.full(len(index), np.nan) for name in INVERSE_FOLDING_EVIDENCE}
-    wild_type = CODE[np.frombuffer(sequence.encode(), dtype=np.uint8)][index]
+    wild_type = codes_of(sequence)[index]
     here = log_probabilities[index].astype(np.float64)  # (n, 20)
     row = np.arange(len(index))
     asked, own = here[row, mutant], np.where(wild_type >= 0, here[row, np.maximum(wild_type, 0)], np.nan)
@@ -58,5 +58,5 @@ def inverse_folding_evidence(
         "folding_log_odds": asked - own,
         "folding_log_p_mutant": asked,
         "folding_log_p_wild_type": own,
-        "folding_entropy": -(np.exp(here) * here).sum(axis=1),
+        "folding_entropy": entropy_of(here),
     }

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from mutscan.residues import STANDARD
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 CODE: Final = np.full(256, -1, dtype=np.int64)
 """Place in `STANDARD` by character code; -1 for anything else."""
 CODE[np.frombuffer(STANDARD.encode(), dtype=np.uint8)] = np.arange(len(STANDARD))
+
+
+def codes_of(sequence: str) -> NDArray[np.int64]:
+    """Place of each residue in `STANDARD`, -1 for anything else, shape (L,)."""
+    return CODE[np.frombuffer(sequence.encode(), dtype=np.uint8)]
+
+
+def entropy_of(log_p: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Entropy of each row of natural logarithms of probabilities (n, 20), nats, shape (n,)."""
+    entropy: NDArray[np.float64] = -(np.exp(log_p) * log_p).sum(axis=1)
+    return entropy
+
 
 #                          A     C     D     E     F     G     H     I     K     L     M     N     P     Q
 HYDROPHOBICITY: Final = np.array([

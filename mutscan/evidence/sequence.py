@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -11,12 +12,14 @@ from mutscan.evidence.conservation import conservation_evidence
 from mutscan.evidence.residue_properties import (
     BLOSUM62,
     CHARGE,
-    CODE,
     GRANTHAM,
     HELIX,
     HYDROPHOBICITY,
     VOLUME,
+    codes_of,
+    entropy_of,
 )
+from mutscan.evidence.structure import residue_evidence
 from mutscan.evidence.windows import window_mean, window_sum
 from mutscan.hashes import text_sha256
 
@@ -109,7 +112,15 @@ class ProteinView:
     @property
     def codes(self) -> NDArray[np.int64]:
         """Place of each residue in `STANDARD`, -1 where it is none of them."""
-        return CODE[np.frombuffer(self.sequence.encode(), dtype=np.uint8)]
+        return codes_of(self.sequence)
+
+    @cached_property
+    def residues(self) -> dict[str, NDArray[np.float64]]:
+        """What the structure says of each residue, shape (L,) each (`residue_evidence`); empty without one.
+
+        Kept, because every call for some substitutions needs that of all residues.
+        """
+        return {} if self.ca is None else residue_evidence(self.ca, self.codes, self.plddt)
 
 
 def sequence_evidence(
@@ -173,7 +184,7 @@ def _surroundings(codes: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
     share = counts / total[:, None]
 
     def among(letters: str) -> NDArray[np.float64]:
-        summed: NDArray[np.float64] = share[:, CODE[np.frombuffer(letters.encode(), np.uint8)]].sum(axis=1)
+        summed: NDArray[np.float64] = share[:, codes_of(letters)].sum(axis=1)
         return summed
 
     place = np.arange(length)
@@ -202,7 +213,7 @@ def _language(
     there = codes >= 0
     own = np.where(there, log_p[np.arange(len(codes)), np.maximum(codes, 0)], np.nan)  # (L,)
     odds = log_p - own[:, None]  # (L, 20)
-    entropy = -(np.exp(log_p) * log_p).sum(axis=1)
+    entropy = entropy_of(log_p)
     near = window_mean(entropy[:, None], WINDOW)[:, 0]
     wild_type = np.zeros(odds.shape, dtype=np.bool_)
     wild_type[there, codes[there]] = True

@@ -63,7 +63,7 @@ def structure_evidence(
     index : int array, shape (n,)
         Replaced residues, 0-based.
     mutant : int array, shape (n,)
-        What replaces them; only its length is looked at.
+        What replaces them; not looked at, since the structure is the wild type's.
 
     Returns
     -------
@@ -77,21 +77,33 @@ def structure_evidence(
     """
     if protein.ca is None:
         raise ValueError("a protein without coordinates has no structure evidence")
-    atoms: NDArray[np.float64] = protein.ca.astype(np.float64)
+    return {name: values[index] for name, values in protein.residues.items()}
+
+
+def residue_evidence(
+    ca: NDArray[np.floating], codes: NDArray[np.int64], plddt: NDArray[np.floating] | None
+) -> dict[str, NDArray[np.float64]]:
+    """Evidence `STRUCTURE_EVIDENCE` of all L residues, shape (L,) each, NaN without coordinates.
+
+    Parameters
+    ----------
+    ca : float array, shape (L, 3), Å
+    codes : int array, shape (L,)
+        Places in `STANDARD`.
+    plddt : float array, shape (L,), optional
+    """
+    atoms: NDArray[np.float64] = ca.astype(np.float64)
     there = np.flatnonzero(np.asarray(np.isfinite(atoms).all(axis=1)))
-    found = {name: np.full(len(index), np.nan) for name in STRUCTURE_EVIDENCE}
+    found = {name: np.full(len(atoms), np.nan) for name in STRUCTURE_EVIDENCE}
     if not there.size:
         return found
-    seen = _residues(atoms[there], there, np.maximum(protein.codes[there], 0))
+    seen = _residues(atoms[there], there, np.maximum(codes[there], 0))
     helix, strand = _secondary_structure(atoms)
     seen |= {"helix": helix[there], "strand": strand[there]}
-    if protein.plddt is not None:
-        seen["plddt"] = protein.plddt[there].astype(np.float64)
-    place = np.full(len(atoms), -1)
-    place[there] = np.arange(len(there))
-    rows = place[index]
+    if plddt is not None:
+        seen["plddt"] = plddt[there].astype(np.float64)
     for name, values in seen.items():
-        found[name] = np.where(rows >= 0, values[rows], np.nan)
+        found[name][there] = values
     return found
 
 

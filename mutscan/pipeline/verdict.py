@@ -268,7 +268,7 @@ class Judge:
         folded = self._folded
         if self._ddg is None or folded is None or not rows:
             return found
-        protein = ProteinView(self._wild_type.sequence, ca=ca_by_position(self._wild_type), folded=folded)
+        protein = self._view if self._weighs_folding else replace(self._view, folded=folded)
         index, mutant = _sites([variants[row].substitutions[0] for row in rows])
         ddg = self._ddg.predict(protein, index, mutant)
         for row, value, known in zip(rows, ddg.tolist(), np.isfinite(folded[index, 0]), strict=True):
