@@ -121,7 +121,7 @@ def fetched_relatives(wild_type: WildType, *, offline: bool) -> tuple[Relatives 
     str
         Why there are none; empty for a wild type that is no UniProt entry.
     """
-    if not any(record.get("kind") == "uniprot" for record in wild_type.records):
+    if not wild_type.is_entry:
         return None, ""
     # Names of this module are defaults of the command line, whose start would load httpx.
     from mutscan.fetch import Fetcher

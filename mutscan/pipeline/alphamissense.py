@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from mutscan.alignments.source import LICENCE
 from mutscan.errors import FetchError
 from mutscan.fetch import Fetcher
 from mutscan.residues import STANDARD
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from mutscan.variants import Variant
 
 _log = logging.getLogger(__name__)
-
-LICENCE: Final = "CC BY 4.0"
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +57,7 @@ def alphamissense_of(wild_type: WildType, *, offline: bool) -> AlphaMissense:
     offline : bool
         Look in the cache only.
     """
-    if not any(record.get("kind") == "uniprot" for record in wild_type.records):
+    if not wild_type.is_entry:
         return AlphaMissense()
     try:
         found = Fetcher(offline=offline).alphamissense(wild_type.name, wild_type.sequence)

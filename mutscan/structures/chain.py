@@ -164,3 +164,8 @@ class WildType:
     features: tuple[Feature, ...] = ()
     records: tuple[Mapping[str, object], ...] = field(default=())
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_entry(self) -> bool:
+        """Whether it is a UniProt entry, which AlphaFold DB may know."""
+        return any(record.get("kind") == "uniprot" for record in self.records)

@@ -88,7 +88,7 @@ class FitSettings:
     map: float = 6000.0
 
 
-class _Design:
+class Design:
     """Columns: hat functions of each piece, products of them for tables, embeddings, and a constant."""
 
     def __init__(
@@ -275,7 +275,7 @@ class AdditiveFit:
         fold[fit] = folds_of(group[fit], N_FOLDS, seed)
         self._known = fit[labelled[fit]]
         self._label, self._weight = label, weight
-        self._design = design = _Design(
+        self._design = design = Design(
             {n: v[fit] for n, v in evidence.items()}, {n: v[fit] for n, v in views.items()},
             settings or FitSettings(),
         )  # fmt: skip

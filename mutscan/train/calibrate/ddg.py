@@ -21,7 +21,7 @@ from scipy.linalg import solve
 
 from mutscan.evidence import DDG_EVIDENCE, DdgModel
 from mutscan.model.inverse_folding import WEIGHTS_SHA256, describe_inverse_folding
-from mutscan.train.calibrate.additive import FitSettings, _Design
+from mutscan.train.calibrate.additive import Design, FitSettings
 from mutscan.train.chains.relatives import WordIndex, link_clusters
 from mutscan.train.statistics.bootstrap import ClusterBootstrap, Spearman, rounded
 from mutscan.train.statistics.fits import N_FOLDS, folds_of
@@ -140,7 +140,7 @@ def _fit(
     evidence: Mapping[str, NDArray[np.float64]], ddg: NDArray[np.float64], chosen: NDArray[np.bool_]
 ) -> DdgModel:
     part = {name: x[chosen] for name, x in evidence.items()}
-    design = _Design(part, {}, FitSettings())
+    design = Design(part, {}, FitSettings())
     x = design.columns(part, {}, np.arange(int(chosen.sum()))).astype(np.float64)
     beta = solve(x.T @ x + design.penalty, x.T @ ddg[chosen], assume_a="pos")
     return DdgModel(design.model(beta, design.blocks.of), WEIGHTS_SHA256)

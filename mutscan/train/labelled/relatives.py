@@ -45,17 +45,12 @@ class AlignedProfiles:
     work : Path
         Folder of finished profiles.
     threads : int
-    share : float, optional
-        Share of the relatives that are kept; drawn from `SHARES` for each protein when not given.
     """
 
-    def __init__(
-        self, sequences: Sequence[Path], work: Path, threads: int, *, share: float | None = None
-    ) -> None:
+    def __init__(self, sequences: Sequence[Path], work: Path, threads: int) -> None:
         self._corpus = read_corpus(sequences)
         self._work = work
         self._threads = threads
-        self._share = share
         self.digest = self._corpus.digest
 
     def look_up(self, sequences: Sequence[str], progress: Progress) -> None:
@@ -84,13 +79,13 @@ class AlignedProfiles:
 
     def _thinned(self, sequence: str, rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
         draws = np.random.default_rng(int(sequence_hash(sequence), 16))
-        share = draws.choice(SHARES) if self._share is None else self._share
+        share = draws.choice(SHARES)
         kept = draws.random(len(rows)) < share
         kept[0] = True
         return rows[kept]
 
     def _path(self, sequence: str) -> Path:
-        key = text_sha256(f"relatives 2\n{self.digest}\n{self._share}\n{sequence}")
+        key = text_sha256(f"relatives 3\n{self.digest}\n{sequence}")
         return self._work / f"{key}.npz"
 
 
