@@ -79,7 +79,7 @@ class AlignedProfiles:
 
     def _thinned(self, sequence: str, rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
         draws = np.random.default_rng(int(sequence_hash(sequence), 16))
-        share = draws.choice(SHARES)
+        share = float(draws.choice(SHARES))
         kept = draws.random(len(rows)) < share
         kept[0] = True
         return rows[kept]
