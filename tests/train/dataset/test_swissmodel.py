@@ -193,10 +193,11 @@ def test_the_tm_column_is_found_by_name_and_not_trusted(
 def test_too_many_requests_holds_up_everyone(
     service: Service, fetch: Callable[..., Path], tmp_path: Path
 ) -> None:
-    refusal = Reply(429, b"slow down", {"Retry-After": "1"})
+    # It comes late enough that a busy machine has started the other worker.
+    refusal = Reply(429, b"slow down", {"Retry-After": "1"}, wait=0.4)
     service.on(route("P00001"), refusal, pdb_reply(SEQUENCES["P00001"]))
     for name in ("P00002", "P00003"):
-        service.on(route(name), replace(pdb_reply(SEQUENCES[name]), wait=0.1))
+        service.on(route(name), replace(pdb_reply(SEQUENCES[name]), wait=0.8))
     started = time.monotonic()
     # The other worker is answered after the refusal: what it would ask next has to wait, too.
     chosen = fetch(("P00001", "P00002"), ("P00003", "P00004"), workers=2)
