@@ -10,6 +10,7 @@ import numpy as np
 
 from mutscan.calling import LOW_PLDDT, mean_away_from_site, percentile, robust_z
 from mutscan.errors import BuildError
+from mutscan.evidence.structural import DROPS
 from mutscan.structures import plddt_by_position
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class VariantResult:
-    """All that is known of one scored variant, on the wild type's residues."""
+    """All that is known of one scored variant, on the wild type's residues.
+
+    Without a prediction TM-score and lDDT are NaN.
+    """
 
     variant: Variant
     tm: float
@@ -52,7 +56,7 @@ def unscored_row(planned: PlannedRow) -> dict[str, object]:
 class Assembler:
     """Turns results into rows, against one wild type and its null."""
 
-    def __init__(self, wild_type: WildType, null: Null, alphamissense: AlphaMissense) -> None:
+    def __init__(self, wild_type: WildType, null: Null | None, alphamissense: AlphaMissense) -> None:
         self.wild_type = wild_type
         self.null = null
         self._alphamissense = alphamissense
@@ -78,8 +82,7 @@ class Assembler:
         )
 
     def _scores(self, result: VariantResult) -> dict[str, object]:
-        variant, measured, null = result.variant, result.measured, self.null
-        away = mean_away_from_site(result.lddt, variant.positions)
+        variant, measured = result.variant, result.measured
         sites = np.array([p - 1 for p in variant.positions if variant.indel is None], dtype=int)
         plddt = self._plddt
         plddt_site = math.nan if plddt is None else _least(plddt[sites])
@@ -94,14 +97,7 @@ class Assembler:
             notes.extend(f"{note}{self._numbering}" for note in measured.notes)
             if measured.low_confidence:
                 confidence = "low"
-        against_null = {
-            "lddt_z": robust_z(away, null.lddt),
-            "lddt_percentile": percentile(away, null.lddt),
-            "tm_percentile": percentile(result.tm_raw, null.tm),
-        }
-        rule = result.verdict.structural
-        if rule is not None and rule.score == "tm_z":  # has no column: computed where it decides
-            against_null["tm_z"] = robust_z(result.tm_raw, null.tm)
+        against_null = self._against_null(result)
         verdict = result.verdict.with_structure(against_null)
         if plddt_site < LOW_PLDDT:
             confidence = "low"
@@ -128,7 +124,7 @@ class Assembler:
             "flag": verdict.flag,
             "flag_rule": verdict.rule,
             "p_deleterious": verdict.p,
-            "n_residues_affected": int(result.affected.residues.sum()),
+            "n_residues_affected": None if self.null is None else int(result.affected.residues.sum()),
             "affected_regions": "; ".join(map(str, result.affected.regions)),
             "plddt_site": plddt_site,
             "confidence": confidence,
@@ -148,6 +144,22 @@ class Assembler:
                 ca_shift_max=_greatest(measured.ca_shift),
             )
         return scores
+
+    def _against_null(self, result: VariantResult) -> dict[str, float]:
+        """Compare the drops of the prediction with the null; NaN where nothing was predicted."""
+        null = self.null
+        if null is None:
+            return dict.fromkeys((*DROPS, "tm_percentile"), math.nan)
+        away = mean_away_from_site(result.lddt, result.variant.positions)
+        drops = {
+            "lddt_z": robust_z(away, null.lddt),
+            "lddt_percentile": percentile(away, null.lddt),
+            "tm_percentile": percentile(result.tm_raw, null.tm),
+        }
+        rule = result.verdict.structural
+        if rule is not None and rule.score == "tm_z":  # has no column: computed where it decides
+            drops["tm_z"] = robust_z(result.tm_raw, null.tm)
+        return drops
 
     def residues(self, result: VariantResult) -> dict[str, Any]:
         """Block of residues.parquet for one variant."""

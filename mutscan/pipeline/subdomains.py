@@ -55,11 +55,11 @@ class SubdomainCaller:
     Parameters
     ----------
     wild_type : WildType
-    null : Null
-        Background of the predictions.
+    null : Null, optional
+        Background of the predictions, where there are any.
     """
 
-    def __init__(self, wild_type: WildType, null: Null) -> None:
+    def __init__(self, wild_type: WildType, null: Null | None) -> None:
         self.null = null
         self._plddt = plddt_by_position(wild_type)
         self._ca = ca_by_position(wild_type)
@@ -73,6 +73,9 @@ class SubdomainCaller:
     def call(self, variant: Variant, lddt: NDArray[np.float64], measured: Measured | None) -> Affected:
         """Judge one variant's profiles, each shape (L,), against their backgrounds."""
         positions = variant.positions
+        if self.null is None:
+            none = np.zeros(len(lddt), dtype=np.bool_)
+            return Affected(np.full(len(lddt), np.nan), none, (), self._notes(variant, none))
         z = drop_z(lddt, self.null, positions)
         drop = self.null.residue_median - lddt
         affected = affected_residues(z, drop, positions)
