@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from mutscan.errors import UsageError
 from mutscan.inputs.layout import Table
 from mutscan.inputs.rows import InputRow, InputTable
-from mutscan.inputs.text import is_blank, lines_of, read_bytes, read_text
+from mutscan.inputs.text import is_blank, lines_of, open_bytes, read_text
 from mutscan.structures.fasta import is_fasta_file
 from mutscan.structures.files import without_gz
 
@@ -55,8 +55,8 @@ def read_variants(
     UsageError
         No such file, not text, nothing in it, no such column, or a table whose lines cannot be told apart.
     """
-    name, data = read_bytes(source, stdin)
-    text = read_text(data, name)
+    name, stream = open_bytes(source, stdin)
+    text = read_text(stream, name)
     first = next((line for line in lines_of(text) if not is_blank(line)), None)
     if first is None:
         raise UsageError(f"{name}: contains no variants; expected one per line, or a CSV, TSV or FASTA file")

@@ -30,7 +30,9 @@ def test_a_table_with_protein_and_variant(write) -> None:
     assert [row.row.number for row in table.rows] == [2, 3, 4]
     assert table.carried_columns == ("protein", "note")
     assert dict(table.rows[0].row.carried) == {"protein": "P04637", "note": "hot"}
-    assert table.words == "list.csv: 3 rows, proteins in column 'protein', variants in column 'variant'"
+    assert table.words == (
+        "list.csv: table, 3 rows; proteins in column 'protein', variants in column 'variant'"
+    )
 
 
 def test_lines_that_name_their_protein(write) -> None:
