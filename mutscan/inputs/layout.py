@@ -79,8 +79,9 @@ class Table:
         # Some programs write their header as a comment: '#variant<TAB>score'.
         comment = before.lstrip().lstrip("#").strip()
         for line, end, number in ((comment, start, body - 1), (first, start + len(first), body)):
-            for delimiter in _DELIMITERS:
-                header = _cells(line, delimiter)
+            # Most cells first: 'protein,variant' without a tab in it is no column of protein variants.
+            headers = ((_cells(line, delimiter), delimiter) for delimiter in _DELIMITERS)
+            for header, delimiter in sorted(headers, key=lambda one: -len(one[0])):
                 if number != body and not 1 < len(header) == len(_cells(first, delimiter)):
                     continue
                 found = _variant_column(header, column, known)

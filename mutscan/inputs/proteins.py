@@ -268,7 +268,7 @@ def _checked(protein: str, row: InputRow, *, serials: bool) -> ProteinRow:
             )
         elif row.text.casefold() in _MISSING:
             problem = (
-                f"{here} names no change of the protein: read {row.text!r}, expected such as p.Arg175His"
+                f"{here} names no change of the protein: read {row.text!r}, expected one such as p.Arg175His"
             )
         elif made or made_of_variant:
             what, cell = ("protein", protein) if made else ("variant", row.text)

@@ -83,7 +83,8 @@ def decoded_lines(stream: BinaryIO, name: str) -> Iterator[str]:
     stream.seek(0)
     try:
         raw = gzip.GzipFile(fileobj=stream) if packed else stream
-        yield from io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
+        with io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as lines:
+            yield from lines
     except UnicodeDecodeError as error:
         raise UsageError(
             f"{name}: is not UTF-8 text (byte 0x{error.object[error.start]:02x}); save it as UTF-8"
