@@ -238,7 +238,8 @@ class Assessment:
 
     def worst(self, rows: Sequence[int]) -> int:
         """Row with the highest probability, which a joint mutant is judged by."""
-        return max(rows, key=lambda row: (np.nan_to_num(self.p_deleterious[row], nan=-1.0), -row))
+        p = np.nan_to_num(self.p_deleterious[[*rows]], nan=-1.0)
+        return max(zip(p.tolist(), rows, strict=True), key=lambda one: (one[0], -one[1]))[1]
 
 
 @dataclass(frozen=True, eq=False)

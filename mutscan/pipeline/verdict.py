@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from mutscan.embed.head import load_head
 from mutscan.errors import UsageError
 from mutscan.evidence import ProteinView, WholeScan, warnings_for
-from mutscan.hashes import file_sha256
-from mutscan.model.checkpoint import WEIGHTS_FILE
 from mutscan.model.inverse_folding import WEIGHTS_SHA256, folded_log_probabilities
 from mutscan.pipeline.options import DEFAULTS
 from mutscan.residues import STANDARD
@@ -212,7 +209,7 @@ class Judge:
         """Return the structural rule, if it was calibrated on predictions of these very weights."""
         if rule is None:
             return None
-        if file_sha256(self._model.path / WEIGHTS_FILE) == rule.net:
+        if self._model.net_sha256 == rule.net:
             return rule
         _log.warning("%s; run `mutscan train calibrate` again", OTHER_NET)
         return None
@@ -231,9 +228,7 @@ class Judge:
     def _view(self) -> ProteinView:
         """The wild type after its one pass through the encoder, with its structure."""
         embedding = self._predictor.embedding
-        reference = self._model.config.encoder
-        # The encoder was loaded from these files, so they are on this machine.
-        head = load_head(reference.resolve(self._model.path), revision=reference.revision, offline=True)
+        head = self._model.head
         return ProteinView(
             self._wild_type.sequence,
             None if head is None else head.log_probabilities(embedding),
@@ -364,7 +359,7 @@ class Judge:
         p = assessment.p_deleterious[rows]
         if not np.isfinite(p).all():
             return Verdict(notes=(UNKNOWN_RESIDUE,), structural=structural)
-        worst = assessment.worst(rows)
+        worst = rows[0] if len(rows) == 1 else assessment.worst(rows)
         flag, rule = assessment.flag(worst), assessment.rule(worst)
         if len(rows) > 1:
             rule = f"{variant.substitutions[rows.index(worst)]} alone: {rule}"
