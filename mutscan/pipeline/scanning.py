@@ -17,6 +17,7 @@ import numpy as np
 from mutscan.calling import NULL_SIZE, build_null, mean_away_from_site
 from mutscan.errors import UsageError
 from mutscan.inputs import InputRow
+from mutscan.pipeline.columns import OTHERS, substitutions
 from mutscan.pipeline.job import Job, Request, read_part, run_job
 from mutscan.pipeline.network import protein_null
 from mutscan.pipeline.options import DEFAULTS, Options
@@ -25,7 +26,6 @@ from mutscan.pipeline.positions import PositionTable
 from mutscan.progress import Silent
 from mutscan.residues import STANDARD, is_standard
 from mutscan.results import ROW_GROUP, write_arrays
-from mutscan.variants import Substitution, Variant
 
 if TYPE_CHECKING:
     import os
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from mutscan.progress import Progress
     from mutscan.results import RunFolder
     from mutscan.structures import WildType
+    from mutscan.variants import Variant
 
 BATCH_RESIDUES: Final = 20_000
 """Residues of a stored batch on a CPU: a few seconds of work, which is all that an interruption costs."""
@@ -52,9 +53,6 @@ BATCHES_ON_GPU: Final = 4
 
 POSITIONS_JUDGED: Final = 64
 """Positions whose substitutions are judged together."""
-
-OTHERS: Final = len(STANDARD) - 1
-"""Substitutions of a position."""
 
 RESIDUE_NULL_SIZE: Final = 1024
 """Substitutions of a whole scan from which the background of single residues is taken."""
@@ -190,12 +188,6 @@ def scanned_positions(wild_type: WildType, text: str | None) -> tuple[int, ...]:
     if not found:
         raise UsageError(f"{wild_type.name}: no standard residue at the positions to scan, nothing to do")
     return found
-
-
-def substitutions(sequence: str, position: int) -> tuple[Variant, ...]:
-    """Return the 19 substitutions of one position (1-based), by the new residue's letter."""
-    own = sequence[position - 1]
-    return tuple(Variant((Substitution(position, own, new),)) for new in STANDARD if new != own)
 
 
 class ScanJob(Job):

@@ -75,7 +75,7 @@ class SubdomainCaller:
         positions = variant.positions
         if self.null is None:
             none = np.zeros(len(lddt), dtype=np.bool_)
-            return Affected(np.full(len(lddt), np.nan), none, (), self._notes(variant, none))
+            return Affected(np.full(len(lddt), np.nan), none, (), self.site_notes(variant))
         z = drop_z(lddt, self.null, positions)
         drop = self.null.residue_median - lddt
         affected = affected_residues(z, drop, positions)
@@ -102,15 +102,17 @@ class SubdomainCaller:
             sites=self._sites,
         )
 
+    def site_notes(self, variant: Variant) -> tuple[str, ...]:
+        """Name the functional residues that substituted residues are, or lie near."""
+        if variant.indel is not None:
+            return ()
+        return tuple(
+            f"position {position} is or lies within 5 Å of {', '.join(near)}"
+            for position in variant.positions
+            if (near := self._sites.near([position - 1]))
+        )
+
     def _notes(self, variant: Variant, affected: NDArray[np.bool_]) -> tuple[str, ...]:
-        notes = []
-        if variant.indel is None:
-            notes = [
-                f"position {position} is or lies within 5 Å of {', '.join(near)}"
-                for position in variant.positions
-                if (near := self._sites.near([position - 1]))
-            ]
+        notes = self.site_notes(variant)
         near = self._sites.near(np.flatnonzero(affected)) if affected.any() else ()
-        if near:
-            notes.append(f"affected residues lie within 5 Å of {', '.join(near)}")
-        return tuple(notes)
+        return (*notes, f"affected residues lie within 5 Å of {', '.join(near)}") if near else notes
