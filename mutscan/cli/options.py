@@ -265,7 +265,9 @@ class RunOptions:
     ] = None
     engine: Annotated[
         str,
-        option("|".join(ENGINES), "Where the work is done: here, or on a Ray cluster (extra 'ray').", MACHINES),
+        option(
+            "|".join(ENGINES), "Where the work is done: here, or on a Ray cluster (extra 'ray').", MACHINES
+        ),
     ] = DEFAULTS.engine
     ray_address: Annotated[
         str | None,
