@@ -468,6 +468,25 @@ class RunFolder(JobFolder):
         return folder / f"{key}.npz"
 
 
+class BatchFolder(JobFolder):
+    """The folder of a run of ``mutscan batch``, or of ``mutscan scan`` over many proteins."""
+
+    PROOF: ClassVar[str] = "run.json"
+    RESULTS: ClassVar[tuple[str, ...]] = (
+        "variants.csv", "variants.parquet", "proteins.csv", "proteins", "run.json", "report.html", "log.txt",
+    )  # fmt: skip
+    FOLDERS: ClassVar[tuple[str, ...]] = ("proteins",)
+
+    def __init__(self, path: Path, *, restart: bool = False) -> None:
+        super().__init__(path, restart=restart)
+        self.variants_csv = path / "variants.csv"
+        self.variants_parquet = path / "variants.parquet"
+        self.proteins_csv = path / "proteins.csv"
+        self.run_json = path / "run.json"
+        self.report_html = path / "report.html"
+        self.log_txt = path / "log.txt"
+
+
 def _short(value: object) -> str:
     text = json.dumps(value) if not isinstance(value, str) else value
     return text if len(text) <= 40 else text[:37] + "..."

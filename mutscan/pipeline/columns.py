@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from mutscan.pipeline.alphamissense import AlphaMissense
     from mutscan.pipeline.rows import Assembler
+    from mutscan.pipeline.subdomains import SubdomainCaller
     from mutscan.pipeline.verdict import Judge
 
 OTHERS: Final = len(STANDARD) - 1
@@ -37,7 +38,11 @@ def substitutions(sequence: str, position: int) -> tuple[Variant, ...]:
 
 
 def scan_columns(
-    judge: Judge, assembler: Assembler, alphamissense: AlphaMissense, positions: Sequence[int]
+    judge: Judge,
+    assembler: Assembler,
+    subdomains: SubdomainCaller,
+    alphamissense: AlphaMissense,
+    positions: Sequence[int],
 ) -> pa.Table:
     """Judge all substitutions of some positions of a wild type.
 
@@ -45,7 +50,8 @@ def scan_columns(
     ----------
     judge : Judge
     assembler : Assembler
-        Of the same wild type.
+    subdomains : SubdomainCaller
+        Of the same wild type, as the assembler.
     alphamissense : AlphaMissense
     positions : sequence of int
         1-based, of standard residues.
@@ -59,7 +65,7 @@ def scan_columns(
     wild_type = assembler.wild_type
     firsts = [_first(wild_type.sequence, position) for position in positions]
     sites = [
-        assembler.judged_row(first, verdict)
+        assembler.judged_row(first, verdict, subdomains.site_notes(first))
         for first, verdict in zip(firsts, judge.judge(firsts), strict=True)
     ]
     index = np.repeat(np.array(positions, dtype=np.int64) - 1, OTHERS)

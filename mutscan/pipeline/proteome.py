@@ -12,6 +12,7 @@ from mutscan.pipeline.network import WildTypePredictor, ahead
 from mutscan.pipeline.plan import MAX_LENGTH, uses_inverse_folding
 from mutscan.pipeline.rows import Assembler
 from mutscan.pipeline.scanning import scanned_positions
+from mutscan.pipeline.subdomains import SubdomainCaller
 from mutscan.pipeline.verdict import Judge
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def scan_protein(model: LoadedModel, wild_type: WildType, options: Options) -> p
     folding = load_inverse_folding() if uses_inverse_folding(options.inverse_folding, wild_type) else None
     judge = Judge(model, WildTypePredictor(model, wild_type.sequence), wild_type, options.prior, folding)
     alphamissense = alphamissense_of(wild_type, offline=options.offline)
-    return scan_columns(judge, Assembler(wild_type, None, alphamissense), alphamissense, positions)
+    assembler, subdomains = Assembler(wild_type, None, alphamissense), SubdomainCaller(wild_type, None)
+    return scan_columns(judge, assembler, subdomains, alphamissense, positions)
 
 
 def prepared(model: LoadedModel, wild_types: Iterable[WildType]) -> Iterator[WildType]:

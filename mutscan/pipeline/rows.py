@@ -10,6 +10,7 @@ import numpy as np
 
 from mutscan.calling import LOW_PLDDT, mean_away_from_site, percentile, robust_z
 from mutscan.errors import BuildError
+from mutscan.evidence.structural import DROPS
 from mutscan.structures import plddt_by_position
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class VariantResult:
-    """All that is known of one scored variant, on the wild type's residues."""
+    """All that is known of one scored variant, on the wild type's residues.
+
+    Without a prediction TM-score and lDDT are NaN.
+    """
 
     variant: Variant
     tm: float
@@ -70,9 +74,9 @@ class Assembler:
             )
         return self._head(variant, error) | self._scores(result)
 
-    def judged_row(self, variant: Variant, verdict: Verdict) -> dict[str, object]:
+    def judged_row(self, variant: Variant, verdict: Verdict, notes: Iterable[str]) -> dict[str, object]:
         """Row of a substitution whose mutant was neither predicted nor built, without its input."""
-        return self._head(variant, None) | self._judged(variant, verdict, None, ())
+        return self._head(variant, None) | self._judged(variant, verdict, None, notes)
 
     def _head(self, variant: Variant, error: BuildError | None) -> dict[str, object]:
         return {
@@ -129,18 +133,9 @@ class Assembler:
         }
 
     def _scores(self, result: VariantResult) -> dict[str, object]:
-        variant, measured, null = result.variant, result.measured, self.null
-        assert null is not None
-        away = mean_away_from_site(result.lddt, variant.positions)
+        variant, measured = result.variant, result.measured
         sites = _sites(variant)
-        against_null = {
-            "lddt_z": robust_z(away, null.lddt),
-            "lddt_percentile": percentile(away, null.lddt),
-            "tm_percentile": percentile(result.tm_raw, null.tm),
-        }
-        rule = result.verdict.structural
-        if rule is not None and rule.score == "tm_z":  # has no column: computed where it decides
-            against_null["tm_z"] = robust_z(result.tm_raw, null.tm)
+        against_null = self._against_null(result)
         verdict = result.verdict.with_structure(against_null)
         scores: dict[str, object] = {
             "tm_predicted": result.tm,
@@ -150,7 +145,7 @@ class Assembler:
             "tm_percentile": against_null["tm_percentile"],
             "lddt_percentile": against_null["lddt_percentile"],
             "z_score": against_null["lddt_z"],
-            "n_residues_affected": int(result.affected.residues.sum()),
+            "n_residues_affected": None if self.null is None else int(result.affected.residues.sum()),
             "affected_regions": "; ".join(map(str, result.affected.regions)),
             **self._judged(variant, verdict, measured, result.affected.notes),
         }
@@ -164,6 +159,22 @@ class Assembler:
                 ca_shift_max=_greatest(measured.ca_shift),
             )
         return scores
+
+    def _against_null(self, result: VariantResult) -> dict[str, float]:
+        """Compare the drops of the prediction with the null; NaN where nothing was predicted."""
+        null = self.null
+        if null is None:
+            return dict.fromkeys((*DROPS, "tm_percentile"), math.nan)
+        away = mean_away_from_site(result.lddt, result.variant.positions)
+        drops = {
+            "lddt_z": robust_z(away, null.lddt),
+            "lddt_percentile": percentile(away, null.lddt),
+            "tm_percentile": percentile(result.tm_raw, null.tm),
+        }
+        rule = result.verdict.structural
+        if rule is not None and rule.score == "tm_z":  # has no column: computed where it decides
+            drops["tm_z"] = robust_z(result.tm_raw, null.tm)
+        return drops
 
     def residues(self, result: VariantResult) -> dict[str, Any]:
         """Block of residues.parquet for one variant."""

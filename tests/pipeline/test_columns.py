@@ -28,6 +28,7 @@ from mutscan.pipeline.plan import MAX_LENGTH, resolve_wild_type
 from mutscan.pipeline.proteome import scan_protein, scan_proteins
 from mutscan.pipeline.rows import Assembler
 from mutscan.pipeline.scanning import scanned_positions
+from mutscan.pipeline.subdomains import SubdomainCaller
 from mutscan.pipeline.verdict import Judge
 from mutscan.results import VARIANT_COLUMNS, VARIANT_SCHEMA, format_cell, write_variants
 from mutscan.structures import WildType
@@ -83,15 +84,16 @@ def check_columns(
         load_inverse_folding() if folds else None,
         relatives_for(protein, alignment),
     )
-    assembler = Assembler(protein, None, alphamissense)
+    assembler, near = Assembler(protein, None, alphamissense), SubdomainCaller(protein, None)
     positions = scanned_positions(protein, None)
     variants = [v for position in positions for v in substitutions(protein.sequence, position)]
     rows = [
-        {"input": str(v), "wild_type": protein.name, **assembler.judged_row(v, verdict)}
+        {"input": str(v), "wild_type": protein.name, **assembler.judged_row(v, verdict, near.site_notes(v))}
         for v, verdict in zip(variants, judge.judge(variants), strict=True)
     ]
     write_variants(folder / "variants.csv", rows)
-    pq.write_table(scan_columns(judge, assembler, alphamissense, positions), folder / "variants.parquet")
+    table = scan_columns(judge, assembler, near, alphamissense, positions)
+    pq.write_table(table, folder / "variants.parquet")
     table = pq.read_table(folder / "variants.parquet")
     assert table.schema == VARIANT_SCHEMA
     with (folder / "variants.csv").open(newline="", encoding="utf-8") as stream:
