@@ -342,7 +342,7 @@ class ScanJob(Job):
             "n_substitutions": total,
         }
         if null is None:
-            note = "TM-scores and lDDT were not predicted (--predict probability)"
+            note = "no mutant was predicted: there are probabilities alone"
             return {"null": [], "scan": {**scanned, "null": "none", "null_size": 0, "null_note": note}}
         return {
             "null": [] if self.whole else list(null.variants),
