@@ -89,7 +89,7 @@ def test_each_line_has_its_row_in_order(whole: mutscan.BatchRun) -> None:
         *("ok", "failed", "ok", "failed", "failed", "ok", "failed", "partial", "ok", "skipped"),
     ]
     assert [row["error_code"] for row in rows if row["status"] == "failed"] == [
-        *("unknown_protein", "position_out_of_range", "usage", "ambiguous_protein"),
+        *("unknown_protein", "position_out_of_range", "bad_sequence", "ambiguous_protein"),
     ]
     assert rows[1]["message"].startswith("table.csv line 3: nobody: is not in --sequences")
     assert "proteins.fasta, line 6: '1' is not an amino-acid code" in rows[4]["message"]
