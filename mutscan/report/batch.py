@@ -98,6 +98,12 @@ class Problem:
     input: str
     message: str
 
+    @property
+    def first(self) -> str:
+        """Protein, input and message of the first row; what the message repeats is said once."""
+        said = self.message.removeprefix(f"{self.protein}: ").removeprefix(f"{self.input}: ")
+        return f"{self.protein} {self.input}: {said}".strip()
+
 
 @dataclass(frozen=True, slots=True)
 class Worst:

@@ -28,6 +28,9 @@ MOST_BYTES: Final = 5_000_000
 """Bytes of the page at most."""
 
 MOST_PROTEINS: Final = 1000
+MOST_SHOWN: Final = 300
+"""Rows of a table that are laid out when the page opens."""
+
 MOST_FAILED: Final = 200
 MOST_RULES: Final = 20
 MOST_PROBLEMS: Final = 20
@@ -43,6 +46,8 @@ COLUMNS: Final = (
     ("alphamissense", "AlphaMissense", 3, "Another method's value (AlphaFold DB), no part of the verdict"),
 )
 """Number columns of the table of variants: column, heading, decimals, what it means."""
+
+RIGHT: Final = "How often the verdict's rule was right where it was calibrated; see the rules below the table"
 
 WIDTH, HEIGHT, EDGE = 220.0, 26.0, 5.0
 """Drawing units of a strip, and the empty edge within."""
@@ -158,6 +163,7 @@ def _page(run: SavedBatch, share: float) -> str:
         run=run,
         notice="" if run.judged or run.provenance.get("calibration") or not run.scored else UNCALIBRATED,
         findings=[(worst, _variant_link(links, worst)) for worst in run.findings()],
+        most_shown=MOST_SHOWN,
         has_regions=regions,
         variants=variant_rows,
         variant_headings=[
@@ -165,11 +171,7 @@ def _page(run: SavedBatch, share: float) -> str:
             ("Variant", False, ""),
             ("Verdict" if run.judged else "Status", False, ""),
             *((heading, True, hint) for _, heading, _, hint in shown),
-            *(
-                [("Rule right", True, "How often its rule was right where it was calibrated")]
-                if rules
-                else ()
-            ),
+            *([("Rule's precision", True, RIGHT)] if rules else ()),
             ("Confidence", False, "How reliable the inputs are"),
             ("Evidence", False, "What moves the log-odds, the strongest first"),
             *([("Affected regions", False, "")] if regions else ()),
