@@ -339,7 +339,9 @@ def _do(
     n_rows = sum(max(1, len(task)) for unit in left for task in unit.tasks if unit.share is None)
     progress.start(f"proteins 0/{proteins:,}", n_rows)
     finished = 0
-    for unit in left:
+    # Here nothing is gained by an end between units, where the next proteins are not searched ahead.
+    whole = tuple(task for unit in left if unit.share is None for task in unit.tasks)
+    for unit in [*(unit for unit in left if unit.share is not None), *([Unit(whole)] if whole else [])]:
         for task in worker.do(unit):
             finished += 1
             progress.rename(f"proteins {finished:,}/{proteins:,}")
