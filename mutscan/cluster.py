@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 from collections import Counter, deque
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ LOSSES: Final = 4
 
 PATIENCE: Final = 60.0
 """Seconds without any worker after which the user is told."""
+
+REACH_LIMIT: Final = 10.0
+"""Seconds a cluster may take to accept a connection."""
 
 LOCAL_STORE: Final = 80 * 2**20
 """Bytes of the object store of a local cluster, about the least that Ray accepts: messages are small."""
@@ -247,8 +251,9 @@ def connect(
     connected = not ray.is_initialized()
     if connected:
         try:
+            _reach(address)
             ray.init(address=address, **settings)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise UsageError(
                 f"--ray-address {address}: cannot connect to a Ray cluster; start one with "
@@ -260,6 +265,13 @@ def connect(
     finally:
         if connected:
             ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Ask at ``host:port`` whether anyone is there; Ray itself tries for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon:
+        socket.create_connection((host, int(port)), REACH_LIMIT).close()
 
 
 def find_place(machines: Sequence[Mapping[str, float]], *, cores: int, gpus: bool) -> Place:
