@@ -15,14 +15,16 @@ from mutscan.version import __version__
 if TYPE_CHECKING:
     from mutscan import scores
     from mutscan.errors import MutscanError
-    from mutscan.pipeline import Comparison, Run, compare, open_run, scan, score
+    from mutscan.pipeline import Comparison, Run, check, compare, merge, open_run, scan, score
 
 __all__ = [
     "Comparison",
     "MutscanError",
     "Run",
     "__version__",
+    "check",
     "compare",
+    "merge",
     "open_run",
     "scan",
     "score",
@@ -34,7 +36,9 @@ _HOMES = {
     "Comparison": "mutscan.pipeline",
     "MutscanError": "mutscan.errors",
     "Run": "mutscan.pipeline",
+    "check": "mutscan.pipeline",
     "compare": "mutscan.pipeline",
+    "merge": "mutscan.pipeline",
     "open_run": "mutscan.pipeline",
     "scan": "mutscan.pipeline",
     "score": "mutscan.pipeline",

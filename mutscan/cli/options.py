@@ -16,7 +16,7 @@ import mutscan
 from mutscan.builders import BUILDERS, NO_BUILDER
 from mutscan.cli.console import Terminal
 from mutscan.cli.errors import VERBOSE
-from mutscan.pipeline.options import DEFAULTS, INVERSE_FOLDING
+from mutscan.pipeline.options import DEFAULTS, ENGINES, INVERSE_FOLDING, PREDICT
 from mutscan.structures.files import STRUCTURE_ENDINGS
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 RUNNING = "Execution"
 PROTEIN = "Wild type and mutants"
 OUTPUT = "Output"
+MACHINES = "Many machines"
 
 
 class Precision(StrEnum):
@@ -250,6 +251,32 @@ class RunOptions:
             RUNNING,
         ),
     ] = DEFAULTS.inverse_folding
+    predict: Annotated[
+        str,
+        option(
+            "|".join(PREDICT),
+            "probability: only p_deleterious and what goes with it; mutants are neither embedded nor built.",
+            RUNNING,
+        ),
+    ] = DEFAULTS.predict
+    shard: Annotated[
+        str | None,
+        option("I/N", "Do the I-th of N parts of the work; 'mutscan merge' joins the parts.", MACHINES),
+    ] = None
+    engine: Annotated[
+        str,
+        option(
+            "|".join(ENGINES), "Where the work is done: here, or on a Ray cluster (extra 'ray').", MACHINES
+        ),
+    ] = DEFAULTS.engine
+    ray_address: Annotated[
+        str | None,
+        option(
+            "auto|ADDRESS",
+            "Ray cluster; auto: the one this machine belongs to (default: one on this machine alone).",
+            MACHINES,
+        ),
+    ] = None
     seed: SeedOption = DEFAULTS.seed
 
     def named(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mutscan.builders import NO_BUILDER
+from mutscan.cli.merge import end_part
 from mutscan.cli.options import (
     PROTEIN,
     BuilderOption,
@@ -63,6 +64,8 @@ def scan(
         run = pipeline.scan(wild_type, positions=positions, **options.named(), progress=progress)
     finally:
         progress.finish()
+    if options.shard is not None:
+        end_part(run.directory, terminal)
     if json:
         _print_rows(run.directory)
     if not messages.quiet:

@@ -9,6 +9,7 @@ from mutscan.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from mutscan.pipeline.comparison import Comparison, compare
+    from mutscan.pipeline.parts import merge
     from mutscan.pipeline.plan import Plan, PlannedRow, check
     from mutscan.pipeline.run import Run, open_run
     from mutscan.pipeline.scanning import scan
@@ -23,6 +24,7 @@ __all__ = [
     "Silent",
     "check",
     "compare",
+    "merge",
     "open_run",
     "scan",
     "score",
@@ -36,6 +38,7 @@ _HOMES = {
     "Run": "run",
     "check": "plan",
     "compare": "comparison",
+    "merge": "parts",
     "open_run": "run",
     "scan": "scanning",
     "score": "scoring",

@@ -49,6 +49,7 @@ def fingerprint(
         "alignment": None if relatives is None or options.alignment == AUTO else relatives.facts.sha256,
         "prior": options.prior,
         "inverse_folding": inverse_folding,
+        "predict": options.predict,
         "seed": options.seed,
     }
 
@@ -75,7 +76,7 @@ def provenance(
         Arguments of the command that are not in `options`.
     """
     protein, structure, encoder = job.wild_type, job.wild_type.structure, job.model.encoder
-    asked = {name: getattr(options, name) for name in _ASKED}
+    asked = {name: getattr(options, name) for name in ASKED}
     return {
         "schema": 1,
         "mutscan": __version__,
@@ -115,10 +116,11 @@ def provenance(
     }
 
 
-_ASKED = (
+ASKED = (
     "model", "builder", "structure", "chain", "alignment", "device", "precision", "batch_residues", "jobs",
-    "offline", "prior", "inverse_folding", "seed",
+    "offline", "prior", "inverse_folding", "predict", "seed",
 )  # fmt: skip
+"""Options that describe what was asked, in run.json."""
 
 
 def portable(value: object) -> object:

@@ -1,0 +1,94 @@
+"""Scans of many proteins: searched and embedded in groups while the proteins before them are judged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mutscan.errors import MutscanError
+from mutscan.model.inverse_folding import load_inverse_folding
+from mutscan.pipeline.alphamissense import alphamissense_of
+from mutscan.pipeline.columns import scan_columns
+from mutscan.pipeline.network import WildTypePredictor, ahead
+from mutscan.pipeline.plan import MAX_LENGTH, uses_inverse_folding
+from mutscan.pipeline.rows import Assembler
+from mutscan.pipeline.scanning import scanned_positions
+from mutscan.pipeline.subdomains import SubdomainCaller
+from mutscan.pipeline.verdict import Judge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import pyarrow as pa
+
+    from mutscan.pipeline.network import LoadedModel
+    from mutscan.pipeline.options import Options
+    from mutscan.structures import WildType
+
+GROUP_RESIDUES: Final = 8_192
+"""Residues that are searched and embedded together: a few seconds of work, some 10 MB."""
+
+
+def scan_proteins(
+    model: LoadedModel, wild_types: Iterable[WildType], options: Options
+) -> Iterator[tuple[WildType, pa.Table | MutscanError]]:
+    """Judge every substitution of many proteins, without predictions of their mutants.
+
+    Memory does not grow with the number of proteins.
+
+    Parameters
+    ----------
+    model : LoadedModel
+    wild_types : iterable of WildType
+        Read a group ahead.
+    options : Options
+        `prior`, `inverse_folding` and `offline` count.
+
+    Yields
+    ------
+    wild_type : WildType
+        In the order given.
+    found : pyarrow.Table or MutscanError
+        `scan_columns` of all its standard residues, or why there is none.
+    """
+    for wild_type in prepared(model, wild_types):
+        try:
+            yield wild_type, scan_protein(model, wild_type, options)
+        except MutscanError as error:
+            yield wild_type, error
+
+
+def scan_protein(model: LoadedModel, wild_type: WildType, options: Options) -> pa.Table:
+    """Judge every substitution of one protein; `scan_proteins` for many."""
+    positions = scanned_positions(wild_type, None)
+    folding = load_inverse_folding() if uses_inverse_folding(options.inverse_folding, wild_type) else None
+    judge = Judge(model, WildTypePredictor(model, wild_type.sequence), wild_type, options.prior, folding)
+    alphamissense = alphamissense_of(wild_type, offline=options.offline)
+    assembler, subdomains = Assembler(wild_type, None, alphamissense), SubdomainCaller(wild_type, None)
+    return scan_columns(judge, assembler, subdomains, alphamissense, positions)
+
+
+def prepared(model: LoadedModel, wild_types: Iterable[WildType]) -> Iterator[WildType]:
+    """Yield wild types in order, each searched and embedded by then (`LoadedModel.prepare`)."""
+
+    def ready() -> Iterator[list[WildType]]:
+        for group in _groups(wild_types):
+            model.prepare(w.sequence for w in group if len(w.sequence) <= MAX_LENGTH)
+            yield group
+
+    # One group waits, one is being made, one is judged.
+    for group in ahead(ready(), 1):
+        yield from group
+        model.forget(w.sequence for w in group)
+
+
+def _groups(wild_types: Iterable[WildType]) -> Iterator[list[WildType]]:
+    group: list[WildType] = []
+    residues = 0
+    for wild_type in wild_types:
+        if group and residues + len(wild_type.sequence) > GROUP_RESIDUES:
+            yield group
+            group, residues = [], 0
+        group.append(wild_type)
+        residues += len(wild_type.sequence)
+    if group:
+        yield group
