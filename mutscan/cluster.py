@@ -4,21 +4,24 @@ Ray places the workers, starts lost ones again on whatever machine has room, and
 process. Which unit a worker gets is decided here: a call that Ray repeats stays with its worker, and would
 wait as long as that worker's machine is away while others have nothing to do.
 
-Workers write their results into a folder that all machines see. Units, counts and errors are all that Ray
-carries.
+The units lie in a file in a folder that all machines see, and there the workers write their results. Ray
+itself carries places in that file, counts and errors.
 """
 
 from __future__ import annotations
 
 import os
+import pickle
 import secrets
 import socket
+import sys
 from collections import Counter, deque
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mutscan.errors import MissingDependencyError, MutscanError, UsageError
+from mutscan.files import write_errors
 from mutscan.progress import Progress, Silent
 from mutscan.version import __version__
 
@@ -26,8 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+CORES: Final = 2
+"""Cores of a worker by default."""
+
 LOSSES: Final = 4
-"""Workers that a unit, or a worker's start, may cost before the run ends: it is then the cause itself."""
+"""Workers that a unit, or the start of a worker, may cost: then it is the cause itself, and the run ends."""
 
 PATIENCE: Final = 60.0
 """Seconds without any worker after which the user is told."""
@@ -61,11 +67,12 @@ class Place:
     @property
     def words(self) -> str:
         """What a worker needs, in words."""
-        return f"{self.cores} cores" + (" and a GPU" if self.gpu else "")
+        cores = "1 core" if self.cores == 1 else f"{self.cores} cores"
+        return cores + (" and a GPU" if self.gpu else "")
 
 
 class Cluster:
-    """A Ray cluster this process is connected to; `connect` makes it."""
+    """A Ray cluster that this process is connected to; `connect` makes it."""
 
     def __init__(self, ray: Any, place: Place, progress: Progress) -> None:
         self._ray = ray
@@ -75,19 +82,20 @@ class Cluster:
     def run(
         self,
         units: Sequence[_Unit],
-        prepare: Callable[[], Callable[[_Unit], Any]],
+        prepare: Callable[[], Callable[[_Unit], object]],
         *,
         folder: Path,
         name: Callable[[_Unit], str] = str,
-    ) -> Iterator[tuple[_Unit, Any]]:
-        """Do units of work, each once; yield them with their results, in the order in which they end.
+    ) -> Iterator[_Unit]:
+        """Do units of work, each once; yield them in the order in which they end.
 
         Parameters
         ----------
         units : sequence
-            Small and picklable.
+            Picklable.
         prepare : callable
-            Runs once in each worker, and returns the function that does a unit there.
+            Runs once in each worker, and returns the function that does a unit there. Its errors, and
+            those of that function, end the run.
         folder : Path
             A folder that all machines must see.
         name : callable
@@ -98,70 +106,77 @@ class Cluster:
         UsageError
             A machine has another mutscan, or does not see `folder`.
         MutscanError
-            As `prepare` and its function raise them; a unit lost its worker `LOSSES` times.
+            A unit lost its worker `LOSSES` times.
         """
         ray, place = self._ray, self.place
         kind = ray.remote(_worker_class()).options(
             num_cpus=place.cores, num_gpus=int(place.gpu), max_restarts=-1
         )
-        todo, lost, left = deque(units), Counter[str](), len(units)
-        waiting: dict[Any, tuple[Any, _Unit | None]] = {}
-        with _token(folder) as token:
-            greeting = (str(token), __version__, place.cores, ray.cloudpickle.dumps(prepare))
+        todo, left, lost = deque(range(len(units))), len(units), Counter[str]()
+        waiting: dict[Any, tuple[Any, int | None]] = {}
+        with _work_file(folder, prepare, units) as (path, first, spans):
 
             def meet(worker: Any) -> None:
                 # Ray makes this call again until the worker has started somewhere.
                 call = worker.meet.options(max_task_retries=LOSSES - 1)
-                waiting[call.remote(*greeting)] = (worker, None)
+                waiting[call.remote(str(path), __version__, first)] = (worker, None)
 
             for _ in range(min(place.workers, len(units))):
                 meet(kind.remote())
             while left:
-                ended, _ = ray.wait(list(waiting), timeout=PATIENCE)
+                ended, _ = ray.wait([*waiting], timeout=PATIENCE)
                 if not ended:
                     if all(unit is None for _, unit in waiting.values()):
                         self._progress.note(f"no Ray worker has started yet; waiting for {place.words}")
                     continue
                 worker, unit = waiting.pop(ended[0])
                 try:
-                    answer = ray.get(ended[0])
+                    complaint = ray.get(ended[0])
                 except ray.exceptions.RayTaskError as error:
                     raise error.cause from error
                 except ray.exceptions.RayError as error:
-                    what = "a worker" if unit is None else name(unit)
+                    what = "a Ray worker" if unit is None else name(units[unit])
                     lost[what] += 1
                     if unit is None or lost[what] == LOSSES:
                         raise _gave_up(what, error) from error
                     todo.appendleft(unit)
                     meet(worker)
                     continue
+                if complaint is not None:
+                    raise UsageError(complaint)
                 if unit is not None:
                     left -= 1
-                    yield unit, answer
-                elif answer is not None:
-                    raise UsageError(answer)
-                # A worker without a further unit goes out of scope here, which ends it.
+                    yield units[unit]
+                # A worker that gets no further unit goes out of scope here, which ends it.
                 if todo:
                     unit = todo.popleft()
-                    waiting[worker.work.options(name=name(unit)).remote(unit)] = (worker, unit)
+                    call = worker.work.options(name=name(units[unit]))
+                    waiting[call.remote(spans[unit])] = (worker, unit)
 
 
 def _gave_up(what: str, error: Exception) -> MutscanError:
     reason = " ".join(str(error).split())
     return MutscanError(
-        f"{what} lost its Ray process {LOSSES} times, expected it to run; finished work is kept: "
-        f"see whether memory ran out, then run the command again ({reason[:300]})",
+        f"{what}: lost its process {LOSSES} times; see whether memory runs out, then run the command again, "
+        f"finished work is kept ({reason[:300]})",
         code="worker_lost",
     )
 
 
 @contextmanager
-def _token(folder: Path) -> Iterator[Path]:
-    """Write a file of a name never used before, whose name is also its content."""
-    path = folder.resolve() / f".ray-{secrets.token_hex(8)}.tmp"
-    path.write_text(path.name, encoding="utf-8")
+def _work_file(
+    folder: Path, prepare: object, units: Sequence[object]
+) -> Iterator[tuple[Path, tuple[int, int], list[tuple[int, int]]]]:
+    """Write what workers read: a line that no other file has, and pickles; yields where those are."""
+    # A run that was killed leaves it; the next one in the folder throws such files away.
+    path = folder.absolute() / f".ray-{secrets.token_hex(8)}.tmp"
+    spans: list[tuple[int, int]] = []
     try:
-        yield path
+        with write_errors(folder), path.open("wb") as stream:
+            stream.write(f"{path.name}\n".encode())
+            for one in (prepare, *units):
+                spans.append((stream.tell(), stream.write(pickle.dumps(one))))
+        yield path, spans[0], spans[1:]
     finally:
         path.unlink(missing_ok=True)
 
@@ -173,48 +188,48 @@ def _worker_class() -> type:
     """
 
     class Worker:
-        def meet(self, token: str, version: str, cores: int, prepare: bytes) -> str | None:
-            """Compare this machine with the one that asks, and get ready; returns a complaint."""
-            import pickle
+        def meet(self, path: str, version: str, prepare: tuple[int, int]) -> str | None:
+            """Compare this machine with the one that asks, and get ready; returns what is wrong."""
             import socket
             from pathlib import Path
 
-            host = socket.gethostname()
+            host, self._file = socket.gethostname(), Path(path)
             try:
                 from mutscan.version import __version__ as found
             except ImportError:
-                return (
-                    f"{host}: mutscan is not installed there, expected {version}; install it on each machine"
-                )
+                return f"{host}: mutscan is not installed, expected {version}; install it on each machine"
             if found != version:
-                return (
-                    f"{host}: mutscan is {found} there, expected {version}; install the same on each machine"
-                )
-            path = Path(token)
+                return f"{host}: read mutscan {found}, expected {version}; install it on each machine"
             try:
-                seen = path.read_text(encoding="utf-8") == path.name
+                with self._file.open("rb") as stream:
+                    seen = stream.readline().decode().strip() == self._file.name
             except OSError:
                 seen = False
             if not seen:
                 return (
-                    f"{host}: does not see the run folder {path.parent}, expected one that all machines "
-                    "share; give --out such a folder"
+                    f"{host}: does not see the run folder {self._file.parent}, expected one that all "
+                    "machines share; give --out such a folder"
                 )
-            import torch
-
-            torch.set_num_threads(cores)
-            self._work = pickle.loads(prepare)()
+            self._work = self._read(prepare)()
             return None
 
-        def work(self, unit: Any) -> Any:
-            return self._work(unit)
+        def work(self, unit: tuple[int, int]) -> None:
+            """Do a unit."""
+            self._work(self._read(unit))
+
+        def _read(self, span: tuple[int, int]) -> Any:
+            import pickle
+
+            with self._file.open("rb") as stream:
+                stream.seek(span[0])
+                return pickle.loads(stream.read(span[1]))
 
     return Worker
 
 
 @contextmanager
 def connect(
-    address: str | None, *, cores: int, gpus: bool = True, progress: Progress | None = None
+    address: str | None, *, cores: int | None = None, gpus: bool = True, progress: Progress | None = None
 ) -> Iterator[Cluster]:
     """Connect to a Ray cluster, or start one on this machine; it is left, or stopped, at the end.
 
@@ -223,8 +238,8 @@ def connect(
     address : str, optional
         ``auto`` for the cluster of this machine, or ``host:port`` of a head node. By default that of the
         environment variable ``RAY_ADDRESS``, which Ray sets for its jobs, else a new local cluster.
-    cores : int
-        Of each worker.
+    cores : int, optional
+        Of each worker; by default `CORES`, or what the largest machine has.
     gpus : bool
         Whether GPUs may be used; then each worker has one, where the cluster has any.
     progress : Progress, optional
@@ -248,33 +263,35 @@ def connect(
         # A cluster of our own asks nothing of the network.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         settings |= {"include_dashboard": False, "object_store_memory": LOCAL_STORE}
-    connected = not ray.is_initialized()
-    if connected:
+    joins = not ray.is_initialized()
+    # Ray prints what befalls its machines to stdout, which is for results.
+    with redirect_stdout(sys.stderr):
+        if joins:
+            try:
+                _reach(address)
+                ray.init(address=address, **settings)
+            except (OSError, RuntimeError, ValueError) as error:
+                reason = " ".join(str(error).split())
+                raise UsageError(
+                    f"--ray-address {address}: cannot connect to a Ray cluster; start one with "
+                    f"'ray start --head', or leave the option away for a local one ({reason[:300]})"
+                ) from error
         try:
-            _reach(address)
-            ray.init(address=address, **settings)
-        except (OSError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise UsageError(
-                f"--ray-address {address}: cannot connect to a Ray cluster; start one with "
-                f"'ray start --head', or leave the option away for a local one ({reason[:300]})"
-            ) from error
-    try:
-        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        yield Cluster(ray, find_place(machines, cores=cores, gpus=gpus), progress or Silent())
-    finally:
-        if connected:
-            ray.shutdown()
+            machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            yield Cluster(ray, find_place(machines, cores=cores, gpus=gpus), progress or Silent())
+        finally:
+            if joins:
+                ray.shutdown()
 
 
 def _reach(address: str) -> None:
     """Ask at ``host:port`` whether anyone is there; Ray itself tries for minutes."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    host, colon, port = address.rpartition(":")
     if colon:
-        socket.create_connection((host, int(port)), REACH_LIMIT).close()
+        socket.create_connection((host.removeprefix("ray://"), int(port)), REACH_LIMIT).close()
 
 
-def find_place(machines: Sequence[Mapping[str, float]], *, cores: int, gpus: bool) -> Place:
+def find_place(machines: Sequence[Mapping[str, float]], *, cores: int | None, gpus: bool) -> Place:
     """Choose what each worker gets, and count those that have room.
 
     Parameters
@@ -293,18 +310,19 @@ def find_place(machines: Sequence[Mapping[str, float]], *, cores: int, gpus: boo
     --------
     >>> find_place([{"CPU": 8.0}, {"CPU": 5.0}], cores=4, gpus=True)
     Place(workers=3, cores=4, gpu=False)
-    >>> find_place([{"CPU": 8.0, "GPU": 4.0}, {"CPU": 64.0}], cores=4, gpus=True)
+    >>> find_place([{"CPU": 8.0, "GPU": 4.0}, {"CPU": 64.0}], cores=None, gpus=True)
     Place(workers=4, cores=2, gpu=True)
     """
-    with_gpu = [one for one in machines if one.get("GPU", 0) >= 1 and one.get("CPU", 0) >= 1] if gpus else []
+    most = max((int(one.get("CPU", 0)) for one in machines), default=0)
+    wanted = cores or max(1, min(CORES, most))
+    with_gpu = [one for one in machines if gpus and one.get("GPU", 0) >= 1 and one.get("CPU", 0) >= 1]
     if with_gpu:
         share = min(int(one["CPU"] // one["GPU"]) for one in with_gpu)
-        return Place(sum(int(one["GPU"]) for one in with_gpu), max(1, min(cores, share)), gpu=True)
-    workers = sum(int(one.get("CPU", 0) // cores) for one in machines)
+        return Place(sum(int(one["GPU"]) for one in with_gpu), max(1, min(wanted, share)), gpu=True)
+    workers = sum(int(one.get("CPU", 0) // wanted) for one in machines)
     if not workers:
-        most = max((int(one.get("CPU", 0)) for one in machines), default=0)
         raise UsageError(
-            f"--ray-cores {cores}: no machine of the Ray cluster has so many cores, the largest has {most}; "
+            f"--ray-cores {wanted}: no machine of the Ray cluster has so many cores, the largest has {most}; "
             "give fewer"
         )
-    return Place(workers, cores, gpu=False)
+    return Place(workers, wanted, gpu=False)
