@@ -31,6 +31,8 @@ ROW_CODES: Final = {
     "structure_mismatch": "A structure has another sequence than the protein or mutant it is given for.",
     "bad_structure": "A structure file cannot be read or used.",
     "build_failed": "The mutant structure could not be built.",
+    "unknown_protein": "The protein is in none of the places where batch and scan look for it.",
+    "ambiguous_protein": "Several sequences have the protein's name.",
 }
 """Values of the ``error_code`` column of variants.csv, and what they mean."""
 

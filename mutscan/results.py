@@ -333,6 +333,8 @@ class JobFolder:
         Created when missing.
     restart : bool
         Throw away the finished part and earlier results first.
+    shared : bool
+        Another process holds the folder, and this one adds parts to it.
 
     Raises
     ------
@@ -349,14 +351,19 @@ class JobFolder:
     FOLDERS: ClassVar[tuple[str, ...]] = ()
     """Folders that are made at the start."""
 
-    def __init__(self, path: Path, *, restart: bool = False) -> None:
+    def __init__(self, path: Path, *, restart: bool = False, shared: bool = False) -> None:
         self.path = path
         self.state = path / ".state"
         self._restart = restart
+        self._shared = shared
         self._lock: filelock.BaseFileLock | None = None
 
     def __enter__(self) -> Self:
         with write_errors(self.path):
+            if self._shared:
+                for folder in (self.state, *(self.path / name for name in self.FOLDERS)):
+                    folder.mkdir(parents=True, exist_ok=True)
+                return self
             if self.path.exists() and not self.path.is_dir():
                 raise WrongFolderError(f"{self.path} is a file; expected a folder for --out (it may be new)")
             foreign = self.path.is_dir() and any(self.path.iterdir()) and not self.state.is_dir()
@@ -437,8 +444,8 @@ class RunFolder(JobFolder):
     )  # fmt: skip
     FOLDERS: ClassVar[tuple[str, ...]] = ("structures",)
 
-    def __init__(self, path: Path, *, restart: bool = False) -> None:
-        super().__init__(path, restart=restart)
+    def __init__(self, path: Path, *, restart: bool = False, shared: bool = False) -> None:
+        super().__init__(path, restart=restart, shared=shared)
         self.structures = path / "structures"
         self.variants_csv = path / "variants.csv"
         self.residues_parquet = path / "residues.parquet"

@@ -194,20 +194,9 @@ BuilderOption = Annotated[
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """Options of score, check and scan, by their names in `mutscan.pipeline`."""
+class SharedOptions:
+    """Options of score, check, scan and batch, by their names in `mutscan.pipeline`."""
 
-    structure: Annotated[
-        Path | None,
-        path(
-            "FILE",
-            "Structure for an accession or FASTA file (default for an accession: its AlphaFold DB model).",
-            PROTEIN,
-        ),
-    ] = None
-    chain: Annotated[
-        str | None, option("ID", "Chain of the structure to use, if it has several.", PROTEIN)
-    ] = None
     alignment: Annotated[
         str,
         option(
@@ -282,3 +271,20 @@ class RunOptions:
     def named(self) -> dict[str, Any]:
         """Arguments for the functions of `mutscan.pipeline`."""
         return {**vars(self), "precision": self.precision.value}
+
+
+@dataclass(frozen=True)
+class RunOptions(SharedOptions):
+    """Options of a run on one protein."""
+
+    structure: Annotated[
+        Path | None,
+        path(
+            "FILE",
+            "Structure for an accession or FASTA file (default for an accession: its AlphaFold DB model).",
+            PROTEIN,
+        ),
+    ] = None
+    chain: Annotated[
+        str | None, option("ID", "Chain of the structure to use, if it has several.", PROTEIN)
+    ] = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mutscan.progress import Progress, Silent
 
 if TYPE_CHECKING:
+    from mutscan.pipeline.batch import BatchRun, batch
     from mutscan.pipeline.comparison import Comparison, compare
     from mutscan.pipeline.parts import merge
     from mutscan.pipeline.plan import Plan, PlannedRow, check
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
     from mutscan.pipeline.scoring import score
 
 __all__ = [
+    "BatchRun",
     "Comparison",
     "Plan",
     "PlannedRow",
     "Progress",
     "Run",
     "Silent",
+    "batch",
     "check",
     "compare",
     "merge",
@@ -32,6 +35,8 @@ __all__ = [
 
 # Loaded on first use: the command line reads the defaults of `options`, and must not wait for torch.
 _HOMES = {
+    "BatchRun": "batch",
+    "batch": "batch",
     "Comparison": "comparison",
     "Plan": "plan",
     "PlannedRow": "plan",

@@ -414,13 +414,11 @@ class Request:
         """
         wild_type, options = self.wild_type, self.options
         builders = choose_builders(options.builders, wild_type, seed=options.seed)
-        relatives, note = self.relatives, ""
         with write_errors(folder.path), logging_to(folder.log_txt):
             _log.info("mutscan %s: %s of %s", __version__, self.command, wild_type.name)
-            # A model that does not weigh alignments needs no download.
-            weighed = frozenset() if model.calibration is None else model.calibration.sources
-            if whole and options.alignment == AUTO and "alignment" in weighed:
-                relatives, note = fetched_relatives(wild_type, offline=options.offline)
+            relatives, note = self.relatives, ""
+            if whole and relatives is None:
+                relatives, note = downloaded_relatives(model, wild_type, options)
             if relatives is not None or note:
                 _log.info("%s", relatives.words if relatives is not None else note)
             job = self.make_job(model, folder, options, builders, relatives)
@@ -432,6 +430,24 @@ class Request:
             folder.claim(job.settings | part_claim(options, job.inputs_sha256))
             yield job
             _log.info("done: %s", dict(job.counts))
+
+
+def downloaded_relatives(
+    model: LoadedModel, wild_type: WildType, options: Options
+) -> tuple[Relatives | None, str]:
+    """Get a protein's relatives from AlphaFold DB where the options and the model want them.
+
+    Returns
+    -------
+    Relatives or None
+    str
+        Why there are none; empty where none are wanted.
+    """
+    # A model that does not weigh alignments needs no download.
+    weighed = frozenset() if model.calibration is None else model.calibration.sources
+    if options.alignment == AUTO and "alignment" in weighed:
+        return fetched_relatives(wild_type, offline=options.offline)
+    return None, ""
 
 
 def loaded_model(options: Options) -> LoadedModel:

@@ -15,6 +15,7 @@ import numpy as np
 
 from mutscan.calling import Null, build_null, sample_null
 from mutscan.embed import EmbeddingCache, embed_cached, load_encoder
+from mutscan.embed.device import one_thread
 from mutscan.embed.head import load_head
 from mutscan.evidence import load_calibration
 from mutscan.families import FamilySearch, load_library
@@ -181,16 +182,17 @@ def load_model(
         Never fetch encoder weights.
     """
     path = find_model(name)
-    net, config = load_checkpoint(path)
-    encoder = load_encoder(
-        config.encoder.resolve(path),
-        revision=config.encoder.revision,
-        device=device,
-        precision=precision,
-        offline=offline,
-        batch_residues=batch_residues,
-    )
-    return LoadedModel(path, config, model_hash(path), encoder, Predictor(net, encoder.device))
+    with one_thread():  # threads that wait for each other at every tensor cost more than they give
+        net, config = load_checkpoint(path)
+        encoder = load_encoder(
+            config.encoder.resolve(path),
+            revision=config.encoder.revision,
+            device=device,
+            precision=precision,
+            offline=offline,
+            batch_residues=batch_residues,
+        )
+        return LoadedModel(path, config, model_hash(path), encoder, Predictor(net, encoder.device))
 
 
 class WildTypePredictor:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 CALL_FILE: Final = "call.json"
 """In a part's state: the call that does the whole job."""
 
+MERGED_FILE: Final = "merged.json"
+"""In the state of a folder that all parts were merged into."""
+
 _OWN: Final = frozenset({"lock", "owner.json", "job.json", CALL_FILE, "builders"})
 """What the state of a part has for itself."""
 
@@ -43,6 +46,11 @@ _WORDS: Final = {"mutscan": "version of mutscan", "model_sha256": "model", "inpu
 def part_claim(options: Options, inputs_sha256: str) -> dict[str, object]:
     """Give what binds a folder to a part of a job; nothing for a whole one."""
     return {} if options.shard is None else {"shard": options.shard, "inputs_sha256": inputs_sha256}
+
+
+def is_merged(folder: JobFolder) -> bool:
+    """Whether `merge` put all parts of a job into a folder."""
+    return (folder.state / MERGED_FILE).exists()
 
 
 def write_part(
@@ -154,11 +162,12 @@ def merge(
     if any(target.resolve() == part.path.resolve() for part in parts):
         raise UsageError(f"--out {target}: is one of the parts; give a new folder")
     first = parts[0]
-    kind = BatchFolder if first.command == "batch" or "proteins" in first.job else RunFolder
+    kind = BatchFolder if "proteins" in first.job else RunFolder
     with kind(target) as folder, write_errors(target):
         folder.claim(first.job)
         for part in parts:
             _copy(part.path, target)
+        write_json(folder.state / MERGED_FILE, {"parts": len(parts)})
     function = getattr(importlib.import_module("mutscan"), first.command)
     arguments = {**first.arguments}
     wild_type = [arguments.pop(name) for name in ("wild_type", "table") if name in arguments]

@@ -109,8 +109,8 @@ def provenance(
         "region_names": job.region_names,
         "seed": settings["seed"],
         "counts": dict(sorted(job.counts.items())),
-        "versions": _versions(),
-        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "finished": now(),
         "wall_seconds": round(time.monotonic() - options.started, 2),
         **job.describe(),
     }
@@ -159,7 +159,13 @@ def structure_sha256(structure: Structure) -> str:
     )
 
 
-def _versions() -> dict[str, str]:
+def now() -> str:
+    """Date and time, UTC."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of the platform and of what computes."""
     names = ("torch", "transformers", "openmm", "gemmi", "numpy", "tmtools", "biopython")
     versions = {"python": platform.python_version(), "platform": platform.platform()}
     for name in names:

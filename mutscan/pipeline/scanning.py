@@ -10,12 +10,14 @@ import re
 from dataclasses import replace
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
 from mutscan.calling import NULL_SIZE, build_null, mean_away_from_site
 from mutscan.errors import UsageError
+from mutscan.files import file_name
 from mutscan.inputs import InputRow
 from mutscan.pipeline.columns import OTHERS, substitutions
 from mutscan.pipeline.job import Job, Request, read_part, run_job
@@ -30,13 +32,13 @@ from mutscan.results import ROW_GROUP, write_arrays
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from mutscan.alignments.source import Relatives
     from mutscan.builders import MutantBuilder
     from mutscan.calling import Null
+    from mutscan.pipeline.batch import BatchRun
     from mutscan.pipeline.job import AddBlock, Prediction
     from mutscan.pipeline.network import LoadedModel
     from mutscan.pipeline.run import Run
@@ -82,8 +84,8 @@ def scan(
     ray_address: str | None = None,
     seed: int = DEFAULTS.seed,
     progress: Progress | None = None,
-) -> Run:
-    """Score all 19 substitutions of every residue.
+) -> Run | BatchRun:
+    """Score all 19 substitutions of every residue, of one protein or of many.
 
     The run folder is that of `score`, with positions.csv (a summary of each position) and
     scan.parquet (20 rows for each position: the data of a heat map) beside it.
@@ -91,7 +93,8 @@ def scan(
     Parameters
     ----------
     wild_type : str
-        UniProt accession, or path to a structure or FASTA file.
+        UniProt accession, or path to a structure or FASTA file. A FASTA file of many proteins, or ``@`` and
+        a file of names, gives a run over many: variants.parquet in place of variants.csv.
     positions : str, optional
         Such as ``"94-292,305"``; all when not given.
     out : path, optional
@@ -104,7 +107,7 @@ def scan(
 
     Returns
     -------
-    Run
+    Run or BatchRun
 
     Raises
     ------
@@ -117,9 +120,16 @@ def scan(
         restart=restart, prior=prior, inverse_folding=inverse_folding, predict=predict, shard=shard,
         engine=engine, ray_address=ray_address, seed=seed, progress=progress or Silent(),
     )  # fmt: skip
+    arguments = {"wild_type": wild_type, "positions": positions}
+    # `batch` scans, too.
+    from mutscan.pipeline.batch import proteins_to_scan, scan_many
+
+    many = proteins_to_scan(wild_type, offline=offline)
+    if many is not None:
+        stem = Path(wild_type.removeprefix("@")).name.split(".")[0]
+        return scan_many(*many, options, arguments, f"mutscan-{file_name(stem)}")
     resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
     sites = scanned_positions(resolved, positions)
-    arguments = {"wild_type": wild_type, "positions": positions}
     return run_job(Request("scan", resolved, options, arguments, partial(ScanJob, resolved, sites)))
 
 
