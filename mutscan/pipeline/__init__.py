@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mutscan.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from mutscan.pipeline.batch import BatchRun, batch
+    from mutscan.pipeline.batching import BatchRun, batch
     from mutscan.pipeline.comparison import Comparison, compare
     from mutscan.pipeline.parts import merge
     from mutscan.pipeline.plan import Plan, PlannedRow, check
@@ -35,8 +35,8 @@ __all__ = [
 
 # Loaded on first use: the command line reads the defaults of `options`, and must not wait for torch.
 _HOMES = {
-    "BatchRun": "batch",
-    "batch": "batch",
+    "BatchRun": "batching",
+    "batch": "batching",
     "Comparison": "comparison",
     "Plan": "plan",
     "PlannedRow": "plan",

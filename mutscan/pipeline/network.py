@@ -6,6 +6,7 @@ import itertools
 import logging
 import queue
 import threading
+from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -110,19 +111,33 @@ class LoadedModel:
     def _prepared(self) -> dict[str, tuple[NDArray[np.float32], FamilyProfile | None]]:
         return {}
 
+    @cached_property
+    def _holds(self) -> Counter[str]:
+        """How often each sequence was prepared and not forgotten."""
+        return Counter()
+
+    @cached_property
+    def _lock(self) -> threading.Lock:
+        return threading.Lock()
+
     def prepare(self, sequences: Iterable[str]) -> None:
         """Embed wild types and look their relatives up, all together: faster than one by one, same numbers.
 
-        `embedding` and `family_profile` then find them in memory, until `forget`. The user's cache is neither
-        read nor written.
+        `embedding` and `family_profile` then find them in memory, until `forget`, which is called once for
+        each time that a sequence was prepared. One thread may prepare while another asks and forgets. The
+        user's cache is neither read nor written.
 
         Parameters
         ----------
         sequences : iterable of str
             Some 10,000 residues keep all cores busy; each takes memory for its embedding.
         """
+        asked = list(sequences)
+        with self._lock:
+            self._holds.update(asked)
+            missing = {sequence: None for sequence in asked if sequence not in self._prepared}
         # The longest first, so that the last ones to run are short.
-        wanted = sorted({s: None for s in sequences if s not in self._prepared}, key=len, reverse=True)
+        wanted = sorted(missing, key=len, reverse=True)
         profiles: Iterable[FamilyProfile | None] = (
             itertools.repeat(None) if self._search is None else self._search.profiles(wanted)
         )
@@ -135,9 +150,13 @@ class LoadedModel:
             self._prepared[sequence] = embeddings[sequence], profile
 
     def forget(self, sequences: Iterable[str]) -> None:
-        """Free what `prepare` holds of these."""
-        for sequence in sequences:
-            self._prepared.pop(sequence, None)
+        """Free what `prepare` holds of these, unless it was asked for again."""
+        with self._lock:
+            for sequence in sequences:
+                self._holds[sequence] -= 1
+                if self._holds[sequence] <= 0:
+                    del self._holds[sequence]
+                    self._prepared.pop(sequence, None)
 
     def family_profile(self, sequence: str) -> FamilyProfile | None:
         """Look a protein's relatives up; None without a library."""

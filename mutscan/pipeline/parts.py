@@ -25,7 +25,7 @@ from mutscan.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mutscan.pipeline.batch import BatchRun
+    from mutscan.pipeline.batching import BatchRun
     from mutscan.pipeline.options import Options
     from mutscan.pipeline.run import Run
     from mutscan.progress import Progress

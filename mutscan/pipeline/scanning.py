@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from mutscan.alignments.source import Relatives
     from mutscan.builders import MutantBuilder
     from mutscan.calling import Null
-    from mutscan.pipeline.batch import BatchRun
+    from mutscan.pipeline.batching import BatchRun
     from mutscan.pipeline.job import AddBlock, Prediction
     from mutscan.pipeline.network import LoadedModel
     from mutscan.pipeline.run import Run
@@ -123,7 +123,7 @@ def scan(
     )  # fmt: skip
     arguments = {"wild_type": wild_type, "positions": positions}
     # `batch` scans, too.
-    from mutscan.pipeline.batch import proteins_to_scan, scan_many
+    from mutscan.pipeline.batching import proteins_to_scan, scan_many
 
     many = proteins_to_scan(wild_type, offline=offline)
     if many is not None:
@@ -343,7 +343,8 @@ class ScanJob(Job):
             "n_substitutions": total,
         }
         if null is None:
-            return {"null": [], "scan": scanned}
+            note = "no mutant was predicted: there are probabilities alone"
+            return {"null": [], "scan": {**scanned, "null": "none", "null_size": 0, "null_note": note}}
         return {
             "null": [] if self.whole else list(null.variants),
             "scan": {

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import mutscan
 from mutscan.alignments.source import relatives_for
 from mutscan.errors import MutscanError
 from mutscan.evidence.calibration import CALIBRATION_FILE
@@ -160,6 +161,29 @@ def test_columns_without_probabilities(
     assert all("no flag" in row["notes"] for row in rows)
 
 
+def test_a_scan_of_one_protein_writes_the_same_cells(
+    model: LoadedModel, protein: WildType, tmp_path: Path
+) -> None:
+    text = "X" + protein.sequence[1:40]
+    (tmp_path / "p.fasta").write_text(f">p\n{text}\n")
+    scan = mutscan.scan(
+        str(tmp_path / "p.fasta"), out=tmp_path / "scan", model=str(model.path), offline=True,
+        predict="probability",
+    )  # fmt: skip
+    score = mutscan.score(
+        str(tmp_path / "p.fasta"), [str(v) for v in substitutions(text, 9)],
+        out=tmp_path / "score", model=str(model.path), offline=True, builder="none", predict="probability",
+    )  # fmt: skip
+    table = scan_protein(model, WildType(name="p", sequence=text), Options(offline=True)).to_pylist()
+    cells = {row["variant"]: [format_cell(name, row[name]) for name in VARIANT_COLUMNS] for row in table}
+    for run, n in ((scan, 19 * 39), (score, 19)):
+        with (run.directory / "variants.csv").open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        assert len(rows) == n
+        for row in rows:
+            assert [row[name] for name in VARIANT_COLUMNS] == cells[row["variant"]]
+
+
 def test_prepared_proteins_have_the_numbers_of_single_ones(model: LoadedModel, protein: WildType) -> None:
     sequences = [protein.sequence, protein.sequence[20:90], "MKTAYIAK", protein.sequence[::-1]]
     alone = [(model.embedding(s), model.family_profile(s)) for s in sequences]
@@ -173,8 +197,12 @@ def test_prepared_proteins_have_the_numbers_of_single_ones(model: LoadedModel, p
         assert profile is not None
         for name in ("frequencies", "sequences", "families", "gaps"):
             assert getattr(held, name).tobytes() == getattr(profile, name).tobytes()
-    model.forget(sequences)
-    assert model.embedding(sequences[0]) is not model.embedding(sequences[0])
+    model.prepare(sequences[:1])  # another group has it, too
+    model.forget([*sequences, sequences[1]])
+    assert model.embedding(sequences[0]) is model.embedding(sequences[0])
+    model.forget(sequences[:1])
+    assert not model._prepared
+    assert not model._holds
     assert sorted(cache_dir().rglob("*")) == kept, "nothing is written to the user's cache"
 
 

@@ -15,7 +15,7 @@ function makeTable(table, onOpen) {
     rows.forEach((row, i) => {
       const wanted =
         words.every((word) => texts[i].includes(word)) &&
-        Object.entries(chosen).every(([key, value]) => !value || row.dataset[key] === value);
+        Object.entries(chosen).every(([key, value]) => !value || row.dataset[key].split(" ").includes(value));
       row.hidden = !wanted;
       shown += wanted;
     });
@@ -64,7 +64,7 @@ function makeTable(table, onOpen) {
 
   function csv(separator) {
     const cells = (row) =>
-      [...row.cells].map((cell) => {
+      [...row.cells].filter((cell) => !cell.classList.contains("drawing")).map((cell) => {
         const text = (cell.dataset.value ?? cell.textContent.trim()).replace(/^—$/, "");
         return separator === "," ? quoted(safe(text)) : safe(text).replace(/[\t\r\n]+/g, " ");
       });

@@ -30,6 +30,7 @@ from mutscan.pipeline.provenance import ASKED, now, portable, versions
 from mutscan.pipeline.run import Run, exit_code_of, open_run
 from mutscan.pipeline.tasks import Outcome, Places, Task, Unit, Worker, planned_seconds, units_of
 from mutscan.progress import Silent
+from mutscan.report.batch_page import render_many
 from mutscan.results import (
     TEXT_COLUMNS,
     VARIANT_COLUMNS,
@@ -298,6 +299,8 @@ def run_many(
         else:
             counts = _write_rows(folder, worker.places, table, tasks, outcomes)
         write_json(folder.run_json, _described(command, worker, arguments, outcomes, counts))
+        with replacing(folder.report_html) as temporary:
+            temporary.write_text(render_many(directory), encoding="utf-8")
         _log.info("done: %s", dict(counts))
     return BatchRun(directory)
 
