@@ -51,6 +51,7 @@ RUN_CODES: Final = {
     "out_of_memory": "The networks need more memory than there is.",
     "diverged": "The training diverged.",
     "missing_dependency": "A library, backend or licence is missing.",
+    "worker_lost": "A unit of work lost its process on a Ray cluster again and again.",
     "run_folder": "The run folder cannot be created, written or locked.",
 }
 """Values of `MutscanError.code` for errors that end a command, besides those of `ROW_CODES`."""

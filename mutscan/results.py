@@ -335,6 +335,8 @@ class JobFolder:
         Throw away the finished part and earlier results first.
     shared : bool
         Another process holds the folder, and this one adds parts to it.
+    patience : float
+        Seconds to wait for another process that holds the folder.
 
     Raises
     ------
@@ -351,11 +353,14 @@ class JobFolder:
     FOLDERS: ClassVar[tuple[str, ...]] = ()
     """Folders that are made at the start."""
 
-    def __init__(self, path: Path, *, restart: bool = False, shared: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, restart: bool = False, shared: bool = False, patience: float = 0.0
+    ) -> None:
         self.path = path
         self.state = path / ".state"
         self._restart = restart
         self._shared = shared
+        self._patience = patience
         self._lock: filelock.BaseFileLock | None = None
 
     def __enter__(self) -> Self:
@@ -372,7 +377,7 @@ class JobFolder:
                     f"{self.path} exists and was not made by mutscan; give --out a new or empty folder"
                 )
             self.state.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.state / "lock", blocking=False)
+            lock = filelock.FileLock(self.state / "lock", timeout=self._patience)
             try:
                 lock.acquire()
             except filelock.Timeout:
@@ -444,8 +449,10 @@ class RunFolder(JobFolder):
     )  # fmt: skip
     FOLDERS: ClassVar[tuple[str, ...]] = ("structures",)
 
-    def __init__(self, path: Path, *, restart: bool = False, shared: bool = False) -> None:
-        super().__init__(path, restart=restart, shared=shared)
+    def __init__(
+        self, path: Path, *, restart: bool = False, shared: bool = False, patience: float = 0.0
+    ) -> None:
+        super().__init__(path, restart=restart, shared=shared, patience=patience)
         self.structures = path / "structures"
         self.variants_csv = path / "variants.csv"
         self.residues_parquet = path / "residues.parquet"
@@ -484,8 +491,8 @@ class BatchFolder(JobFolder):
     )  # fmt: skip
     FOLDERS: ClassVar[tuple[str, ...]] = ("proteins",)
 
-    def __init__(self, path: Path, *, restart: bool = False) -> None:
-        super().__init__(path, restart=restart)
+    def __init__(self, path: Path, *, restart: bool = False, shared: bool = False) -> None:
+        super().__init__(path, restart=restart, shared=shared)
         self.variants_csv = path / "variants.csv"
         self.variants_parquet = path / "variants.parquet"
         self.proteins_csv = path / "proteins.csv"

@@ -266,6 +266,10 @@ class SharedOptions:
             MACHINES,
         ),
     ] = None
+    ray_cores: Annotated[
+        int | None,
+        option("N", "Cores of each worker on the Ray cluster (default: 2), beside a GPU.", MACHINES, min=1),
+    ] = None
     seed: SeedOption = DEFAULTS.seed
 
     def named(self) -> dict[str, Any]:

@@ -44,7 +44,7 @@ from mutscan.structures import is_fasta_file
 from mutscan.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import TextIO
 
     from mutscan.inputs import ProteinTable
@@ -134,6 +134,7 @@ def batch(
     shard: str | None = None,
     engine: str = DEFAULTS.engine,
     ray_address: str | None = None,
+    ray_cores: int | None = None,
     seed: int = DEFAULTS.seed,
     progress: Progress | None = None,
     stdin: TextIO | None = None,
@@ -158,7 +159,7 @@ def batch(
     alignment : {"auto", "library"}
         For proteins without a file in `alignments_dir`.
     model, builder, device, precision, batch_residues, jobs, offline, restart, prior, inverse_folding, \
-    predict, shard, engine, ray_address, seed, progress, stdin
+    predict, shard, engine, ray_address, ray_cores, seed, progress, stdin
         As `mutscan.score`; by default no structure is built.
 
     Returns
@@ -174,7 +175,7 @@ def batch(
         out=out, model=model, builder=builder, alignment=alignment, device=device, precision=precision,
         batch_residues=batch_residues, jobs=jobs, offline=offline, restart=restart, prior=prior,
         inverse_folding=inverse_folding, predict=predict, shard=shard, engine=engine,
-        ray_address=ray_address, seed=seed, progress=progress or Silent(),
+        ray_address=ray_address, ray_cores=ray_cores, seed=seed, progress=progress or Silent(),
     )  # fmt: skip
     if os.fspath(alignment) not in ("auto", "library"):
         raise UsageError(f"--alignment {alignment}: is for one protein; give --alignments-dir a folder")
@@ -269,22 +270,28 @@ def run_many(
         BatchFolder(directory, restart=options.restart) as folder,
         write_errors(directory),
         logging_to(folder.log_txt),
+        ExitStack() as stack,
     ):
         _log.info("mutscan %s: %s of %d proteins", __version__, command, len(tasks))
-        merged = is_merged(folder)
-        if not merged:
-            folder.claim(
-                _claim(command, worker, reports)
-                | part_claim(options, json_sha256([task.key for task in tasks]))
-            )
+        merged, workers = is_merged(folder), 1
+        do_all: Callable[[Sequence[Unit]], Iterator[Task]] = worker.do_all
+        if options.engine == "ray":
+            from mutscan.pipeline.crew import batch_on, cluster_for
+
+            cluster = stack.enter_context(cluster_for(options))
+            workers = cluster.place.workers
+            do_all = batch_on(cluster, worker, None if merged else command)
+        elif not merged:
+            inputs = json_sha256([task.key for task in tasks])
+            folder.claim(worker.claim(command) | part_claim(options, inputs))
         lengths = {task.name: length for task in tasks if (length := sources.length(task.name)) is not None}
         divide = options.shard is not None or options.engine == "ray"
-        units, large = units_of(tasks, lengths, options, divide=divide)
-        _do(worker, tasks, units, options, keep_failures=merged)
+        units, large = units_of(tasks, lengths, options, divide=divide, workers=workers)
+        _do(do_all, worker.places, units, options, keep_failures=merged)
         if options.shard is not None:
             write_part(folder, command, options, arguments, len(tasks))
             return BatchRun(directory)
-        _do(worker, tasks, large, options, keep_failures=merged)
+        _do(do_all, worker.places, large, options, keep_failures=merged)
         outcomes = _outcomes(worker.places, tasks)
         _write_proteins(folder, tasks, outcomes, options)
         if table is None:
@@ -298,32 +305,18 @@ def run_many(
     return BatchRun(directory)
 
 
-def _claim(command: str, worker: Worker, reports: bool) -> dict[str, object]:
-    """Give everything that all proteins' numbers depend on, except the proteins."""
-    options, model = worker.options, worker.model
-    return {
-        "mutscan": __version__,
-        "proteins": command,
-        "model_sha256": model.sha256,
-        "encoder": model.encoder.key,
-        "device": model.encoder.device.type,
-        "builder": options.builders,
-        "alignment": str(options.alignment),
-        "prior": options.prior,
-        "inverse_folding": options.inverse_folding,
-        "predict": options.predict,
-        "reports": reports,
-        "seed": options.seed,
-    }
-
-
 def _do(
-    worker: Worker, tasks: Sequence[Task], units: Sequence[Unit], options: Options, *, keep_failures: bool
+    do_all: Callable[[Sequence[Unit]], Iterator[Task]],
+    places: Places,
+    units: Sequence[Unit],
+    options: Options,
+    *,
+    keep_failures: bool,
 ) -> None:
     """Do what is not done yet of some units."""
 
     def is_done(task: Task) -> bool:
-        found = worker.places.outcome_of(task)
+        found = places.outcome_of(task)
         # A protein that was not to be had may be by now.
         return found is not None and (keep_failures or found.status != "failed" or found.folder)
 
@@ -339,13 +332,10 @@ def _do(
     n_rows = sum(max(1, len(task)) for unit in left for task in unit.tasks if unit.share is None)
     progress.start(f"proteins 0/{proteins:,}", n_rows)
     finished = 0
-    # Here nothing is gained by an end between units, where the next proteins are not searched ahead.
-    whole = tuple(task for unit in left if unit.share is None for task in unit.tasks)
-    for unit in [*(unit for unit in left if unit.share is not None), *([Unit(whole)] if whole else [])]:
-        for task in worker.do(unit):
-            finished += 1
-            progress.rename(f"proteins {finished:,}/{proteins:,}")
-            progress.advance(max(1, len(task)))
+    for task in do_all(left):
+        finished += 1
+        progress.rename(f"proteins {finished:,}/{proteins:,}")
+        progress.advance(max(1, len(task)))
     progress.finish()
 
 

@@ -464,6 +464,10 @@ def loaded_model(options: Options) -> LoadedModel:
 def run_job(request: Request) -> Run:
     """Do a run from the model to the report, or a part of its first stage."""
     options = request.options
+    if options.engine == "ray":
+        from mutscan.pipeline.crew import job_on_ray
+
+        return job_on_ray(request)
     # What is missing is said before anything is loaded.
     choose_builders(options.builders, request.wild_type, seed=options.seed)
     model = request.model()

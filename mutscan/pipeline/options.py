@@ -92,6 +92,7 @@ class Options:
     shard: str | None = None
     engine: str = "local"
     ray_address: str | None = None
+    ray_cores: int | None = None
     seed: int = 0
     progress: Progress = field(default_factory=Silent)
     started: float = field(default_factory=time.monotonic)
@@ -117,8 +118,11 @@ class Options:
             )
         if self.shard is not None:
             Shard.read(self.shard)
-        if self.ray_address is not None and self.engine != "ray":
-            raise UsageError("--ray-address needs --engine ray")
+        for name in ("ray_address", "ray_cores"):
+            if getattr(self, name) is not None and self.engine != "ray":
+                raise UsageError(f"--{name.replace('_', '-')} needs --engine ray")
+        if self.ray_cores is not None and self.ray_cores < 1:
+            raise UsageError(f"--ray-cores {self.ray_cores}: expected 1 or more")
         if self.shard is not None and self.engine == "ray":
             raise UsageError("--shard and --engine ray: give one of them, Ray divides the work itself")
 

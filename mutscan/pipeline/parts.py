@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mutscan.errors import UsageError
-from mutscan.files import write_errors, write_json
+from mutscan.files import from_anywhere, write_errors, write_json
 from mutscan.pipeline.provenance import ASKED, portable
 from mutscan.results import BatchFolder, JobFolder, RunFolder
 from mutscan.version import __version__
@@ -72,7 +72,11 @@ def write_part(
     asked = {name: getattr(options, name) for name in ASKED}
     if command == "batch":  # proteins have structures of their own
         asked = {name: value for name, value in asked.items() if name not in ("structure", "chain")}
-    call = {name: _from_anywhere(value) for name, value in {**arguments, **asked}.items()}
+    # Parts may be merged in another folder than they were made in.
+    call = {
+        name: from_anywhere(value) if isinstance(value, str | os.PathLike) else value
+        for name, value in {**arguments, **asked}.items()
+    }
     write_json(folder.state / CALL_FILE, {"command": command, "arguments": call})
     described = {
         "schema": 1,
@@ -84,14 +88,6 @@ def write_part(
         "items_done": len(options.part.pick(range(n_items))),
     }
     write_json(folder.path / folder.PROOF, described)
-
-
-def _from_anywhere(value: object) -> object:
-    """Make the path of a file absolute: parts may be merged in another folder than they were made in."""
-    if isinstance(value, str | os.PathLike):
-        text = os.path.expanduser(os.fspath(value))
-        return os.path.abspath(text) if os.path.exists(text) else os.fspath(value)
-    return value
 
 
 @dataclass(frozen=True)

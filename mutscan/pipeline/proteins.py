@@ -79,6 +79,12 @@ class ProteinSources:
         assert self.sequences is not None
         return file_record(self.sequences)
 
+    def from_anywhere(self) -> ProteinSources:
+        """Give the same with absolute paths, and nothing read yet, for other processes."""
+        given = (self.sequences, self.structures_dir, self.alignments_dir)
+        fasta, structures, alignments = (None if path is None else path.absolute() for path in given)
+        return ProteinSources(fasta, structures, alignments, self.offline)
+
     def look(self) -> None:
         """Read the folders and the sequences' file.
 

@@ -82,6 +82,7 @@ def scan(
     shard: str | None = None,
     engine: str = DEFAULTS.engine,
     ray_address: str | None = None,
+    ray_cores: int | None = None,
     seed: int = DEFAULTS.seed,
     progress: Progress | None = None,
 ) -> Run | BatchRun:
@@ -102,7 +103,7 @@ def scan(
     builder : str
         As `score`; by default no structure is built.
     model, structure, chain, alignment, device, precision, batch_residues, jobs, offline, restart, prior, \
-    inverse_folding, predict, shard, engine, ray_address, seed, progress
+    inverse_folding, predict, shard, engine, ray_address, ray_cores, seed, progress
         As `score`.
 
     Returns
@@ -118,7 +119,7 @@ def scan(
         out=out, model=model, builder=builder, structure=structure, chain=chain, alignment=alignment,
         device=device, precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline,
         restart=restart, prior=prior, inverse_folding=inverse_folding, predict=predict, shard=shard,
-        engine=engine, ray_address=ray_address, seed=seed, progress=progress or Silent(),
+        engine=engine, ray_address=ray_address, ray_cores=ray_cores, seed=seed, progress=progress or Silent(),
     )  # fmt: skip
     arguments = {"wild_type": wild_type, "positions": positions}
     # `batch` scans, too.

@@ -58,6 +58,7 @@ def score(
     shard: str | None = None,
     engine: str = DEFAULTS.engine,
     ray_address: str | None = None,
+    ray_cores: int | None = None,
     seed: int = DEFAULTS.seed,
     progress: Progress | None = None,
     stdin: TextIO | None = None,
@@ -106,7 +107,10 @@ def score(
     engine : {"local", "ray"}
         Where the work is done: here, or on a Ray cluster.
     ray_address : str, optional
-        Address of the cluster; ``auto`` for the one that this machine belongs to.
+        Address of the cluster; ``auto`` for the one that this machine belongs to. By default a cluster
+        of this machine alone is started, unless Ray's environment variable ``RAY_ADDRESS`` names one.
+    ray_cores : int, optional
+        Cores of each worker, 2 by default. Where the cluster has GPUs, each worker has one of them, too.
     seed : int
     progress : Progress, optional
     stdin : text stream, optional
@@ -125,7 +129,7 @@ def score(
         out=out, model=model, builder=builder, structure=structure, chain=chain, alignment=alignment,
         device=device, precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline,
         restart=restart, prior=prior, inverse_folding=inverse_folding, predict=predict, shard=shard,
-        engine=engine, ray_address=ray_address, seed=seed, progress=progress or Silent(),
+        engine=engine, ray_address=ray_address, ray_cores=ray_cores, seed=seed, progress=progress or Silent(),
     )  # fmt: skip
     if shard is not None and variants_file is not None and str(variants_file) == "-":
         raise UsageError("--shard: the parts of a job read the same list; give --variants a file")

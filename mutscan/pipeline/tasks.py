@@ -32,6 +32,7 @@ from mutscan.pipeline.scoring import ScoreJob
 from mutscan.progress import Silent
 from mutscan.results import RunFolder
 from mutscan.structures import WildType
+from mutscan.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,6 +46,9 @@ _log = logging.getLogger("mutscan")
 
 UNIT_SECONDS: Final = 30.0
 """Planned work of a unit: long against the overhead of sending it, short against what a lost worker costs."""
+
+UNITS_A_WORKER: Final = 4
+"""Units of each worker at least, where there are so many proteins."""
 
 UNIT_PROTEINS: Final = 64
 """Most proteins of a unit."""
@@ -129,7 +133,7 @@ class Unit:
 
 
 def units_of(
-    tasks: Sequence[Task], lengths: Mapping[str, int], options: Options, *, divide: bool
+    tasks: Sequence[Task], lengths: Mapping[str, int], options: Options, *, divide: bool, workers: int = 1
 ) -> tuple[list[Unit], list[Unit]]:
     """Cut a run into units.
 
@@ -142,6 +146,8 @@ def units_of(
         Its `part` is picked.
     divide : bool
         Whether large proteins are cut into shares.
+    workers : int
+        How many work side by side; units of a short run are smaller, so that each gets some.
 
     Returns
     -------
@@ -163,18 +169,21 @@ def units_of(
     # Dealt from the largest to the smallest, the parts are alike.
     dealt = sorted(range(len(pieces)), key=lambda place: (-pieces[place].seconds, place))
     mine = sorted(options.part.pick(dealt))
-    return list(_bundled(pieces[place] for place in mine)), large
+    limit = UNIT_SECONDS
+    if workers > 1:
+        limit = min(limit, sum(piece.seconds for piece in pieces) / (UNITS_A_WORKER * workers))
+    return list(_bundled((pieces[place] for place in mine), limit)), large
 
 
-def _bundled(pieces: Iterable[Unit]) -> Iterator[Unit]:
-    """Join whole proteins to units of about `UNIT_SECONDS`."""
+def _bundled(pieces: Iterable[Unit], limit: float) -> Iterator[Unit]:
+    """Join whole proteins to units of at most `limit` seconds."""
     waiting: list[Task] = []
     seconds = 0.0
     for piece in pieces:
         if piece.share is not None:
             yield piece
             continue
-        if waiting and (seconds + piece.seconds > UNIT_SECONDS or len(waiting) == UNIT_PROTEINS):
+        if waiting and (seconds + piece.seconds > limit or len(waiting) == UNIT_PROTEINS):
             yield Unit(tuple(waiting), None, seconds)
             waiting, seconds = [], 0.0
         waiting += piece.tasks
@@ -276,6 +285,8 @@ class Worker:
         Arguments of the command that are not in `options`, for the proteins' run.json.
     reports : bool
         Whether each protein gets a report of its own.
+    patience : float
+        Seconds to wait for another process that holds a protein's folder.
     """
 
     def __init__(
@@ -286,17 +297,37 @@ class Worker:
         arguments: Mapping[str, object],
         *,
         reports: bool = False,
+        patience: float = 0.0,
     ) -> None:
         self.places = Places(directory)
         self.options = options
         self.sources = sources
         self.arguments = arguments
         self.reports = reports
+        self.patience = patience
 
     @cached_property
     def model(self) -> LoadedModel:
         """The model, loaded when it is needed."""
         return loaded_model(self.options)
+
+    def claim(self, command: str) -> dict[str, object]:
+        """Give everything that all proteins' numbers depend on, except the proteins."""
+        options, model = self.options, self.model
+        return {
+            "mutscan": __version__,
+            "proteins": command,
+            "model_sha256": model.sha256,
+            "encoder": model.encoder.key,
+            "device": model.encoder.device.type,
+            "builder": options.builders,
+            "alignment": str(options.alignment),
+            "prior": options.prior,
+            "inverse_folding": options.inverse_folding,
+            "predict": options.predict,
+            "reports": self.reports,
+            "seed": options.seed,
+        }
 
     def do(self, unit: Unit) -> Iterator[Task]:
         """Do a unit; yields the tasks that are finished, each when its files are there."""
@@ -306,6 +337,15 @@ class Worker:
         for task, wild_type in self._ready(unit.tasks):
             self._finish(task, wild_type)
             yield task
+
+    def do_all(self, units: Sequence[Unit]) -> Iterator[Task]:
+        """Do units, as `do`; whole proteins in one stream, so that some are always searched ahead."""
+        whole = tuple(task for unit in units if unit.share is None for task in unit.tasks)
+        for unit in units:
+            if unit.share is not None:
+                yield from self.do(unit)
+        if whole:
+            yield from self.do(Unit(whole))
 
     def _ready(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, WildType | Exception]]:
         """Yield proteins in order, each searched and embedded together with those that come next."""
@@ -372,6 +412,7 @@ class Worker:
             shard=None,
             engine="local",
             ray_address=None,
+            ray_cores=None,
             restart=False,
             progress=Silent(),
             started=time.monotonic(),
@@ -385,7 +426,10 @@ class Worker:
 
     def _scored(self, task: Task, wild_type: WildType) -> Outcome:
         request = self._request(task, wild_type)
-        with RunFolder(request.directory) as folder, request.job(self.model, folder) as job:
+        with (
+            RunFolder(request.directory, patience=self.patience) as folder,
+            request.job(self.model, folder) as job,
+        ):
             job.work(job.items)
             finish_job(request, job, report=self.reports)
         flags: Counter[str] = Counter()

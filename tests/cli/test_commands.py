@@ -387,6 +387,7 @@ def test_arguments_reach_the_library(scored, tmp_path):
         "shard": None,
         "engine": "ray",
         "ray_address": "auto",
+        "ray_cores": None,
         "variants_file": "-",
         "variant_column": "v",
         "structure": tmp_path / "a.cif",
