@@ -27,6 +27,7 @@ from mutscan.evidence.sequence import EVIDENCE, ProteinView, sequence_evidence
 from mutscan.evidence.sources import covered_by, protein_evidence
 from mutscan.evidence.structural import DROPS, StructuralRule
 from mutscan.evidence.structure import REPEATED, STRUCTURE_EVIDENCE, structure_evidence
+from mutscan.evidence.whole import WholeScan
 
 __all__ = [
     "ALIGNED_EVIDENCE",
@@ -49,6 +50,7 @@ __all__ = [
     "ProteinView",
     "StructuralRule",
     "Tier",
+    "WholeScan",
     "aligned_evidence",
     "best_tiers",
     "covered_by",
