@@ -138,15 +138,10 @@ def test_proteins_have_their_counts_and_their_strip(tmp_path):
 
 
 def test_marks_stand_where_their_variants_are():
-    marks = pd.DataFrame(
-        {
-            "variant": ["M1V", "A101C"],
-            "positions": ["1", "101"],
-            "flag": ["deleterious", "tolerated"],
-            "p_deleterious": [1.0, 0.0],
-            "z_score": [-3.0, 0.0],
-        }
-    )
+    marks = [
+        {"variant": "M1V", "positions": "1", "flag": "deleterious", "p_deleterious": 1.0},
+        {"variant": "A101C", "positions": "101", "flag": "tolerated", "p_deleterious": 0.0},
+    ]
     last, first = batch_page._strip({"length": 101, "scored": 2}, marks).marks
     left, right = batch_page.EDGE, batch_page.WIDTH - batch_page.EDGE
     assert first.path.startswith(f"M{left:g} {batch_page.EDGE - 4:g}l")  # the triangle's tip
@@ -207,14 +202,14 @@ def test_text_from_outside_is_escaped(tmp_path):
 def test_failed_proteins_and_rows_are_listed_with_their_messages(tmp_path):
     html = render_many(make_batch(tmp_path, proteins=8, each=6, failed=2))
     lost = html[html.index('<section id="lost"') :]
-    assert rows_of(html, "lost") == [[f"P0000{n}", "6", "protein_not_found", MISSING] for n in (6, 7)]
+    assert rows_of(html, "lost") == [[f"P0000{n}", MISSING, "protein_not_found", "6"] for n in (6, 7)]
     second = lost[lost.index("Rows by what went wrong") :]
     cells = re.findall(
         r"<t[hd][^>]*>(.*?)</t[hd]>", second[second.index("<tbody>") : second.index("</tbody>")]
     )
-    assert cells[:2] == ["protein_not_found", "12"]
-    assert cells[3:5] == ["wild_type_mismatch", "2"]
-    assert MISSING in cells[2]
+    assert (cells[0], cells[2]) == ("protein_not_found", "12")
+    assert (cells[3], cells[5]) == ("wild_type_mismatch", "2")
+    assert MISSING in cells[1]
 
 
 def test_a_run_in_which_all_went_well_lists_nothing_as_lost(tmp_path):
@@ -317,7 +312,7 @@ def big_scan(folder, proteins: int, each: int):
 def test_a_page_over_very_many_proteins_stays_small_and_says_what_it_leaves_out(tmp_path):
     folder = big_scan(tmp_path / "run", 4000, 50)
     html = render_many(folder)
-    assert MOST_BYTES / 4 < len(html.encode()) <= MOST_BYTES
+    assert 0.9 * MOST_BYTES < len(html.encode()) <= MOST_BYTES
     shown, proteins = len(rows_of(html, "variants")), len(rows_of(html, "proteins"))
     rows = pd.read_parquet(folder / "variants.parquet", columns=["status"])
     scored = (rows["status"] == "ok").sum()
