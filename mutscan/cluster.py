@@ -71,63 +71,80 @@ class Place:
         return cores + (" and a GPU" if self.gpu else "")
 
 
+@dataclass(frozen=True, eq=False)
 class Cluster:
     """A Ray cluster that this process is connected to; `connect` makes it."""
 
-    def __init__(self, ray: Any, place: Place, progress: Progress) -> None:
-        self._ray = ray
-        self.place = place
-        self._progress = progress
+    ray: Any
+    place: Place
+    progress: Progress
 
-    def run(
-        self,
-        units: Sequence[_Unit],
-        prepare: Callable[[], Callable[[_Unit], object]],
-        *,
-        folder: Path,
-        name: Callable[[_Unit], str] = str,
-    ) -> Iterator[_Unit]:
+
+class Crew:
+    """Workers on a cluster; they stay between calls of `run`, and end with this object.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    prepare : callable
+        Runs once in each worker, and returns the function that does a unit there. Its errors, and those of
+        that function, end the run. Picklable.
+    folder : Path
+        A folder that all machines must see.
+    """
+
+    def __init__(
+        self, cluster: Cluster, prepare: Callable[[], Callable[[_Unit], object]], folder: Path
+    ) -> None:
+        ray, place = cluster.ray, cluster.place
+        self._cluster, self._prepare, self._folder = cluster, prepare, folder
+        self._kind = ray.remote(_worker_class()).options(
+            num_cpus=place.cores, num_gpus=int(place.gpu), max_restarts=-1
+        )
+        self._idle: list[Any] = []
+
+    def run(self, units: Sequence[_Unit], name: Callable[[_Unit], str] = str) -> Iterator[_Unit]:
         """Do units of work, each once; yield them in the order in which they end.
 
         Parameters
         ----------
         units : sequence
             Picklable.
-        prepare : callable
-            Runs once in each worker, and returns the function that does a unit there. Its errors, and
-            those of that function, end the run.
-        folder : Path
-            A folder that all machines must see.
         name : callable
             Name of a unit, for Ray's list of tasks and for errors.
 
         Raises
         ------
         UsageError
-            A machine has another mutscan, or does not see `folder`.
+            A machine has another mutscan, or does not see the folder.
         MutscanError
             A unit lost its worker `LOSSES` times.
         """
-        ray, place = self._ray, self.place
-        kind = ray.remote(_worker_class()).options(
-            num_cpus=place.cores, num_gpus=int(place.gpu), max_restarts=-1
-        )
-        todo, left, lost = deque(range(len(units))), len(units), Counter[str]()
+        ray, place = self._cluster.ray, self._cluster.place
+        todo, left, lost = deque(range(len(units))), len(units), Counter[int | None]()
         waiting: dict[Any, tuple[Any, int | None]] = {}
-        with _work_file(folder, prepare, units) as (path, first, spans):
+        with _work_file(self._folder, self._prepare, units) as (path, first, spans):
 
             def meet(worker: Any) -> None:
                 # Ray makes this call again until the worker has started somewhere.
                 call = worker.meet.options(max_task_retries=LOSSES - 1)
                 waiting[call.remote(str(path), __version__, first)] = (worker, None)
 
-            for _ in range(min(place.workers, len(units))):
-                meet(kind.remote())
+            old, self._idle = self._idle, []
+            for number in range(min(place.workers, len(units))):
+                meet(old[number] if number < len(old) else self._kind.remote())
+            unit: int | None
             while left:
+                while todo and self._idle:
+                    worker, unit = self._idle.pop(), todo.popleft()
+                    call = worker.work.options(name=name(units[unit]))
+                    waiting[call.remote(spans[unit])] = (worker, unit)
                 ended, _ = ray.wait([*waiting], timeout=PATIENCE)
                 if not ended:
                     if all(unit is None for _, unit in waiting.values()):
-                        self._progress.note(f"no Ray worker has started yet; waiting for {place.words}")
+                        self._cluster.progress.note(
+                            f"no Ray worker has started yet; waiting for {place.words}"
+                        )
                     continue
                 worker, unit = waiting.pop(ended[0])
                 try:
@@ -135,23 +152,19 @@ class Cluster:
                 except ray.exceptions.RayTaskError as error:
                     raise error.cause from error
                 except ray.exceptions.RayError as error:
-                    what = "a Ray worker" if unit is None else name(units[unit])
-                    lost[what] += 1
-                    if unit is None or lost[what] == LOSSES:
+                    lost[unit] += 1
+                    if unit is None or lost[unit] == LOSSES:
+                        what = "a Ray worker" if unit is None else name(units[unit])
                         raise _gave_up(what, error) from error
                     todo.appendleft(unit)
                     meet(worker)
                     continue
                 if complaint is not None:
                     raise UsageError(complaint)
+                self._idle.append(worker)
                 if unit is not None:
                     left -= 1
                     yield units[unit]
-                # A worker that gets no further unit goes out of scope here, which ends it.
-                if todo:
-                    unit = todo.popleft()
-                    call = worker.work.options(name=name(units[unit]))
-                    waiting[call.remote(spans[unit])] = (worker, unit)
 
 
 def _gave_up(what: str, error: Exception) -> MutscanError:
@@ -210,7 +223,8 @@ def _worker_class() -> type:
                     f"{host}: does not see the run folder {self._file.parent}, expected one that all "
                     "machines share; give --out such a folder"
                 )
-            self._work = self._read(prepare)()
+            if not hasattr(self, "_work"):
+                self._work = self._read(prepare)()
             return None
 
         def work(self, unit: tuple[int, int]) -> None:

@@ -403,14 +403,22 @@ class JobFolder:
             self._lock.release()
             self._lock = None
 
-    def claim(self, fingerprint: Mapping[str, object]) -> None:
-        """Bind the folder to what determines its numbers, or refuse when it holds those of another job."""
+    def claim(self, fingerprint: Mapping[str, object], *, partly: bool = False) -> None:
+        """Bind the folder to what determines its numbers, or refuse when it holds those of another job.
+
+        Parameters
+        ----------
+        fingerprint : mapping
+        partly : bool
+            There is more to say, which whoever does the work will: only refuse.
+        """
         path = self.state / "job.json"
         wanted = json.loads(json.dumps(fingerprint))
         if path.exists():
             stored = json.loads(path.read_text(encoding="utf-8"))
-            if stored != wanted:
-                keys = [key for key in sorted({*stored, *wanted}) if stored.get(key) != wanted.get(key)]
+            named = wanted if partly else {*stored, *wanted}
+            keys = [key for key in sorted(named) if stored.get(key) != wanted.get(key)]
+            if keys:
                 changes = "; ".join(
                     f"{key}: {_short(stored.get(key))} there, {_short(wanted.get(key))} now"
                     for key in keys[:3]
@@ -419,8 +427,8 @@ class JobFolder:
                     f"{self.path} holds results of another job ({changes}); "
                     "choose another --out, or discard them with --restart"
                 )
-            return
-        write_json(path, wanted)
+        elif not partly:
+            write_json(path, wanted)
 
     def _clear(self) -> None:
         state = [path for path in self.state.iterdir() if path.name not in {"lock", "owner.json"}]

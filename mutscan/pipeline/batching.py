@@ -280,7 +280,7 @@ def run_many(
 
             cluster = stack.enter_context(cluster_for(options))
             workers = cluster.place.workers
-            do_all = batch_on(cluster, worker, None if merged else command)
+            do_all = batch_on(cluster, worker, folder, None if merged else command)
         elif not merged:
             inputs = json_sha256([task.key for task in tasks])
             folder.claim(worker.claim(command) | part_claim(options, inputs))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from mutscan.cluster import connect
+from mutscan.cluster import Crew, connect
 from mutscan.errors import MutscanError, UsageError
 from mutscan.files import from_anywhere, write_errors
 from mutscan.model.checkpoint import find_model, model_hash
@@ -121,7 +121,7 @@ def _start(options: Options, place: Place) -> _Start:
 
 
 def batch_on(
-    cluster: Cluster, worker: Worker, command: str | None
+    cluster: Cluster, worker: Worker, folder: BatchFolder, command: str | None
 ) -> Callable[[Sequence[Unit]], Iterator[Task]]:
     """Make the function that does units of a run over many proteins on a cluster.
 
@@ -130,6 +130,8 @@ def batch_on(
     cluster : Cluster
     worker : Worker
         Who would do them here.
+    folder : BatchFolder
+        The run folder, open.
     command : str, optional
         Binds the run folder to the job; None where it is bound already.
 
@@ -138,7 +140,9 @@ def batch_on(
     callable
         Yields the tasks of each unit when they are finished.
     """
-    directory = worker.places.directory.absolute()
+    directory, start = folder.path.absolute(), _start(worker.options, cluster.place)
+    if command is not None:
+        folder.claim(worker.asked(command, start.model_sha256), partly=True)
     sent = Worker(
         directory,
         _sent(worker.options, cluster.place),
@@ -147,10 +151,10 @@ def batch_on(
         reports=worker.reports,
         patience=LOCK_PATIENCE,
     )
-    prepare = _BatchCrew(sent, command, _start(worker.options, cluster.place))
+    crew = Crew(cluster, _BatchCrew(sent, command, start), directory)
 
     def run(units: Sequence[Unit]) -> Iterator[Task]:
-        for unit in cluster.run(units, prepare, folder=directory, name=_name):
+        for unit in crew.run(units, _name):
             if unit.share is None:
                 yield from unit.tasks
 
@@ -195,15 +199,14 @@ def job_on_ray(request: Request) -> Run:
     options, directory = request.options, request.directory.absolute()
     with RunFolder(directory, restart=options.restart), cluster_for(options) as cluster:
         sent = replace(request, options=replace(_sent(options, cluster.place), out=directory))
-        prepare = _JobCrew(sent, _start(options, cluster.place))
+        crew = Crew(cluster, _JobCrew(sent, _start(options, cluster.place)), directory)
         of = SHARES_A_WORKER * cluster.place.workers if options.predicts else 0
         shares = [Shard(index, of) for index in range(1, of + 1)]
         options.progress.start("shares", of)
-        for _ in cluster.run(shares, prepare, folder=directory, name=lambda share: f"share {share}"):
+        for _ in crew.run(shares, lambda share: f"share {share}"):
             options.progress.advance()
         options.progress.finish()
-        for _ in cluster.run([None], prepare, folder=directory, name=lambda _: "tables"):
-            pass
+        [*crew.run([None], lambda _: "tables")]
     return Run(directory)
 
 

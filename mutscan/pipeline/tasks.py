@@ -313,13 +313,19 @@ class Worker:
 
     def claim(self, command: str) -> dict[str, object]:
         """Give everything that all proteins' numbers depend on, except the proteins."""
-        options, model = self.options, self.model
+        model = self.model
+        return self.asked(command, model.sha256) | {
+            "encoder": model.encoder.key,
+            "device": model.encoder.device.type,
+        }
+
+    def asked(self, command: str, model_sha256: str) -> dict[str, object]:
+        """Give the part of `claim` that is known before the model is loaded."""
+        options = self.options
         return {
             "mutscan": __version__,
             "proteins": command,
-            "model_sha256": model.sha256,
-            "encoder": model.encoder.key,
-            "device": model.encoder.device.type,
+            "model_sha256": model_sha256,
             "builder": options.builders,
             "alignment": str(options.alignment),
             "prior": options.prior,
