@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow.parquet as pq
 
 from mutscan.errors import CheckpointError, MissingDependencyError, MutscanError, RunFolderError
-from mutscan.files import file_name, replacing, write_json
+from mutscan.files import file_name, replacing, write_errors, write_json
 from mutscan.hashes import json_sha256
 from mutscan.inputs import InputTable
 from mutscan.pipeline.job import Request, finish_job, loaded_model
@@ -395,10 +395,11 @@ class Worker:
         try:
             if isinstance(wild_type, Exception):
                 raise wild_type
-            if task.rows is None and not self.options.predicts:
-                outcome = self._scanned(task, wild_type)
-            else:
-                outcome = self._scored(task, wild_type)
+            with write_errors(self.places.directory):
+                if task.rows is None and not self.options.predicts:
+                    outcome = self._scanned(task, wild_type)
+                else:
+                    outcome = self._scored(task, wild_type)
         except _STOPS:
             raise
         except MutscanError as error:
