@@ -32,6 +32,7 @@ from mutscan.pipeline.tasks import Outcome, Places, Task, Unit, Worker, planned_
 from mutscan.progress import Silent
 from mutscan.report.batch_page import render_many
 from mutscan.results import (
+    ROW_GROUP,
     TEXT_COLUMNS,
     VARIANT_COLUMNS,
     VARIANT_SCHEMA,
@@ -461,12 +462,20 @@ class _Tables:
 def _write_scans(
     folder: BatchFolder, places: Places, tasks: Sequence[Task], outcomes: Sequence[Outcome]
 ) -> Counter[str]:
-    """Write variants.parquet: one protein after the other, each in row groups of its own."""
+    """Write variants.parquet: one protein after the other, some in a row group."""
     counts: Counter[str] = Counter()
+    waiting: list[pa.Table] = []
     with (
         replacing(folder.variants_parquet) as temporary,
         pq.ParquetWriter(temporary, VARIANT_SCHEMA, compression="zstd") as writer,
     ):
+
+        def flush() -> None:
+            if waiting:
+                table = pa.concat_tables(waiting).unify_dictionaries().combine_chunks()
+                writer.write_table(table, row_group_size=max(1, len(table)))
+                waiting.clear()
+
         for task, outcome in zip(tasks, outcomes, strict=True):
             if outcome.status == "failed":
                 counts["failed"] += 1
@@ -476,8 +485,11 @@ def _write_scans(
                 if outcome.folder
                 else pq.read_table(places.scan(task), schema=VARIANT_SCHEMA)
             )
-            writer.write_table(table, row_group_size=max(1, len(table)))
+            if sum(map(len, waiting)) + len(table) > ROW_GROUP:
+                flush()
+            waiting.append(table)
             counts.update(outcome.counts)
+        flush()
     return counts
 
 
