@@ -32,6 +32,7 @@ from mutscan.pipeline.tasks import Outcome, Places, Task, Unit, Worker, planned_
 from mutscan.progress import Silent
 from mutscan.report.batch_page import render_many
 from mutscan.results import (
+    PROTEIN_COLUMNS,
     TEXT_COLUMNS,
     VARIANT_COLUMNS,
     VARIANT_SCHEMA,
@@ -51,12 +52,6 @@ if TYPE_CHECKING:
     from mutscan.progress import Progress
 
 _log = logging.getLogger("mutscan")
-
-PROTEIN_COLUMNS: Final = (
-    "name", "length", "status", "error_code", "message", "rows", "scored", "deleterious", "uncertain",
-    "tolerated", "regions_hit_most", "seconds", "folder",
-)  # fmt: skip
-"""Columns of proteins.csv."""
 
 _OPEN: Final = 256
 """Tables of single proteins that are open at a time."""
