@@ -189,6 +189,7 @@ def _page(run: SavedBatch, links: Mapping[str, str], share: float) -> str:
         ],
         variants_left_out=run.scored - len(variant_rows),
         proteins=protein_rows,
+        has_folders=bool((run.proteins["folder"] != "").any()),
         protein_headings=[
             *((heading, True, f"{hint}; of the worst variant") for _, heading, _, hint in ranked),
             ("Worst variant", False, ""),

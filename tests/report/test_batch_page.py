@@ -180,6 +180,15 @@ def test_links_lead_to_reports_that_exist(tmp_path):
     }
 
 
+def test_reports_are_not_spoken_of_where_no_protein_can_have_one(tmp_path):
+    folder = make_batch(tmp_path, parquet=True)
+    told = "draws one."
+    assert told in render_many(folder)
+    table = pd.read_csv(folder / "proteins.csv").assign(folder="")
+    table.to_csv(folder / "proteins.csv", index=False)
+    assert told not in render_many(folder)
+
+
 def test_text_from_outside_is_escaped(tmp_path):
     names = [f"{HOSTILE}{'Q' * 10_000}", "b"]
     folder = make_batch(
