@@ -45,6 +45,12 @@ VARIANT_COLUMNS: Final = (
 ADDED_COLUMNS: Final = ("evidence", "ddg_predicted", "alignment", "alphamissense")
 """Columns that runs of earlier versions lack."""
 
+PROTEIN_COLUMNS: Final = (
+    "name", "length", "status", "error_code", "message", "rows", "scored", "deleterious", "uncertain",
+    "tolerated", "regions_hit_most", "seconds", "folder",
+)  # fmt: skip
+"""Columns of proteins.csv."""
+
 TEXT_COLUMNS: Final = frozenset({
     "input", "status", "error_code", "message", "wild_type", "variant", "hgvs", "positions",
     "flag", "flag_rule", "affected_regions", "confidence", "notes", "evidence",

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mutscan.report.batch import PROTEIN_COLUMNS
-from mutscan.results import TEXT_COLUMNS, VARIANT_COLUMNS, escape_cell, write_variants
+from mutscan.results import PROTEIN_COLUMNS, TEXT_COLUMNS, VARIANT_COLUMNS, escape_cell, write_variants
 from tests.fabricated import AMINO_ACIDS, substitutions
 
 CALIBRATED = "calibrated on 5,657 variants of 164 protein groups"
@@ -97,6 +96,21 @@ def make_batch(
         )
         if not bad:
             (folder / "proteins" / stem).mkdir()
+            said = {
+                "wild_type": {"name": name},
+                "records": [{"source": "UniProt", "sha256": "b" * 64}],
+                "model": {
+                    "name": "mutscan-mini",
+                    "sha256": "c" * 64,
+                    "encoder": "x/encoder",
+                    "lddt_exponent": 3.0,
+                },
+                "calibration": {"share_deleterious": 0.56} if calibrated else None,
+                "device": "cpu",
+                "precision": "fp32",
+                "builder": [],
+            }
+            (folder / "proteins" / stem / "run.json").write_text(json.dumps(said), encoding="utf-8")
         if place in reports and not bad:
             (folder / "proteins" / stem / "report.html").write_text("<!DOCTYPE html><title>one</title>")
     columns = [*VARIANT_COLUMNS, *(carried or {})]
@@ -117,15 +131,10 @@ def make_batch(
     said = {
         "schema": 1,
         "mutscan": "0.1.0",
-        "command": ["mutscan", "batch", "variants.csv"],
+        "command": "batch",
         "arguments": {"table": "variants.csv", "predict": "all", "seed": 0},
-        "records": [{"source": "UniProt", "name": row["name"], "sha256": "b" * 64} for row in table],
-        "model": {"name": "mutscan-mini", "sha256": "c" * 64, "encoder": "x/encoder", "lddt_exponent": 3.0},
-        "calibration": {"share_deleterious": 0.56} if calibrated else None,
-        "device": "cpu",
-        "precision": "fp32",
-        "builder": [],
         "seed": 0,
+        "versions": {"python": "3.11.2"},
         "finished": "2026-11-20T12:00:00+00:00",
         "wall_seconds": 21.5,
     }

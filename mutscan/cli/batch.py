@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from mutscan.builders import BUILDERS, NO_BUILDER
+from mutscan.cli.console import print_rows
 from mutscan.cli.merge import end_part
 from mutscan.cli.options import (
     PROTEIN,
@@ -111,4 +112,10 @@ def batch(
         progress.finish()
     if options.shard is not None:
         end_part(run.directory, terminal)
+    if json:
+        print_rows(run.directory)
+    if not messages.quiet:
+        from mutscan.cli.summary import print_batch_summary
+
+        print_batch_summary(run.directory, terminal.err)
     raise typer.Exit(run.exit_code)

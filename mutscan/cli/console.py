@@ -24,7 +24,8 @@ from rich.progress import (
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from rich.progress import TaskID
 
@@ -203,6 +204,31 @@ def print_json(rows: Iterable[Mapping[str, object]]) -> None:
     """Print rows on stdout as one JSON array with a row per line; unknown values are null."""
     lines = [json.dumps({key: _json_value(value) for key, value in row.items()}) for row in rows]
     sys.stdout.write("[\n" + ",\n".join(lines) + "\n]\n" if lines else "[]\n")
+
+
+def print_rows(directory: Path) -> None:
+    """Print the rows on stdout as one JSON array, a row a line, some rows in memory at a time."""
+    separator = "[\n"
+    for block in _blocks(directory):
+        for row in block:
+            sys.stdout.write(separator + json.dumps(row))
+            separator = ",\n"
+    sys.stdout.write("\n]\n" if separator == ",\n" else "[]\n")
+
+
+def _blocks(directory: Path) -> Iterator[Sequence[Mapping[str, object]]]:
+    import pyarrow.parquet as pq
+
+    from mutscan.report.saved import row_blocks
+
+    many = directory / "variants.parquet"
+    if many.is_file():
+        with pq.ParquetFile(many) as table:
+            for batch in table.iter_batches():
+                yield batch.to_pylist()
+    else:
+        for block in row_blocks(directory):
+            yield block.json_rows()
 
 
 def print_json_object(data: Mapping[str, object]) -> None:

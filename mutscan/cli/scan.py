@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_text
-import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mutscan.builders import NO_BUILDER
+from mutscan.cli.console import print_rows
 from mutscan.cli.merge import end_part
 from mutscan.cli.options import (
     PROTEIN,
@@ -22,10 +21,6 @@ from mutscan.cli.options import (
     command,
     option,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -70,39 +65,14 @@ def scan(
     if options.shard is not None:
         end_part(run.directory, terminal)
     if json:
-        _print_rows(run.directory)
-    if (run.directory / "variants.parquet").is_file():
-        counts = run.metadata["proteins"]
-        told = ", ".join(f"{number:,} {status}" for status, number in counts.items())
-        terminal.say(f"{run.directory}: {sum(counts.values()):,} proteins ({told})")
-    elif not messages.quiet:
-        from mutscan.cli.summary import print_scan_summary
+        print_rows(run.directory)
+    if not messages.quiet:
+        from mutscan.cli.summary import print_batch_summary, print_scan_summary
+        from mutscan.report.batch import is_batch
         from mutscan.report.scan import read_scan
 
-        print_scan_summary(read_scan(run.directory), terminal.err)
+        if is_batch(run.directory):
+            print_batch_summary(run.directory, terminal.err)
+        else:
+            print_scan_summary(read_scan(run.directory), terminal.err)
     raise typer.Exit(run.exit_code)
-
-
-def _print_rows(directory: Path) -> None:
-    """Print the rows on stdout as one JSON array, a row a line, some rows in memory at a time."""
-    separator = "[\n"
-    for block in _blocks(directory):
-        for row in block:
-            sys.stdout.write(separator + json_text.dumps(row))
-            separator = ",\n"
-    sys.stdout.write("\n]\n" if separator == ",\n" else "[]\n")
-
-
-def _blocks(directory: Path) -> Iterator[Sequence[Mapping[str, object]]]:
-    import pyarrow.parquet as pq
-
-    from mutscan.report.saved import row_blocks
-
-    many = directory / "variants.parquet"
-    if many.is_file():
-        with pq.ParquetFile(many) as table:
-            for batch in table.iter_batches():
-                yield batch.to_pylist()
-    else:
-        for block in row_blocks(directory):
-            yield block.json_rows()

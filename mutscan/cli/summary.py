@@ -104,7 +104,7 @@ def print_batch_summary(directory: Path, console: Console) -> None:
         run.table,
     )
     console.print()
-    if run.scored and not (run.judged or run.provenance.get("calibration")):
+    if not run.calibrated:
         console.print(Text(UNCALIBRATED, style="dim"))
     console.print(Text(f"Files in {plain(directory)}/: " + ", ".join(_present(directory))))
 

@@ -32,6 +32,7 @@ from mutscan.pipeline.tasks import Outcome, Places, Task, Unit, Worker, planned_
 from mutscan.progress import Silent
 from mutscan.report.batch_page import render_many
 from mutscan.results import (
+    PROTEIN_COLUMNS,
     ROW_GROUP,
     TEXT_COLUMNS,
     VARIANT_COLUMNS,
@@ -52,12 +53,6 @@ if TYPE_CHECKING:
     from mutscan.progress import Progress
 
 _log = logging.getLogger("mutscan")
-
-PROTEIN_COLUMNS: Final = (
-    "name", "length", "status", "error_code", "message", "rows", "scored", "deleterious", "uncertain",
-    "tolerated", "regions_hit_most", "seconds", "folder",
-)  # fmt: skip
-"""Columns of proteins.csv."""
 
 _OPEN: Final = 256
 """Tables of single proteins that are open at a time."""
@@ -515,6 +510,8 @@ def _described(
     counts: Mapping[str, int],
 ) -> dict[str, object]:
     options = worker.options
+    # Whoever writes the tables may not have loaded the model.
+    claim = json.loads((worker.places.directory / ".state" / "job.json").read_text(encoding="utf-8"))
     asked = {name: getattr(options, name) for name in ASKED if name not in ("structure", "chain")}
     flags: Counter[str] = Counter()
     for outcome in outcomes:
@@ -524,6 +521,8 @@ def _described(
         "mutscan": __version__,
         "command": command,
         "arguments": {name: portable(value) for name, value in {**arguments, **asked}.items()},
+        "model": {"name": claim.get("model_name"), "sha256": claim.get("model_sha256")},
+        "device": claim.get("device"),
         "seed": options.seed,
         "proteins": dict(sorted(Counter(outcome.status for outcome in outcomes).items())),
         "counts": dict(sorted(counts.items())),

@@ -18,19 +18,13 @@ import pyarrow.parquet as pq
 from mutscan.errors import UsageError
 from mutscan.report.digest import STANDS_OUT, VERDICTS, job_facts, number
 from mutscan.report.saved import SCORED, reading
-from mutscan.results import VARIANT_COLUMNS, RunFolder
+from mutscan.results import PROTEIN_COLUMNS, VARIANT_COLUMNS, RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-PROTEIN_COLUMNS: Final = (
-    "name", "length", "status", "error_code", "message", "rows", "scored", "deleterious", "uncertain",
-    "tolerated", "regions_hit_most", "seconds", "folder",
-)  # fmt: skip
-"""Columns of proteins.csv."""
 
 PROTEIN_NUMBERS: Final = ("length", "rows", "scored", "deleterious", "uncertain", "tolerated", "seconds")
 
@@ -59,6 +53,9 @@ _LABELS: Final = ("status", "error_code", "wild_type", "flag", "flag_rule")
 _VALUES: Final = ("p_deleterious", "z_score", "alphamissense")
 _WORDS: Final = ("input", "message", "variant", "positions", "confidence", "evidence", "affected_regions")
 _MARKED: Final = ["variant", "positions", "flag", "p_deleterious", "z_score"]
+_SHARED: Final = (
+    "model", "calibration", "device", "precision", "builder", "inverse_folding", "alphamissense", "records",
+)  # fmt: skip
 _ORDER: Final = {"status": ("ok", "partial", "skipped", "failed"), "flag": tuple(VERDICTS)}
 
 # What the rule says of one variant only: the drop of its lDDT.
@@ -127,6 +124,9 @@ class SavedBatch:
         proteins.csv; text columns hold ``""``, number columns NaN where not known.
     provenance : mapping
         run.json.
+    job : mapping
+        The same, and what all proteins share where only their own run.json tells it: the model, its
+        calibration, the builder ...
     statuses, flags : mapping of str -> int
         Rows by status, and scored rows by flag; rows without a flag are counted under ``""``.
     standing_out : int
@@ -150,6 +150,7 @@ class SavedBatch:
     directory: Path
     proteins: pd.DataFrame
     provenance: Mapping[str, Any]
+    job: Mapping[str, Any]
     statuses: Mapping[str, int]
     flags: Mapping[str, int]
     standing_out: int
@@ -176,6 +177,11 @@ class SavedBatch:
         return any(self.flags.get(flag, 0) for flag in VERDICTS)
 
     @property
+    def calibrated(self) -> bool:
+        """Whether rows have verdicts, or would have if any was scored."""
+        return self.judged or not self.scored or bool(self.job.get("calibration"))
+
+    @property
     def table(self) -> str:
         """Name of the file with all rows."""
         return _table(self.directory).name
@@ -188,7 +194,7 @@ class SavedBatch:
     @property
     def facts(self) -> tuple[tuple[str, str], ...]:
         """Name and value of what is known of the run as a whole."""
-        return job_facts(self.provenance)
+        return job_facts(self.job)
 
     @property
     def headline(self) -> str:
@@ -318,6 +324,7 @@ def read_batch(directory: Path) -> SavedBatch:
         directory,
         proteins,
         provenance,
+        _shared(directory, proteins) | provenance,
         _in_order(tally.statuses, "status"),
         _in_order(tally.flags, "flag"),
         tally.standing_out,
@@ -328,6 +335,22 @@ def read_batch(directory: Path) -> SavedBatch:
         tuple(own[:CARRIED]),
         len(own[CARRIED:]),
     )
+
+
+def report_folder(folder: str) -> bool:
+    """Whether a cell of proteins.csv names a folder of the run; a table may come from anywhere."""
+    return bool(re.fullmatch(r"proteins/[^/\\]+", folder)) and folder not in ("proteins/.", "proteins/..")
+
+
+def _shared(directory: Path, proteins: pd.DataFrame) -> dict[str, Any]:
+    """Read what the proteins of a run share from the run.json of the first that has one."""
+    for folder in filter(report_folder, proteins["folder"]):
+        path = RunFolder(directory / folder).run_json
+        if path.is_file():
+            with reading(path, "batch"):
+                said = json.loads(path.read_text(encoding="utf-8"))
+            return {name: said[name] for name in _SHARED if name in said}
+    return {}
 
 
 def _table(directory: Path) -> Path:

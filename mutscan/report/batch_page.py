@@ -6,13 +6,12 @@ which only sorts, filters and searches.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from mutscan.report.batch import Rule, SavedBatch, Worst, read_batch, rule_words
+from mutscan.report.batch import Rule, SavedBatch, Worst, read_batch, report_folder, rule_words
 from mutscan.report.digest import UNCALIBRATED, VERDICTS, number
 from mutscan.report.html import cells_of, fill_page, shorten
 from mutscan.report.saved import site_positions
@@ -156,16 +155,19 @@ def _page(run: SavedBatch, links: Mapping[str, str], share: float) -> str:
         _protein_row(run, row, marks[row["name"]], links.get(row["name"], ""), ranked)
         for row in proteins.to_dict(orient="records")
     ]
+    # The input's own column of proteins says nothing new.
+    carried = [name for name in run.carried if not run.worst[name].equals(run.worst["wild_type"])]
     variant_rows = [
-        _variant_row(run, row, links, shown, numbers) for row in variants.to_dict(orient="records")
+        _variant_row(row, links, shown, numbers, carried) for row in variants.to_dict(orient="records")
     ]
     regions = any(row.regions for row in variant_rows)
     return fill_page(
         "batch.html.j2",
         SCRIPTS,
-        _brief(run.provenance),
+        _brief(run.job),
+        recorded=_brief(run.provenance),
         run=run,
-        notice="" if run.judged or run.provenance.get("calibration") or not run.scored else UNCALIBRATED,
+        notice="" if run.calibrated else UNCALIBRATED,
         findings=[(worst, _variant_link(links, worst)) for worst in run.findings()],
         most_shown=MOST_SHOWN,
         has_regions=regions,
@@ -179,7 +181,7 @@ def _page(run: SavedBatch, links: Mapping[str, str], share: float) -> str:
             ("Confidence", False, "How reliable the inputs are"),
             ("Evidence", False, "What moves the log-odds, the strongest first"),
             *([("Affected regions", False, "")] if regions else ()),
-            *((name, False, "Carried over from the input") for name in run.carried),
+            *((name, False, "Carried over from the input") for name in carried),
         ],
         variant_filters=[
             ("flag", "Verdict", [flag for flag in VERDICTS if any(row.flag == flag for row in variant_rows)]),
@@ -187,6 +189,7 @@ def _page(run: SavedBatch, links: Mapping[str, str], share: float) -> str:
         ],
         variants_left_out=run.scored - len(variant_rows),
         proteins=protein_rows,
+        has_folders=bool((run.proteins["folder"] != "").any()),
         protein_headings=[
             *((heading, True, f"{hint}; of the worst variant") for _, heading, _, hint in ranked),
             ("Worst variant", False, ""),
@@ -217,11 +220,9 @@ def _links(run: SavedBatch) -> dict[str, str]:
     """Address of each protein's own report, by the protein's name; only of those there are."""
     links = {}
     for name, folder in zip(run.proteins["name"], run.proteins["folder"], strict=True):
-        # A folder elsewhere is not of this run: the table may come from anywhere.
-        if re.fullmatch(r"proteins/[^/\\]+", folder) and not folder.endswith("/.."):
-            path = f"{folder}/report.html"
-            if (run.directory / path).is_file():
-                links[name] = quote(path)
+        path = f"{folder}/report.html"
+        if report_folder(folder) and (run.directory / path).is_file():
+            links[name] = quote(path)
     return links
 
 
@@ -282,11 +283,11 @@ def _marks(marks: Sequence[Mapping[Any, Any]], length: int) -> Iterator[Mark]:
 
 
 def _variant_row(
-    run: SavedBatch,
     row: Mapping[Any, Any],
     links: Mapping[str, str],
     shown: Any,
     numbers: Mapping[tuple[str, str], int],
+    carried: Sequence[str],
 ) -> VariantRow:
     rule = Rule(row["flag"], rule_words(row["flag_rule"]), 1)
     link = links.get(row["wild_type"], "")
@@ -302,7 +303,7 @@ def _variant_row(
         confidence=row["confidence"],
         evidence=shorten(row["evidence"], 200),
         regions=shorten(row["affected_regions"], 200),
-        carried=tuple(shorten(row[column]) for column in run.carried),
+        carried=tuple(shorten(row[column]) for column in carried),
     )
 
 

@@ -277,9 +277,11 @@ def job_facts(said: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     # A model with an encoder of its own keeps it in a folder of that name.
     encoder = _text(model.get("encoder"))
     encoder = "own encoder" if Path(encoder).name == "encoder" else f"encoder {encoder}"
+    named = ", ".join(filter(None, (_text(model.get("name")), encoder, f"sha256 {sha256}…")))
+    built = _builders(said.get("builder")) or "none; measured scores are empty"
     facts = [
-        ("Model", ", ".join(filter(None, (_text(model.get("name")), encoder, f"sha256 {sha256}…")))),
-        ("Builder", _builders(said.get("builder")) or "none; measured scores are empty"),
+        ("Model", named if model else ""),
+        ("Builder", built if "builder" in said else ""),
         ("Ran on", ", ".join(filter(None, (_text(said.get("device")), _text(said.get("precision")))))),
         ("Made", f"{finished} UTC by mutscan {_text(said.get('mutscan'))}" if finished else ""),
     ]

@@ -180,13 +180,22 @@ def test_links_lead_to_reports_that_exist(tmp_path):
     }
 
 
+def test_reports_are_not_spoken_of_where_no_protein_can_have_one(tmp_path):
+    folder = make_batch(tmp_path, parquet=True)
+    told = "draws one."
+    assert told in render_many(folder)
+    table = pd.read_csv(folder / "proteins.csv").assign(folder="")
+    table.to_csv(folder / "proteins.csv", index=False)
+    assert told not in render_many(folder)
+
+
 def test_text_from_outside_is_escaped(tmp_path):
     names = [f"{HOSTILE}{'Q' * 10_000}", "b"]
     folder = make_batch(
         tmp_path, names=names, carried={HOSTILE: HOSTILE, "=SUM(A1)": "=1+1"}, message=HOSTILE, failed=3
     )
     said = json.loads((folder / "run.json").read_text())
-    said["model"]["name"] = said["device"] = said["arguments"]["table"] = HOSTILE
+    said |= {"model": {"name": HOSTILE}, "device": HOSTILE, HOSTILE: HOSTILE}
     (folder / "run.json").write_text(json.dumps(said))
     html = render_many(folder)
     page = Page(html)
@@ -342,6 +351,27 @@ def test_a_spoilt_folder_is_named(tmp_path, spoil, words):
     spoil(folder)
     with pytest.raises(UsageError, match=re.escape(words)):
         render_many(folder)
+
+
+def test_what_the_proteins_share_comes_from_their_run_json(tmp_path):
+    folder = make_batch(tmp_path, proteins=4)
+    assert dict(read_batch(folder).facts)["Model"] == "mutscan-mini, own encoder, sha256 cccccccccccc…"
+    html = render_many(folder)
+    assert "assumes that 56 % of variants are deleterious" in html
+    assert "The UniProt Consortium" in html
+    for path in folder.glob("proteins/*/run.json"):
+        path.unlink()
+    assert dict(read_batch(folder).facts) == {"Made": "2026-11-20 12:00 UTC by mutscan 0.1.0"}
+
+
+def test_the_inputs_own_column_of_proteins_is_not_repeated(tmp_path):
+    folder = make_batch(tmp_path, proteins=4, carried={"gene": "TP53", "accession": ""})
+    table = pd.read_csv(folder / "variants.csv")
+    table["accession"] = table["wild_type"]
+    table.to_csv(folder / "variants.csv", index=False)
+    html = render_many(folder)
+    assert ">gene</button>" in html
+    assert "accession" not in html
 
 
 def test_what_a_batch_is(tmp_path):
