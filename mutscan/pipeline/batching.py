@@ -22,6 +22,7 @@ from mutscan.errors import UsageError
 from mutscan.files import file_name, replacing, write_errors, write_json
 from mutscan.hashes import json_sha256
 from mutscan.inputs import read_protein_table
+from mutscan.model.checkpoint import find_model
 from mutscan.pipeline.job import logging_to
 from mutscan.pipeline.options import DEFAULTS, Options
 from mutscan.pipeline.parts import is_merged, part_claim, write_part
@@ -521,7 +522,7 @@ def _described(
         "mutscan": __version__,
         "command": command,
         "arguments": {name: portable(value) for name, value in {**arguments, **asked}.items()},
-        "model": {"name": claim.get("model_name"), "sha256": claim.get("model_sha256")},
+        "model": {"name": find_model(options.model).name, "sha256": claim.get("model_sha256")},
         "device": claim.get("device"),
         "seed": options.seed,
         "proteins": dict(sorted(Counter(outcome.status for outcome in outcomes).items())),

@@ -73,7 +73,7 @@ def test_rows_are_those_of_single_scans_and_bad_proteins_cost_their_own(
     single = scan(tmp_path / "last.fasta", model, tmp_path / "single")
     with (single / "variants.csv").open(newline="", encoding="utf-8") as stream:
         rows = [[row[name] for name in VARIANT_COLUMNS] for row in csv.DictReader(stream)]
-    table = file.read_row_group(2).to_pylist()
+    table = file.read_row_group(0).to_pylist()[-len(rows) :]
     assert [[format_cell(name, row[name]) for name in VARIANT_COLUMNS] for row in table] == rows
     flags = [row["flag"] for row in table]
     assert [int(told["last"][f]) for f in ("deleterious", "uncertain", "tolerated")] == [
@@ -125,4 +125,4 @@ def test_the_command_prints_all_rows_as_json(proteins: Path, model: Path, tmp_pa
     assert done.exit_code == 3, done.output
     rows = json.loads(done.stdout)
     assert rows == pq.read_table(tmp_path / "out" / "variants.parquet").to_pylist()
-    assert "5 proteins (2 failed, 3 ok)" in done.stderr
+    assert "in 3 of 5 proteins" in done.stderr
