@@ -11,11 +11,12 @@ import numpy as np
 
 from mutscan.errors import CheckpointError
 from mutscan.evidence.additive import AdditiveModel
+from mutscan.evidence.aligned import substitutions_of
 from mutscan.evidence.ddg import DdgModel, read_ddg
 from mutscan.evidence.sequence import encoder_views, sequence_hash
 from mutscan.evidence.sources import covered_by, protein_evidence
 from mutscan.evidence.structural import StructuralRule, read_rule
-from mutscan.evidence.wording import describe, group_of
+from mutscan.evidence.wording import COUPLINGS, describe, group_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -118,6 +119,47 @@ class Tier:
             )
         line = f"p >= {upper:.3f}" if flag == "deleterious" else f"p <= {lower:.3f}"
         return f"{line} ({right} {of}; {where})"
+
+
+@dataclass(frozen=True, eq=False)
+class Typical:
+    """What all 19 x L substitutions of a protein get in one tier.
+
+    Parameters
+    ----------
+    groups : mapping of group -> float
+        Mean contribution of each group of evidence.
+    log_odds, together : float array, shape (m,)
+        Ascending, of the substitutions that a deep alignment covers: the log-odds of harm, and the sum of
+        their ranks in log-odds and in the alignment. Empty without one.
+    """
+
+    groups: Mapping[str, float]
+    log_odds: NDArray[np.float64]
+    together: NDArray[np.float64]
+
+    def reordered(self, log_odds: NDArray[np.float64], deep_rank: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log-odds after the alignment has had its say in the order of the protein's substitutions.
+
+        Tiers are fitted with shallow alignments and trust a deep one as little. So the ranks in log-odds and
+        in the alignment count alike, and each place in the new order gets the log-odds that stood there: all
+        substitutions together keep theirs, and the share above any threshold stays.
+
+        Parameters
+        ----------
+        log_odds : float array, shape (n,)
+        deep_rank : float array, shape (n,)
+            Where it is NaN, the log-odds stay.
+        """
+        if not self.log_odds.size:
+            return log_odds
+        place = np.interp(_ranks(log_odds, self.log_odds) + 1.0 - deep_rank, self.together, self.log_odds)
+        return np.where(np.isfinite(deep_rank), place, log_odds)
+
+
+def _ranks(values: NDArray[np.float64], ascending: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of the ascending numbers that are below each value, shape (n,)."""
+    return np.searchsorted(ascending, values) / len(ascending)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,25 +314,33 @@ class Calibration:
         """Priors that every tier knows."""
         return tuple(prior for prior in PRIORS if all(prior in tier.shift for tier in self.tiers.values()))
 
-    def typical(self, protein: ProteinView) -> dict[str, dict[str, float]]:
-        """Mean contribution of each group over all 19 x L substitutions of a protein, by tier.
+    def typical(self, protein: ProteinView) -> dict[str, Typical]:
+        """Weigh the evidence of all 19 x L substitutions of a protein in each tier.
 
-        Subtracted from the contributions of single substitutions, so that evidence that only says which
-        protein it is (length, number of relatives, ...) cannot move the verdict on all of them together.
+        The mean of each group is subtracted from the contributions of single substitutions, so that evidence
+        that only says which protein it is (length, number of relatives, ...) cannot move the verdict on all
+        of them together.
         """
-        residues = np.flatnonzero(protein.codes >= 0)
-        if not residues.size:
-            return {name: {} for name in self.tiers}
-        index = np.repeat(residues, 19)
-        mutant = (protein.codes[index] + 1 + np.tile(np.arange(19), len(residues))) % 20
+        index, mutant = substitutions_of(protein.sequence)
+        if not index.size:
+            return {name: Typical({}, np.empty(0), np.empty(0)) for name in self.tiers}
         evidence = protein_evidence(protein, index, mutant)
         covered = covered_by(evidence)
         views = encoder_views(protein)
-        return {
-            name: {group: float(x.mean()) for group, x in tier.grouped(evidence, views, index).items()}
-            for name, tier in self.tiers.items()
-            if usable(name, covered).any()
-        }
+        deep_rank = evidence.get("deep_rank", np.full(len(index), np.nan))
+        deep = np.isfinite(deep_rank)
+        found = {}
+        for name, tier in self.tiers.items():
+            if not usable(name, covered).any():
+                continue
+            added = tier.grouped(evidence, views, index)
+            means = {group: float(x.mean()) for group, x in added.items()}
+            weighed = deep if "alignment" in TIERS[name] else np.zeros_like(deep)
+            log_odds = tier.model.intercept - sum(means.values()) + np.sum([*added.values()], axis=0)[weighed]
+            ascending = np.sort(log_odds)
+            together = np.sort(_ranks(log_odds, ascending) + 1.0 - deep_rank[weighed])
+            found[name] = Typical(means, ascending, together)
+        return found
 
     def assess(
         self,
@@ -299,7 +349,7 @@ class Calibration:
         mutant: NDArray[np.int64],
         *,
         prior: str = "clinical",
-        typical: Mapping[str, Mapping[str, float]] | None = None,
+        typical: Mapping[str, Typical] | None = None,
     ) -> Assessment:
         """Weigh the evidence of n single substitutions of one protein.
 
@@ -328,10 +378,14 @@ class Calibration:
         for name, tier in used.items():
             rows = np.flatnonzero(tier_of == name)
             added = tier.grouped({n: v[rows] for n, v in evidence.items()}, views, index[rows])
-            added = {group: x - typical[name].get(group, 0.0) for group, x in added.items()}
+            added = {group: x - typical[name].groups.get(group, 0.0) for group, x in added.items()}
+            log_odds[rows] = tier.model.intercept + sum(added.values())
+            if typical[name].log_odds.size:
+                ordered = typical[name].reordered(log_odds[rows], evidence["deep_rank"][rows])
+                added[COUPLINGS] = ordered - log_odds[rows]
+                log_odds[rows] = ordered
             groups += [group for group in added if group not in groups]
             parts.append((rows, added))
-            log_odds[rows] = tier.model.intercept + sum(added.values())
             shift[rows] = tier.shift[prior]
         contributions = np.full((len(index), len(groups)), np.nan)
         for rows, added in parts:

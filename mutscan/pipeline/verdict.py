@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.alignments.source import Relatives
-    from mutscan.evidence import Assessment, Calibration, Contribution, StructuralRule
+    from mutscan.evidence import Assessment, Calibration, Contribution, StructuralRule, Typical
     from mutscan.evidence.ddg import DdgModel
     from mutscan.model.inverse_folding import InverseFolding
     from mutscan.pipeline.network import LoadedModel, WildTypePredictor
@@ -313,7 +313,7 @@ class Judge:
         )
 
     @cached_property
-    def _typical(self) -> Mapping[str, Mapping[str, float]]:
+    def _typical(self) -> Mapping[str, Typical]:
         assert self._calibration is not None
         return self._calibration.typical(self._view)
 
