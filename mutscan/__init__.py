@@ -15,14 +15,29 @@ from mutscan.version import __version__
 if TYPE_CHECKING:
     from mutscan import scores
     from mutscan.errors import MutscanError
-    from mutscan.pipeline import Comparison, Run, compare, open_run, scan, score
+    from mutscan.pipeline import (
+        BatchRun,
+        Comparison,
+        Run,
+        batch,
+        check,
+        compare,
+        merge,
+        open_run,
+        scan,
+        score,
+    )
 
 __all__ = [
+    "BatchRun",
     "Comparison",
     "MutscanError",
     "Run",
     "__version__",
+    "batch",
+    "check",
     "compare",
+    "merge",
     "open_run",
     "scan",
     "score",
@@ -31,10 +46,14 @@ __all__ = [
 
 # Loaded on first use: `import mutscan` must not wait for torch or openmm.
 _HOMES = {
+    "BatchRun": "mutscan.pipeline",
+    "batch": "mutscan.pipeline",
     "Comparison": "mutscan.pipeline",
     "MutscanError": "mutscan.errors",
     "Run": "mutscan.pipeline",
+    "check": "mutscan.pipeline",
     "compare": "mutscan.pipeline",
+    "merge": "mutscan.pipeline",
     "open_run": "mutscan.pipeline",
     "scan": "mutscan.pipeline",
     "score": "mutscan.pipeline",

@@ -14,6 +14,9 @@ class Progress(Protocol):
     def advance(self, steps: int = 1) -> None:
         """Report finished steps of the current stage."""
 
+    def rename(self, stage: str) -> None:
+        """Change what the current stage is called."""
+
     def finish(self) -> None:
         """End the current stage."""
 
@@ -28,6 +31,9 @@ class Silent:
         """Ignore it."""
 
     def advance(self, steps: int = 1) -> None:
+        """Ignore it."""
+
+    def rename(self, stage: str) -> None:
         """Ignore it."""
 
     def finish(self) -> None:

@@ -11,6 +11,7 @@ import shutil
 import socket
 import zipfile
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 
 from mutscan.errors import RunFolderError, WrongFolderError
 from mutscan.files import file_name, replacing, write_errors, write_json
+from mutscan.rounding import rounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,6 +51,21 @@ TEXT_COLUMNS: Final = frozenset({
     "alignment",
 })  # fmt: skip
 """Columns of variants.csv that hold text, also where they look like numbers; the others hold numbers."""
+
+_COUNTS: Final = frozenset({"n_substitutions", "n_residues_affected"})
+
+_DISTINCT: Final = frozenset({"input", "variant", "hgvs", "evidence", "affected_regions"})
+
+
+def _variant_type(column: str) -> pa.DataType:
+    if column in TEXT_COLUMNS:
+        return pa.string() if column in _DISTINCT else pa.dictionary(pa.int32(), pa.string())
+    return pa.int32() if column in _COUNTS else pa.float64()
+
+
+VARIANT_SCHEMA: Final = pa.schema([(column, _variant_type(column)) for column in VARIANT_COLUMNS])
+"""Schema of variants.parquet: the columns of variants.csv, value for value. Numbers are rounded to the CSV's
+decimals, empty cells are null, and text that many rows share is a dictionary."""
 
 RESIDUE_SCHEMA: Final = pa.schema(
     [
@@ -119,6 +136,9 @@ _DECIMALS: Final[dict[str, int]] = {
     "alphamissense": 4,
 }
 
+_OTHERWISE: Final = 6
+"""Decimals of a number that has none of its own."""
+
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -129,11 +149,63 @@ def format_cell(column: str, value: object) -> str:
     if isinstance(value, float | np.floating):
         if not math.isfinite(value):
             return ""
-        text = f"{float(value):.{_DECIMALS.get(column, 6)}f}"
+        text = f"{float(value):.{_DECIMALS.get(column, _OTHERWISE)}f}"
         return text.removeprefix("-") if float(text) == 0 else text
     if isinstance(value, int | np.integer):
         return str(value)
     return escape_cell(str(value))
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """A column of text that many rows share.
+
+    Parameters
+    ----------
+    texts : sequence of str
+    place : int array, shape (n,)
+        Which of them each row has.
+    """
+
+    texts: Sequence[str]
+    place: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, values: Sequence[str], repeats: int) -> Shared:
+        """Repeat each value so many times."""
+        texts = {text: place for place, text in enumerate(dict.fromkeys(values))}
+        return cls([*texts], np.repeat([texts[value] for value in values], repeats).astype(np.int64))
+
+
+def variant_table(columns: Mapping[str, Shared | Sequence[str] | NDArray[Any]], n: int) -> pa.Table:
+    """Make a table of `VARIANT_SCHEMA`: what `write_variants` would write of the same values.
+
+    Parameters
+    ----------
+    columns : mapping of column -> values
+        `Shared` for a dictionary, a sequence for other text, an array of numbers, shape (n,), NaN where not
+        known. A column that is not given is empty.
+    n : int
+        Rows.
+    """
+    arrays = []
+    for field in VARIANT_SCHEMA:
+        values = columns.get(field.name)
+        if values is None:
+            arrays.append(pa.nulls(n, field.type))
+        elif isinstance(values, Shared):
+            texts = [format_cell(field.name, text) for text in values.texts]
+            empty = np.array([not text for text in texts])[values.place]
+            place = pa.array(values.place, pa.int32(), mask=empty)
+            arrays.append(pa.DictionaryArray.from_arrays(place, pa.array(texts, pa.string())))
+        elif pa.types.is_floating(field.type):
+            numbers = rounded(np.asarray(values, np.float64), _DECIMALS.get(field.name, _OTHERWISE))
+            arrays.append(pa.array(numbers, mask=~np.isfinite(numbers)))
+        elif pa.types.is_integer(field.type):
+            arrays.append(pa.array(np.asarray(values, np.float64), from_pandas=True).cast(field.type))
+        else:
+            arrays.append(pa.array([text or None for text in values], field.type))
+    return pa.Table.from_arrays(arrays, schema=VARIANT_SCHEMA)
 
 
 def escape_cell(text: str) -> str:
@@ -261,6 +333,10 @@ class JobFolder:
         Created when missing.
     restart : bool
         Throw away the finished part and earlier results first.
+    shared : bool
+        Another process holds the folder, and this one adds parts to it.
+    patience : float
+        Seconds to wait for another process that holds the folder.
 
     Raises
     ------
@@ -277,14 +353,22 @@ class JobFolder:
     FOLDERS: ClassVar[tuple[str, ...]] = ()
     """Folders that are made at the start."""
 
-    def __init__(self, path: Path, *, restart: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, restart: bool = False, shared: bool = False, patience: float = 0.0
+    ) -> None:
         self.path = path
         self.state = path / ".state"
         self._restart = restart
+        self._shared = shared
+        self._patience = patience
         self._lock: filelock.BaseFileLock | None = None
 
     def __enter__(self) -> Self:
         with write_errors(self.path):
+            if self._shared:
+                for folder in (self.state, *(self.path / name for name in self.FOLDERS)):
+                    folder.mkdir(parents=True, exist_ok=True)
+                return self
             if self.path.exists() and not self.path.is_dir():
                 raise WrongFolderError(f"{self.path} is a file; expected a folder for --out (it may be new)")
             foreign = self.path.is_dir() and any(self.path.iterdir()) and not self.state.is_dir()
@@ -293,7 +377,7 @@ class JobFolder:
                     f"{self.path} exists and was not made by mutscan; give --out a new or empty folder"
                 )
             self.state.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.state / "lock", blocking=False)
+            lock = filelock.FileLock(self.state / "lock", timeout=self._patience)
             try:
                 lock.acquire()
             except filelock.Timeout:
@@ -365,8 +449,10 @@ class RunFolder(JobFolder):
     )  # fmt: skip
     FOLDERS: ClassVar[tuple[str, ...]] = ("structures",)
 
-    def __init__(self, path: Path, *, restart: bool = False) -> None:
-        super().__init__(path, restart=restart)
+    def __init__(
+        self, path: Path, *, restart: bool = False, shared: bool = False, patience: float = 0.0
+    ) -> None:
+        super().__init__(path, restart=restart, shared=shared, patience=patience)
         self.structures = path / "structures"
         self.variants_csv = path / "variants.csv"
         self.residues_parquet = path / "residues.parquet"
@@ -394,6 +480,25 @@ class RunFolder(JobFolder):
         folder = self.state / kind
         folder.mkdir(exist_ok=True)
         return folder / f"{key}.npz"
+
+
+class BatchFolder(JobFolder):
+    """The folder of a run of ``mutscan batch``, or of ``mutscan scan`` over many proteins."""
+
+    PROOF: ClassVar[str] = "run.json"
+    RESULTS: ClassVar[tuple[str, ...]] = (
+        "variants.csv", "variants.parquet", "proteins.csv", "proteins", "run.json", "report.html", "log.txt",
+    )  # fmt: skip
+    FOLDERS: ClassVar[tuple[str, ...]] = ("proteins",)
+
+    def __init__(self, path: Path, *, restart: bool = False, shared: bool = False) -> None:
+        super().__init__(path, restart=restart, shared=shared)
+        self.variants_csv = path / "variants.csv"
+        self.variants_parquet = path / "variants.parquet"
+        self.proteins_csv = path / "proteins.csv"
+        self.run_json = path / "run.json"
+        self.report_html = path / "report.html"
+        self.log_txt = path / "log.txt"
 
 
 def _short(value: object) -> str:

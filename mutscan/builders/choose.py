@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from mutscan.builders import BUILDERS, NO_BUILDER
 from mutscan.builders.folder import FolderBuilder
 from mutscan.builders.modeller import ModellerBuilder, modeller_status, seeds_from
-from mutscan.builders.openmm import OpenMMBuilder
 from mutscan.builders.template import TemplateBuilder
 from mutscan.errors import MissingDependencyError, UsageError
 
@@ -46,12 +45,10 @@ def choose_builders(text: str, wild_type: WildType, *, seed: int = 0) -> tuple[M
         return ()
     if text == "auto":
         licensed = modeller_status().state == "ok"
-        first: MutantBuilder = (
-            ModellerBuilder(seeds=seeds_from(seed)) if licensed else OpenMMBuilder(seed=seed)
-        )
+        first = ModellerBuilder(seeds=seeds_from(seed)) if licensed else _openmm(seed)
         return (first, TemplateBuilder())
     if text == "openmm":
-        return (OpenMMBuilder(seed=seed),)
+        return (_openmm(seed),)
     if text == "template":
         return (TemplateBuilder(),)
     if text == "modeller":
@@ -66,6 +63,12 @@ def choose_builders(text: str, wild_type: WildType, *, seed: int = 0) -> tuple[M
         if index >= 0
     }
     return (FolderBuilder(folder, position_of),)
+
+
+def _openmm(seed: int) -> MutantBuilder:
+    from mutscan.builders.openmm import OpenMMBuilder  # runs that build nothing start sooner without it
+
+    return OpenMMBuilder(seed=seed)
 
 
 def describe_builders(builders: Sequence[MutantBuilder]) -> list[dict[str, object]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mutscan.cli import align, cache, compare, doctor, models, report, scan, score
+from mutscan.cli import align, batch, cache, compare, doctor, merge, models, report, scan, score
 from mutscan.cli.errors import MutscanGroup
 from mutscan.cli.options import VersionOption
 from mutscan.errors import ROW_CODES
@@ -31,6 +31,8 @@ app.command("score", epilog=_CODES)(score.score)
 app.command("scan")(scan.scan)
 app.command("check")(score.check)
 app.command("compare")(compare.compare)
+app.command("batch", epilog=_CODES)(batch.batch)
+app.command("merge")(merge.merge)
 app.command("align")(align.align)
 app.command("report")(report.report)
 app.add_typer(models.app, name="models")

@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -133,6 +141,14 @@ class _ConsoleHandler(logging.Handler):
             self.handleError(record)
 
 
+class _SpeedColumn(ProgressColumn):
+    """Steps a second."""
+
+    def render(self, task: Task) -> Text:
+        """Write it, when some steps are done."""
+        return Text("" if task.speed is None else f"{task.speed:,.3g}/s")
+
+
 class TerminalProgress:
     """`mutscan.progress.Progress` on stderr: one bar at a time, on a terminal only."""
 
@@ -153,6 +169,7 @@ class TerminalProgress:
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
+            _SpeedColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=self._terminal.err,
             transient=True,
@@ -165,6 +182,11 @@ class TerminalProgress:
         """Report finished steps."""
         if self._bars is not None and self._task is not None:
             self._bars.advance(self._task, steps)
+
+    def rename(self, stage: str) -> None:
+        """Change what the stage is called."""
+        if self._bars is not None and self._task is not None:
+            self._bars.update(self._task, description=plain(stage, limit=40))
 
     def finish(self) -> None:
         """End the stage and remove its bar."""

@@ -16,7 +16,7 @@ import mutscan
 from mutscan.builders import BUILDERS, NO_BUILDER
 from mutscan.cli.console import Terminal
 from mutscan.cli.errors import VERBOSE
-from mutscan.pipeline.options import DEFAULTS, INVERSE_FOLDING
+from mutscan.pipeline.options import DEFAULTS, ENGINES, INVERSE_FOLDING, PREDICT
 from mutscan.structures.files import STRUCTURE_ENDINGS
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 RUNNING = "Execution"
 PROTEIN = "Wild type and mutants"
 OUTPUT = "Output"
+MACHINES = "Many machines"
 
 
 class Precision(StrEnum):
@@ -193,20 +194,9 @@ BuilderOption = Annotated[
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """Options of score, check and scan, by their names in `mutscan.pipeline`."""
+class SharedOptions:
+    """Options of score, check, scan and batch, by their names in `mutscan.pipeline`."""
 
-    structure: Annotated[
-        Path | None,
-        path(
-            "FILE",
-            "Structure for an accession or FASTA file (default for an accession: its AlphaFold DB model).",
-            PROTEIN,
-        ),
-    ] = None
-    chain: Annotated[
-        str | None, option("ID", "Chain of the structure to use, if it has several.", PROTEIN)
-    ] = None
     alignment: Annotated[
         str,
         option(
@@ -250,8 +240,55 @@ class RunOptions:
             RUNNING,
         ),
     ] = DEFAULTS.inverse_folding
+    predict: Annotated[
+        str,
+        option(
+            "|".join(PREDICT),
+            "probability: only p_deleterious and what goes with it; mutants are neither embedded nor built.",
+            RUNNING,
+        ),
+    ] = DEFAULTS.predict
+    shard: Annotated[
+        str | None,
+        option("I/N", "Do the I-th of N parts of the work; 'mutscan merge' joins the parts.", MACHINES),
+    ] = None
+    engine: Annotated[
+        str,
+        option(
+            "|".join(ENGINES), "Where the work is done: here, or on a Ray cluster (extra 'ray').", MACHINES
+        ),
+    ] = DEFAULTS.engine
+    ray_address: Annotated[
+        str | None,
+        option(
+            "auto|ADDRESS",
+            "Ray cluster; auto: the one this machine belongs to (default: one on this machine alone).",
+            MACHINES,
+        ),
+    ] = None
+    ray_cores: Annotated[
+        int | None,
+        option("N", "Cores of each worker on the Ray cluster (default: 2), beside a GPU.", MACHINES, min=1),
+    ] = None
     seed: SeedOption = DEFAULTS.seed
 
     def named(self) -> dict[str, Any]:
         """Arguments for the functions of `mutscan.pipeline`."""
         return {**vars(self), "precision": self.precision.value}
+
+
+@dataclass(frozen=True)
+class RunOptions(SharedOptions):
+    """Options of a run on one protein."""
+
+    structure: Annotated[
+        Path | None,
+        path(
+            "FILE",
+            "Structure for an accession or FASTA file (default for an accession: its AlphaFold DB model).",
+            PROTEIN,
+        ),
+    ] = None
+    chain: Annotated[
+        str | None, option("ID", "Chain of the structure to use, if it has several.", PROTEIN)
+    ] = None

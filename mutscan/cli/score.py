@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mutscan.cli.console import print_json, print_table
+from mutscan.cli.merge import end_part
 from mutscan.cli.options import (
     PROTEIN,
     JsonOption,
@@ -95,6 +96,8 @@ def score(
         )
     finally:
         progress.finish()
+    if options.shard is not None:
+        end_part(run.directory, terminal)
     from mutscan.cli.summary import print_summary
     from mutscan.report.saved import read_run
 

@@ -447,7 +447,7 @@ def _load(
 ) -> Encoder:
     tokens = tokens_of(files)
     try:
-        network, dim = load_network(files, DTYPES[precision], device)
+        network, dim = load_network(files, DTYPES[precision], device, plain_up_to=_SMALL_ENCODER)
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise

@@ -12,6 +12,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from mutscan.embed.esm_forward import EsmForward
+from mutscan.embed.esm_weights import plain_esm, rotary_frequencies
 from mutscan.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -30,10 +32,20 @@ NOT_NEEDED: Final = re.compile(
 """Names of these parts."""
 
 
-def load_network(files: EncoderFiles, dtype: torch.dtype, device: torch.device) -> tuple[nn.Module, int]:
+def load_network(
+    files: EncoderFiles, dtype: torch.dtype, device: torch.device, *, plain_up_to: int = 0
+) -> tuple[nn.Module, int]:
     """Build the encoder's network with its weights, in evaluation mode.
 
     Weights are cast from the precision they are stored in to `dtype`.
+
+    Parameters
+    ----------
+    files : EncoderFiles
+    dtype : torch.dtype
+    device : torch.device
+    plain_up_to : int
+        A plain ESM of at most so many weights is read without transformers (`EsmWeights`), on the CPU.
 
     Returns
     -------
@@ -47,11 +59,18 @@ def load_network(files: EncoderFiles, dtype: torch.dtype, device: torch.device) 
     CheckpointError
         If weights are damaged, missing or of other shapes than config.json says.
     """
-    from transformers import EsmConfig, EsmModel, T5Config, T5EncoderModel
-
     state = read_weights(files.weights)
     frequencies = next((state[key] for key in sorted(state) if key.endswith("inv_freq")), None)
     state = {name: tensor for name, tensor in _renamed(state).items() if not NOT_NEEDED.search(name)}
+    size = sum(tensor.numel() for tensor in state.values())
+    if files.family == "esm" and device.type == "cpu" and size <= plain_up_to:
+        weights = plain_esm(
+            files.directory, state, frequencies, dtype, lambda: load_network(files, dtype, device)[0]
+        )
+        if weights is not None and EsmForward.suits(weights):
+            return weights, int(weights.config.hidden_size)
+    from transformers import EsmConfig, EsmModel, T5Config, T5EncoderModel
+
     # The state is handed over instead of the folder: transformers 5.0 to 5.23 differ in the
     # old names they still understand, and this way each gives the same network.
     try:
@@ -137,13 +156,7 @@ def _set_rotary_frequencies(model: nn.Module, config: Any, stored: Tensor | None
         old = getattr(module, "inv_freq", None)
         if not isinstance(old, torch.Tensor):
             continue
-        if stored is not None and stored.shape == old.shape:
-            new = stored.float()
-        else:
-            width = 2 * old.numel()
-            base = float(getattr(config, "rope_theta", None) or 10000.0)
-            new = base ** -(torch.arange(0, width, 2, dtype=torch.float32) / width)
-        module.inv_freq = new.clone()
+        module.inv_freq = rotary_frequencies(2 * old.numel(), config, stored)
 
 
 @contextmanager

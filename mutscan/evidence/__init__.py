@@ -21,7 +21,6 @@ from mutscan.evidence.calibration import (
     Calibration,
     Contribution,
     Tier,
-    Typical,
     best_tiers,
     load_calibration,
     usable,
@@ -34,6 +33,7 @@ from mutscan.evidence.sequence import EVIDENCE, ProteinView, sequence_evidence
 from mutscan.evidence.sources import covered_by, protein_evidence
 from mutscan.evidence.structural import DROPS, StructuralRule
 from mutscan.evidence.structure import REPEATED, STRUCTURE_EVIDENCE, structure_evidence
+from mutscan.evidence.whole import WholeScan
 
 __all__ = [
     "ALIGNED_EVIDENCE",
@@ -57,7 +57,7 @@ __all__ = [
     "ProteinView",
     "StructuralRule",
     "Tier",
-    "Typical",
+    "WholeScan",
     "aligned_evidence",
     "best_tiers",
     "covered_by",

@@ -33,7 +33,7 @@ DEEP_EVIDENCE: Final[dict[str, str]] = {
     "deep_rank": "share of them with a lower sum of this share and of aligned_rank",
 }
 """Evidence of an alignment that is deep enough for couplings. Few are, so no curve is fitted to it: it
-changes the order of a protein's substitutions (`Typical.reordered`)."""
+changes the order of a protein's substitutions (`WholeScan.grouped`)."""
 
 PSEUDOCOUNTS: Final = 5.0
 """Weight of what BLOSUM62 expects, in effective sequences."""
@@ -145,7 +145,7 @@ def deep_evidence(
     """Evidence `DEEP_EVIDENCE` of n substitutions, as `aligned_evidence`; empty without couplings."""
     if profile.couplings is None:
         return {}
-    site, other = substitutions_of(sequence)
+    site, other = _substitutions(sequence)
     every = np.column_stack(
         [profile.couplings[site, other], aligned_evidence(profile, sequence, site, other)["aligned_rank"]]
     )
@@ -156,7 +156,7 @@ def deep_evidence(
     return {"deep_couplings": coupled, "deep_rank": _placed(coupled + aligned, together)[0]}
 
 
-def substitutions_of(sequence: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _substitutions(sequence: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """All 19 × L substitutions: replaced residues, 0-based, of the 20, and places in `STANDARD`."""
     codes = codes_of(sequence)
     residues = np.flatnonzero(codes >= 0)

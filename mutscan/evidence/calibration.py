@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from mutscan.errors import CheckpointError
 from mutscan.evidence.additive import AdditiveModel
-from mutscan.evidence.aligned import substitutions_of
 from mutscan.evidence.ddg import DdgModel, read_ddg
-from mutscan.evidence.sequence import encoder_views, sequence_hash
-from mutscan.evidence.sources import covered_by, protein_evidence
+from mutscan.evidence.sequence import sequence_hash
 from mutscan.evidence.structural import StructuralRule, read_rule
-from mutscan.evidence.wording import COUPLINGS, describe, group_of
+from mutscan.evidence.whole import WholeScan
+from mutscan.evidence.wording import describe, group_of, strongest_words
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -68,6 +68,11 @@ class Tier:
     facts: Mapping[str, Any]
     shift: Mapping[str, float]
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Those of `SOURCES` that it weighs."""
+        return TIERS[self.name]
+
     def grouped(
         self,
         evidence: Mapping[str, NDArray[np.float64]],
@@ -81,13 +86,13 @@ class Tier:
             summed[group] = summed[group] + values if group in summed else values
         return summed
 
-    def flag(self, log_odds: float) -> str:
-        """Flag of log-odds before the shift of a prior; empty for NaN."""
-        if math.isnan(log_odds):
-            return ""
-        if log_odds >= self.deleterious:
-            return "deleterious"
-        return "tolerated" if log_odds <= self.tolerated else "uncertain"
+    def flags(self, log_odds: NDArray[np.float64]) -> NDArray[np.str_]:
+        """Give the flag of log-odds before the shift of a prior, shape (n,); empty for NaN."""
+        return np.select(
+            [np.isnan(log_odds), log_odds >= self.deleterious, log_odds <= self.tolerated],
+            ["", "deleterious", "tolerated"],
+            "uncertain",
+        )
 
     def threshold(self, flag: str, prior: str) -> float:
         """Probability at the threshold of ``deleterious`` or ``tolerated`` under a prior."""
@@ -97,6 +102,8 @@ class Tier:
     def rule(self, flag: str, prior: str) -> str:
         """Explain a flag: its threshold, where that was calibrated, and how often it was right there."""
         upper, lower = (self.threshold(kind, prior) for kind in ("deleterious", "tolerated"))
+        if not flag:
+            return ""
         facts = self.facts
         where = f"{tier_words(self.name)} evidence; calibrated on {facts['n']:,} variants of "
         where += f"{facts['n_groups']:,} protein groups"
@@ -121,47 +128,6 @@ class Tier:
         return f"{line} ({right} {of}; {where})"
 
 
-@dataclass(frozen=True, eq=False)
-class Typical:
-    """What all 19 x L substitutions of a protein get in one tier.
-
-    Parameters
-    ----------
-    groups : mapping of group -> float
-        Mean contribution of each group of evidence.
-    log_odds, together : float array, shape (m,)
-        Ascending, of the substitutions that a deep alignment covers: the log-odds of harm, and the sum of
-        their ranks in log-odds and in the alignment. Empty without one.
-    """
-
-    groups: Mapping[str, float]
-    log_odds: NDArray[np.float64]
-    together: NDArray[np.float64]
-
-    def reordered(self, log_odds: NDArray[np.float64], deep_rank: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Log-odds after the alignment has had its say in the order of the protein's substitutions.
-
-        Tiers are fitted with shallow alignments and trust a deep one as little. So the ranks in log-odds and
-        in the alignment count alike, and each place in the new order gets the log-odds that stood there: all
-        substitutions together keep theirs, and the share above any threshold stays.
-
-        Parameters
-        ----------
-        log_odds : float array, shape (n,)
-        deep_rank : float array, shape (n,)
-            Where it is NaN, the log-odds stay.
-        """
-        if not self.log_odds.size:
-            return log_odds
-        place = np.interp(_ranks(log_odds, self.log_odds) + 1.0 - deep_rank, self.together, self.log_odds)
-        return np.where(np.isfinite(deep_rank), place, log_odds)
-
-
-def _ranks(values: NDArray[np.float64], ascending: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of the ascending numbers that are below each value, shape (n,)."""
-    return np.searchsorted(ascending, values) / len(ascending)
-
-
 @dataclass(frozen=True, slots=True)
 class Contribution:
     """What one group of evidence says of one substitution.
@@ -182,36 +148,62 @@ class Contribution:
     log_odds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What all substitutions of one tier and one flag have in common.
+
+    Parameters
+    ----------
+    tier : Tier
+    flag : str
+        ``deleterious``, ``tolerated`` or ``uncertain``; empty where there is no probability.
+    prior : {"clinical", "scan"}
+    """
+
+    tier: Tier
+    flag: str
+    prior: str
+
+    @property
+    def rule(self) -> str:
+        """Threshold, where that was calibrated, and how often the flag was right there."""
+        return self.tier.rule(self.flag, self.prior)
+
+
 @dataclass(frozen=True, eq=False)
 class Assessment:
     """What the evidence says of n substitutions of one protein.
 
     Parameters
     ----------
-    tiers : mapping of name -> Tier
-        Those in use.
     tier_of : str array, shape (n,)
         Tier that judged each.
     log_odds : float array, shape (n,)
         Of harm in a clinical list; NaN where the wild-type residue is none of the 20.
     p_deleterious : float array, shape (n,)
-        Under `prior`.
-    evidence : mapping of name -> float array, shape (n,)
+        Under the prior asked for.
+    outcomes : list of Outcome
+    outcome_of : int array, shape (n,)
+        Place of each in `outcomes`.
     groups : list of str
     contributions : float array, shape (n, groups)
         To the log-odds, in comparison with the average substitution of this protein; with the tier's
         intercept they add up to `log_odds`. NaN: not weighed in that tier.
-    prior : {"clinical", "scan"}
+    evidence : mapping of name -> float array, shape (N,)
+        Of all substitutions of the protein.
+    rows : int array, shape (n,)
+        Place of each in `evidence`.
     """
 
-    tiers: Mapping[str, Tier]
     tier_of: NDArray[np.str_]
     log_odds: NDArray[np.float64]
     p_deleterious: NDArray[np.float64]
-    evidence: Mapping[str, NDArray[np.float64]]
+    outcomes: list[Outcome]
+    outcome_of: NDArray[np.int64]
     groups: list[str]
     contributions: NDArray[np.float64]
-    prior: str = "clinical"
+    evidence: Mapping[str, NDArray[np.float64]]
+    rows: NDArray[np.int64]
 
     def __len__(self) -> int:
         """Count substitutions."""
@@ -219,33 +211,40 @@ class Assessment:
 
     def flag(self, row: int) -> str:
         """``deleterious``, ``tolerated`` or ``uncertain``; empty where there is no probability."""
-        return self._tier(row).flag(float(self.log_odds[row]))
+        return self.outcomes[int(self.outcome_of[row])].flag
 
     def flags(self) -> NDArray[np.str_]:
         """All flags, shape (n,)."""
-        return np.array([self.flag(row) for row in range(len(self))], dtype="<U11")
+        return np.array([outcome.flag for outcome in self.outcomes], dtype="<U11")[self.outcome_of]
 
     def rule(self, row: int) -> str:
         """Explain the flag: threshold, where that was calibrated, and how often it was right there."""
-        return self._tier(row).rule(self.flag(row), self.prior)
+        return self.outcomes[int(self.outcome_of[row])].rule
 
-    def explain(self, row: int) -> list[Contribution]:
-        """Evidence of one substitution in groups, the strongest first."""
-        seen = {name: float(values[row]) for name, values in self.evidence.items()}
+    @cached_property
+    def _order(self) -> NDArray[np.int64]:
+        """Groups of each substitution, the strongest first, shape (n, groups)."""
+        return np.argsort(-np.abs(self.contributions), axis=1, kind="stable")
+
+    @cached_property
+    def words(self) -> list[str]:
+        """The strongest evidence of each substitution: ``burial +1.2; exchange -0.3``."""
+        return strongest_words(self.groups, self.contributions, self._order)
+
+    def explain(self, row: int, most: int | None = None) -> list[Contribution]:
+        """Evidence of one substitution in groups, the strongest first; at most `most` of them."""
+        seen = {name: float(values[self.rows[row]]) for name, values in self.evidence.items()}
         here = self.contributions[row]
-        order = np.argsort(-np.abs(here), kind="stable").tolist()
         return [
             Contribution(self.groups[i], describe(self.groups[i], seen), float(here[i]))
-            for i in order
+            for i in self._order[row].tolist()[:most]
             if math.isfinite(here[i])
         ]
 
     def worst(self, rows: Sequence[int]) -> int:
         """Row with the highest probability, which a joint mutant is judged by."""
-        return max(rows, key=lambda row: (np.nan_to_num(self.p_deleterious[row], nan=-1.0), -row))
-
-    def _tier(self, row: int) -> Tier:
-        return self.tiers[str(self.tier_of[row])]
+        p = np.nan_to_num(self.p_deleterious[[*rows]], nan=-1.0)
+        return max(zip(p.tolist(), rows, strict=True), key=lambda one: (one[0], -one[1]))[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -314,42 +313,13 @@ class Calibration:
         """Priors that every tier knows."""
         return tuple(prior for prior in PRIORS if all(prior in tier.shift for tier in self.tiers.values()))
 
-    def typical(self, protein: ProteinView) -> dict[str, Typical]:
-        """Weigh the evidence of all 19 x L substitutions of a protein in each tier.
-
-        The mean of each group is subtracted from the contributions of single substitutions, so that evidence
-        that only says which protein it is (length, number of relatives, ...) cannot move the verdict on all
-        of them together.
-        """
-        index, mutant = substitutions_of(protein.sequence)
-        if not index.size:
-            return {name: Typical({}, np.empty(0), np.empty(0)) for name in self.tiers}
-        evidence = protein_evidence(protein, index, mutant)
-        covered = covered_by(evidence)
-        views = encoder_views(protein)
-        deep_rank = evidence.get("deep_rank", np.full(len(index), np.nan))
-        deep = np.isfinite(deep_rank)
-        found = {}
-        for name, tier in self.tiers.items():
-            if not usable(name, covered).any():
-                continue
-            added = tier.grouped(evidence, views, index)
-            means = {group: float(x.mean()) for group, x in added.items()}
-            weighed = deep if "alignment" in TIERS[name] else np.zeros_like(deep)
-            log_odds = tier.model.intercept - sum(means.values()) + np.sum([*added.values()], axis=0)[weighed]
-            ascending = np.sort(log_odds)
-            together = np.sort(_ranks(log_odds, ascending) + 1.0 - deep_rank[weighed])
-            found[name] = Typical(means, ascending, together)
-        return found
-
     def assess(
         self,
-        protein: ProteinView,
+        protein: ProteinView | WholeScan,
         index: NDArray[np.int64],
         mutant: NDArray[np.int64],
         *,
         prior: str = "clinical",
-        typical: Mapping[str, Typical] | None = None,
     ) -> Assessment:
         """Weigh the evidence of n single substitutions of one protein.
 
@@ -357,43 +327,44 @@ class Calibration:
 
         Parameters
         ----------
-        protein : ProteinView
+        protein : ProteinView or WholeScan
+            A `WholeScan` gathers its evidence once, however often it is asked.
         index : int array, shape (n,)
             Replaced residues, 0-based.
         mutant : int array, shape (n,)
             What replaces them, places in `mutscan.residues.STANDARD`.
         prior : {"clinical", "scan"}
             Kind of list that the probability is to hold for; one of `priors`.
-        typical : mapping, optional
-            `typical` of the protein; computed when not given.
         """
-        typical = self.typical(protein) if typical is None else typical
-        evidence = protein_evidence(protein, index, mutant)
-        tier_of = best_tiers(self.tiers, covered_by(evidence))
-        views = encoder_views(protein)
+        whole = protein if isinstance(protein, WholeScan) else WholeScan(protein)
+        at = whole.rows(index, mutant)
+        tier_of = best_tiers(self.tiers, {source: known[at] for source, known in whole.covered.items()})
+        unknown = whole.protein.codes[index] < 0
         groups: list[str] = []
+        outcomes: list[Outcome] = []
+        outcome_of = np.zeros(len(at), dtype=np.int64)
         parts: list[tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]] = []
-        log_odds, shift = np.full(len(index), np.nan), np.zeros(len(index))
-        used = {name: self.tiers[name] for name in np.unique(tier_of).tolist()}
-        for name, tier in used.items():
-            rows = np.flatnonzero(tier_of == name)
-            added = tier.grouped({n: v[rows] for n, v in evidence.items()}, views, index[rows])
-            added = {group: x - typical[name].groups.get(group, 0.0) for group, x in added.items()}
-            log_odds[rows] = tier.model.intercept + sum(added.values())
-            if typical[name].log_odds.size:
-                ordered = typical[name].reordered(log_odds[rows], evidence["deep_rank"][rows])
-                added[COUPLINGS] = ordered - log_odds[rows]
-                log_odds[rows] = ordered
+        log_odds, shift = np.full(len(at), np.nan), np.zeros(len(at))
+        for name in np.unique(tier_of).tolist():
+            tier, rows = self.tiers[name], np.flatnonzero(tier_of == name)
+            typical = whole.typical(tier)
+            added = {group: x[at[rows]] - typical[group] for group, x in whole.grouped(tier).items()}
             groups += [group for group in added if group not in groups]
             parts.append((rows, added))
-            shift[rows] = tier.shift[prior]
-        contributions = np.full((len(index), len(groups)), np.nan)
+            odds = np.where(unknown[rows], np.nan, tier.model.intercept + sum(added.values()))
+            log_odds[rows], shift[rows] = odds, tier.shift[prior]
+            flags = tier.flags(odds)
+            for flag in np.unique(flags).tolist():
+                outcome_of[rows[flags == flag]] = len(outcomes)
+                outcomes.append(Outcome(tier, flag, prior))
+        contributions = np.full((len(at), len(groups)), np.nan)
         for rows, added in parts:
             for group, values in added.items():
                 contributions[rows, groups.index(group)] = values
-        log_odds[protein.codes[index] < 0] = np.nan
         p = 1.0 / (1.0 + np.exp(-(log_odds + shift)))
-        return Assessment(used, tier_of, log_odds, p, evidence, groups, contributions, prior)
+        return Assessment(
+            tier_of, log_odds, p, outcomes, outcome_of, groups, contributions, whole.evidence, at
+        )
 
 
 def tier_words(tier: str) -> str:

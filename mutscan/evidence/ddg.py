@@ -14,7 +14,7 @@ import numpy as np
 from mutscan.errors import CheckpointError
 from mutscan.evidence.additive import AdditiveModel
 from mutscan.evidence.inverse_folding import INVERSE_FOLDING_EVIDENCE
-from mutscan.evidence.sources import protein_evidence
+from mutscan.evidence.whole import WholeScan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
 
 DDG_EVIDENCE: Final = ("wild_type_residue", "mutant_residue", *INVERSE_FOLDING_EVIDENCE, "burial_rank")
 """Pieces of evidence that ddG is read from."""
-
-
-def ddg_evidence(
-    protein: ProteinView, index: NDArray[np.int64], mutant: NDArray[np.int64]
-) -> dict[str, NDArray[np.float64]]:
-    """Evidence `DDG_EVIDENCE` of n substitutions of a protein with `ca` and `folded`, shape (n,) each."""
-    found = protein_evidence(protein, index, mutant)
-    return {name: found[name] for name in DDG_EVIDENCE}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,13 +44,13 @@ class DdgModel:
     weights: str
 
     def predict(
-        self, protein: ProteinView, index: NDArray[np.int64], mutant: NDArray[np.int64]
+        self, protein: ProteinView | WholeScan, index: NDArray[np.int64], mutant: NDArray[np.int64]
     ) -> NDArray[np.float64]:
         """Predict ddG of n substitutions.
 
         Parameters
         ----------
-        protein : ProteinView
+        protein : ProteinView or WholeScan
             With `ca` and `folded`.
         index : int array, shape (n,)
             Replaced residues, 0-based.
@@ -70,10 +62,12 @@ class DdgModel:
         float array, shape (n,), kcal/mol
             Positive = destabilising; NaN where the site has no backbone, or its residue is none of the 20.
         """
-        return self.sum(ddg_evidence(protein, index, mutant))
+        whole = protein if isinstance(protein, WholeScan) else WholeScan(protein)
+        at = whole.rows(index, mutant)
+        return self.sum({name: whole.evidence[name][at] for name in DDG_EVIDENCE})
 
     def sum(self, evidence: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-        """Predict ddG from `ddg_evidence`, shape (n,)."""
+        """Predict ddG from `DDG_EVIDENCE`, shape (n,)."""
         odds = evidence["folding_log_odds"]
         pieces = self.model.pieces(evidence, {}, np.zeros(len(odds), np.int64))
         summed: NDArray[np.float64] = self.model.intercept + np.sum([*pieces.values()], axis=0)

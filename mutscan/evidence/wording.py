@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from mutscan.evidence.aligned import ALIGNED_EVIDENCE, DEEP_EVIDENCE
 from mutscan.evidence.conservation import CONSERVATION_EVIDENCE
 from mutscan.evidence.inverse_folding import INVERSE_FOLDING_EVIDENCE
 from mutscan.residues import STANDARD
+from mutscan.rounding import rounded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
 COUPLINGS: Final = "couplings"
 """Group of what a deep alignment changes in the order of the substitutions."""
@@ -67,6 +72,42 @@ def group_of(piece: str) -> str:
     """Group that a piece of evidence is shown in; ``a x b``, two weighed together, in that of the first."""
     first = piece.partition(" x ")[0]
     return GROUP_OF.get(first, CONTEXT)
+
+
+NAMED: Final = 6
+"""Pieces of evidence named in a row, the strongest."""
+
+LEAST_SAID: Final = 0.05
+"""Log-odds below which a piece of evidence is not named."""
+
+
+def strongest_words(
+    groups: Sequence[str], contributions: NDArray[np.float64], order: NDArray[np.int64]
+) -> list[str]:
+    """Name the strongest evidence of each of n substitutions: ``burial +1.2; exchange -0.3``.
+
+    Parameters
+    ----------
+    groups : sequence of str
+    contributions : float array, shape (n, groups)
+        To the log-odds; NaN where not weighed.
+    order : int array, shape (n, groups)
+        Groups of each substitution, the strongest first.
+    """
+    order = order[:, :NAMED]
+    told = np.take_along_axis(contributions, order, axis=1)
+    told = np.where(np.abs(told) >= LEAST_SAID, told, 0.0)  # nothing is said of NaN, too
+    tenths = np.rint(10.0 * rounded(told, 1)).astype(np.int64)
+    most = int(np.abs(tenths).max(initial=0))
+    texts = np.array(
+        [f"{group} {tenth / 10:+.1f}" for group in groups for tenth in range(-most, most + 1)], dtype=object
+    )
+    pieces = texts[order * (2 * most + 1) + tenths + most]
+    # The weak ones are last.
+    return [
+        "; ".join(row[:count])
+        for row, count in zip(pieces.tolist(), (told != 0.0).sum(axis=1).tolist(), strict=True)
+    ]
 
 
 def describe(group: str, seen: Mapping[str, float]) -> str:

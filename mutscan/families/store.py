@@ -107,10 +107,7 @@ def load_library(folder: Path) -> FamilyLibrary | None:
                     "update mutscan"
                 )
             codebook = stored["codebook"].astype(np.float32)
-            codes, sequences = (
-                np.ascontiguousarray(stored[name].T).view("<u2").reshape(-1)
-                for name in ("codes", "sequences")
-            )
+            codes, sequences = (_joined(stored[name]) for name in ("codes", "sequences"))
             lengths = stored["lengths"].astype(np.int64)
         if codebook.shape[1:] != (20,) or not len(codes) == len(sequences) == lengths.sum():
             raise ValueError(f"{len(codes)} columns, {lengths.sum()} by the families' lengths")
@@ -120,3 +117,10 @@ def load_library(folder: Path) -> FamilyLibrary | None:
         raise CheckpointError(f"{path}: is not a library of families ({error}); copy it again") from error
     codebook /= np.maximum(codebook.sum(axis=1, keepdims=True), 1.0)
     return FamilyLibrary(codebook, codes, sequences, lengths, bytes_sha256(data))
+
+
+def _joined(halves: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """Join lower and upper bytes, (2, n) -> (n,)."""
+    low, high = halves
+    joined: NDArray[np.uint16] = low | (high.astype(np.uint16) << 8)
+    return joined

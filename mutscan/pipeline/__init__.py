@@ -8,21 +8,26 @@ from typing import TYPE_CHECKING, Any
 from mutscan.progress import Progress, Silent
 
 if TYPE_CHECKING:
+    from mutscan.pipeline.batching import BatchRun, batch
     from mutscan.pipeline.comparison import Comparison, compare
+    from mutscan.pipeline.parts import merge
     from mutscan.pipeline.plan import Plan, PlannedRow, check
     from mutscan.pipeline.run import Run, open_run
     from mutscan.pipeline.scanning import scan
     from mutscan.pipeline.scoring import score
 
 __all__ = [
+    "BatchRun",
     "Comparison",
     "Plan",
     "PlannedRow",
     "Progress",
     "Run",
     "Silent",
+    "batch",
     "check",
     "compare",
+    "merge",
     "open_run",
     "scan",
     "score",
@@ -30,12 +35,15 @@ __all__ = [
 
 # Loaded on first use: the command line reads the defaults of `options`, and must not wait for torch.
 _HOMES = {
+    "BatchRun": "batching",
+    "batch": "batching",
     "Comparison": "comparison",
     "Plan": "plan",
     "PlannedRow": "plan",
     "Run": "run",
     "check": "plan",
     "compare": "comparison",
+    "merge": "parts",
     "open_run": "run",
     "scan": "scanning",
     "score": "scoring",

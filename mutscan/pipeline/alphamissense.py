@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mutscan.alignments.source import LICENCE
 from mutscan.errors import FetchError
 from mutscan.fetch import Fetcher
@@ -15,7 +17,6 @@ from mutscan.residues import STANDARD
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from mutscan.structures import WildType
@@ -46,6 +47,10 @@ class AlphaMissense:
             return math.nan
         (single,) = variant.substitutions
         return float(self.values[single.position - 1, STANDARD.index(single.mutant)])
+
+    def at(self, index: NDArray[np.int64], mutant: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Values of n single substitutions, shape (n,), from residues (0-based) and places in `STANDARD`."""
+        return np.full(len(index), np.nan) if self.values is None else self.values[index, mutant]
 
 
 def alphamissense_of(wild_type: WildType, *, offline: bool) -> AlphaMissense:

@@ -1,14 +1,22 @@
-"""The work of a run on one wild type, which `score` and `scan` share: predict, build, judge, write."""
+"""The work of a run on one wild type, which `score` and `scan` share: predict, build, judge, write.
+
+A job has two stages. The first is cut into items, each of which leaves files in the run folder: processes
+and machines may share them out. The second reads those files and writes the tables.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections import Counter
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from mutscan.alignments.source import AUTO, fetched_relatives, relatives_for
 from mutscan.builders.choose import choose_builders, default_jobs, describe_builders
@@ -18,6 +26,7 @@ from mutscan.files import file_name, write_errors, write_json
 from mutscan.model.inverse_folding import describe_inverse_folding, load_inverse_folding
 from mutscan.pipeline.alphamissense import alphamissense_of
 from mutscan.pipeline.network import WildTypePredictor, load_model
+from mutscan.pipeline.parts import part_claim, write_part
 from mutscan.pipeline.plan import uses_inverse_folding
 from mutscan.pipeline.provenance import fingerprint, provenance
 from mutscan.pipeline.rows import Assembler, VariantResult, unscored_row
@@ -49,6 +58,7 @@ if TYPE_CHECKING:
     from mutscan.builders.pool import Measured
     from mutscan.calling import Null
     from mutscan.model.inverse_folding import InverseFolding
+    from mutscan.pipeline.alphamissense import AlphaMissense
     from mutscan.pipeline.network import LoadedModel
     from mutscan.pipeline.options import Options
     from mutscan.pipeline.plan import PlannedRow
@@ -73,6 +83,8 @@ class Job(ABC):
     model : LoadedModel
     folder : RunFolder
     options : Options
+    builders : sequence of MutantBuilder
+        Tried in turn; none to build no mutant.
     relatives : Relatives, optional
         Of the wild type, from an alignment.
     """
@@ -85,6 +97,9 @@ class Job(ABC):
 
     carried_columns: tuple[str, ...] = ()
 
+    settings: Mapping[str, object]
+    """What the numbers depend on, except the variants."""
+
     alignment_note: str = ""
     """Why AlphaFold DB's alignment was not used, where it was asked for."""
 
@@ -94,36 +109,58 @@ class Job(ABC):
         model: LoadedModel,
         folder: RunFolder,
         options: Options,
+        builders: Sequence[MutantBuilder] = (),
         relatives: Relatives | None = None,
     ) -> None:
         self.wild_type = wild_type
         self.model = model
         self.folder = folder
+        self.options = options
+        self.builders = builders
         self.progress = options.progress
-        self.seed = options.seed
         self.predictor = WildTypePredictor(model, wild_type.sequence)
         self.relatives = relatives
-        self.folding: InverseFolding | None = None
-        if uses_inverse_folding(options.inverse_folding, wild_type):
-            self.folding = load_inverse_folding()
-        self.judge = Judge(model, self.predictor, wild_type, options.prior, self.folding, relatives)
-        self.alphamissense = alphamissense_of(wild_type, offline=options.offline)
         self.null: Null | None = None
         self.tasks: dict[Variant, BuildTask] = {}
         self.build_errors: dict[Variant, BuildError] = {}
         self.build_seconds: dict[str, float] = {}
         self.counts: Counter[str] = Counter()
 
+    @cached_property
+    def folding(self) -> InverseFolding | None:
+        """The structure-conditioned model, where it is installed and the wild type has a structure."""
+        used = uses_inverse_folding(self.options.inverse_folding, self.wild_type)
+        return load_inverse_folding() if used else None
+
+    @cached_property
+    def judge(self) -> Judge:
+        """Who decides on this wild type's variants."""
+        prior = self.options.prior
+        return Judge(self.model, self.predictor, self.wild_type, prior, self.folding, self.relatives)
+
+    @cached_property
+    def alphamissense(self) -> AlphaMissense:
+        """AlphaMissense's values of this protein, where there are any."""
+        return alphamissense_of(self.wild_type, offline=self.options.offline)
+
     # What differs between commands
 
     @property
     @abstractmethod
-    def variants(self) -> Iterable[Variant]:
-        """The distinct variants, in order."""
+    def items(self) -> Sequence[Any]:
+        """What the first stage is cut into; the same inputs give the same items in the same order."""
 
     @abstractmethod
-    def predict(self) -> None:
-        """Predict every variant that is not stored yet, and find the null."""
+    def variants_of(self, items: Sequence[Any]) -> Iterable[Variant]:
+        """Distinct variants of some items, in order."""
+
+    @abstractmethod
+    def predict(self, items: Sequence[Any]) -> None:
+        """Predict the variants of some items, where no prediction is stored yet."""
+
+    @abstractmethod
+    def background(self) -> Null | None:
+        """Find or make the null, when everything is predicted; None where there is nothing to compare."""
 
     @abstractmethod
     def prediction(self, variant: Variant) -> Prediction:
@@ -138,18 +175,39 @@ class Job(ABC):
         """What the run's numbers depend on besides `fingerprint`."""
         return {}
 
+    @property
+    def inputs_sha256(self) -> str:
+        """Hash of what the rows are made of, which parts of one job have in common."""
+        return ""
+
     def describe(self) -> dict[str, object]:
         """Entries of run.json that depend on the command."""
         return {"null": [] if self.null is None else list(self.null.variants)}
 
+    # The two stages
+
+    def work(self, items: Sequence[Any]) -> None:
+        """Do some items of the first stage: predict and build what is not stored yet."""
+        if self.options.predicts:
+            self.predict(items)
+        if self.builders:
+            self._build_mutants(self.variants_of(items))
+
+    def finish(self) -> None:
+        """Do the second stage: write the tables from what is stored."""
+        if self.options.predicts:
+            self.null = self.background()
+        self.write_tables()
+        self.write_background()
+
     # Mutant structures
 
-    def build(self, builders: Sequence[MutantBuilder], jobs: int) -> None:
+    def _build_mutants(self, variants: Iterable[Variant]) -> None:
         """Build and measure the mutants that are not stored yet; each is stored when it is built."""
         wild_type = self.wild_type
         assert wild_type.structure is not None
         write_structure(wild_type.structure, self.folder.structures / "wild_type.cif")
-        for variant in self.variants:
+        for variant in variants:
             try:
                 exchanges = exchanges_of(wild_type, variant)
             except BuildError as unresolved:
@@ -160,7 +218,8 @@ class Job(ABC):
                 path.stem, exchanges, self.folder.part("measured", path.stem), path
             )
         scratch = self.folder.state / "builders"
-        self._factory = MutantFactory(wild_type, builders, scratch, jobs=jobs, log=_log.warning)
+        jobs = self.options.jobs or default_jobs()
+        self._factory = MutantFactory(wild_type, self.builders, scratch, jobs=jobs, log=_log.warning)
         self._build(
             {
                 v: task
@@ -213,14 +272,17 @@ class Job(ABC):
         self, add_residues: AddBlock, add_affected: AddBlock, add_evidence: AddBlock
     ) -> Iterator[dict[str, object]]:
         """Yield the rows of variants.csv, in output order; other tables get their blocks on the way."""
-        assembler = None if self.null is None else Assembler(self.wild_type, self.null, self.alphamissense)
+        assembler: Assembler | None = None
         for chunk in self.chunks():
             scored: dict[Variant, dict[str, object]] = {}
             variants = [*dict.fromkeys(row.variant for row in chunk if row.variant is not None)]
+            if variants and assembler is None:
+                assembler = Assembler(self.wild_type, self.null, self.alphamissense)
             for result in self._results(variants, add_evidence):
                 assert assembler is not None
-                add_residues(assembler.residues(result))
-                add_affected(assembler.affected(result))
+                if self.null is not None:
+                    add_residues(assembler.residues(result))
+                    add_affected(assembler.affected(result))
                 scored[result.variant] = assembler.row(result, self.build_errors.get(result.variant))
             for planned in chunk:
                 row = (
@@ -246,8 +308,10 @@ class Job(ABC):
             yield self._result(variant, verdict, measured[variant])
 
     def _result(self, variant: Variant, verdict: Verdict, measured: Measured | None) -> VariantResult:
-        tm, tm_raw, profile = self.prediction(variant)
-        lddt = profile.astype("float64")
+        tm, tm_raw, lddt = math.nan, math.nan, np.full(len(self.wild_type.sequence), np.nan)
+        if self.null is not None:
+            tm, tm_raw, profile = self.prediction(variant)
+            lddt = profile.astype("float64")
         if measured is not None:
             self.build_seconds[str(variant)] = round(measured.seconds, 3)
         affected = self._subdomains.call(variant, lddt, measured)
@@ -255,7 +319,6 @@ class Job(ABC):
 
     @cached_property
     def _subdomains(self) -> SubdomainCaller:
-        assert self.null is not None
         return SubdomainCaller(self.wild_type, self.null)
 
     @property
@@ -300,14 +363,9 @@ def _unreadable(path: Path) -> RunFolderError:
     return RunFolderError(f"{path}: cannot be read back; check the disk, then run the command again")
 
 
-def run_job(
-    command: str,
-    wild_type: WildType,
-    options: Options,
-    arguments: Mapping[str, object],
-    make_job: Callable[[LoadedModel, RunFolder, Relatives | None], Job],
-) -> Run:
-    """Do a run from the model to the report.
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What is asked about one protein; it can be sent to another process.
 
     Parameters
     ----------
@@ -316,49 +374,124 @@ def run_job(
     wild_type : WildType
     options : Options
     arguments : mapping
-        Arguments of the command that are not in `options`, for run.json.
+        Arguments of the command that are not in `options`.
     make_job : callable
-        Makes the job from the loaded model, the open run folder and the protein's relatives.
+        Makes the job from the loaded model, the open run folder, the options, the builders and the
+        protein's relatives.
     """
-    relatives = relatives_for(wild_type, options.alignment)
-    builders = choose_builders(options.builder, wild_type, seed=options.seed)
-    model = load_model(
+
+    command: str
+    wild_type: WildType
+    options: Options
+    arguments: Mapping[str, object]
+    make_job: Callable[[LoadedModel, RunFolder, Options, Sequence[MutantBuilder], Relatives | None], Job]
+    relatives: Relatives | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "relatives", relatives_for(self.wild_type, self.options.alignment))
+
+    @property
+    def directory(self) -> Path:
+        """The run folder."""
+        out = self.options.out
+        return Path(out if out is not None else f"mutscan-{file_name(self.wild_type.name)}")
+
+    def model(self) -> LoadedModel:
+        """Load the model that is asked for."""
+        return loaded_model(self.options)
+
+    @contextlib.contextmanager
+    def job(self, model: LoadedModel, folder: RunFolder, *, whole: bool = True) -> Iterator[Job]:
+        """Make the job and bind the folder to it, or refuse where the folder holds another job.
+
+        Parameters
+        ----------
+        model : LoadedModel
+        folder : RunFolder
+            Open.
+        whole : bool
+            Whether the job is finished here, which needs evidence that single items do not.
+        """
+        wild_type, options = self.wild_type, self.options
+        builders = choose_builders(options.builders, wild_type, seed=options.seed)
+        with write_errors(folder.path), logging_to(folder.log_txt):
+            _log.info("mutscan %s: %s of %s", __version__, self.command, wild_type.name)
+            relatives, note = self.relatives, ""
+            if whole and relatives is None:
+                relatives, note = downloaded_relatives(model, wild_type, options)
+            if relatives is not None or note:
+                _log.info("%s", relatives.words if relatives is not None else note)
+            job = self.make_job(model, folder, options, builders, relatives)
+            job.alignment_note = note
+            folds = uses_inverse_folding(options.inverse_folding, wild_type)
+            folding = describe_inverse_folding() if folds else None
+            described = describe_builders(builders)
+            job.settings = fingerprint(wild_type, model, described, options, folding, relatives) | job.claim
+            folder.claim(job.settings | part_claim(options, job.inputs_sha256))
+            yield job
+            _log.info("done: %s", dict(job.counts))
+
+
+def downloaded_relatives(
+    model: LoadedModel, wild_type: WildType, options: Options
+) -> tuple[Relatives | None, str]:
+    """Get a protein's relatives from AlphaFold DB where the options and the model want them.
+
+    Returns
+    -------
+    Relatives or None
+    str
+        Why there are none; empty where none are wanted.
+    """
+    # A model that does not weigh alignments needs no download.
+    weighed = frozenset() if model.calibration is None else model.calibration.sources
+    if options.alignment == AUTO and "alignment" in weighed:
+        return fetched_relatives(wild_type, offline=options.offline)
+    return None, ""
+
+
+def loaded_model(options: Options) -> LoadedModel:
+    """Load the model that a run asks for."""
+    return load_model(
         options.model,
         device=options.device,
         precision=options.precision,
         batch_residues=options.batch_residues,
         offline=options.offline,
     )
-    directory = Path(options.out if options.out is not None else f"mutscan-{file_name(wild_type.name)}")
+
+
+def run_job(request: Request) -> Run:
+    """Do a run from the model to the report, or a part of its first stage."""
+    options = request.options
+    if options.engine == "ray":
+        from mutscan.pipeline.crew import job_on_ray
+
+        return job_on_ray(request)
+    # What is missing is said before anything is loaded.
+    choose_builders(options.builders, request.wild_type, seed=options.seed)
+    model = request.model()
     with (
-        RunFolder(directory, restart=options.restart) as folder,
-        write_errors(directory),
-        logging_to(folder.log_txt),
+        RunFolder(request.directory, restart=options.restart) as folder,
+        request.job(model, folder) as job,
     ):
-        _log.info("mutscan %s: %s of %s", __version__, command, wild_type.name)
-        note = ""
-        # A model that does not weigh alignments needs no download.
-        weighed = frozenset() if model.calibration is None else model.calibration.sources
-        if options.alignment == AUTO and "alignment" in weighed:
-            relatives, note = fetched_relatives(wild_type, offline=options.offline)
-        if relatives is not None or note:
-            _log.info("%s", relatives.words if relatives is not None else note)
-        job = make_job(model, folder, relatives)
-        job.alignment_note = note
-        folding = None if job.folding is None else describe_inverse_folding()
-        settings = fingerprint(wild_type, model, describe_builders(builders), options, folding, relatives)
-        folder.claim(settings | job.claim)
-        job.predict()
-        if builders:
-            job.build(builders, options.jobs or default_jobs())
-        job.write_tables()
-        job.write_background()
-        write_json(folder.run_json, provenance(command, job, settings, options, arguments))
-        run = Run(directory)
-        run.to_html(folder.report_html, offline=options.offline)
-        write_views(directory)
-        _log.info("done: %s", dict(job.counts))
-    return run
+        job.work(options.part.pick(job.items))
+        if options.shard is None:
+            finish_job(request, job)
+        else:
+            write_part(folder, request.command, options, request.arguments, len(job.items))
+    return Run(request.directory)
+
+
+def finish_job(request: Request, job: Job, *, report: bool = True) -> None:
+    """Do the second stage of a job, and describe and draw the run."""
+    job.finish()
+    directory, options = job.folder.path, request.options
+    described = provenance(request.command, job, job.settings, options, request.arguments)
+    write_json(job.folder.run_json, described)
+    if report:
+        Run(directory).to_html(job.folder.report_html, offline=options.offline)
+    write_views(directory)
 
 
 @contextlib.contextmanager

@@ -1,10 +1,11 @@
-"""How a run is done: the options that `score` and `scan` share, with their defaults."""
+"""How a run is done: the options that `score`, `scan` and `batch` share, with their defaults."""
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from mutscan.alignments.source import AUTO
 from mutscan.errors import UsageError
@@ -14,9 +15,53 @@ from mutscan.progress import Progress, Silent
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
+
+_T = TypeVar("_T")
+
+PREDICT: Final = ("all", "probability")
+"""``probability``: no mutant is embedded, so there are no predicted TM-scores and lDDT."""
+
+ENGINES: Final = ("local", "ray")
 
 INVERSE_FOLDING: Final = ("auto", "off")
 """``auto``: where the extra mutscan[mpnn] is installed and the wild type has a structure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Part of a job: its `index`-th of `of`, from 1."""
+
+    index: int = 1
+    of: int = 1
+
+    @classmethod
+    def read(cls, text: str) -> Shard:
+        """Read ``I/N``.
+
+        Raises
+        ------
+        UsageError
+            No such notation, or no such part.
+        """
+        match = re.fullmatch(r"(\d+)/(\d+)", text.strip(), re.ASCII)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise UsageError(f"--shard {text}: expected I/N with I from 1 to N, such as 2/8")
+        return cls(int(match[1]), int(match[2]))
+
+    def pick(self, items: Sequence[_T]) -> Sequence[_T]:
+        """Deal out items like cards, and return those of this part.
+
+        Examples
+        --------
+        >>> Shard(2, 3).pick("abcdefg")
+        'be'
+        """
+        return items[self.index - 1 :: self.of]
+
+    def __str__(self) -> str:
+        """``I/N``."""
+        return f"{self.index}/{self.of}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +71,7 @@ class Options:
     Raises
     ------
     UsageError
-        `seed`, `jobs`, `prior` or `inverse_folding` is out of range.
+        An option has a value that it does not know.
     """
 
     out: str | os.PathLike[str] | None = None
@@ -43,6 +88,11 @@ class Options:
     restart: bool = False
     prior: str = "clinical"
     inverse_folding: str = "auto"
+    predict: str = "all"
+    shard: str | None = None
+    engine: str = "local"
+    ray_address: str | None = None
+    ray_cores: int | None = None
     seed: int = 0
     progress: Progress = field(default_factory=Silent)
     started: float = field(default_factory=time.monotonic)
@@ -52,11 +102,44 @@ class Options:
             raise UsageError(f"--seed {self.seed}: expected 0 or more")
         if self.jobs is not None and self.jobs < 1:
             raise UsageError(f"--jobs {self.jobs}: expected 1 or more")
-        if self.prior not in PRIORS:
-            raise UsageError(f"--prior {self.prior}: expected {' or '.join(PRIORS)}")
-        if self.inverse_folding not in INVERSE_FOLDING:
-            expected = " or ".join(INVERSE_FOLDING)
-            raise UsageError(f"--inverse-folding {self.inverse_folding}: expected {expected}")
+        for name, known in (
+            ("prior", PRIORS),
+            ("inverse_folding", INVERSE_FOLDING),
+            ("predict", PREDICT),
+            ("engine", ENGINES),
+        ):
+            if getattr(self, name) not in known:
+                given = f"--{name.replace('_', '-')} {getattr(self, name)}"
+                raise UsageError(f"{given}: expected {' or '.join(known)}")
+        if not self.predicts and self.builder not in ("auto", "none"):
+            raise UsageError(
+                f"--predict probability builds no mutants; leave --builder {self.builder} out, "
+                "or use --predict all"
+            )
+        if self.shard is not None:
+            Shard.read(self.shard)
+        for name in ("ray_address", "ray_cores"):
+            if getattr(self, name) is not None and self.engine != "ray":
+                raise UsageError(f"--{name.replace('_', '-')} needs --engine ray")
+        if self.ray_cores is not None and self.ray_cores < 1:
+            raise UsageError(f"--ray-cores {self.ray_cores}: expected 1 or more")
+        if self.shard is not None and self.engine == "ray":
+            raise UsageError("--shard and --engine ray: give one of them, Ray divides the work itself")
+
+    @property
+    def predicts(self) -> bool:
+        """Whether mutants are embedded and built."""
+        return self.predict == "all"
+
+    @property
+    def builders(self) -> str:
+        """Value for `choose_builders`."""
+        return self.builder if self.predicts else "none"
+
+    @property
+    def part(self) -> Shard:
+        """Part of the job that the run does; the whole of it without ``--shard``."""
+        return Shard() if self.shard is None else Shard.read(self.shard)
 
 
 DEFAULTS = Options()

@@ -126,7 +126,7 @@ def resolve_wild_type(
                     f"{text} is already a structure; use --structure with an accession or a FASTA file"
                 )
             resolved = wild_type_from_structure(read_structure(path, chain=chain))
-            return replace(resolved, records=(*resolved.records, _file_record(path)))
+            return replace(resolved, records=(*resolved.records, file_record(path)))
         if is_fasta_file(path):
             return _with_given_structure(_wild_type_from_fasta(path), structure, chain)
         raise UsageError(
@@ -157,7 +157,7 @@ def _wild_type_from_fasta(path: Path) -> WildType:
             "mutants in FASTA belong in --variants"
         )
     name, _, sequence = records[0]
-    return WildType(name=name or path.stem, sequence=sequence, records=(_file_record(path),))
+    return WildType(name=name or path.stem, sequence=sequence, records=(file_record(path),))
 
 
 def _with_given_structure(
@@ -171,11 +171,11 @@ def _with_given_structure(
     if not path.is_file():
         raise UsageError(f"no such file: {structure} (--structure)")
     resolved = with_structure(wild_type, read_structure(path, chain=chain))
-    return replace(resolved, records=(*resolved.records, _file_record(path)))
+    return replace(resolved, records=(*resolved.records, file_record(path)))
 
 
-def _file_record(path: Path) -> dict[str, object]:
-    """Provenance of a user's own file."""
+def file_record(path: Path) -> dict[str, object]:
+    """Describe a user's own file for run.json."""
     return {"source": "file", "path": str(path), "sha256": file_sha256(path)}
 
 

@@ -49,6 +49,7 @@ def fingerprint(
         "alignment": None if relatives is None or options.alignment == AUTO else relatives.facts.sha256,
         "prior": options.prior,
         "inverse_folding": inverse_folding,
+        "predict": options.predict,
         "seed": options.seed,
     }
 
@@ -75,7 +76,7 @@ def provenance(
         Arguments of the command that are not in `options`.
     """
     protein, structure, encoder = job.wild_type, job.wild_type.structure, job.model.encoder
-    asked = {name: getattr(options, name) for name in _ASKED}
+    asked = {name: getattr(options, name) for name in ASKED}
     return {
         "schema": 1,
         "mutscan": __version__,
@@ -108,17 +109,18 @@ def provenance(
         "region_names": job.region_names,
         "seed": settings["seed"],
         "counts": dict(sorted(job.counts.items())),
-        "versions": _versions(),
-        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "finished": now(),
         "wall_seconds": round(time.monotonic() - options.started, 2),
         **job.describe(),
     }
 
 
-_ASKED = (
+ASKED = (
     "model", "builder", "structure", "chain", "alignment", "device", "precision", "batch_residues", "jobs",
-    "offline", "prior", "inverse_folding", "seed",
+    "offline", "prior", "inverse_folding", "predict", "seed",
 )  # fmt: skip
+"""Options that describe what was asked, in run.json."""
 
 
 def portable(value: object) -> object:
@@ -157,7 +159,13 @@ def structure_sha256(structure: Structure) -> str:
     )
 
 
-def _versions() -> dict[str, str]:
+def now() -> str:
+    """Date and time, UTC."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of the platform and of what computes."""
     names = ("torch", "transformers", "openmm", "gemmi", "numpy", "tmtools", "biopython")
     versions = {"python": platform.python_version(), "platform": platform.platform()}
     for name in names:

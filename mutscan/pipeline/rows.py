@@ -10,9 +10,12 @@ import numpy as np
 
 from mutscan.calling import LOW_PLDDT, mean_away_from_site, percentile, robust_z
 from mutscan.errors import BuildError
+from mutscan.evidence.structural import DROPS
 from mutscan.structures import plddt_by_position
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from mutscan.builders.pool import Measured
@@ -27,7 +30,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class VariantResult:
-    """All that is known of one scored variant, on the wild type's residues."""
+    """All that is known of one scored variant, on the wild type's residues.
+
+    Without a prediction TM-score and lDDT are NaN.
+    """
 
     variant: Variant
     tm: float
@@ -50,9 +56,9 @@ def unscored_row(planned: PlannedRow) -> dict[str, object]:
 
 
 class Assembler:
-    """Turns results into rows, against one wild type and its null."""
+    """Turns results into rows, against one wild type and, where mutants are predicted, its null."""
 
-    def __init__(self, wild_type: WildType, null: Null, alphamissense: AlphaMissense) -> None:
+    def __init__(self, wild_type: WildType, null: Null | None, alphamissense: AlphaMissense) -> None:
         self.wild_type = wild_type
         self.null = null
         self._alphamissense = alphamissense
@@ -66,23 +72,28 @@ class Assembler:
             error = BuildError(
                 f"{variant}: insertions and deletions are scored on sequence only", code="indel_not_built"
             )
-        return dict(
-            status="ok" if error is None else "partial",
-            error_code=None if error is None else error.code,
-            message=None if error is None else error.message,
-            variant=str(variant),
-            hgvs=variant.hgvs,
-            n_substitutions=variant.n_substitutions,
-            positions=";".join(map(str, variant.positions)),
-            **self._scores(result),
-        )
+        return self._head(variant, error) | self._scores(result)
 
-    def _scores(self, result: VariantResult) -> dict[str, object]:
-        variant, measured, null = result.variant, result.measured, self.null
-        away = mean_away_from_site(result.lddt, variant.positions)
-        sites = np.array([p - 1 for p in variant.positions if variant.indel is None], dtype=int)
-        plddt = self._plddt
-        plddt_site = math.nan if plddt is None else _least(plddt[sites])
+    def judged_row(self, variant: Variant, verdict: Verdict, notes: Iterable[str]) -> dict[str, object]:
+        """Row of a substitution whose mutant was neither predicted nor built, without its input."""
+        return self._head(variant, None) | self._judged(variant, verdict, None, notes)
+
+    def _head(self, variant: Variant, error: BuildError | None) -> dict[str, object]:
+        return {
+            "status": "ok" if error is None else "partial",
+            "error_code": None if error is None else error.code,
+            "message": None if error is None else error.message,
+            "variant": str(variant),
+            "hgvs": variant.hgvs,
+            "n_substitutions": variant.n_substitutions,
+            "positions": ";".join(map(str, variant.positions)),
+        }
+
+    def _judged(
+        self, variant: Variant, verdict: Verdict, measured: Measured | None, more_notes: Iterable[str]
+    ) -> dict[str, object]:
+        """Cells of a verdict, of the wild type's site, and of what both leave uncertain."""
+        plddt_site = math.nan if self._plddt is None else _least(self._plddt[_sites(variant)])
         notes = []
         confidence = "high"
         if self.wild_type.structure is None:
@@ -94,15 +105,6 @@ class Assembler:
             notes.extend(f"{note}{self._numbering}" for note in measured.notes)
             if measured.low_confidence:
                 confidence = "low"
-        against_null = {
-            "lddt_z": robust_z(away, null.lddt),
-            "lddt_percentile": percentile(away, null.lddt),
-            "tm_percentile": percentile(result.tm_raw, null.tm),
-        }
-        rule = result.verdict.structural
-        if rule is not None and rule.score == "tm_z":  # has no column: computed where it decides
-            against_null["tm_z"] = robust_z(result.tm_raw, null.tm)
-        verdict = result.verdict.with_structure(against_null)
         if plddt_site < LOW_PLDDT:
             confidence = "low"
         if plddt_site < LOW_PLDDT and not math.isfinite(verdict.p):  # else its warnings say so
@@ -115,8 +117,26 @@ class Assembler:
             notes.append(
                 "start codon lost: the protein may not be made at all, which no score here takes into account"
             )
-        notes.extend(result.affected.notes)
+        notes.extend(more_notes)
         notes.extend(verdict.notes)
+        return {
+            "flag": verdict.flag,
+            "flag_rule": verdict.rule,
+            "p_deleterious": verdict.p,
+            "plddt_site": plddt_site,
+            "confidence": confidence,
+            "notes": "; ".join(dict.fromkeys(notes)),
+            "evidence": verdict.words,
+            "ddg_predicted": verdict.ddg,
+            "alignment": verdict.alignment,
+            "alphamissense": self._alphamissense.of(variant),
+        }
+
+    def _scores(self, result: VariantResult) -> dict[str, object]:
+        variant, measured = result.variant, result.measured
+        sites = _sites(variant)
+        against_null = self._against_null(result)
+        verdict = result.verdict.with_structure(against_null)
         scores: dict[str, object] = {
             "tm_predicted": result.tm,
             "lddt_predicted_mean": _mean(result.lddt),
@@ -125,18 +145,9 @@ class Assembler:
             "tm_percentile": against_null["tm_percentile"],
             "lddt_percentile": against_null["lddt_percentile"],
             "z_score": against_null["lddt_z"],
-            "flag": verdict.flag,
-            "flag_rule": verdict.rule,
-            "p_deleterious": verdict.p,
-            "n_residues_affected": int(result.affected.residues.sum()),
+            "n_residues_affected": None if self.null is None else int(result.affected.residues.sum()),
             "affected_regions": "; ".join(map(str, result.affected.regions)),
-            "plddt_site": plddt_site,
-            "confidence": confidence,
-            "notes": "; ".join(dict.fromkeys(notes)),
-            "evidence": verdict.words,
-            "ddg_predicted": verdict.ddg,
-            "alignment": verdict.alignment,
-            "alphamissense": self._alphamissense.of(variant),
+            **self._judged(variant, verdict, measured, result.affected.notes),
         }
         if measured is not None:
             scores.update(
@@ -148,6 +159,22 @@ class Assembler:
                 ca_shift_max=_greatest(measured.ca_shift),
             )
         return scores
+
+    def _against_null(self, result: VariantResult) -> dict[str, float]:
+        """Compare the drops of the prediction with the null; NaN where nothing was predicted."""
+        null = self.null
+        if null is None:
+            return dict.fromkeys((*DROPS, "tm_percentile"), math.nan)
+        away = mean_away_from_site(result.lddt, result.variant.positions)
+        drops = {
+            "lddt_z": robust_z(away, null.lddt),
+            "lddt_percentile": percentile(away, null.lddt),
+            "tm_percentile": percentile(result.tm_raw, null.tm),
+        }
+        rule = result.verdict.structural
+        if rule is not None and rule.score == "tm_z":  # has no column: computed where it decides
+            drops["tm_z"] = robust_z(result.tm_raw, null.tm)
+        return drops
 
     def residues(self, result: VariantResult) -> dict[str, Any]:
         """Block of residues.parquet for one variant."""
@@ -209,6 +236,11 @@ def _file_counts_alike(wild_type: WildType) -> bool:
         return True
     resolved = np.flatnonzero(index >= 0)
     return all(structure.numbers[index[i]] == str(i + 1) for i in resolved)
+
+
+def _sites(variant: Variant) -> NDArray[np.int64]:
+    """Substituted residues, 0-based; none of an indel."""
+    return np.array([p - 1 for p in variant.positions if variant.indel is None], dtype=np.int64)
 
 
 def _mean(values: NDArray[np.float64]) -> float:

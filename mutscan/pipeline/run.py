@@ -16,6 +16,7 @@ from mutscan.results import EVIDENCE_SCHEMA, TEXT_COLUMNS, RunFolder
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     import py3Dmol
 
@@ -66,10 +67,7 @@ class Run:
     @property
     def exit_code(self) -> int:
         """0 every row ok, 3 some not, 4 no row scored."""
-        total = sum(self.counts.values())
-        if not any(self.counts.get(status) for status in _SCORED):
-            return 4
-        return 0 if self.counts.get("ok", 0) == total else 3
+        return exit_code_of(self.counts)
 
     def to_html(self, path: str | os.PathLike[str], *, offline: bool = False) -> Path:
         """Draw the report again from the saved files, to `path`.
@@ -107,6 +105,13 @@ class Run:
         from mutscan.report.notebook import notebook_view
 
         return notebook_view(self.directory, variant, width=width, height=height)
+
+
+def exit_code_of(counts: Mapping[str, int]) -> int:
+    """Exit code for rows by status: 0 every row ok, 3 some not, 4 no row scored."""
+    if not any(counts.get(status) for status in _SCORED):
+        return 4
+    return 0 if counts.get("ok", 0) == sum(counts.values()) else 3
 
 
 def open_run(directory: str | os.PathLike[str]) -> Run:

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
 from mutscan.calling import NULL_SIZE, build_null, mean_away_from_site
 from mutscan.errors import UsageError
+from mutscan.files import file_name
 from mutscan.inputs import InputRow
-from mutscan.pipeline.job import Job, read_part, run_job
+from mutscan.pipeline.columns import OTHERS, substitutions
+from mutscan.pipeline.job import Job, Request, read_part, run_job
 from mutscan.pipeline.network import protein_null
 from mutscan.pipeline.options import DEFAULTS, Options
 from mutscan.pipeline.plan import MAX_LENGTH, PlannedRow, resolve_wild_type
@@ -24,23 +28,24 @@ from mutscan.pipeline.positions import PositionTable
 from mutscan.progress import Silent
 from mutscan.residues import STANDARD, is_standard
 from mutscan.results import ROW_GROUP, write_arrays
-from mutscan.variants import Substitution, Variant
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from mutscan.alignments.source import Relatives
+    from mutscan.builders import MutantBuilder
     from mutscan.calling import Null
+    from mutscan.pipeline.batching import BatchRun
     from mutscan.pipeline.job import AddBlock, Prediction
     from mutscan.pipeline.network import LoadedModel
     from mutscan.pipeline.run import Run
     from mutscan.progress import Progress
     from mutscan.results import RunFolder
     from mutscan.structures import WildType
+    from mutscan.variants import Variant
 
 BATCH_RESIDUES: Final = 20_000
 """Residues of a stored batch on a CPU: a few seconds of work, which is all that an interruption costs."""
@@ -50,9 +55,6 @@ BATCHES_ON_GPU: Final = 4
 
 POSITIONS_JUDGED: Final = 64
 """Positions whose substitutions are judged together."""
-
-OTHERS: Final = len(STANDARD) - 1
-"""Substitutions of a position."""
 
 RESIDUE_NULL_SIZE: Final = 1024
 """Substitutions of a whole scan from which the background of single residues is taken."""
@@ -76,10 +78,15 @@ def scan(
     restart: bool = False,
     prior: str = DEFAULTS.prior,
     inverse_folding: str = DEFAULTS.inverse_folding,
+    predict: str = DEFAULTS.predict,
+    shard: str | None = None,
+    engine: str = DEFAULTS.engine,
+    ray_address: str | None = None,
+    ray_cores: int | None = None,
     seed: int = DEFAULTS.seed,
     progress: Progress | None = None,
-) -> Run:
-    """Score all 19 substitutions of every residue.
+) -> Run | BatchRun:
+    """Score all 19 substitutions of every residue, of one protein or of many.
 
     The run folder is that of `score`, with positions.csv (a summary of each position) and
     scan.parquet (20 rows for each position: the data of a heat map) beside it.
@@ -87,7 +94,8 @@ def scan(
     Parameters
     ----------
     wild_type : str
-        UniProt accession, or path to a structure or FASTA file.
+        UniProt accession, or path to a structure or FASTA file. A FASTA file of many proteins, or ``@`` and
+        a file of names, gives a run over many: variants.parquet in place of variants.csv.
     positions : str, optional
         Such as ``"94-292,305"``; all when not given.
     out : path, optional
@@ -95,12 +103,12 @@ def scan(
     builder : str
         As `score`; by default no structure is built.
     model, structure, chain, alignment, device, precision, batch_residues, jobs, offline, restart, prior, \
-    inverse_folding, seed, progress
+    inverse_folding, predict, shard, engine, ray_address, ray_cores, seed, progress
         As `score`.
 
     Returns
     -------
-    Run
+    Run or BatchRun
 
     Raises
     ------
@@ -110,18 +118,20 @@ def scan(
     options = Options(
         out=out, model=model, builder=builder, structure=structure, chain=chain, alignment=alignment,
         device=device, precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline,
-        restart=restart, prior=prior, inverse_folding=inverse_folding, seed=seed,
-        progress=progress or Silent(),
+        restart=restart, prior=prior, inverse_folding=inverse_folding, predict=predict, shard=shard,
+        engine=engine, ray_address=ray_address, ray_cores=ray_cores, seed=seed, progress=progress or Silent(),
     )  # fmt: skip
+    arguments = {"wild_type": wild_type, "positions": positions}
+    # `batch` scans, too.
+    from mutscan.pipeline.batching import proteins_to_scan, scan_many
+
+    many = proteins_to_scan(wild_type, offline=offline)
+    if many is not None:
+        stem = Path(wild_type.removeprefix("@")).name.split(".")[0]
+        return scan_many(*many, options, arguments, f"mutscan-{file_name(stem)}")
     resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
     sites = scanned_positions(resolved, positions)
-    return run_job(
-        "scan",
-        resolved,
-        options,
-        {"wild_type": wild_type, "positions": positions},
-        lambda model, folder, relatives: ScanJob(resolved, sites, model, folder, options, relatives),
-    )
+    return run_job(Request("scan", resolved, options, arguments, partial(ScanJob, resolved, sites)))
 
 
 def parse_positions(text: str, length: int) -> tuple[int, ...]:
@@ -191,12 +201,6 @@ def scanned_positions(wild_type: WildType, text: str | None) -> tuple[int, ...]:
     return found
 
 
-def substitutions(sequence: str, position: int) -> tuple[Variant, ...]:
-    """Return the 19 substitutions of one position (1-based), by the new residue's letter."""
-    own = sequence[position - 1]
-    return tuple(Variant((Substitution(position, own, new),)) for new in STANDARD if new != own)
-
-
 class ScanJob(Job):
     """The work of `scan`: predictions are stored in batches of positions."""
 
@@ -210,9 +214,10 @@ class ScanJob(Job):
         model: LoadedModel,
         folder: RunFolder,
         options: Options,
+        builders: Sequence[MutantBuilder] = (),
         relatives: Relatives | None = None,
     ) -> None:
-        super().__init__(wild_type, model, folder, options, relatives)
+        super().__init__(wild_type, model, folder, options, builders, relatives)
         self.positions = positions
         self.whole = len(positions) == sum(map(is_standard, wild_type.sequence))
         encoder = model.encoder
@@ -223,25 +228,34 @@ class ScanJob(Job):
         self._held: tuple[Sequence[int], dict[str, NDArray[Any]]] = ((), {})
 
     @property
-    def variants(self) -> Iterator[Variant]:
+    def items(self) -> Sequence[Sequence[int]]:
+        """Batches of positions."""
+        return self.batches
+
+    def variants_of(self, items: Sequence[Sequence[int]]) -> Iterator[Variant]:
         """All substitutions, made when they are needed."""
-        return (v for position in self.positions for v in substitutions(self.wild_type.sequence, position))
+        sequence = self.wild_type.sequence
+        return (v for batch in items for position in batch for v in substitutions(sequence, position))
 
     @property
     def claim(self) -> dict[str, object]:
         """The command and its positions."""
         return {"command": "scan", "positions": in_runs(self.positions)}
 
-    def predict(self) -> None:
-        """Predict every substitution; each batch is stored when it is done."""
-        self._predict([batch for batch in self.batches if not self._part(batch).exists()])
+    def predict(self, items: Sequence[Sequence[int]]) -> None:
+        """Predict all substitutions of some batches; each batch is stored when it is done."""
+        missing = [batch for batch in items if not self._part(batch).exists()]
+        if missing:
+            self._predict(missing)
+
+    def background(self) -> Null:
+        """Null of the whole scan, or of a sample where only some positions are scanned."""
         if self.whole:
-            self.null = self._whole_null()
-        else:
-            sequence = self.wild_type.sequence
-            self.null = protein_null(
-                self.predictor, self.model, sequence, seed=self.seed, progress=self.progress
-            )
+            return self._whole_null()
+        options, sequence = self.options, self.wild_type.sequence
+        return protein_null(
+            self.predictor, self.model, sequence, seed=options.seed, progress=options.progress
+        )
 
     def _predict(self, batches: Sequence[Sequence[int]]) -> None:
         self.progress.start("predicting", OTHERS * sum(map(len, batches)))
@@ -278,7 +292,7 @@ class ScanJob(Job):
     def _whole_null(self) -> Null:
         """Null of all substitutions; single residues' background from a seeded sample of them."""
         total = OTHERS * len(self.positions)
-        generator = np.random.default_rng(self.seed)
+        generator = np.random.default_rng(self.options.seed)
         drawn = np.sort(generator.choice(total, min(total, RESIDUE_NULL_SIZE), replace=False))
         tm, means = np.empty(total), np.empty(total)
         variants, profiles = [], []
@@ -296,7 +310,7 @@ class ScanJob(Job):
 
     def chunks(self) -> Iterator[Sequence[PlannedRow]]:
         """Yield the rows of some positions at a time."""
-        numbered = enumerate(self.variants, start=1)
+        numbered = enumerate(self.variants_of(self.batches), start=1)
         while some := list(islice(numbered, OTHERS * POSITIONS_JUDGED)):
             yield [PlannedRow(InputRow(number, str(v), source="scan"), v) for number, v in some]
 
@@ -321,16 +335,22 @@ class ScanJob(Job):
 
     def describe(self) -> dict[str, object]:
         """Entries of run.json: what was scanned, and against which null."""
-        assert self.null is not None
+        null = self.null
         total = OTHERS * len(self.positions)
+        scanned = {
+            "positions": in_runs(self.positions),
+            "n_positions": len(self.positions),
+            "n_substitutions": total,
+        }
+        if null is None:
+            note = "no mutant was predicted: there are probabilities alone"
+            return {"null": [], "scan": {**scanned, "null": "none", "null_size": 0, "null_note": note}}
         return {
-            "null": [] if self.whole else list(self.null.variants),
+            "null": [] if self.whole else list(null.variants),
             "scan": {
-                "positions": in_runs(self.positions),
-                "n_positions": len(self.positions),
-                "n_substitutions": total,
+                **scanned,
                 "null": "whole scan" if self.whole else "sample",
-                "null_size": len(self.null.tm),
+                "null_size": len(null.tm),
                 "null_note": (
                     "percentiles and z are exact: they compare with all substitutions of this protein"
                     if self.whole

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mutscan.pipeline.job import Job, read_part, run_job
+from mutscan.errors import UsageError
+from mutscan.hashes import json_sha256
+from mutscan.pipeline.job import Job, Request, read_part, run_job
 from mutscan.pipeline.network import protein_null
 from mutscan.pipeline.options import DEFAULTS, Options
 from mutscan.pipeline.plan import make_plan, read_inputs, resolve_wild_type
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from mutscan.alignments.source import Relatives
+    from mutscan.builders import MutantBuilder
+    from mutscan.calling import Null
     from mutscan.pipeline.job import Prediction
     from mutscan.pipeline.network import LoadedModel
     from mutscan.pipeline.plan import Plan, PlannedRow
@@ -49,6 +54,11 @@ def score(
     restart: bool = False,
     prior: str = DEFAULTS.prior,
     inverse_folding: str = DEFAULTS.inverse_folding,
+    predict: str = DEFAULTS.predict,
+    shard: str | None = None,
+    engine: str = DEFAULTS.engine,
+    ray_address: str | None = None,
+    ray_cores: int | None = None,
     seed: int = DEFAULTS.seed,
     progress: Progress | None = None,
     stdin: TextIO | None = None,
@@ -90,6 +100,17 @@ def score(
     inverse_folding : {"auto", "off"}
         Evidence of ProteinMPNN, and ``ddg_predicted``, where the extra ``mutscan[mpnn]`` is installed and
         the wild type has a structure.
+    predict : {"all", "probability"}
+        ``probability``: TM-scores and lDDT are not predicted, no mutant is built.
+    shard : str, optional
+        Part of the work to do, such as ``"2/8"``; `mutscan.merge` joins the parts.
+    engine : {"local", "ray"}
+        Where the work is done: here, or on a Ray cluster.
+    ray_address : str, optional
+        Address of the cluster; ``auto`` for the one that this machine belongs to. By default a cluster
+        of this machine alone is started, unless Ray's environment variable ``RAY_ADDRESS`` names one.
+    ray_cores : int, optional
+        Cores of each worker, 2 by default. Where the cluster has GPUs, each worker has one of them, too.
     seed : int
     progress : Progress, optional
     stdin : text stream, optional
@@ -107,9 +128,11 @@ def score(
     options = Options(
         out=out, model=model, builder=builder, structure=structure, chain=chain, alignment=alignment,
         device=device, precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline,
-        restart=restart, prior=prior, inverse_folding=inverse_folding, seed=seed,
-        progress=progress or Silent(),
+        restart=restart, prior=prior, inverse_folding=inverse_folding, predict=predict, shard=shard,
+        engine=engine, ray_address=ray_address, ray_cores=ray_cores, seed=seed, progress=progress or Silent(),
     )  # fmt: skip
+    if shard is not None and variants_file is not None and str(variants_file) == "-":
+        raise UsageError("--shard: the parts of a job read the same list; give --variants a file")
     table = read_inputs(variants, variants_file, variant_column, stdin)
     resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
     plan = make_plan(resolved, table)
@@ -119,13 +142,7 @@ def score(
         "variants_file": variants_file,
         "variant_column": variant_column,
     }
-    return run_job(
-        "score",
-        resolved,
-        options,
-        arguments,
-        lambda model, folder, relatives: ScoreJob(plan, model, folder, options, relatives),
-    )
+    return run_job(Request("score", resolved, options, arguments, partial(ScoreJob, plan)))
 
 
 class ScoreJob(Job):
@@ -139,26 +156,43 @@ class ScoreJob(Job):
         model: LoadedModel,
         folder: RunFolder,
         options: Options,
+        builders: Sequence[MutantBuilder] = (),
         relatives: Relatives | None = None,
     ) -> None:
-        super().__init__(plan.wild_type, model, folder, options, relatives)
+        super().__init__(plan.wild_type, model, folder, options, builders, relatives)
         self.carried_columns = plan.carried_columns
         self._rows = plan.rows
         self._variants = plan.variants
 
     @property
-    def variants(self) -> Sequence[Variant]:
+    def items(self) -> Sequence[Variant]:
         """The distinct variants, in order of first appearance."""
         return self._variants
 
-    def predict(self) -> None:
-        """Predict the null and every variant; each prediction is stored when it is made."""
-        if self._variants:
-            sequence = self.wild_type.sequence
-            self.null = protein_null(
-                self.predictor, self.model, sequence, seed=self.seed, progress=self.progress
-            )
-            self._predict([v for v in self._variants if not self._part(v).exists()])
+    def variants_of(self, items: Sequence[Variant]) -> Sequence[Variant]:
+        """Items are variants."""
+        return items
+
+    @property
+    def inputs_sha256(self) -> str:
+        """Hash of all rows."""
+        rows = [(row.source.text, row.source.sequence, dict(row.source.carried)) for row in self._rows]
+        return json_sha256(rows)
+
+    def predict(self, items: Sequence[Variant]) -> None:
+        """Predict variants; each prediction is stored when it is made."""
+        missing = [variant for variant in items if not self._part(variant).exists()]
+        if missing:
+            self._predict(missing)
+
+    def background(self) -> Null | None:
+        """Find or make the null; None where there is no variant."""
+        if not self._variants:
+            return None
+        options, sequence = self.options, self.wild_type.sequence
+        return protein_null(
+            self.predictor, self.model, sequence, seed=options.seed, progress=options.progress
+        )
 
     def _predict(self, variants: Sequence[Variant]) -> None:
         self.progress.start("predicting", len(variants))

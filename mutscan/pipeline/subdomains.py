@@ -55,11 +55,11 @@ class SubdomainCaller:
     Parameters
     ----------
     wild_type : WildType
-    null : Null
-        Background of the predictions.
+    null : Null, optional
+        Background of the predictions, where there are any.
     """
 
-    def __init__(self, wild_type: WildType, null: Null) -> None:
+    def __init__(self, wild_type: WildType, null: Null | None) -> None:
         self.null = null
         self._plddt = plddt_by_position(wild_type)
         self._ca = ca_by_position(wild_type)
@@ -73,6 +73,9 @@ class SubdomainCaller:
     def call(self, variant: Variant, lddt: NDArray[np.float64], measured: Measured | None) -> Affected:
         """Judge one variant's profiles, each shape (L,), against their backgrounds."""
         positions = variant.positions
+        if self.null is None:
+            none = np.zeros(len(lddt), dtype=np.bool_)
+            return Affected(np.full(len(lddt), np.nan), none, (), self.site_notes(variant))
         z = drop_z(lddt, self.null, positions)
         drop = self.null.residue_median - lddt
         affected = affected_residues(z, drop, positions)
@@ -99,15 +102,17 @@ class SubdomainCaller:
             sites=self._sites,
         )
 
+    def site_notes(self, variant: Variant) -> tuple[str, ...]:
+        """Name the functional residues that substituted residues are, or lie near."""
+        if variant.indel is not None:
+            return ()
+        return tuple(
+            f"position {position} is or lies within 5 Å of {', '.join(near)}"
+            for position in variant.positions
+            if (near := self._sites.near([position - 1]))
+        )
+
     def _notes(self, variant: Variant, affected: NDArray[np.bool_]) -> tuple[str, ...]:
-        notes = []
-        if variant.indel is None:
-            notes = [
-                f"position {position} is or lies within 5 Å of {', '.join(near)}"
-                for position in variant.positions
-                if (near := self._sites.near([position - 1]))
-            ]
+        notes = self.site_notes(variant)
         near = self._sites.near(np.flatnonzero(affected)) if affected.any() else ()
-        if near:
-            notes.append(f"affected residues lie within 5 Å of {', '.join(near)}")
-        return tuple(notes)
+        return (*notes, f"affected residues lie within 5 Å of {', '.join(near)}") if near else notes

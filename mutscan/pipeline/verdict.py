@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from mutscan.embed.head import load_head
 from mutscan.errors import UsageError
-from mutscan.evidence import ProteinView, warnings_for
-from mutscan.hashes import file_sha256
-from mutscan.model.checkpoint import WEIGHTS_FILE
+from mutscan.evidence import ProteinView, WholeScan, warnings_for
 from mutscan.model.inverse_folding import WEIGHTS_SHA256, folded_log_probabilities
 from mutscan.pipeline.options import DEFAULTS
 from mutscan.residues import STANDARD
@@ -26,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.alignments.source import Relatives
-    from mutscan.evidence import Assessment, Calibration, Contribution, StructuralRule, Typical
+    from mutscan.evidence import Assessment, Calibration, Contribution, StructuralRule
     from mutscan.evidence.ddg import DdgModel
     from mutscan.model.inverse_folding import InverseFolding
     from mutscan.pipeline.network import LoadedModel, WildTypePredictor
@@ -50,12 +47,6 @@ ALONE: Final = "no probability; judged by the predicted structure alone"
 NO_BACKBONE: Final = "no inverse folding and no ddg_predicted: N, CA, C or O is missing at the site"
 UNUSED: Final = "the model has no tier for alignments; the alignment was not used"
 
-NAMED: Final = 6
-"""Pieces of evidence named in the row, the strongest."""
-
-LEAST_SAID: Final = 0.05
-"""Log-odds below which a piece of evidence is not named."""
-
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -67,8 +58,9 @@ class Verdict:
         Probability that it is deleterious; NaN where there is none.
     flag, rule : str
         Empty where there is no probability, until `with_structure` is asked.
-    evidence : tuple of Contribution
-        The strongest first; of a joint mutant that of its worst substitution.
+    words : str
+        The strongest evidence: ``burial +1.2; exchange -0.3``; of a joint mutant that of its worst
+        substitution.
     notes : tuple of str
         Why there is no flag, and warnings about the one there is.
     structural : StructuralRule, optional
@@ -77,16 +69,22 @@ class Verdict:
         Predicted change of the folding free energy, positive = destabilising; NaN where there is none.
     alignment : str
         Source of the relatives that were weighed, and their number at the site.
+    assessment : Assessment, optional
+        What it rests on.
+    row : int
+        The variant's place there.
     """
 
     p: float = math.nan
     flag: str = ""
     rule: str = ""
-    evidence: tuple[Contribution, ...] = ()
+    words: str = ""
     notes: tuple[str, ...] = (NO_FLAG,)
     structural: StructuralRule | None = None
     ddg: float = math.nan
     alignment: str = ""
+    assessment: Assessment | None = None
+    row: int = 0
 
     def with_structure(self, scores: Mapping[str, float]) -> Verdict:
         """Apply the structural rule to the variant's predicted scores.
@@ -110,14 +108,27 @@ class Verdict:
         flag = "deleterious" if decided else "uncertain"
         return replace(self, flag=flag, rule=f"{ALONE}: {said}")
 
-    @property
-    def words(self) -> str:
-        """The strongest evidence in words: ``burial +1.2; exchange -0.3``."""
-        return "; ".join(
-            f"{piece.evidence} {piece.log_odds:+.1f}"
-            for piece in self.evidence[:NAMED]
-            if abs(piece.log_odds) >= LEAST_SAID
-        )
+    def explain(self, most: int | None = None) -> list[Contribution]:
+        """Evidence in groups, the strongest first, at most `most` of them; none without a probability."""
+        return [] if self.assessment is None else self.assessment.explain(self.row, most)
+
+
+@dataclass(frozen=True, eq=False)
+class SingleVerdicts:
+    """What differs between the verdicts on n single substitutions, column by column.
+
+    All else of a verdict depends on the site alone.
+
+    Parameters
+    ----------
+    assessment : Assessment, optional
+        None for a model that gives no probability.
+    ddg : float array, shape (n,), kcal/mol
+        NaN where there is none.
+    """
+
+    assessment: Assessment | None
+    ddg: NDArray[np.float64]
 
 
 UNDECIDED: Final = Verdict()
@@ -198,7 +209,7 @@ class Judge:
         """Return the structural rule, if it was calibrated on predictions of these very weights."""
         if rule is None:
             return None
-        if file_sha256(self._model.path / WEIGHTS_FILE) == rule.net:
+        if self._model.net_sha256 == rule.net:
             return rule
         _log.warning("%s; run `mutscan train calibrate` again", OTHER_NET)
         return None
@@ -217,9 +228,7 @@ class Judge:
     def _view(self) -> ProteinView:
         """The wild type after its one pass through the encoder, with its structure."""
         embedding = self._predictor.embedding
-        reference = self._model.config.encoder
-        # The encoder was loaded from these files, so they are on this machine.
-        head = load_head(reference.resolve(self._model.path), revision=reference.revision, offline=True)
+        head = self._model.head
         return ProteinView(
             self._wild_type.sequence,
             None if head is None else head.log_probabilities(embedding),
@@ -262,19 +271,50 @@ class Judge:
             )
         ]
 
+    def judge_singles(self, index: NDArray[np.int64], mutant: NDArray[np.int64]) -> SingleVerdicts:
+        """Decide on n single substitutions, all at once: the numbers of `judge`.
+
+        Parameters
+        ----------
+        index : int array, shape (n,)
+            Replaced residues, 0-based.
+        mutant : int array, shape (n,)
+            What replaces them, places in `STANDARD`.
+        """
+        assessment = self._assess(index, mutant) if self.calibrated else None
+        return SingleVerdicts(assessment, self._predicted_ddg(index, mutant))
+
     def _with_ddg(self, variants: Sequence[Variant], verdicts: Sequence[Verdict]) -> list[Verdict]:
         rows = [row for row, v in enumerate(variants) if v.indel is None and v.n_substitutions == 1]
         found = [*verdicts]
-        folded = self._folded
-        if self._ddg is None or folded is None or not rows:
+        if not self._predicts_ddg or not rows:
             return found
-        protein = self._view if self._weighs_folding else replace(self._view, folded=folded)
+        assert self._folded is not None
         index, mutant = _sites([variants[row].substitutions[0] for row in rows])
-        ddg = self._ddg.predict(protein, index, mutant)
-        for row, value, known in zip(rows, ddg.tolist(), np.isfinite(folded[index, 0]), strict=True):
-            notes = found[row].notes if known else (*found[row].notes, NO_BACKBONE)
+        ddg = self._predicted_ddg(index, mutant)
+        known = np.isfinite(self._folded[index, 0])
+        for row, value, there in zip(rows, ddg.tolist(), known.tolist(), strict=True):
+            notes = found[row].notes if there else (*found[row].notes, NO_BACKBONE)
             found[row] = replace(found[row], ddg=value, notes=notes)
         return found
+
+    @property
+    def _predicts_ddg(self) -> bool:
+        return self._ddg is not None and self._folded is not None
+
+    def _predicted_ddg(self, index: NDArray[np.int64], mutant: NDArray[np.int64]) -> NDArray[np.float64]:
+        if self._ddg is None or self._folded is None:
+            return np.full(len(index), np.nan)
+        return self._ddg.predict(self._folded_whole, index, mutant)
+
+    @cached_property
+    def _whole(self) -> WholeScan:
+        return WholeScan(self._view)
+
+    @cached_property
+    def _folded_whole(self) -> WholeScan:
+        """All substitutions with evidence of inverse folding, also where no tier weighs it."""
+        return self._whole if self._weighs_folding else WholeScan(replace(self._view, folded=self._folded))
 
     def _alignment(self, variant: Variant) -> str:
         """Source and number of the relatives at the site; of several sites the fewest."""
@@ -298,24 +338,15 @@ class Judge:
         singles = {
             s: row for row, s in enumerate(dict.fromkeys(s for v in variants for s in v.substitutions))
         }
-        assessment = self._assess(calibration, list(singles))
+        assessment = self._assess(*_sites(list(singles)))
         return [
             self._verdict(calibration, assessment, variant, [singles[s] for s in variant.substitutions])
             for variant in variants
         ]
 
-    def _assess(self, calibration: Calibration, singles: Sequence[Substitution]) -> Assessment:
-        return calibration.assess(
-            self._view,
-            *_sites(singles),
-            prior=self._prior,
-            typical=self._typical,
-        )
-
-    @cached_property
-    def _typical(self) -> Mapping[str, Typical]:
+    def _assess(self, index: NDArray[np.int64], mutant: NDArray[np.int64]) -> Assessment:
         assert self._calibration is not None
-        return self._calibration.typical(self._view)
+        return self._calibration.assess(self._whole, index, mutant, prior=self._prior)
 
     def _verdict(
         self, calibration: Calibration, assessment: Assessment, variant: Variant, rows: list[int]
@@ -328,12 +359,13 @@ class Judge:
         p = assessment.p_deleterious[rows]
         if not np.isfinite(p).all():
             return Verdict(notes=(UNKNOWN_RESIDUE,), structural=structural)
-        worst = assessment.worst(rows)
+        worst = rows[0] if len(rows) == 1 else assessment.worst(rows)
         flag, rule = assessment.flag(worst), assessment.rule(worst)
         if len(rows) > 1:
             rule = f"{variant.substitutions[rows.index(worst)]} alone: {rule}"
             flag = "uncertain" if flag == "tolerated" else flag
-        return Verdict(float(p.max()), flag, rule, tuple(assessment.explain(worst)), notes, structural)
+        words = assessment.words[worst]
+        return Verdict(float(p.max()), flag, rule, words, notes, structural, assessment=assessment, row=worst)
 
     def _rule_for(self, variant: Variant) -> StructuralRule | None:
         single = variant.indel is None and variant.n_substitutions == 1
@@ -378,7 +410,7 @@ def evidence_block(
     told = [
         (str(variant), piece)
         for variant, verdict in zip(variants, verdicts, strict=True)
-        for piece in verdict.evidence[:most]
+        for piece in verdict.explain(most)
     ]
     return {
         "variant": [name for name, _ in told],

@@ -255,27 +255,35 @@ def facts_of(run: SavedRun) -> tuple[tuple[str, str], ...]:
 
 
 def _facts(run: SavedRun) -> list[tuple[str, str]]:
-    said = run.provenance
-    finished = _text(said.get("finished"))[:16].replace("T", " ")
-    protein, model = section(said, "wild_type"), section(said, "model")
+    protein = section(run.provenance, "wild_type")
     length, resolved = protein.get("length"), protein.get("residues_with_coordinates")
     structure = _text(protein.get("structure"))
     if structure:
         chain = _text(protein.get("chain"))
         structure += f", chain {chain}" if chain else ""
         structure += f", {resolved} of {length} residues with coordinates" if resolved else ""
+    return [
+        ("Protein", f"{run.name}, {length} residues" if length else run.name),
+        ("Structure", structure or "none; measured scores are empty"),
+        *job_facts(run.provenance),
+    ]
+
+
+def job_facts(said: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Name and value of what run.json knows of a job, whatever its proteins: model, builder, device, date."""
+    finished = _text(said.get("finished"))[:16].replace("T", " ")
+    model = section(said, "model")
     sha256 = _text(model.get("sha256"))[:12]
     # A model with an encoder of its own keeps it in a folder of that name.
     encoder = _text(model.get("encoder"))
     encoder = "own encoder" if Path(encoder).name == "encoder" else f"encoder {encoder}"
-    return [
-        ("Protein", f"{run.name}, {length} residues" if length else run.name),
-        ("Structure", structure or "none; measured scores are empty"),
+    facts = [
         ("Model", ", ".join(filter(None, (_text(model.get("name")), encoder, f"sha256 {sha256}…")))),
         ("Builder", _builders(said.get("builder")) or "none; measured scores are empty"),
         ("Ran on", ", ".join(filter(None, (_text(said.get("device")), _text(said.get("precision")))))),
         ("Made", f"{finished} UTC by mutscan {_text(said.get('mutscan'))}" if finished else ""),
     ]
+    return tuple((name, value) for name, value in facts if value)
 
 
 def section(provenance: Mapping[str, Any], key: str) -> Mapping[str, Any]:

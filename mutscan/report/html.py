@@ -16,14 +16,14 @@ from mutscan.report.digest import number, section
 from mutscan.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 LONGEST: Final = 160
 """Letters of a user's text shown in a heading or a cell; the files hold it in full."""
 
 SCRIPTS: Final = (
-    "data.js", "table.js", "trace.js", "stage.js", "track.js", "matrix.js", "colouring.js", "variant.js",
-    "heatmap.js", "page.js",
+    "elements.js", "theme.js", "data.js", "table.js", "trace.js", "stage.js", "track.js", "matrix.js",
+    "colouring.js", "variant.js", "heatmap.js", "page.js",
 )  # fmt: skip
 """Scripts of a page, in this order; the last one starts it."""
 
@@ -58,25 +58,54 @@ def render_page(
     context
         For the template.
     """
-    script = "\n".join(["(() => {", '"use strict";', *map(_source, SCRIPTS), "})();"])
+    return fill_page(
+        template,
+        SCRIPTS,
+        provenance,
+        viewer=viewer,
+        data=in_script({**data, "viewer_note": viewer_note or NO_VIEWER}),
+        block=Markup(block),
+        **context,
+    )
+
+
+def fill_page(
+    template: str, scripts: Sequence[str], provenance: Mapping[str, Any], *, viewer: str = "", **context: Any
+) -> str:
+    """Fill a template that extends base.html.j2; only the scripts named may run in the page.
+
+    Parameters
+    ----------
+    template : str
+    scripts : sequence of str
+        Of our own, in this order.
+    provenance : mapping
+        run.json.
+    viewer : str
+        3Dmol.js, before them.
+    context
+        For the template.
+    """
+    script = "\n".join(["(() => {", '"use strict";', *map(_source, scripts), "})();"])
     if "</script" in (viewer + script).lower():
         raise ValueError("a script of the page would end too early")
     allowed = " ".join(_hash(text) for text in (viewer, script) if text)
-    page = environment().get_template(template)
-    return page.render(
-        version=__version__,
-        policy=(
-            f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
-            "base-uri 'none'; form-action 'none'"
-        ),
-        data=in_script({**data, "viewer_note": viewer_note or NO_VIEWER}),
-        block=Markup(block),
-        viewer=Markup(viewer),
-        viewer_licence=_source("3dmol-licence.txt").split("\n\n"),
-        script=Markup(script),
-        provenance=provenance,
-        exponent=_exponent(provenance),
-        **context,
+    return (
+        environment()
+        .get_template(template)
+        .render(
+            version=__version__,
+            policy=(
+                f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+                "base-uri 'none'; form-action 'none'"
+            ),
+            viewer=Markup(viewer),
+            viewer_licence=_source("3dmol-licence.txt").split("\n\n"),
+            script=Markup(script),
+            provenance=provenance,
+            exponent=_exponent(provenance),
+            **context,
+        )
     )
 
 

@@ -6,6 +6,7 @@ import gzip
 import os
 import re
 import zlib
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -61,7 +62,33 @@ def read_fasta(path: str | Path) -> list[FastaRecord]:
         The file cannot be read, holds no sequence, an empty one, a stop inside a sequence or a letter
         that is no residue; the message names the line.
     """
-    path = Path(path)
+    return parse_fasta(_text_of(Path(path)), Path(path).name)
+
+
+def read_each(path: Path) -> Iterator[tuple[str, FastaRecord | UsageError]]:
+    """As `read_fasta`, but a bad record costs no other: yields its name and what is wrong with it.
+
+    Raises
+    ------
+    UsageError
+        The file cannot be read, or does not start with a header line.
+    """
+    lines = _text_of(path).splitlines()
+    starts = [number for number, line in enumerate(lines) if line.lstrip().startswith(">")]
+    before = lines[: starts[0]] if starts else lines
+    if not starts or any(line.strip() and not line.lstrip().startswith(";") for line in before):
+        parse_fasta("\n".join(lines), path.name)  # says what is wrong
+    for place, (start, end) in enumerate(pairwise([*starts, len(lines)]), start=1):
+        name = next(iter(lines[start].strip()[1:].split(maxsplit=1)), f"sequence{place}")
+        try:
+            ((_, record),) = iterate_fasta(lines[start:end], path.name, first=start + 1)
+        except UsageError as error:
+            yield name, UsageError(error.message, code="bad_sequence")
+        else:
+            yield name, record._replace(id=name)
+
+
+def _text_of(path: Path) -> str:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
@@ -75,7 +102,7 @@ def read_fasta(path: str | Path) -> list[FastaRecord]:
             raise UsageError(f"{path}: damaged gzip file ({error})") from error
     if b"\x00" in data[:4096]:
         raise UsageError(f"{path}: is a binary file; expected FASTA")
-    return parse_fasta(data.decode("utf-8-sig", errors="replace"), path.name)
+    return data.decode("utf-8-sig", errors="replace")
 
 
 def parse_fasta(text: str, name: str) -> list[FastaRecord]:
@@ -83,8 +110,17 @@ def parse_fasta(text: str, name: str) -> list[FastaRecord]:
     return [record for _, record in iterate_fasta(text.splitlines(), name)]
 
 
-def iterate_fasta(lines: Iterable[str], name: str) -> Iterator[tuple[int, FastaRecord]]:
-    """As `parse_fasta`, one record at a time, with the line of its header (from 1)."""
+def iterate_fasta(lines: Iterable[str], name: str, *, first: int = 1) -> Iterator[tuple[int, FastaRecord]]:
+    """As `parse_fasta`, one record at a time, with the number of its header's line.
+
+    Parameters
+    ----------
+    lines : iterable of str
+    name : str
+        Stands in messages.
+    first : int
+        Number of the first line.
+    """
     header: tuple[int, str, str] | None = None
     parts: list[str] = []
     found = 0
@@ -98,7 +134,7 @@ def iterate_fasta(lines: Iterable[str], name: str) -> Iterator[tuple[int, FastaR
             raise UsageError(f"{name}, line {number}: {identifier} has no sequence")
         yield number, FastaRecord(identifier, description, sequence)
 
-    for number, raw in enumerate(lines, start=1):
+    for number, raw in enumerate(lines, start=first):
         line = raw.strip()
         if not line or line.startswith(";"):
             continue

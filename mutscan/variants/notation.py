@@ -49,6 +49,10 @@ _ACCESSION: Final = re.compile(
 )
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.()|-]{0,99}+", re.ASCII)
 _DNA: Final = re.compile(r"[cgmnro]\.", re.ASCII)
+_GENOMIC: Final = re.compile(r"[^\s:]++:[0-9]++\s++[A-Z*]++>[A-Z*,.]++\s++(\S.*+)", re.IGNORECASE | re.ASCII)
+"""A line of a VCF file before the variant: ``17:7675088 C>T ENSP00000269305.4:p.Arg175His``."""
+_UNCHANGED: Final = ("=", "_wt", "_sy")
+"""The wild type, and Enrich2's words for it and for a synonymous variant."""
 _CLINVAR: Final = re.compile(r"([^\s:]++):[cgmnr]\.\S++\s++\((p\.\S++)")
 _HEAD: Final = re.compile(
     r"(\*|[A-Za-z]++)([0-9]++)(?:_(\*|[A-Za-z]++)([0-9]++))?+(.*+)", re.ASCII | re.DOTALL
@@ -69,8 +73,9 @@ def parse_variant(text: str) -> Variant:
 
     Three-letter codes are read in any case. One-letter codes are upper case; lower case is read for a
     substitution unless it could as well be a change of DNA (``g12c``). Several substitutions in one mutant
-    are joined by ``;`` ``:`` ``/`` or ``+``, also as HGVS alleles (``p.[Arg175His;Arg248Gln]``). In-frame
-    deletions, insertions, duplications and delins stand alone.
+    are joined by ``;`` ``:`` ``/`` or ``+``, also as HGVS alleles (``p.[Arg175His;Arg248Gln]``), of which
+    unchanged residues (``Gly3=``) are left out. In-frame deletions, insertions, duplications and delins
+    stand alone.
 
     Parameters
     ----------
@@ -108,8 +113,9 @@ def split_reference(text: str) -> tuple[str | None, str]:
     Parameters
     ----------
     text : str
-        ``P04637:p.R175H``, ``TP53:R175H``, ``NP_000537.3:p.Arg175His``, or ClinVar's
-        ``NM_000546.6(TP53):c.524G>A (p.Arg175His)``.
+        ``P04637:p.R175H``, ``TP53:R175H``, ``NP_000537.3:p.Arg175His``, ClinVar's
+        ``NM_000546.6(TP53):c.524G>A (p.Arg175His)``, or any but the last after its place in the genome:
+        ``17:7675088 C>T ENSP00000269305.4:p.Arg175His``.
 
     Returns
     -------
@@ -134,6 +140,9 @@ def split_reference(text: str) -> tuple[str | None, str]:
     clinvar = _CLINVAR.fullmatch(text)
     if clinvar and clinvar[2].endswith(")"):
         return clinvar[1], clinvar[2][:-1]
+    genomic = _GENOMIC.fullmatch(text)
+    if genomic:
+        text = genomic[1]
     found: str | None = None
     kept: list[str] = []
     begin = 0
@@ -215,9 +224,11 @@ class _Reader:
         if "(;)" in body or "];[" in body:
             self.unsupported("describes two copies of a gene, thus two proteins; write one per line")
         items = [self.unwrap(item) for item in re.split(f"[{_JOINERS}]", body)]
-        changes = [self.change(item) for item in items]
+        changes = [(item, self.change(item)) for item in items]
+        # MaveDB's alleles list what stays the same too: p.[Ala2Cys;Gly3=], p.[Ala2Cys;=].
+        changes = [one for one in changes if not one[0].endswith("=")] or changes[:1]
         if len(changes) == 1:
-            (change,) = changes
+            change = changes[0][1]
             if change is None:
                 raise VariantError(
                     f"{_quote(self.text)} is synonymous: no residue changes, there is nothing to score",
@@ -225,7 +236,7 @@ class _Reader:
                 )
             return Variant(indel=change) if isinstance(change, InFrameIndel) else Variant(change)
         at: dict[int, Substitution] = {}
-        for item, change in zip(items, changes, strict=True):
+        for item, change in changes:
             if change is None:
                 self.refuse(f"{_quote(item)} changes nothing; leave it out")
             if isinstance(change, InFrameIndel):
@@ -253,7 +264,7 @@ class _Reader:
 
     def change(self, item: str) -> tuple[Substitution, ...] | InFrameIndel | None:
         """Read one item: substitutions, an indel, or None when it is synonymous."""
-        if item == "=":
+        if item in _UNCHANGED:
             return None
         if item in ("0", "0?", "?"):
             self.unsupported("makes no protein, or an unknown one")

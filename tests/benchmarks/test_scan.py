@@ -71,7 +71,8 @@ def test_scan_against_the_bare_encoder(
                 plain.append(cpu_seconds(lambda: transformers_own(mutants)))
                 bare.append(cpu_seconds(lambda: [None for _ in model.encoder.embed(mutants)]))
                 loop.append(cpu_seconds(lambda: job._predict(job.batches)))
-            job.predict()
+            job.work(job.items)
+            job.null = job.background()
             tables.append(cpu_seconds(job.write_tables))
     finally:
         torch.set_num_threads(threads)

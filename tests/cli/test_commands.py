@@ -78,7 +78,7 @@ def test_python_dash_m_helps():
     assert (done.returncode, done.stderr) == (0, "")
     for command in ("score", "scan", "check", "compare", "report", "models", "cache", "doctor", "train"):
         assert re.search(rf"\b{command}\b", done.stdout)
-    assert not re.search(r"[│ ] merge ", done.stdout)
+    assert re.search(r"[│ ] merge ", done.stdout)
 
 
 def test_help_fits_80_columns(monkeypatch):
@@ -375,6 +375,7 @@ def test_arguments_reach_the_library(scored, tmp_path):
         *("--out", tmp_path / "out", "--restart", "--offline", "--device", "cpu", "--precision", "bf16"),
         *("--batch-residues", "99", "--jobs", "2", "--seed", "7", "--quiet"),
         *("--alignment", "b.a3m", "--prior", "scan", "--inverse-folding", "off"),
+        *("--predict", "probability", "--engine", "ray", "--ray-address", "auto"),
     )
     assert done.exit_code == 3
     assert scored.arguments == ("P04637", ("R175H", "p.Arg248Gln"))
@@ -382,6 +383,11 @@ def test_arguments_reach_the_library(scored, tmp_path):
     assert settings.pop("progress") is not None
     assert settings.pop("stdin") is not None
     assert settings == {
+        "predict": "probability",
+        "shard": None,
+        "engine": "ray",
+        "ray_address": "auto",
+        "ray_cores": None,
         "variants_file": "-",
         "variant_column": "v",
         "structure": tmp_path / "a.cif",

@@ -26,8 +26,11 @@ from mutscan.embed import (
     resolve_precision,
     set_threads,
 )
+from mutscan.embed.device import DTYPES
 from mutscan.embed.encoder import _join, _Piece, _replica, windows
 from mutscan.embed.esm_forward import EsmForward
+from mutscan.embed.esm_weights import EsmWeights
+from mutscan.embed.network import load_network
 from mutscan.embed.source import find_encoder
 from mutscan.embed.tokens import ESM_VOCABULARY, esm_tokens, t5_tokens, write_tokenizer
 from mutscan.errors import CheckpointError, FetchError, MutscanError, UsageError
@@ -208,6 +211,49 @@ def test_the_forward_pass_of_our_own_is_that_of_transformers(
         own = encoder.embed_one(sequence)
         encoder._network = encoder._network.network
         np.testing.assert_allclose(own, encoder.embed_one(sequence), atol=5e-6)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("token_dropout", [False, True])
+@pytest.mark.parametrize("norm_before", [False, True])
+def test_weights_read_without_transformers_give_the_same_bytes(
+    tmp_path: Path, precision: str, token_dropout: bool, norm_before: bool
+) -> None:
+    directory = tiny_encoders.write_esm(
+        tmp_path, token_dropout=token_dropout, emb_layer_norm_before=norm_before
+    )
+    plain = load_encoder(str(directory), device="cpu", precision=precision)
+    assert isinstance(plain._network, EsmForward)
+    assert isinstance(plain._network.network, EsmWeights)
+    other = load_encoder(str(directory), device="cpu", precision=precision)
+    files = find_encoder(str(directory))
+    network, _ = load_network(files, DTYPES[plain.precision], torch.device("cpu"))
+    assert not isinstance(network, EsmWeights)
+    other._network = EsmForward(network, 70)
+    for sequence in proteins(3, 60):
+        assert plain.embed_one(sequence).tobytes() == other.embed_one(sequence).tobytes()
+
+
+def test_a_small_esm_is_embedded_without_importing_transformers(esm_dir: Path) -> None:
+    code = (
+        "import sys; from mutscan.embed import load_encoder; "
+        f"print(load_encoder({str(esm_dir)!r}, device='cpu').embed_one('MKTAY').shape, "
+        "'transformers' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["(5,", "16)", "False"]
+
+
+def test_another_kind_of_esm_is_left_to_transformers(tmp_path: Path) -> None:
+    absolute = tiny_encoders.write_esm(tmp_path / "a", position_embedding_type="absolute")
+    assert not isinstance(load_encoder(str(absolute), device="cpu")._network, EsmForward | EsmWeights)
+    silent = tiny_encoders.write_esm(tmp_path / "b")
+    config = json.loads((silent / "config.json").read_text())
+    del config["layer_norm_eps"]  # transformers knows the default
+    (silent / "config.json").write_text(json.dumps(config))
+    network = load_encoder(str(silent), device="cpu")._network
+    assert isinstance(network, EsmForward)
+    assert not isinstance(network.network, EsmWeights)
 
 
 def test_bf16_on_the_cpu_is_close_to_fp32(any_dir: Path) -> None:

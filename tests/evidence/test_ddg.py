@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mutscan.errors import CheckpointError
-from mutscan.evidence import DDG_EVIDENCE, ProteinView, load_calibration
+from mutscan.evidence import ProteinView, load_calibration
 from mutscan.evidence.calibration import CALIBRATION_FILE
-from mutscan.evidence.ddg import ddg_evidence, read_ddg
+from mutscan.evidence.ddg import read_ddg
 from mutscan.residues import STANDARD
 from tests.made_up_calibration import calibrate_tiny_model, ddg_entry
 from tests.peptides import helix
@@ -35,7 +35,6 @@ def test_it_sums_what_the_evidence_adds(protein):
     found = model.predict(protein, index, mutant)
     assert found[0] == pytest.approx(1 - odds / 2, abs=1e-4)
     assert np.isnan(found[1:]).all()  # no backbone; none of the 20
-    assert list(ddg_evidence(protein, index, mutant)) == list(DDG_EVIDENCE)
 
 
 def test_a_calibration_may_have_none(tiny_model, tmp_path):

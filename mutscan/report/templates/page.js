@@ -1,22 +1,4 @@
-// Start: theme, tables, then the heavy parts once the page can be seen.
-
-const root = document.documentElement;
-const repaints = [];
-
-{
-  const button = document.querySelector("[data-theme-button]");
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const now = () => root.dataset.theme || (dark.matches ? "dark" : "light");
-  const say = () => { button.textContent = now() === "dark" ? "Light" : "Dark"; };
-  const apply = () => { say(); for (const repaint of repaints) repaint(); };
-  button.hidden = false;
-  button.addEventListener("click", () => {
-    root.dataset.theme = now() === "dark" ? "light" : "dark";
-    apply();
-  });
-  dark.addEventListener("change", apply);
-  say();
-}
+// Start: tables, then the heavy parts once the page can be seen.
 
 function startScore() {
   const byName = new Map(page.variants.map((variant) => [variant.name, variant]));

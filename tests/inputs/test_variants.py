@@ -22,16 +22,6 @@ def numbers(table: InputTable) -> list[int]:
     return [row.number for row in table.rows]
 
 
-@pytest.fixture
-def write(tmp_path: Path):
-    def write(name: str, content: str | bytes) -> Path:
-        path = tmp_path / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    return write
-
-
 # --- arguments -------------------------------------------------------------------------------------------
 
 
@@ -166,6 +156,12 @@ def test_tables_of_all_kinds(write, name: str, content: str | bytes) -> None:
 def test_known_headers(write, header: str) -> None:
     table = read_variants(write("list.csv", f"id,{header}\n1,R175H\n"))
     assert texts(table) == ["R175H"]
+
+
+def test_two_headers_are_not_read_as_one(write) -> None:
+    table = read_variants(write("list.csv", "protein,variant\nP04637,R175H\n"))  # 'proteinvariant' is known
+    assert texts(table) == ["R175H"]
+    assert table.carried_columns == ("protein",)
 
 
 def test_the_better_known_header_wins(write) -> None:

@@ -1,0 +1,582 @@
+"""``batch``, and scans of many proteins: one worker, or many, and the tables over all proteins."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import os
+import time
+from collections import Counter
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from mutscan.errors import UsageError
+from mutscan.files import file_name, replacing, write_errors, write_json
+from mutscan.hashes import json_sha256
+from mutscan.inputs import read_protein_table
+from mutscan.pipeline.job import logging_to
+from mutscan.pipeline.options import DEFAULTS, Options
+from mutscan.pipeline.parts import is_merged, part_claim, write_part
+from mutscan.pipeline.proteins import ProteinSources
+from mutscan.pipeline.provenance import ASKED, now, portable, versions
+from mutscan.pipeline.run import Run, exit_code_of, open_run
+from mutscan.pipeline.tasks import Outcome, Places, Task, Unit, Worker, planned_seconds, units_of
+from mutscan.progress import Silent
+from mutscan.report.batch_page import render_many
+from mutscan.results import (
+    TEXT_COLUMNS,
+    VARIANT_COLUMNS,
+    VARIANT_SCHEMA,
+    BatchFolder,
+    carried_names,
+    escape_cell,
+    format_cell,
+)
+from mutscan.structures import is_fasta_file
+from mutscan.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import TextIO
+
+    from mutscan.inputs import ProteinTable
+    from mutscan.progress import Progress
+
+_log = logging.getLogger("mutscan")
+
+PROTEIN_COLUMNS: Final = (
+    "name", "length", "status", "error_code", "message", "rows", "scored", "deleterious", "uncertain",
+    "tolerated", "regions_hit_most", "seconds", "folder",
+)  # fmt: skip
+"""Columns of proteins.csv."""
+
+_OPEN: Final = 256
+"""Tables of single proteins that are open at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class BatchRun:
+    """A finished run over many proteins, read from its folder.
+
+    Parameters
+    ----------
+    directory : Path
+    """
+
+    directory: Path
+
+    @property
+    def variants(self) -> pd.DataFrame:
+        """One row for each input line, or for each substitution of a scan."""
+        table = self.directory / "variants.csv"
+        if table.is_file():
+            return pd.read_csv(table, dtype=dict.fromkeys(TEXT_COLUMNS, str))
+        return pd.read_parquet(self.directory / "variants.parquet")
+
+    @property
+    def proteins(self) -> pd.DataFrame:
+        """One row for each protein."""
+        texts = ("name", "status", "error_code", "message", "regions_hit_most", "folder")
+        return pd.read_csv(self.directory / "proteins.csv", dtype=dict.fromkeys(texts, str))
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Contents of run.json."""
+        stored: dict[str, Any] = json.loads((self.directory / "run.json").read_text(encoding="utf-8"))
+        return stored
+
+    @property
+    def exit_code(self) -> int:
+        """0 every row ok, 3 some not, 4 no row scored."""
+        return exit_code_of(self.metadata["counts"])
+
+    def run(self, name: str) -> Run:
+        """Open the run folder of one protein.
+
+        Raises
+        ------
+        UsageError
+            There is none.
+        """
+        return open_run(self.directory / "proteins" / file_name(name))
+
+
+def batch(
+    table: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    protein_column: str | None = None,
+    variant_column: str | None = None,
+    sequences: str | os.PathLike[str] | None = None,
+    structures_dir: str | os.PathLike[str] | None = None,
+    alignments_dir: str | os.PathLike[str] | None = None,
+    reports: bool = False,
+    model: str = DEFAULTS.model,
+    builder: str = "none",
+    alignment: str | os.PathLike[str] = DEFAULTS.alignment,
+    device: str = DEFAULTS.device,
+    precision: str = DEFAULTS.precision,
+    batch_residues: int | None = None,
+    jobs: int | None = None,
+    offline: bool = False,
+    restart: bool = False,
+    prior: str = DEFAULTS.prior,
+    inverse_folding: str = DEFAULTS.inverse_folding,
+    predict: str = DEFAULTS.predict,
+    shard: str | None = None,
+    engine: str = DEFAULTS.engine,
+    ray_address: str | None = None,
+    ray_cores: int | None = None,
+    seed: int = DEFAULTS.seed,
+    progress: Progress | None = None,
+    stdin: TextIO | None = None,
+) -> BatchRun:
+    """Score variants of many proteins.
+
+    Parameters
+    ----------
+    table : path or ``"-"``
+        CSV or TSV with a protein and a variant column, lines ``P04637:p.R175H``, a VCF file annotated by
+        Ensembl VEP, or a ProteinGym or MaveDB table (`mutscan.inputs.read_protein_table`).
+    out : path, optional
+        Run folder; ``mutscan-<table>`` by default. An unfinished run there is continued.
+    protein_column, variant_column : str, optional
+        Columns of the table.
+    sequences : path, optional
+        FASTA file of the proteins, by name. The only protein of a file is that of a table without names.
+    structures_dir, alignments_dir : path, optional
+        Folders of structures and of alignments, named as the proteins.
+    reports : bool
+        Write the report of each protein, too.
+    alignment : {"auto", "library"}
+        For proteins without a file in `alignments_dir`.
+    model, builder, device, precision, batch_residues, jobs, offline, restart, prior, inverse_folding, \
+    predict, shard, engine, ray_address, ray_cores, seed, progress, stdin
+        As `mutscan.score`; by default no structure is built.
+
+    Returns
+    -------
+    BatchRun
+
+    Raises
+    ------
+    mutscan.errors.MutscanError
+        When the run as a whole cannot be done; what is wrong with one protein is told in its rows.
+    """
+    options = Options(
+        out=out, model=model, builder=builder, alignment=alignment, device=device, precision=precision,
+        batch_residues=batch_residues, jobs=jobs, offline=offline, restart=restart, prior=prior,
+        inverse_folding=inverse_folding, predict=predict, shard=shard, engine=engine,
+        ray_address=ray_address, ray_cores=ray_cores, seed=seed, progress=progress or Silent(),
+    )  # fmt: skip
+    if os.fspath(alignment) not in ("auto", "library"):
+        raise UsageError(f"--alignment {alignment}: is for one protein; give --alignments-dir a folder")
+    if os.path.isdir(builder):
+        raise UsageError(f"--builder {builder}: is a folder of one protein's mutants; use mutscan score")
+    if shard is not None and os.fspath(table) == "-":
+        raise UsageError("--shard: the parts of a job read the same table; give a file")
+    sources = _sources(sequences, structures_dir, alignments_dir, offline)
+    read = read_protein_table(
+        table,
+        protein_column=protein_column,
+        variant_column=variant_column,
+        target=sources.target,
+        stdin=stdin,
+    )
+    options.progress.note(read.words)
+    name = "stdin" if os.fspath(table) == "-" else Path(table).name
+    arguments = {
+        "protein_column": protein_column,
+        "variant_column": variant_column,
+        "sequences": sequences,
+        "structures_dir": structures_dir,
+        "alignments_dir": alignments_dir,
+        "reports": reports,
+    }
+    return run_many(
+        "batch", {"table": table, **arguments}, f"mutscan-{file_name(name.split('.')[0])}",
+        _tasks_of(read), sources, options, reports=reports, table=read,
+    )  # fmt: skip
+
+
+def _sources(
+    sequences: str | os.PathLike[str] | None,
+    structures_dir: str | os.PathLike[str] | None,
+    alignments_dir: str | os.PathLike[str] | None,
+    offline: bool,
+) -> ProteinSources:
+    given = (sequences, structures_dir, alignments_dir)
+    fasta, structures, alignments = (None if one is None else Path(one).expanduser() for one in given)
+    sources = ProteinSources(fasta, structures, alignments, offline=offline)
+    sources.look()
+    return sources
+
+
+def _tasks_of(table: ProteinTable) -> list[Task]:
+    """One task for each protein, in order of first appearance."""
+    rows: dict[str, list[Any]] = {}
+    for each in table.rows:
+        rows.setdefault(each.protein, []).append(each.row)
+    return [Task(name, tuple(its), table.carried_columns) for name, its in rows.items()]
+
+
+def run_many(
+    command: str,
+    arguments: Mapping[str, object],
+    default_out: str,
+    tasks: Sequence[Task],
+    sources: ProteinSources,
+    options: Options,
+    *,
+    reports: bool = False,
+    table: ProteinTable | None = None,
+) -> BatchRun:
+    """Do tasks, or a part of them, and write the tables over all proteins.
+
+    Parameters
+    ----------
+    command : str
+        ``batch`` or ``scan``.
+    arguments : mapping
+        Arguments of the command that are not in `options`.
+    default_out : str
+        Run folder when `options` names none.
+    tasks : sequence of Task
+    sources : ProteinSources
+    options : Options
+    reports : bool
+        Whether each protein gets a report of its own.
+    table : ProteinTable, optional
+        Input lines of all tasks, in order; None for scans.
+    """
+    directory = Path(options.out if options.out is not None else default_out).expanduser()
+    own = {name: value for name, value in arguments.items() if name in ("variant_column",)}
+    worker = Worker(
+        directory,
+        options,
+        sources,
+        {"variants": [], "variants_file": arguments.get("table"), **own} if table is not None else {},
+        reports=reports,
+    )
+    with (
+        BatchFolder(directory, restart=options.restart) as folder,
+        write_errors(directory),
+        logging_to(folder.log_txt),
+        ExitStack() as stack,
+    ):
+        _log.info("mutscan %s: %s of %d proteins", __version__, command, len(tasks))
+        merged, workers = is_merged(folder), 1
+        do_all: Callable[[Sequence[Unit]], Iterator[Task]] = worker.do_all
+        if options.engine == "ray":
+            from mutscan.pipeline.crew import batch_on, cluster_for
+
+            cluster = stack.enter_context(cluster_for(options))
+            workers = cluster.place.workers
+            do_all = batch_on(cluster, worker, None if merged else command)
+        elif not merged:
+            inputs = json_sha256([task.key for task in tasks])
+            folder.claim(worker.claim(command) | part_claim(options, inputs))
+        lengths = {task.name: length for task in tasks if (length := sources.length(task.name)) is not None}
+        divide = options.shard is not None or options.engine == "ray"
+        units, large = units_of(tasks, lengths, options, divide=divide, workers=workers)
+        _do(do_all, worker.places, units, options, keep_failures=merged)
+        if options.shard is not None:
+            write_part(folder, command, options, arguments, len(tasks))
+            return BatchRun(directory)
+        _do(do_all, worker.places, large, options, keep_failures=merged)
+        outcomes = _outcomes(worker.places, tasks)
+        _write_proteins(folder, tasks, outcomes, options)
+        if table is None:
+            counts = _write_scans(folder, worker.places, tasks, outcomes)
+        else:
+            counts = _write_rows(folder, worker.places, table, tasks, outcomes)
+        write_json(folder.run_json, _described(command, worker, arguments, outcomes, counts))
+        with replacing(folder.report_html) as temporary:
+            temporary.write_text(render_many(directory), encoding="utf-8")
+        _log.info("done: %s", dict(counts))
+    return BatchRun(directory)
+
+
+def _do(
+    do_all: Callable[[Sequence[Unit]], Iterator[Task]],
+    places: Places,
+    units: Sequence[Unit],
+    options: Options,
+    *,
+    keep_failures: bool,
+) -> None:
+    """Do what is not done yet of some units."""
+
+    def is_done(task: Task) -> bool:
+        found = places.outcome_of(task)
+        # A protein that was not to be had may be by now.
+        return found is not None and (keep_failures or found.status != "failed" or found.folder)
+
+    left = [
+        Unit(wanted, unit.share, unit.seconds)
+        for unit in units
+        if (wanted := tuple(task for task in unit.tasks if not is_done(task)))
+    ]
+    proteins = sum(len(unit.tasks) for unit in left if unit.share is None)
+    if not left:
+        return
+    progress = options.progress
+    n_rows = sum(max(1, len(task)) for unit in left for task in unit.tasks if unit.share is None)
+    progress.start(f"proteins 0/{proteins:,}", n_rows)
+    finished = 0
+    for task in do_all(left):
+        finished += 1
+        progress.rename(f"proteins {finished:,}/{proteins:,}")
+        progress.advance(max(1, len(task)))
+    progress.finish()
+
+
+def _outcomes(places: Places, tasks: Sequence[Task]) -> list[Outcome]:
+    found = [places.outcome_of(task) for task in tasks]
+    return [
+        Outcome(task.key, "failed", "internal", f"{places.outcome(task)}: cannot be read back")
+        if outcome is None
+        else outcome
+        for task, outcome in zip(tasks, found, strict=True)
+    ]
+
+
+def _write_proteins(
+    folder: BatchFolder, tasks: Sequence[Task], outcomes: Sequence[Outcome], options: Options
+) -> None:
+    with (
+        replacing(folder.proteins_csv) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as stream,
+    ):
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(PROTEIN_COLUMNS)
+        for task, outcome in zip(tasks, outcomes, strict=True):
+            if not task.name:
+                continue  # its lines name no protein
+            counts = outcome.counts
+            row = {
+                "name": task.name,
+                "length": outcome.length,
+                "status": outcome.status,
+                "error_code": outcome.error_code,
+                "message": outcome.message,
+                "rows": len(task) if task.rows is not None else sum(counts.values()),
+                "scored": counts.get("ok", 0) + counts.get("partial", 0),
+                "regions_hit_most": "; ".join(outcome.regions),
+                "seconds": round(planned_seconds(task, outcome.length, predicts=options.predicts), 1),
+                "folder": f"proteins/{task.stem}" if outcome.folder else "",
+                **{flag: outcome.flags.get(flag, 0) for flag in ("deleterious", "uncertain", "tolerated")},
+            }
+            writer.writerow([_cell(column, row[column]) for column in PROTEIN_COLUMNS])
+
+
+def _cell(column: str, value: object) -> str:
+    return str(value) if column == "seconds" else format_cell(column, value)
+
+
+def _write_rows(
+    folder: BatchFolder,
+    places: Places,
+    table: ProteinTable,
+    tasks: Sequence[Task],
+    outcomes: Sequence[Outcome],
+) -> Counter[str]:
+    """Write variants.csv: the rows of the proteins' own tables, in the order of the input."""
+    carried = carried_names(table.carried_columns)
+    columns = [*VARIANT_COLUMNS, *carried]
+    known = {task.name: (task, outcome) for task, outcome in zip(tasks, outcomes, strict=True)}
+    counts: Counter[str] = Counter()
+    status = columns.index("status")
+    with (
+        replacing(folder.variants_csv) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as stream,
+        closing(_Tables(places)) as tables,
+    ):
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow([escape_cell(column) for column in columns])
+        for each in table.rows:
+            task, outcome = known[each.protein]
+            if outcome.folder:
+                cells = tables.next_row(task)
+            else:
+                problem = each.row.problem
+                row: dict[str, object] = {
+                    "input": each.row.text,
+                    "status": "failed",
+                    "error_code": outcome.error_code if problem is None else "bad_variant",
+                    "message": f"{each.row.source} line {each.row.number}: {problem or outcome.message}",
+                    "wild_type": each.protein,
+                    **dict(zip(carried, each.row.carried.values(), strict=True)),
+                }
+                cells = [format_cell(column, row.get(column)) for column in columns]
+            counts[cells[status]] += 1
+            writer.writerow(cells)
+    return counts
+
+
+class _Tables:
+    """Reads the tables of single proteins row by row, some open at a time."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._open: dict[str, tuple[ExitStack, Iterator[list[str]]]] = {}
+        self._taken: Counter[str] = Counter()
+
+    def next_row(self, task: Task) -> list[str]:
+        """Read the next row of a protein."""
+        if task.name not in self._open:
+            if len(self._open) == _OPEN:
+                self._close(next(iter(self._open)))
+            stack = ExitStack()
+            path = self._places.folder(task) / "variants.csv"
+            rows: Iterator[list[str]] = csv.reader(
+                stack.enter_context(path.open(newline="", encoding="utf-8"))
+            )
+            for _ in range(1 + self._taken[task.name]):
+                next(rows)
+            self._open[task.name] = stack, rows
+        self._taken[task.name] += 1
+        row = next(self._open[task.name][1])
+        if self._taken[task.name] == len(task):
+            self._close(task.name)
+        return row
+
+    def _close(self, name: str) -> None:
+        self._open.pop(name)[0].close()
+
+    def close(self) -> None:
+        """Close all."""
+        for name in [*self._open]:
+            self._close(name)
+
+
+def _write_scans(
+    folder: BatchFolder, places: Places, tasks: Sequence[Task], outcomes: Sequence[Outcome]
+) -> Counter[str]:
+    """Write variants.parquet: one protein after the other, each in row groups of its own."""
+    counts: Counter[str] = Counter()
+    with (
+        replacing(folder.variants_parquet) as temporary,
+        pq.ParquetWriter(temporary, VARIANT_SCHEMA, compression="zstd") as writer,
+    ):
+        for task, outcome in zip(tasks, outcomes, strict=True):
+            if outcome.status == "failed":
+                counts["failed"] += 1
+                continue
+            table = (
+                _read_rows(places.folder(task) / "variants.csv")
+                if outcome.folder
+                else pq.read_table(places.scan(task), schema=VARIANT_SCHEMA)
+            )
+            writer.write_table(table, row_group_size=max(1, len(table)))
+            counts.update(outcome.counts)
+    return counts
+
+
+def _read_rows(path: Path) -> pa.Table:
+    """Read a variants.csv as a table of `VARIANT_SCHEMA`."""
+    plain = {
+        field.name: pa.string() if pa.types.is_dictionary(field.type) else field.type
+        for field in VARIANT_SCHEMA
+    }
+    options = pa_csv.ConvertOptions(
+        column_types=plain, include_columns=list(plain), strings_can_be_null=True, null_values=[""]
+    )
+    return pa_csv.read_csv(
+        path, convert_options=options, parse_options=pa_csv.ParseOptions(newlines_in_values=True)
+    ).cast(VARIANT_SCHEMA)
+
+
+def _described(
+    command: str,
+    worker: Worker,
+    arguments: Mapping[str, object],
+    outcomes: Sequence[Outcome],
+    counts: Mapping[str, int],
+) -> dict[str, object]:
+    options = worker.options
+    asked = {name: getattr(options, name) for name in ASKED if name not in ("structure", "chain")}
+    flags: Counter[str] = Counter()
+    for outcome in outcomes:
+        flags.update(outcome.flags)
+    return {
+        "schema": 1,
+        "mutscan": __version__,
+        "command": command,
+        "arguments": {name: portable(value) for name, value in {**arguments, **asked}.items()},
+        "seed": options.seed,
+        "proteins": dict(sorted(Counter(outcome.status for outcome in outcomes).items())),
+        "counts": dict(sorted(counts.items())),
+        "flags": dict(sorted(flags.items())),
+        "versions": versions(),
+        "finished": now(),
+        "wall_seconds": round(time.monotonic() - options.started, 2),
+    }
+
+
+def scan_many(
+    names: Sequence[str],
+    sources: ProteinSources,
+    options: Options,
+    arguments: Mapping[str, object],
+    default_out: str,
+) -> BatchRun:
+    """Scan all substitutions of many proteins.
+
+    Parameters
+    ----------
+    names : sequence of str
+    sources : ProteinSources
+    options : Options
+    arguments : mapping
+        Arguments of `scan` that are not in `options`.
+    default_out : str
+        Run folder when `options` names none.
+    """
+    for name, given in (("--structure", options.structure), ("--positions", arguments.get("positions"))):
+        if given is not None:
+            raise UsageError(f"{name} is for one protein; scan the proteins apart")
+    if os.fspath(options.alignment) not in ("auto", "library"):
+        raise UsageError(f"--alignment {options.alignment}: is for one protein; scan the proteins apart")
+    tasks = [Task(name) for name in dict.fromkeys(names)]
+    return run_many("scan", arguments, default_out, tasks, sources, options)
+
+
+def proteins_to_scan(text: str, *, offline: bool) -> tuple[list[str], ProteinSources] | None:
+    """Read a list of proteins to scan; None where `text` names one protein.
+
+    Parameters
+    ----------
+    text : str
+        A FASTA file, or ``@`` and a file with a name in each line.
+    offline : bool
+        Never touch the network.
+
+    Raises
+    ------
+    UsageError
+        The file cannot be read, or names no protein.
+    """
+    if text.startswith("@"):
+        path = Path(text[1:]).expanduser()
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{text}: cannot be read as a list of proteins ({error})") from error
+        names = [name for line in lines if (name := line.partition("#")[0].strip())]
+        if not names:
+            raise UsageError(f"{path}: names no protein; expected one in each line")
+        return names, ProteinSources(offline=offline)
+    path = Path(text).expanduser()
+    if not (path.is_file() and is_fasta_file(path)):
+        return None
+    sources = ProteinSources(path, offline=offline)
+    return ([*sources.names], sources) if len(sources.names) > 1 else None

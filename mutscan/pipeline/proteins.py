@@ -1,0 +1,157 @@
+"""Where the proteins of a table are found: a sequence by name, a structure by its file's stem, a database."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from mutscan.alignments.files import alignments_in
+from mutscan.errors import UsageError
+from mutscan.fetch import is_accession
+from mutscan.pipeline.plan import file_record, resolve_wild_type
+from mutscan.structures import WildType, read_structure, wild_type_from_structure, with_structure
+from mutscan.structures.fasta import FastaRecord, read_each
+from mutscan.structures.files import unique_structures_in
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+@dataclass(frozen=True, eq=False)
+class ProteinSources:
+    """Finds proteins by the names that a table gives them.
+
+    Parameters
+    ----------
+    sequences : Path, optional
+        FASTA file. A record of UniProt's (``sp|P04637|P53_HUMAN``) is also found by its accession and name.
+    structures_dir, alignments_dir : Path, optional
+        Folders of files named as the proteins.
+    offline : bool
+        Never touch the network.
+    """
+
+    sequences: Path | None = None
+    structures_dir: Path | None = None
+    alignments_dir: Path | None = None
+    offline: bool = False
+
+    @property
+    def target(self) -> str | None:
+        """Name of the only sequence; None where there is not exactly one."""
+        return self.names[0] if len(self.names) == 1 else None
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the sequences, in the file's order."""
+        return tuple(dict.fromkeys(name for name, _ in self._records))
+
+    @cached_property
+    def _records(self) -> tuple[tuple[str, FastaRecord | UsageError], ...]:
+        return () if self.sequences is None else tuple(read_each(self.sequences))
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[FastaRecord | UsageError]]:
+        found: dict[str, list[FastaRecord | UsageError]] = {}
+        for identifier, record in self._records:
+            for name in dict.fromkeys((identifier, *identifier.split("|")[1:])):
+                found.setdefault(name, []).append(record)
+        return found
+
+    def _named(self, name: str) -> list[FastaRecord | UsageError]:
+        """Sequences of a name; isoform 1 is an entry's sequence, and a version may be left out."""
+        short = name.removesuffix("-1") if is_accession(name) else re.sub(r"\.\d+$", "", name)
+        return self._by_name.get(name) or self._by_name.get(short, [])
+
+    @cached_property
+    def _structures(self) -> Mapping[str, Path]:
+        return {} if self.structures_dir is None else unique_structures_in(self.structures_dir)
+
+    @cached_property
+    def _alignments(self) -> Mapping[str, Path]:
+        return {} if self.alignments_dir is None else alignments_in(self.alignments_dir)
+
+    @cached_property
+    def _record(self) -> dict[str, object]:
+        assert self.sequences is not None
+        return file_record(self.sequences)
+
+    def from_anywhere(self) -> ProteinSources:
+        """Give the same with absolute paths, and nothing read yet, for other processes."""
+        given = (self.sequences, self.structures_dir, self.alignments_dir)
+        fasta, structures, alignments = (None if path is None else path.absolute() for path in given)
+        return ProteinSources(fasta, structures, alignments, self.offline)
+
+    def look(self) -> None:
+        """Read the folders and the sequences' file.
+
+        Raises
+        ------
+        UsageError
+            One of them is not there, or cannot be used at all.
+        """
+        _ = self._by_name, self._structures, self._alignments
+
+    def length(self, name: str) -> int | None:
+        """Residues of a protein, where a sequence gives them."""
+        for record in self._named(name):
+            if isinstance(record, FastaRecord):
+                return len(record.sequence)
+        return None
+
+    def alignment(self, name: str, otherwise: str) -> str:
+        """Path of a protein's alignment, `otherwise` where there is none."""
+        return str(self._alignments.get(name, otherwise))
+
+    def wild_type(self, name: str) -> WildType:
+        """Find a protein.
+
+        Raises
+        ------
+        UsageError
+            No such protein, or several of this name (`code` tells which).
+        StructureError, FetchError
+            As they occur.
+        """
+        structure = self._structures.get(name)
+        records = self._named(name)
+        for record in records:
+            if isinstance(record, UsageError):
+                raise record
+        sequences = {record.sequence for record in records if isinstance(record, FastaRecord)}
+        if len(sequences) > 1:
+            assert self.sequences is not None
+            raise UsageError(
+                f"{self.sequences.name}: has {len(sequences)} different sequences called {name}; rename or "
+                "remove all but one",
+                code="ambiguous_protein",
+            )
+        if sequences:
+            wild_type = WildType(name=name, sequence=sequences.pop(), records=(self._record,))
+            if structure is None:
+                return wild_type
+            wild_type = with_structure(wild_type, read_structure(structure))
+            return replace(wild_type, records=(*wild_type.records, file_record(structure)))
+        if structure is not None:
+            wild_type = wild_type_from_structure(read_structure(structure))
+            return replace(wild_type, name=name, records=(*wild_type.records, file_record(structure)))
+        if is_accession(name):
+            return resolve_wild_type(name, offline=self.offline)
+        places = [
+            text
+            for text, given in (
+                ("--sequences", self.sequences),
+                ("--structures-dir", self.structures_dir),
+            )
+            if given is not None
+        ]
+        raise UsageError(
+            f"{name}: "
+            + (f"is not in {' or '.join(places)} and is" if places else "is")
+            + " no UniProt accession; give its sequence with --sequences, or its structure in "
+            "--structures-dir",
+            code="unknown_protein",
+        )

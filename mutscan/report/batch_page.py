@@ -1,0 +1,329 @@
+"""The page of a run of many proteins: one self-contained file, from saved files alone.
+
+Tables and strips are HTML and SVG, so that they are there without the script,
+which only sorts, filters and searches.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+import numpy as np
+
+from mutscan.report.batch import Rule, SavedBatch, Worst, read_batch, rule_words
+from mutscan.report.digest import UNCALIBRATED, VERDICTS, number
+from mutscan.report.html import cells_of, fill_page, shorten
+from mutscan.report.saved import site_positions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    import pandas as pd
+
+MOST_BYTES: Final = 5_000_000
+"""Bytes of the page at most."""
+
+MOST_PROTEINS: Final = 1000
+MOST_SHOWN: Final = 300
+"""Rows of a table that are laid out when the page opens."""
+
+MOST_FAILED: Final = 200
+MOST_RULES: Final = 20
+MOST_PROBLEMS: Final = 20
+
+MOST_ITEMS: Final = 20
+"""Items of a list of run.json that the page repeats; a list may hold one for each protein."""
+
+SCRIPTS: Final = ("elements.js", "theme.js", "table.js", "batch.js")
+
+COLUMNS: Final = (
+    ("p_deleterious", "P(deleterious)", 3, "Calibrated probability that the variant is deleterious"),
+    ("z_score", "z", 2, "Against other substitutions of the same protein; lower is more disruptive"),
+    ("alphamissense", "AlphaMissense", 3, "Another method's value (AlphaFold DB), no part of the verdict"),
+)
+"""Number columns of the table of variants: column, heading, decimals, what it means."""
+
+RIGHT: Final = "How often the verdict's rule was right where it was calibrated; see the rules below the table"
+
+WIDTH, HEIGHT, EDGE = 220.0, 26.0, 5.0
+"""Drawing units of a strip, and the empty edge within."""
+
+SHAPES: Final = {
+    "deleterious": "M{x} {top}l4 7h-8z",
+    "uncertain": "M{x} {top}l4 4-4 4-4-4z",
+    "tolerated": "M{left} {y}a3 3 0 1 0 6 0a3 3 0 1 0-6 0",
+    "": "M{left} {top}h6v6h-6z",
+}
+"""Path of a mark, a shape for each flag: ▲ ◆ ● as in the tables, ■ without a verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A variant in a strip: class, path, and what it says."""
+
+    flag: str
+    path: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """The worst variants of a protein along its chain, the worst last; `words` says the same as text."""
+
+    words: str
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProteinRow:
+    """A protein in the table; `flags` are those that its rows have, `link` is empty without a report."""
+
+    name: str
+    link: str
+    status: str
+    flags: str
+    counts: tuple[str, ...]
+    highest: tuple[tuple[str, str], ...]
+    worst: str
+    strip: Strip | None
+    remark: str
+
+
+@dataclass(frozen=True, slots=True)
+class VariantRow:
+    """A row in the table of variants; `rule` is the number of its rule in the list, 0 for none."""
+
+    protein: str
+    link: str
+    variant: str
+    flag: str
+    status: str
+    cells: tuple[tuple[str, str], ...]
+    right: str
+    rule: int
+    confidence: str
+    evidence: str
+    regions: str
+    carried: tuple[str, ...]
+
+
+def render_many(directory: Path) -> str:
+    """HTML of the page over all proteins of a run of many.
+
+    Parameters
+    ----------
+    directory : Path
+        Folder with proteins.csv, variants.csv (or variants.parquet) and run.json. Where
+        ``proteins/<name>/report.html`` exists, the page links to it.
+
+    Returns
+    -------
+    str
+        A complete page that needs no other file, of at most `MOST_BYTES` in UTF-8: what does not fit is
+        left out, the least disruptive first, and the page says so.
+
+    Raises
+    ------
+    UsageError
+        It is no folder of a finished run of many proteins, or a damaged one.
+    """
+    run = read_batch(directory)
+    share = 1.0
+    while True:
+        page = _page(run, share)
+        if len(page.encode()) <= MOST_BYTES:
+            return page
+        share /= 2
+
+
+def _page(run: SavedBatch, share: float) -> str:
+    """Fill the page with some share of the rows that it may hold."""
+    links = _links(run)
+    variants = run.worst.head(int(len(run.worst) * share))
+    proteins = run.proteins.loc[_by_severity(run)].head(int(MOST_PROTEINS * share))
+    failed = run.proteins[run.proteins["status"] == "failed"]
+    rules = run.rules[:MOST_RULES]
+    shown = [column for column in COLUMNS if run.worst[column[0]].notna().any()]
+    # The highest value of a protein is that of the column that ranks the rows.
+    ranked = tuple(column for column in shown if column[0] != "alphamissense")[:1]
+    numbers = {(rule.flag, rule.words): place for place, rule in enumerate(rules, start=1)}
+    protein_rows = [_protein_row(run, row, links, ranked) for row in proteins.to_dict(orient="records")]
+    variant_rows = [
+        _variant_row(run, row, links, shown, numbers) for row in variants.to_dict(orient="records")
+    ]
+    regions = any(row.regions for row in variant_rows)
+    return fill_page(
+        "batch.html.j2",
+        SCRIPTS,
+        _brief(run.provenance),
+        run=run,
+        notice="" if run.judged or run.provenance.get("calibration") or not run.scored else UNCALIBRATED,
+        findings=[(worst, _variant_link(links, worst)) for worst in run.findings()],
+        most_shown=MOST_SHOWN,
+        has_regions=regions,
+        variants=variant_rows,
+        variant_headings=[
+            ("Protein", False, ""),
+            ("Variant", False, ""),
+            ("Verdict" if run.judged else "Status", False, ""),
+            *((heading, True, hint) for _, heading, _, hint in shown),
+            *([("Rule's precision", True, RIGHT)] if rules else ()),
+            ("Confidence", False, "How reliable the inputs are"),
+            ("Evidence", False, "What moves the log-odds, the strongest first"),
+            *([("Affected regions", False, "")] if regions else ()),
+            *((name, False, "Carried over from the input") for name in run.carried),
+        ],
+        variant_filters=[
+            ("flag", "Verdict", [flag for flag in VERDICTS if any(row.flag == flag for row in variant_rows)]),
+            ("confidence", "Confidence", sorted({row.confidence for row in variant_rows if row.confidence})),
+        ],
+        variants_left_out=run.scored - len(variant_rows),
+        proteins=protein_rows,
+        protein_headings=[
+            *((heading, True, f"{hint}; of the worst variant") for _, heading, _, hint in ranked),
+            ("Worst variant", False, ""),
+            ("Status", False, "partial: some rows were not scored"),
+            ("Rows", True, ""),
+            *((flag.capitalize(), True, "Rows with this verdict") for flag in VERDICTS if run.judged),
+            ("Length", True, "Residues"),
+            ("Regions hit most, or what went wrong", False, "Affected regions that most rows share"),
+        ],
+        sorted_by=ranked[0][1] if ranked else "",
+        sorted_up=bool(ranked) and ranked[0][0] == "z_score",
+        protein_filters=[
+            ("status", "Status", list(run.protein_statuses)),
+            ("flag", "Has", [flag for flag in VERDICTS if run.flags.get(flag)]),
+        ],
+        proteins_left_out=len(run.proteins) - len(protein_rows),
+        strip=(WIDTH, HEIGHT, EDGE),
+        failed=failed.head(MOST_FAILED).to_dict(orient="records"),
+        failed_left_out=max(len(failed) - MOST_FAILED, 0),
+        problems=run.problems[:MOST_PROBLEMS],
+        problems_left_out=len(run.problems[MOST_PROBLEMS:]),
+        rules=rules,
+        rules_left_out=len(run.rules[MOST_RULES:]),
+    )
+
+
+def _links(run: SavedBatch) -> dict[str, str]:
+    """Address of each protein's own report, by the protein's name; only of those there are."""
+    links = {}
+    for name, folder in zip(run.proteins["name"], run.proteins["folder"], strict=True):
+        # A folder elsewhere is not of this run: the table may come from anywhere.
+        if re.fullmatch(r"proteins/[^/\\]+", folder) and not folder.endswith("/.."):
+            path = f"{folder}/report.html"
+            if (run.directory / path).is_file():
+                links[name] = quote(path)
+    return links
+
+
+def _variant_link(links: Mapping[str, str], worst: Worst) -> str:
+    link = links.get(worst.protein)
+    return f"{link}#v={quote(worst.variant)}" if link else ""
+
+
+def _by_severity(run: SavedBatch) -> list[int]:
+    """Rows of proteins.csv, that with the worst variant first, those without a scored one last."""
+    names = run.proteins["name"].tolist()
+
+    def key(place: int) -> tuple[float, ...]:
+        marks = run.marks.get(names[place])
+        if marks is None:
+            return (2.0, 0.0, 0.0, place)
+        p, z = (float(value) for value in marks[["p_deleterious", "z_score"]].to_numpy()[0])
+        return (float(p != p), -p if p == p else 0.0, z if z == z else np.inf, place)
+
+    return sorted(range(len(names)), key=key)
+
+
+def _protein_row(
+    run: SavedBatch, row: Mapping[Any, Any], links: Mapping[str, str], ranked: Any
+) -> ProteinRow:
+    marks = run.marks.get(row["name"])
+    columns = ("rows", *(VERDICTS if run.judged else ()), "length")
+    empty = {column[0]: float("nan") for column in ranked}
+    failed = row["status"] == "failed"
+    return ProteinRow(
+        name=shorten(row["name"]),
+        link=links.get(row["name"], ""),
+        status=row["status"],
+        flags=" ".join(flag for flag in VERDICTS if row[flag] > 0),
+        counts=tuple(number(row[column], 0) for column in columns),
+        highest=cells_of(empty if marks is None else marks.iloc[0].to_dict(), ranked),
+        worst="" if marks is None else shorten(marks["variant"].iat[0], 40),
+        strip=None if marks is None or not row["length"] > 0 else _strip(row, marks),
+        remark=shorten(row["message"] if failed else row["regions_hit_most"] or row["message"], 200),
+    )
+
+
+def _strip(row: Mapping[Any, Any], marks: pd.DataFrame) -> Strip:
+    """Draw a protein's variants: their place along the chain, and their probability as height."""
+    length, scored = int(row["length"]), int(row["scored"])
+    seen = [f"{(marks['flag'] == flag).sum()} {flag}" for flag in VERDICTS if (marks["flag"] == flag).any()]
+    which = "variants" if len(marks) >= scored else f"worst of {scored:,} variants"
+    told = f": {', '.join(seen)}" if seen else ""
+    # The worst is drawn last, on top.
+    return Strip(
+        f"{len(marks)} {which} along {length} residues{told}", tuple(_marks(marks.iloc[::-1], length))
+    )
+
+
+def _marks(marks: pd.DataFrame, length: int) -> Iterator[Mark]:
+    for row in marks.to_dict(orient="records"):
+        p, flag = row["p_deleterious"], row["flag"] if row["flag"] in SHAPES else ""
+        sites = site_positions(str(row["positions"]))
+        if not sites:
+            continue
+        along = (min(sites[0], length) - 1) / max(length - 1, 1)
+        x = EDGE + (WIDTH - 2 * EDGE) * along
+        y = HEIGHT - EDGE - (HEIGHT - 2 * EDGE) * (p if p == p else 0.0)
+        path = SHAPES[flag].format(x=f"{x:.4g}", y=f"{y:.3g}", left=f"{x - 3:.4g}", top=f"{y - 4:.3g}")
+        said = f"{flag or 'no verdict'}, p {number(p, 2)}" if p == p else flag or "no verdict"
+        yield Mark(flag, path, f"{shorten(row['variant'], 40)}: {said}")
+
+
+def _variant_row(
+    run: SavedBatch,
+    row: Mapping[Any, Any],
+    links: Mapping[str, str],
+    shown: Any,
+    numbers: Mapping[tuple[str, str], int],
+) -> VariantRow:
+    rule = Rule(row["flag"], rule_words(row["flag_rule"]), 1)
+    link = links.get(row["wild_type"], "")
+    return VariantRow(
+        protein=shorten(row["wild_type"], 60),
+        link=f"{link}#v={quote(row['variant'])}" if link else "",
+        variant=shorten(row["variant"], 60),
+        flag=row["flag"],
+        status=row["status"],
+        cells=cells_of(row, shown),
+        right=rule.right,
+        rule=numbers.get((rule.flag, rule.words), 0),
+        confidence=row["confidence"],
+        evidence=shorten(row["evidence"], 200),
+        regions=shorten(row["affected_regions"], 200),
+        carried=tuple(shorten(row[column]) for column in run.carried),
+    )
+
+
+def _brief(value: Any) -> Any:
+    """run.json without the far end of long lists: some hold an item for each protein."""
+    if isinstance(value, dict):
+        items = list(value.items())
+        brief = {key: _brief(item) for key, item in items[:MOST_ITEMS]}
+        return brief | ({"…": _more(items)} if len(items) > MOST_ITEMS else {})
+    if isinstance(value, list):
+        brief_list = [_brief(item) for item in value[:MOST_ITEMS]]
+        if len(value) <= MOST_ITEMS:
+            return brief_list
+        return [*brief_list, {"…": _more(value)} if isinstance(value[0], dict) else _more(value)]
+    return value
+
+
+def _more(items: Any) -> str:
+    return f"{len(items) - MOST_ITEMS:,} more in run.json"
