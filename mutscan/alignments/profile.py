@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from mutscan.alignments.couplings import LEAST_DEPTH, coupling_energies
 from mutscan.evidence import AlignedProfile
 from mutscan.residues import STANDARD
 
@@ -144,7 +145,7 @@ def _differences(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> NDArray
 
 
 def profile_of(rows: NDArray[np.uint8]) -> AlignedProfile:
-    """Sum up aligned rows, all of them; `select_rows` chooses.
+    """Sum up aligned rows, all of them; `select_rows` chooses. Deep ones get couplings.
 
     Parameters
     ----------
@@ -170,6 +171,7 @@ def profile_of(rows: NDArray[np.uint8]) -> AlignedProfile:
     np.divide(identity[back - 1] @ counted, number, out=closest, where=number > 0)
     sequences = covered.sum(axis=0).astype(np.float64)
     reached = sequences > 0
+    deep = weights.sum() >= LEAST_DEPTH * reached.sum()
     return AlignedProfile(
         counts=tally[:, :UNKNOWN_CODE].astype(np.float64),
         sequences=sequences,
@@ -179,4 +181,5 @@ def profile_of(rows: NDArray[np.uint8]) -> AlignedProfile:
         closest=closest,
         n_rows=n,
         n_effective=float(weights.sum()),
+        couplings=coupling_energies(rows, weights) if deep else None,
     )

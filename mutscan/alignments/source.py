@@ -98,11 +98,13 @@ class Relatives:
     def words(self) -> str:
         """What was read and kept, for the log."""
         facts = self.facts
+        deep = "" if self.profile.couplings is None else ", deep enough for couplings"
         other = f" (another residue at {', '.join(map(str, facts.differing))})" if facts.differing else ""
         return (
             f"alignment {facts.source}, positions {facts.first}-{facts.last}{other}: "
             f"{facts.rows_read:,} rows read, {facts.rows_short:,} too short, {facts.rows_distant:,} too "
             f"distant, {facts.rows_kept:,} kept without duplicates, effective number {facts.effective:,.1f}"
+            f"{deep}"
         )
 
 

@@ -7,7 +7,13 @@ arrays.
 """
 
 from mutscan.evidence.additive import AdditiveModel
-from mutscan.evidence.aligned import ALIGNED_EVIDENCE, AlignedProfile, aligned_evidence
+from mutscan.evidence.aligned import (
+    ALIGNED_EVIDENCE,
+    DEEP_EVIDENCE,
+    AlignedProfile,
+    aligned_evidence,
+    deep_evidence,
+)
 from mutscan.evidence.calibration import (
     CALIBRATION_FILE,
     TIERS,
@@ -34,6 +40,7 @@ __all__ = [
     "CALIBRATION_FILE",
     "CONSERVATION_EVIDENCE",
     "DDG_EVIDENCE",
+    "DEEP_EVIDENCE",
     "DROPS",
     "EVIDENCE",
     "INVERSE_FOLDING_EVIDENCE",
@@ -54,6 +61,7 @@ __all__ = [
     "aligned_evidence",
     "best_tiers",
     "covered_by",
+    "deep_evidence",
     "inverse_folding_evidence",
     "load_calibration",
     "protein_evidence",

@@ -28,6 +28,13 @@ ALIGNED_EVIDENCE: Final[dict[str, str]] = {
 }
 """Evidence of an alignment and what it means; identities are to the wild type, 0-1."""
 
+DEEP_EVIDENCE: Final[dict[str, str]] = {
+    "deep_couplings": "share of all 19 × L substitutions that go worse with the rest of the protein",
+    "deep_rank": "share of them with a lower sum of this share and of aligned_rank",
+}
+"""Evidence of an alignment that is deep enough for couplings. Few are, so no curve is fitted to it: it
+changes the order of a protein's substitutions (`WholeScan.grouped`)."""
+
 PSEUDOCOUNTS: Final = 5.0
 """Weight of what BLOSUM62 expects, in effective sequences."""
 
@@ -56,6 +63,9 @@ class AlignedProfile:
         Rows, the wild type among them.
     n_effective : float
         Sum of their weights.
+    couplings : float array, shape (L, 20), optional
+        Energy that couplings to the rest of the wild type give each residue, less that of its own; higher is
+        better. None where the alignment is too shallow.
     """
 
     counts: NDArray[np.floating]
@@ -66,6 +76,7 @@ class AlignedProfile:
     closest: NDArray[np.floating]
     n_rows: int
     n_effective: float
+    couplings: NDArray[np.floating] | None = None
 
     @cached_property
     def log_probabilities(self) -> NDArray[np.float64]:
@@ -126,6 +137,31 @@ def aligned_evidence(
     for values in found.values():
         values[~reached[index]] = np.nan
     return found
+
+
+def deep_evidence(
+    profile: AlignedProfile, sequence: str, index: NDArray[np.int64], mutant: NDArray[np.int64]
+) -> dict[str, NDArray[np.float64]]:
+    """Evidence `DEEP_EVIDENCE` of n substitutions, as `aligned_evidence`; empty without couplings."""
+    if profile.couplings is None:
+        return {}
+    site, other = _substitutions(sequence)
+    every = np.column_stack(
+        [profile.couplings[site, other], aligned_evidence(profile, sequence, site, other)["aligned_rank"]]
+    )
+    every = every[np.isfinite(every).all(axis=1)]
+    coupled, _ = _placed(profile.couplings[index, mutant].astype(np.float64), every[:, 0])
+    aligned = aligned_evidence(profile, sequence, index, mutant)["aligned_rank"]
+    together = _placed(every[:, 0], every[:, 0])[0] + every[:, 1]
+    return {"deep_couplings": coupled, "deep_rank": _placed(coupled + aligned, together)[0]}
+
+
+def _substitutions(sequence: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """All 19 × L substitutions: replaced residues, 0-based, of the 20, and places in `STANDARD`."""
+    codes = codes_of(sequence)
+    residues = np.flatnonzero(codes >= 0)
+    index = np.repeat(residues, 19)
+    return index, (codes[index] + 1 + np.tile(np.arange(19), len(residues))) % 20
 
 
 def _placed(

@@ -68,6 +68,11 @@ class Tier:
     facts: Mapping[str, Any]
     shift: Mapping[str, float]
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Those of `SOURCES` that it weighs."""
+        return TIERS[self.name]
+
     def grouped(
         self,
         evidence: Mapping[str, NDArray[np.float64]],

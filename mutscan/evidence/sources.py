@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from mutscan.evidence.aligned import aligned_evidence
+from mutscan.evidence.aligned import aligned_evidence, deep_evidence
 from mutscan.evidence.inverse_folding import inverse_folding_evidence
 from mutscan.evidence.sequence import sequence_evidence
 from mutscan.evidence.structure import structure_evidence
@@ -29,6 +29,7 @@ def protein_evidence(
     evidence = sequence_evidence(protein, index, mutant)
     if protein.aligned is not None:
         evidence |= aligned_evidence(protein.aligned, protein.sequence, index, mutant)
+        evidence |= deep_evidence(protein.aligned, protein.sequence, index, mutant)
     if protein.ca is not None:
         evidence |= structure_evidence(protein, index, mutant)
     if protein.folded is not None:

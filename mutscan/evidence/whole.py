@@ -9,6 +9,7 @@ import numpy as np
 
 from mutscan.evidence.sequence import encoder_views
 from mutscan.evidence.sources import covered_by, protein_evidence
+from mutscan.evidence.wording import COUPLINGS
 from mutscan.residues import STANDARD
 
 if TYPE_CHECKING:
@@ -71,8 +72,28 @@ class WholeScan:
     def grouped(self, tier: Tier) -> Mapping[str, NDArray[np.float64]]:
         """Give what each group of evidence adds to a tier's log-odds, shape (L x 20,) each."""
         if tier.name not in self._grouped:
-            self._grouped[tier.name] = tier.grouped(self.evidence, self._views, self._site)
+            grouped = tier.grouped(self.evidence, self._views, self._site)
+            if "alignment" in tier.sources and "deep_rank" in self.evidence:
+                grouped[COUPLINGS] = self._reordered(sum(grouped.values(), np.zeros(len(self._site))))
+            self._grouped[tier.name] = grouped
         return self._grouped[tier.name]
+
+    def _reordered(self, log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give what a deep alignment adds to log-odds when it has its say in their order, shape (L x 20,).
+
+        Tiers are fitted with shallow alignments and trust a deep one as little. So the ranks in log-odds and
+        in the alignment count alike, and each place in the new order gets the log-odds that stood there: the
+        substitutions keep theirs together, and the share above any threshold stays.
+        """
+        deep_rank = self.evidence["deep_rank"]
+        deep = np.flatnonzero(self._real & np.isfinite(deep_rank))
+        own = log_odds[deep]
+        ascending = np.sort(own)
+        place = np.searchsorted(ascending, own) / max(len(own), 1) + 1.0 - deep_rank[deep]
+        added = np.zeros(len(log_odds))
+        added[deep[np.argsort(place, kind="stable")]] = ascending
+        added[deep] -= own
+        return added
 
     def typical(self, tier: Tier) -> Mapping[str, float]:
         """Mean of `grouped` over all substitutions of the protein.

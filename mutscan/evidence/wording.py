@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from mutscan.evidence.aligned import ALIGNED_EVIDENCE
+from mutscan.evidence.aligned import ALIGNED_EVIDENCE, DEEP_EVIDENCE
 from mutscan.evidence.conservation import CONSERVATION_EVIDENCE
 from mutscan.evidence.inverse_folding import INVERSE_FOLDING_EVIDENCE
 from mutscan.residues import STANDARD
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+COUPLINGS: Final = "couplings"
+"""Group of what a deep alignment changes in the order of the substitutions."""
 
 GROUP_OF: Final[dict[str, str]] = {
     **dict.fromkeys(
@@ -57,6 +60,7 @@ GROUP_OF: Final[dict[str, str]] = {
     "plddt": "confidence of the structure",
     **dict.fromkeys(CONSERVATION_EVIDENCE, "conservation"),
     **dict.fromkeys(ALIGNED_EVIDENCE, "alignment"),
+    **dict.fromkeys(DEEP_EVIDENCE, COUPLINGS),
     **dict.fromkeys(INVERSE_FOLDING_EVIDENCE, "inverse folding"),
 }  # fmt: skip
 """Group of each piece of evidence; what an embedding is read for is ``sequence context``."""
@@ -278,6 +282,16 @@ def _alignment(seen: Mapping[str, float]) -> str:
     )
 
 
+def _couplings(seen: Mapping[str, float]) -> str:
+    coupled, deep = _value(seen, "deep_couplings"), _value(seen, "deep_rank")
+    if not math.isfinite(deep):
+        return ""
+    return (
+        f"{coupled:.0%} of substitutions go worse with the other residues in the deep alignment, "
+        f"{deep:.0%} are less likely there in all"
+    )
+
+
 def _folding(seen: Mapping[str, float]) -> str:
     odds = _value(seen, "folding_log_odds")
     if not math.isfinite(odds):
@@ -297,6 +311,7 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, float]], str]]] = {
     "language model": _language,
     "conservation": _conservation,
     "alignment": _alignment,
+    COUPLINGS: _couplings,
     "inverse folding": _folding,
     "burial": _burial,
     "rigidity": _rigidity,

@@ -9,9 +9,11 @@ import pytest
 
 from mutscan.evidence import (
     ALIGNED_EVIDENCE,
+    DEEP_EVIDENCE,
     AlignedProfile,
     ProteinView,
     aligned_evidence,
+    deep_evidence,
     protein_evidence,
 )
 from mutscan.evidence.conservation import EXPECTED
@@ -110,3 +112,21 @@ def test_it_joins_the_evidence_of_a_sequence_where_there_is_an_alignment(some: A
     none = aligned_evidence(None, SEQUENCE, index, mutant)
     assert list(none) == list(ALIGNED_EVIDENCE)
     assert all(np.isnan(values).all() and values.shape == (2,) for values in none.values())
+
+
+def test_couplings_and_residues_of_a_deep_alignment_count_alike(some: AlignedProfile) -> None:
+    index, mutant = everything()
+    assert deep_evidence(some, SEQUENCE, index, mutant) == {}
+    energies = np.random.default_rng(1).normal(size=(LENGTH, 20))
+    energies[4] = np.nan
+    found = deep_evidence(replace(some, couplings=energies), SEQUENCE, index, mutant)
+    assert list(found) == list(DEEP_EVIDENCE)
+    assert all(np.isnan(values[index == 4]).all() for values in found.values())
+    known = index != 4
+    of = energies[index, mutant][known]
+    coupled = np.array([(of < one).mean() for one in of])
+    np.testing.assert_allclose(found["deep_couplings"][known], coupled)
+    together = coupled + aligned_evidence(some, SEQUENCE, index, mutant)["aligned_rank"][known]
+    np.testing.assert_allclose(found["deep_rank"][known], [(together < one).mean() for one in together])
+    few = deep_evidence(replace(some, couplings=energies), SEQUENCE, index[50:60], mutant[50:60])
+    np.testing.assert_array_equal(few["deep_rank"], found["deep_rank"][50:60])

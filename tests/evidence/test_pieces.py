@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 from Bio.Align import substitution_matrices
 from scipy.special import expit, logit
+from scipy.stats import rankdata, spearmanr
 
 from mutscan.errors import CheckpointError
 from mutscan.evidence import (
     CONSERVATION_EVIDENCE,
     EVIDENCE,
     STRUCTURE_EVIDENCE,
+    AlignedProfile,
     ProteinView,
     load_calibration,
+    protein_evidence,
     sequence_evidence,
     structure_evidence,
     warnings_for,
@@ -237,6 +240,41 @@ def test_what_is_the_same_for_a_whole_protein_moves_no_verdict(calibration):
     assessed = found.assess(protein, index[real], mutant[real])
     assert np.abs(assessed.contributions.mean(axis=0)).max() < 1e-9
     assert assessed.log_odds.mean() == pytest.approx(found.tiers["structure"].model.intercept)
+
+
+def test_a_deep_alignment_reorders_substitutions_and_keeps_their_log_odds(calibration):
+    found, protein, *_ = calibration
+    tiers = {**found.tiers, "aligned": dataclasses.replace(found.tiers["sequence"], name="aligned")}
+    both = dataclasses.replace(found, tiers={name: tiers[name] for name in ("sequence", "aligned")})
+    rng = np.random.default_rng(4)
+    counts, energies = rng.integers(0, 9, (400, 20)).astype(float), rng.normal(size=(400, 20))
+    counts[7], energies[7] = 0, np.nan
+    n = counts.sum(axis=1)
+    gaps, closest = np.zeros(400), np.full(400, 0.5)
+    shallow = AlignedProfile(counts, n, n, gaps, (counts > 0) * 0.5, closest, 90, 90.0)
+    flat, deep = (
+        dataclasses.replace(protein, ca=None, aligned=dataclasses.replace(shallow, couplings=couplings))
+        for couplings in (None, energies)
+    )
+    index = np.repeat(np.arange(400), 19)
+    mutant = (protein.codes[index] + 1 + np.tile(np.arange(19), 400)) % 20
+    before, after = (both.assess(view, index, mutant) for view in (flat, deep))
+    assert "couplings" not in before.groups
+    reached = index != 7
+    np.testing.assert_array_equal(after.log_odds[~reached], before.log_odds[~reached])
+    old, new = before.log_odds[reached], after.log_odds[reached]
+    np.testing.assert_allclose(np.sort(new), np.sort(old), atol=1e-9, err_msg="the share above a line stays")
+    deep_rank = protein_evidence(deep, index, mutant)["deep_rank"][reached]
+    wanted = rankdata(old) / len(old) - deep_rank
+    assert spearmanr(new, wanted).statistic > 0.9999
+    moved = after.contributions[reached, after.groups.index("couplings")]
+    np.testing.assert_allclose(moved, new - old, atol=1e-9)
+    row = int(np.argmax(np.where(reached, after.log_odds, -9)))
+    total = tiers["aligned"].model.intercept + sum(part.log_odds for part in after.explain(row))
+    assert total == pytest.approx(after.log_odds[row])
+    assert all(part.value for part in after.explain(row))
+    few = both.assess(deep, index[40:50], mutant[40:50])
+    np.testing.assert_allclose(few.log_odds, after.log_odds[40:50])
 
 
 def test_a_prior_shifts_probabilities_and_no_rank_or_flag(calibration):

@@ -15,6 +15,7 @@ import numpy as np
 from mutscan.evidence import (
     ALIGNED_EVIDENCE,
     CONSERVATION_EVIDENCE,
+    DEEP_EVIDENCE,
     EVIDENCE,
     INVERSE_FOLDING_EVIDENCE,
     STRUCTURE_EVIDENCE,
@@ -38,7 +39,8 @@ _FALLING: Final = frozenset(
     ("blosum62", "log_odds", "log_odds_rank", "log_p_mutant", "entropy", "entropy_near", "entropy_protein",
      "loop_near", "charged_near", "family_log_odds", "family_log_p_mutant", "family_entropy",
      "family_entropy_relative", "aligned_rank", "aligned_z", "aligned_entropy_rank", "aligned_entropy_z",
-     "aligned_nearest", "folding_log_odds", "folding_log_p_mutant", "folding_entropy")
+     "aligned_nearest", "deep_couplings", "deep_rank", "folding_log_odds", "folding_log_p_mutant",
+     "folding_entropy")
 )  # fmt: skip
 """Evidence of which less is more harmful; fixed in advance, not chosen on the evaluated data."""
 
@@ -144,7 +146,7 @@ class Scored:
                 Score(f"group_{name.replace(' ', '_')}", f"{name}, as weighed", "group", values, rows)
             )
         of_structure = {**STRUCTURE_EVIDENCE, **INVERSE_FOLDING_EVIDENCE}
-        words = {**EVIDENCE, **CONSERVATION_EVIDENCE, **ALIGNED_EVIDENCE, **of_structure}
+        words = {**EVIDENCE, **CONSERVATION_EVIDENCE, **ALIGNED_EVIDENCE, **DEEP_EVIDENCE, **of_structure}
         for name, values in e.pieces.items():
             if name in LETTERS or name == "blosum62" or not np.isfinite(values).any():
                 continue

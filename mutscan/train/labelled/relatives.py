@@ -85,7 +85,7 @@ class AlignedProfiles:
         return rows[kept]
 
     def _path(self, sequence: str) -> Path:
-        key = text_sha256(f"relatives 3\n{self.digest}\n{sequence}")
+        key = text_sha256(f"relatives 4\n{self.digest}\n{sequence}")
         return self._work / f"{key}.npz"
 
 
@@ -146,7 +146,7 @@ class AlignmentFiles:
         progress.start("read alignments", len(named))
         for p, (name, sequence) in named.items():
             file = self._files[name]
-            key = text_sha256(f"alignment 1\n{file_sha256(file)}\n{name}\n{sequence}")
+            key = text_sha256(f"alignment 2\n{file_sha256(file)}\n{name}\n{sequence}")
             path = self._work / f"{key}.npz"
             try:
                 if read_arrays(path) is None:
@@ -168,4 +168,5 @@ def read_profile(path: Path) -> AlignedProfile:
 
 
 def _write_profile(path: Path, profile: AlignedProfile) -> None:
-    write_arrays(path, **{one.name: np.asarray(getattr(profile, one.name)) for one in _FIELDS})
+    values = {one.name: getattr(profile, one.name) for one in _FIELDS}
+    write_arrays(path, **{name: np.asarray(x) for name, x in values.items() if x is not None})
