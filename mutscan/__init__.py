@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         compare,
         merge,
         open_run,
+        report,
         scan,
         score,
     )
@@ -39,6 +40,7 @@ __all__ = [
     "compare",
     "merge",
     "open_run",
+    "report",
     "scan",
     "score",
     "scores",
@@ -54,6 +56,7 @@ _HOMES = {
     "check": "mutscan.pipeline",
     "compare": "mutscan.pipeline",
     "merge": "mutscan.pipeline",
+    "report": "mutscan.pipeline",
     "open_run": "mutscan.pipeline",
     "scan": "mutscan.pipeline",
     "score": "mutscan.pipeline",

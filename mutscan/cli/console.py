@@ -219,7 +219,7 @@ def print_rows(directory: Path) -> None:
 def _blocks(directory: Path) -> Iterator[Sequence[Mapping[str, object]]]:
     import pyarrow.parquet as pq
 
-    from mutscan.report.saved import row_blocks
+    from mutscan.reports.saved import row_blocks
 
     many = directory / "variants.parquet"
     if many.is_file():

@@ -68,8 +68,8 @@ def scan(
         print_rows(run.directory)
     if not messages.quiet:
         from mutscan.cli.summary import print_batch_summary, print_scan_summary
-        from mutscan.report.batch import is_batch
-        from mutscan.report.scan import read_scan
+        from mutscan.reports.batch import is_batch
+        from mutscan.reports.scan import read_scan
 
         if is_batch(run.directory):
             print_batch_summary(run.directory, terminal.err)

@@ -99,7 +99,7 @@ def score(
     if options.shard is not None:
         end_part(run.directory, terminal)
     from mutscan.cli.summary import print_summary
-    from mutscan.report.saved import read_run
+    from mutscan.reports.saved import read_run
 
     saved = read_run(run.directory)
     if json:

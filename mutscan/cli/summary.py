@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mutscan.cli.console import plain
-from mutscan.report.affected import in_words
-from mutscan.report.compared import compared_facts, compared_headline, compared_scores
-from mutscan.report.digest import UNCALIBRATED, digest, number
+from mutscan.reports.affected import in_words
+from mutscan.reports.compared import compared_facts, compared_headline, compared_scores
+from mutscan.reports.digest import UNCALIBRATED, digest, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from mutscan.pipeline import Comparison
-    from mutscan.report.digest import Standout
-    from mutscan.report.saved import SavedRun
-    from mutscan.report.scan import SavedScan
+    from mutscan.reports.digest import Standout
+    from mutscan.reports.saved import SavedRun
+    from mutscan.reports.scan import SavedScan
 
 _STYLES = {"ok": "green", "partial": "yellow", "skipped": "yellow", "failed": "red"}
 _FILES = (
@@ -59,7 +59,7 @@ def print_summary(run: SavedRun, console: Console) -> None:
 
 def print_scan_summary(scan: SavedScan, console: Console) -> None:
     """Print where a scanned protein tolerates substitutions and where it does not."""
-    from mutscan.report.scan import headline
+    from mutscan.reports.scan import headline
 
     _print_top(console, headline(scan), "")
     facts = (*scan.facts, ("Positions", str(scan.about["n_positions"])))
@@ -75,7 +75,7 @@ def print_scan_summary(scan: SavedScan, console: Console) -> None:
 
 def print_batch_summary(directory: Path, console: Console) -> None:
     """Print the results of a run of many proteins, read from its folder."""
-    from mutscan.report.batch import read_batch
+    from mutscan.reports.batch import read_batch
 
     run = read_batch(directory)
     _print_top(console, run.headline, run.remainder)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mutscan.pipeline.comparison import Comparison, compare
     from mutscan.pipeline.parts import merge
     from mutscan.pipeline.plan import Plan, PlannedRow, check
+    from mutscan.pipeline.reporting import report
     from mutscan.pipeline.run import Run, open_run
     from mutscan.pipeline.scanning import scan
     from mutscan.pipeline.scoring import score
@@ -29,6 +30,7 @@ __all__ = [
     "compare",
     "merge",
     "open_run",
+    "report",
     "scan",
     "score",
 ]
@@ -44,6 +46,7 @@ _HOMES = {
     "check": "plan",
     "compare": "comparison",
     "merge": "parts",
+    "report": "reporting",
     "open_run": "run",
     "scan": "scanning",
     "score": "scoring",

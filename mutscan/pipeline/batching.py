@@ -31,7 +31,7 @@ from mutscan.pipeline.provenance import ASKED, now, portable, versions
 from mutscan.pipeline.run import Run, exit_code_of, open_run
 from mutscan.pipeline.tasks import Outcome, Places, Task, Unit, Worker, planned_seconds, units_of
 from mutscan.progress import Silent
-from mutscan.report.batch_page import render_many
+from mutscan.reports.batch_page import render_many
 from mutscan.results import (
     PROTEIN_COLUMNS,
     ROW_GROUP,

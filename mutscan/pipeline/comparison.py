@@ -16,7 +16,7 @@ from mutscan.files import replacing, write_errors
 from mutscan.pipeline.network import cached_embedding, load_model
 from mutscan.pipeline.options import DEFAULTS
 from mutscan.pipeline.plan import MAX_LENGTH, resolve_wild_type
-from mutscan.report.compared import Compared
+from mutscan.reports.compared import Compared
 from mutscan.scores import score_structures
 from mutscan.structures import ca_by_position
 
@@ -37,7 +37,7 @@ class Comparison(Compared):
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Write the page of this comparison, one self-contained file, to `path`."""
         # It draws with matplotlib, which takes a second to load and is not wanted otherwise.
-        from mutscan.report.compare_page import render_comparison
+        from mutscan.reports.compare_page import render_comparison
 
         target = Path(path)
         with write_errors(target.parent), replacing(target) as temporary:

@@ -33,7 +33,7 @@ from mutscan.pipeline.rows import Assembler, VariantResult, unscored_row
 from mutscan.pipeline.run import Run
 from mutscan.pipeline.subdomains import SubdomainCaller
 from mutscan.pipeline.verdict import Judge, evidence_block
-from mutscan.report.views import write_views
+from mutscan.reports.views import write_views
 from mutscan.results import (
     AFFECTED_SCHEMA,
     EVIDENCE_SCHEMA,

@@ -11,7 +11,7 @@ import pandas as pd
 
 from mutscan.errors import UsageError
 from mutscan.files import replacing, write_errors
-from mutscan.report.render import render_report
+from mutscan.reports.render import render_report
 from mutscan.results import EVIDENCE_SCHEMA, TEXT_COLUMNS, RunFolder
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Run:
         UsageError
             The run built no such mutant.
         """
-        from mutscan.report.notebook import notebook_view
+        from mutscan.reports.notebook import notebook_view
 
         return notebook_view(self.directory, variant, width=width, height=height)
 

@@ -10,8 +10,8 @@ from rich.cells import cell_len
 
 from mutscan.cli.console import make_console
 from mutscan.cli.summary import print_summary
-from mutscan.report.digest import digest
-from mutscan.report.saved import read_run
+from mutscan.reports.digest import digest
+from mutscan.reports.saved import read_run
 from tests.fabricated import make_run, write_affected
 
 REGION = (

@@ -11,7 +11,7 @@ import pytest
 
 import mutscan
 from mutscan.errors import RunFolderError, UsageError
-from mutscan.report.saved import read_run
+from mutscan.reports.saved import read_run
 from mutscan.results import VARIANT_COLUMNS, RunFolder
 from mutscan.structures import read_structure, write_structure
 from tests.made_up_calibration import calibrate_tiny_model

@@ -29,7 +29,7 @@ from mutscan.pipeline import scanning
 from mutscan.pipeline.network import ahead, load_model
 from mutscan.pipeline.positions import POSITION_COLUMNS, SCORES
 from mutscan.pipeline.scanning import in_runs, parse_positions, substitutions
-from mutscan.report.scan import read_scan
+from mutscan.reports.scan import read_scan
 from mutscan.residues import STANDARD
 from mutscan.results import RESIDUE_COLUMNS, VARIANT_COLUMNS
 from mutscan.structures import read_structure

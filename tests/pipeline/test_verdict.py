@@ -14,7 +14,7 @@ import mutscan
 from mutscan.pipeline.network import WildTypePredictor, load_model
 from mutscan.pipeline.plan import resolve_wild_type
 from mutscan.pipeline.verdict import ALONE, NO_FLAG, OTHER_NET, Judge
-from mutscan.report.digest import sentence
+from mutscan.reports.digest import sentence
 from mutscan.results import EVIDENCE_SCHEMA
 from mutscan.variants import parse_variant
 from tests.made_up_calibration import DELETERIOUS, TOLERATED, calibrate_tiny_model, structural_entry

@@ -21,7 +21,7 @@ from mutscan.train.evaluate.figures import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mutscan.report.drawing import Drawing
+    from mutscan.reports.drawing import Drawing
     from mutscan.train.evaluate.baselines import Baseline
     from mutscan.train.evaluate.result import PairEvaluation
 

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.collections import LineCollection
 
-from mutscan.report.coordinates import distances
-from mutscan.report.drawing import Drawing, colour_bar, drawing, matrix, panel
+from mutscan.reports.coordinates import distances
+from mutscan.reports.drawing import Drawing, colour_bar, drawing, matrix, panel
 from mutscan.train.chains.tables import SIMILAR
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.cbook import boxplot_stats
 from matplotlib.ticker import StrMethodFormatter
 
-from mutscan.report.drawing import INK, MODEL, RIVAL, Drawing, colour_bar, drawing, legend, panel
+from mutscan.reports.drawing import INK, MODEL, RIVAL, Drawing, colour_bar, drawing, legend, panel
 from mutscan.train.evaluate.pair_metrics import BANDS
 
 if TYPE_CHECKING:

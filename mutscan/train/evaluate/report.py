@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from markupsafe import Markup, escape
 
 from mutscan.files import replacing
-from mutscan.report.drawing import INK, MODEL, RIVAL, Drawing
-from mutscan.report.html import environment
+from mutscan.reports.drawing import INK, MODEL, RIVAL, Drawing
+from mutscan.reports.html import environment
 from mutscan.train.evaluate.drawings import draw_evaluation
 from mutscan.train.evaluate.mutant_metrics import DROPS
 from mutscan.train.evaluate.scan_flags import FLAG_HEADS, FLAG_MEASURES

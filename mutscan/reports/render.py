@@ -9,18 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from mutscan.report.digest import digest
-from mutscan.report.html import cells_of, file_name, render_page, shorten
-from mutscan.report.payload import score_payload
-from mutscan.report.saved import read_run
-from mutscan.report.scan import is_scan, render_scan
+from mutscan.reports.digest import digest
+from mutscan.reports.html import cells_of, file_name, render_page, shorten
+from mutscan.reports.payload import score_payload
+from mutscan.reports.saved import read_run
+from mutscan.reports.scan import is_scan, render_scan
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
 
-    from mutscan.report.saved import SavedRun
+    from mutscan.reports.saved import SavedRun
 
 TABLE_NUMBERS: Final = (
     ("p_deleterious", "P(deleterious)", 2, "Calibrated probability that the variant is deleterious"),

@@ -15,9 +15,9 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.image import imsave
 
-from mutscan.report.compared import compared_facts, compared_headline, compared_scores
-from mutscan.report.coordinates import distances
-from mutscan.report.html import environment
+from mutscan.reports.compared import compared_facts, compared_headline, compared_scores
+from mutscan.reports.coordinates import distances
+from mutscan.reports.html import environment
 from mutscan.version import __version__
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mutscan.report.compared import Compared
+    from mutscan.reports.compared import Compared
 
 UNIT: Final = 10
 """Alignment columns that stay together when the text wraps."""

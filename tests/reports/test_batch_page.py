@@ -14,13 +14,13 @@ from rich.console import Console
 
 from mutscan.cli.summary import print_batch_summary
 from mutscan.errors import UsageError
-from mutscan.report import batch, batch_page
-from mutscan.report.batch import is_batch, read_batch
-from mutscan.report.batch_page import MOST_BYTES, render_many
+from mutscan.reports import batch, batch_page
+from mutscan.reports.batch import is_batch, read_batch
+from mutscan.reports.batch_page import MOST_BYTES, render_many
 from mutscan.results import VARIANT_COLUMNS
 from tests.fabricated import make_run
 from tests.fabricated_batch import MISSING, RULES, make_batch
-from tests.report.test_render import Page
+from tests.reports.test_render import Page
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mutscan.errors import UsageError
-from mutscan.report.affected import AffectedRegion
+from mutscan.reports.affected import AffectedRegion
 from mutscan.results import (
     ADDED_COLUMNS,
     AFFECTED_SCHEMA,

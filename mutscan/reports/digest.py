@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mutscan.report.affected import in_words, join_stretches
+from mutscan.reports.affected import in_words, join_stretches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
 
-    from mutscan.report.affected import AffectedRegion
-    from mutscan.report.saved import SavedRun
+    from mutscan.reports.affected import AffectedRegion
+    from mutscan.reports.saved import SavedRun
 
 TOP: Final = 5
 """Variants named as the most disruptive."""

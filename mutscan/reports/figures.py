@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 from matplotlib import colormaps
 
 from mutscan.errors import MutscanError, UsageError
-from mutscan.report.coordinates import distances, read_frame
-from mutscan.report.drawing import GREY, INK, MODEL, RIVAL, colour_bar, drawing, legend, matrix, panel
-from mutscan.report.html import shorten
-from mutscan.report.saved import read_null, read_run, site_positions
-from mutscan.report.scan import is_scan
-from mutscan.report.views import by_severity
+from mutscan.reports.coordinates import distances, read_frame
+from mutscan.reports.drawing import GREY, INK, MODEL, RIVAL, colour_bar, drawing, legend, matrix, panel
+from mutscan.reports.html import shorten
+from mutscan.reports.saved import read_null, read_run, site_positions
+from mutscan.reports.scan import is_scan
+from mutscan.reports.views import by_severity
 from mutscan.results import RunFolder
 from mutscan.structures import read_structure
 from mutscan.structures.segments import runs
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from mutscan.report.coordinates import Frame
-    from mutscan.report.drawing import Drawing
-    from mutscan.report.saved import SavedRun
+    from mutscan.reports.coordinates import Frame
+    from mutscan.reports.drawing import Drawing
+    from mutscan.reports.saved import SavedRun
 
 DRAWN: Final = 30
 """Variants that get figures of their own, those that matter most."""

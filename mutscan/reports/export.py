@@ -6,8 +6,8 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from mutscan.report.digest import digest
-from mutscan.report.saved import read_null, read_run
+from mutscan.reports.digest import digest
+from mutscan.reports.saved import read_null, read_run
 from mutscan.results import RESIDUE_COLUMNS
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from mutscan.errors import UsageError
-from mutscan.report.affected import in_words, join_stretches
-from mutscan.report.block import Block
-from mutscan.report.digest import UNCALIBRATED, facts_of, section
-from mutscan.report.html import cells_of, file_name, render_page
-from mutscan.report.payload import add_wild_type, clip
-from mutscan.report.saved import read_run, reading
+from mutscan.reports.affected import in_words, join_stretches
+from mutscan.reports.block import Block
+from mutscan.reports.digest import UNCALIBRATED, facts_of, section
+from mutscan.reports.html import cells_of, file_name, render_page
+from mutscan.reports.payload import add_wild_type, clip
+from mutscan.reports.saved import read_run, reading
 from mutscan.residues import STANDARD
 from mutscan.results import RunFolder
 
@@ -161,7 +161,7 @@ def render_scan(directory: Path, *, viewer: str = "", viewer_note: str = "") -> 
     ----------
     directory : Path
     viewer, viewer_note : str
-        As `mutscan.report.render.render_report`.
+        As `mutscan.reports.render.render_report`.
 
     Raises
     ------

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mutscan.report.annotations import annotate
-from mutscan.report.block import Block
-from mutscan.report.coordinates import read_changes, read_frame
-from mutscan.report.digest import section, sentence
-from mutscan.report.saved import read_null, site_positions
+from mutscan.reports.annotations import annotate
+from mutscan.reports.block import Block
+from mutscan.reports.coordinates import read_changes, read_frame
+from mutscan.reports.digest import section, sentence
+from mutscan.reports.saved import read_null, site_positions
 from mutscan.results import RunFolder
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from mutscan.report.affected import AffectedRegion
-    from mutscan.report.coordinates import Atoms, Frame
-    from mutscan.report.saved import SavedRun
+    from mutscan.reports.affected import AffectedRegion
+    from mutscan.reports.coordinates import Atoms, Frame
+    from mutscan.reports.saved import SavedRun
 
 DETAILED: Final = 1000
 """Variants whose residues a page holds: more would make it slow to open; the files hold all."""

@@ -21,9 +21,9 @@ import pandas as pd
 import pytest
 
 from mutscan.fetch.viewer import SHA256, VERSION
-from mutscan.report.batch_page import MOST_SHOWN, render_many
-from mutscan.report.render import render_report
-from mutscan.report.scan import COLUMNS
+from mutscan.reports.batch_page import MOST_SHOWN, render_many
+from mutscan.reports.render import render_report
+from mutscan.reports.scan import COLUMNS
 from mutscan.residues import STANDARD
 from mutscan.structures import read_structure
 from tests.fabricated import make_run

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from mutscan.errors import UsageError
-from mutscan.report.views import LABEL, LOADED, label_text, view_script, write_views
+from mutscan.reports.views import LABEL, LOADED, label_text, view_script, write_views
 from tests.built_run import FIRST, SEQUENCE, made_up_run
 
 HOSTILE = 'α-loop; "quit", `reinitialize` <b>\n@evil.pml, UniProt'
@@ -144,7 +144,7 @@ def test_chimerax_commands_name_models_and_residues_that_are_there(tmp_path):
 
 def test_only_the_mutants_that_matter_most_are_loaded(tmp_path, monkeypatch):
     folder = made_up_run(tmp_path / "run")
-    monkeypatch.setattr("mutscan.report.views.LOADED", 2)
+    monkeypatch.setattr("mutscan.reports.views.LOADED", 2)
     script = view_script(folder, "pymol")
     assert re.findall(r"^load (\S+),", script, re.M) == ["wild_type.cif", "A7W.cif", "I6W.cif"]
     assert "the 2 of 3 built that matter most" in script

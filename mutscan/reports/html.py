@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from mutscan.hashes import text_sha256
-from mutscan.report.digest import number, section
+from mutscan.reports.digest import number, section
 from mutscan.version import __version__
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def in_script(data: Mapping[str, Any]) -> Markup:
 
 
 def _source(name: str) -> str:
-    return files("mutscan.report").joinpath("templates", name).read_text(encoding="utf-8").strip()
+    return files("mutscan.reports").joinpath("templates", name).read_text(encoding="utf-8").strip()
 
 
 def _hash(script: str) -> str:
@@ -185,7 +185,7 @@ def _hash(script: str) -> str:
 def environment(*packages: str) -> jinja2.Environment:
     """Templates of some packages and of this one, with the filters of every page."""
     made = jinja2.Environment(
-        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name) for name in (*packages, "mutscan.report")]),
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name) for name in (*packages, "mutscan.reports")]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from mutscan.report.batch import Rule, SavedBatch, Worst, read_batch, report_folder, rule_words
-from mutscan.report.digest import UNCALIBRATED, VERDICTS, number
-from mutscan.report.html import cells_of, fill_page, shorten
-from mutscan.report.saved import site_positions
+from mutscan.reports.batch import Rule, SavedBatch, Worst, read_batch, report_folder, rule_words
+from mutscan.reports.digest import UNCALIBRATED, VERDICTS, number
+from mutscan.reports.html import cells_of, fill_page, shorten
+from mutscan.reports.saved import site_positions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

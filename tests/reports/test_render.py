@@ -20,10 +20,10 @@ from rich.console import Console
 from mutscan.cli.summary import print_summary
 from mutscan.errors import UsageError
 from mutscan.evidence.wording import CONTEXT, GROUP_OF
-from mutscan.report.coordinates import read_frame
-from mutscan.report.digest import digest, number
-from mutscan.report.render import render_report
-from mutscan.report.saved import read_run, site_positions
+from mutscan.reports.coordinates import read_frame
+from mutscan.reports.digest import digest, number
+from mutscan.reports.render import render_report
+from mutscan.reports.saved import read_run, site_positions
 from mutscan.structures import read_structure
 from tests.fabricated import make_run
 
@@ -248,7 +248,7 @@ def test_five_hundred_variants_stay_a_reasonable_file(tmp_path):
 
 
 def test_of_very_many_variants_the_worst_have_details(tmp_path, monkeypatch):
-    monkeypatch.setattr("mutscan.report.payload.DETAILED", 5)
+    monkeypatch.setattr("mutscan.reports.payload.DETAILED", 5)
     run = read_run(make_run(tmp_path, count=9))
     page = Page(render_report(tmp_path))
     kept = {v["name"] for v in page.data()["variants"]}
@@ -319,7 +319,7 @@ def test_the_report_is_the_same_each_time(tmp_path):
 def test_the_report_needs_no_torch(tmp_path):
     make_run(tmp_path, count=1)
     code = (
-        "import sys; from pathlib import Path; from mutscan.report.render import render_report; "
+        "import sys; from pathlib import Path; from mutscan.reports.render import render_report; "
         f"render_report(Path({str(tmp_path)!r})); "
         "print(*[m for m in ('torch', 'transformers', 'openmm', 'httpx') if m in sys.modules])"
     )

@@ -19,8 +19,8 @@ import pandas as pd
 from mutscan.calling.naming import STRUCTURE
 from mutscan.errors import UsageError
 from mutscan.files import replacing
-from mutscan.report.affected import in_words
-from mutscan.report.saved import read_run, site_positions
+from mutscan.reports.affected import in_words
+from mutscan.reports.saved import read_run, site_positions
 from mutscan.results import RunFolder
 from mutscan.version import __version__
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from mutscan.report.affected import AffectedRegion
-    from mutscan.report.saved import SavedRun
+    from mutscan.reports.affected import AffectedRegion
+    from mutscan.reports.saved import SavedRun
 
 LOADED: Final = 30
 """Mutants a script loads, those that matter most; more make a viewer slow, and nobody looks at them."""

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from mutscan.cli.app import app
 from mutscan.errors import UsageError
-from mutscan.report.figures import draw_run
+from mutscan.reports.figures import draw_run
 from mutscan.residues import STANDARD
 from tests.built_run import SEQUENCE, made_up_run
 

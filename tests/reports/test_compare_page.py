@@ -11,8 +11,8 @@ import pytest
 
 from mutscan.cli.console import make_console
 from mutscan.cli.summary import print_comparison
-from mutscan.report.compare_page import render_comparison
-from mutscan.report.compared import compared_headline
+from mutscan.reports.compare_page import render_comparison
+from mutscan.reports.compared import compared_headline
 from tests.made_up_comparison import PAIRS, A, B, make_comparison
 
 HOSTILE = "<script>alert(1)</script>\"'&"

@@ -16,8 +16,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from mutscan.errors import UsageError
-from mutscan.report.digest import STANDS_OUT, VERDICTS, job_facts, number
-from mutscan.report.saved import SCORED, reading
+from mutscan.reports.digest import STANDS_OUT, VERDICTS, job_facts, number
+from mutscan.reports.saved import SCORED, reading
 from mutscan.results import PROTEIN_COLUMNS, VARIANT_COLUMNS, RunFolder
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mutscan.errors import UsageError
-from mutscan.report.saved import read_run, site_positions
-from mutscan.report.views import KEPT, LOST, WILD_TYPE, by_severity, structure_numbers
+from mutscan.reports.saved import read_run, site_positions
+from mutscan.reports.views import KEPT, LOST, WILD_TYPE, by_severity, structure_numbers
 from mutscan.results import RunFolder
 
 if TYPE_CHECKING:

@@ -1,0 +1,41 @@
+"""`mutscan.report`: what is drawn again, and where it lies."""
+
+from pathlib import Path
+
+import pytest
+
+import mutscan
+from mutscan.errors import UsageError
+from tests.fabricated import make_run
+
+
+@pytest.mark.parametrize(
+    ("format", "name"),
+    [
+        ("html", "report.html"),
+        ("json", "report.json"),
+        ("figures", "figures"),
+        ("pymol", "structures/view.pml"),
+    ],
+)
+def test_a_run_is_drawn_where_it_lies_or_elsewhere(format: str, name: str, tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    make_run(directory)
+    (directory / name).unlink(missing_ok=True)
+    assert mutscan.report(directory, format=format, offline=True) == directory / name
+    assert (directory / name).exists()
+    other = tmp_path / "other"
+    assert mutscan.report(str(directory), format=format, out=other, offline=True) == other
+    assert other.exists()
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected one of html, pymol"):
+        mutscan.report(tmp_path, format="pdf")
+
+
+def test_all_public_names_are_there() -> None:
+    for name in mutscan.__all__:
+        assert getattr(mutscan, name) is not None
+    for name in ("batch", "check", "compare", "merge", "report", "scan", "score"):
+        assert callable(getattr(mutscan, name))
