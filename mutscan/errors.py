@@ -33,15 +33,18 @@ ROW_CODES: Final = {
     "build_failed": "The mutant structure could not be built.",
     "unknown_protein": "The protein is in none of the places where batch and scan look for it.",
     "ambiguous_protein": "Several sequences have the protein's name.",
-}
-"""Values of the ``error_code`` column of variants.csv, and what they mean."""
-
-RUN_CODES: Final = {
-    "usage": "The command or call cannot be carried out as given.",
+    "bad_sequence": "The protein's sequence is empty or has letters that are no residues.",
     "offline": "Data are not in the cache and --offline forbids fetching them.",
     "not_found": "A service has no such entry.",
     "inactive_entry": "A UniProt entry was merged, split or deleted.",
     "fetch_failed": "Data could not be fetched: no network, refused or damaged.",
+    "internal": "An error of mutscan itself.",
+}
+"""Values of the ``error_code`` column of variants.csv, and what they mean. The last nine are those of a
+protein in a run over many; a run on one protein ends with them."""
+
+RUN_CODES: Final = {
+    "usage": "The command or call cannot be carried out as given.",
     "cache_not_writable": "The cache folder cannot be written.",
     "bad_checkpoint": "A model folder is missing, damaged or of another kind.",
     "bad_embedding": "The encoder gave numbers that are not finite.",
@@ -50,7 +53,6 @@ RUN_CODES: Final = {
     "missing_dependency": "A library, backend or licence is missing.",
     "worker_lost": "A unit of work lost its process on a Ray cluster again and again.",
     "run_folder": "The run folder cannot be created, written or locked.",
-    "internal": "An error of mutscan itself.",
 }
 """Values of `MutscanError.code` for errors that end a command, besides those of `ROW_CODES`."""
 

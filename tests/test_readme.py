@@ -57,6 +57,8 @@ def mutscan_commands() -> list[list[str]]:
 def test_there_are_commands_to_test():
     assert {words[0] for words in mutscan_commands()} == {
         "align",
+        "batch",
+        "merge",
         "score",
         "check",
         "scan",

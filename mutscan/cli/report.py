@@ -32,7 +32,9 @@ class Format(StrEnum):
     "RUN/structures/view.pml or view.cxc, RUN/figures, RUN/report.json.",
 )
 def report(
-    run: Annotated[Path, argument(metavar="RUN", help="A run folder of score or scan.", callback=expand)],
+    run: Annotated[
+        Path, argument(metavar="RUN", help="A run folder of score, scan or batch.", callback=expand)
+    ],
     *,
     format: Annotated[Format, flag()] = Format.html,
     out: Annotated[Path | None, path("PATH")] = None,
@@ -43,7 +45,14 @@ def report(
 
     No model is needed. The network is used at most once, to fetch 3Dmol.js.
     """
+    from mutscan.report.batch import is_batch
+
     terminal = messages.terminal()
+    if format is not Format.html and is_batch(run):
+        raise UsageError(
+            f"{run} is a run of many proteins, drawn as html only; for {format.value} give the folder of "
+            f"one of them: {run / 'proteins'}/NAME"
+        )
     if format is Format.figures:
         _write_figures(run, out, terminal)
         return
@@ -59,9 +68,14 @@ def report(
 
 def _content(directory: Path, format: Format, *, offline: bool) -> tuple[Iterable[str], Path, str]:
     """Text of one file, its default path, and a note for the user."""
+    from mutscan.report.batch import is_batch
     from mutscan.results import RunFolder
 
     folder = RunFolder(directory)
+    if is_batch(directory):
+        from mutscan.report.batch_page import render_many
+
+        return [render_many(directory)], folder.report_html, ""
     if format is Format.html:
         from mutscan.fetch import get_viewer
         from mutscan.report.render import render_report

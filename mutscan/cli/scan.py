@@ -24,6 +24,7 @@ from mutscan.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 
@@ -53,8 +54,10 @@ def scan(
 
     Writes the files of score, positions.csv (a summary of each position) and
     scan.parquet (the data of a heat map). Scores are predicted; structures are
-    built and measured only with --builder. Run the same command again to
-    continue an interrupted scan.
+    built and measured only with --builder. Of many proteins (a FASTA file of
+    several, or @FILE with a name on each line) it writes variants.parquet,
+    proteins.csv and report.html; --predict probability takes hours for a
+    proteome. Run the same command again to continue an interrupted scan.
     """
     terminal = messages.terminal()
     from mutscan import pipeline
@@ -68,7 +71,11 @@ def scan(
         end_part(run.directory, terminal)
     if json:
         _print_rows(run.directory)
-    if not messages.quiet:
+    if (run.directory / "variants.parquet").is_file():
+        counts = run.metadata["proteins"]
+        told = ", ".join(f"{number:,} {status}" for status, number in counts.items())
+        terminal.say(f"{run.directory}: {sum(counts.values()):,} proteins ({told})")
+    elif not messages.quiet:
         from mutscan.cli.summary import print_scan_summary
         from mutscan.report.scan import read_scan
 
@@ -77,12 +84,25 @@ def scan(
 
 
 def _print_rows(directory: Path) -> None:
-    """Print variants.csv on stdout as one JSON array, a row a line, some rows in memory at a time."""
-    from mutscan.report.saved import row_blocks
-
+    """Print the rows on stdout as one JSON array, a row a line, some rows in memory at a time."""
     separator = "[\n"
-    for block in row_blocks(directory):
-        for row in block.json_rows():
+    for block in _blocks(directory):
+        for row in block:
             sys.stdout.write(separator + json_text.dumps(row))
             separator = ",\n"
-    sys.stdout.write("\n]\n")
+    sys.stdout.write("\n]\n" if separator == ",\n" else "[]\n")
+
+
+def _blocks(directory: Path) -> Iterator[Sequence[Mapping[str, object]]]:
+    import pyarrow.parquet as pq
+
+    from mutscan.report.saved import row_blocks
+
+    many = directory / "variants.parquet"
+    if many.is_file():
+        with pq.ParquetFile(many) as table:
+            for batch in table.iter_batches():
+                yield batch.to_pylist()
+    else:
+        for block in row_blocks(directory):
+            yield block.json_rows()

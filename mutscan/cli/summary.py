@@ -13,7 +13,8 @@ from mutscan.report.compared import compared_facts, compared_headline, compared_
 from mutscan.report.digest import UNCALIBRATED, digest, number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     import pandas as pd
     from rich.console import Console
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 _STYLES = {"ok": "green", "partial": "yellow", "skipped": "yellow", "failed": "red"}
 _FILES = (
-    "variants.csv", "positions.csv", "scan.parquet", "residues.parquet", "affected.parquet",
-    "evidence.parquet", "null.parquet", "run.json", "report.html", "structures", "log.txt",
+    "variants.csv", "variants.parquet", "proteins.csv", "proteins", "positions.csv", "scan.parquet",
+    "residues.parquet", "affected.parquet", "evidence.parquet", "null.parquet", "run.json", "report.html",
+    "structures", "log.txt",
 )  # fmt: skip
 _BAD_ROWS_SHOWN = 5
 _NOTES_SHOWN = 5
@@ -36,17 +38,8 @@ def print_summary(run: SavedRun, console: Console) -> None:
     """Print the results of a run in the words of its report, then its problems and its files."""
     account = digest(run)
     _print_top(console, account.headline, account.remainder)
-    findings = Table.grid(padding=(0, 2))
-    findings.add_column(max_width=24, overflow="fold")
-    findings.add_column()
-    for finding in account.findings:
-        findings.add_row(
-            Text(plain(finding.variant), style="bold"), Text(plain(f"{finding.sentence}.", limit=400))
-        )
-    if account.findings:
-        console.print(findings)
-        console.print()
-    _print_facts(console, account.facts, account.counts)
+    _print_findings(console, [(finding.variant, finding.sentence) for finding in account.findings])
+    _print_facts(console, account.facts, [("Rows", _count_line(account.counts))])
     if account.predicted:
         title = "Most disruptive, predicted (z against other substitutions of this protein)"
         _print_table(console, title, account.predicted, run, affected=True)
@@ -61,7 +54,7 @@ def print_summary(run: SavedRun, console: Console) -> None:
         console.print(Text(f"note: and {len(account.warnings) - _NOTES_SHOWN} more, see run.json"))
     if account.notice:
         console.print(Text(account.notice, style="dim"))
-    console.print(Text(f"Files in {plain(run.directory)}/: " + ", ".join(_present(run))))
+    console.print(Text(f"Files in {plain(run.directory)}/: " + ", ".join(_present(run.directory))))
 
 
 def print_scan_summary(scan: SavedScan, console: Console) -> None:
@@ -69,14 +62,51 @@ def print_scan_summary(scan: SavedScan, console: Console) -> None:
     from mutscan.report.scan import headline
 
     _print_top(console, headline(scan), "")
-    _print_facts(console, (*scan.facts, ("Positions", str(scan.about["n_positions"]))), scan.counts)
+    facts = (*scan.facts, ("Positions", str(scan.about["n_positions"])))
+    _print_facts(console, facts, [("Rows", _count_line(scan.counts))])
     _print_positions(console, "Least tolerant positions", scan.least_tolerant())
     _print_positions(console, "Most tolerant positions", scan.most_tolerant())
     console.print()
     console.print(Text(f"note: {plain(scan.about['null_note'])}"))
     if not scan.calibrated:
         console.print(Text(UNCALIBRATED, style="dim"))
-    console.print(Text(f"Files in {plain(scan.directory)}/: " + ", ".join(_present(scan))))
+    console.print(Text(f"Files in {plain(scan.directory)}/: " + ", ".join(_present(scan.directory))))
+
+
+def print_batch_summary(directory: Path, console: Console) -> None:
+    """Print the results of a run of many proteins, read from its folder."""
+    from mutscan.report.batch import read_batch
+
+    run = read_batch(directory)
+    _print_top(console, run.headline, run.remainder)
+    findings = [
+        (f"{plain(worst.protein, limit=20)} {plain(worst.variant, limit=24)}", worst.sentence)
+        for worst in run.findings()
+    ]
+    _print_findings(console, findings)
+    counts = [("Proteins", _count_line(run.protein_statuses)), ("Rows", _count_line(run.statuses))]
+    if run.judged:
+        counts.append(
+            ("Verdicts", _count_line({flag or "without": rows for flag, rows in run.flags.items()}))
+        )
+    _print_facts(console, run.facts, counts)
+    failed = run.proteins[run.proteins["status"] == "failed"]
+    _print_bad(
+        console,
+        "Failed proteins",
+        [("failed", name, message) for name, message in failed[["name", "message"]].to_numpy().tolist()],
+        "proteins.csv",
+    )
+    _print_bad(
+        console,
+        "Rows not scored",
+        [(f"{problem.rows:,}", problem.code, f"first {problem.first}") for problem in run.problems],
+        run.table,
+    )
+    console.print()
+    if run.scored and not (run.judged or run.provenance.get("calibration")):
+        console.print(Text(UNCALIBRATED, style="dim"))
+    console.print(Text(f"Files in {plain(directory)}/: " + ", ".join(_present(directory))))
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -102,13 +132,28 @@ def _print_top(console: Console, headline: str, remainder: str) -> None:
     console.print()
 
 
-def _print_facts(console: Console, facts: Iterable[tuple[str, str]], counts: Mapping[str, int]) -> None:
+def _print_findings(console: Console, findings: Sequence[tuple[str, str]]) -> None:
+    """Name the variants that matter most, each with its sentence."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(max_width=24, overflow="fold")
+    table.add_column()
+    for name, sentence in findings:
+        table.add_row(Text(plain(name), style="bold"), Text(plain(f"{sentence}.", limit=400)))
+    if findings:
+        console.print(table)
+        console.print()
+
+
+def _print_facts(
+    console: Console, facts: Iterable[tuple[str, str]], counts: Iterable[tuple[str, Text]]
+) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts:
         table.add_row(Text(name), Text(plain(value, limit=200)))
-    table.add_row(Text("Rows"), _count_line(counts))
+    for name, line in counts:
+        table.add_row(Text(name), line)
     console.print(table)
 
 
@@ -133,9 +178,9 @@ def _print_positions(console: Console, title: str, positions: pd.DataFrame) -> N
 
 
 def _count_line(counts: Mapping[str, int]) -> Text:
-    line = Text(str(sum(counts.values())))
+    line = Text(f"{sum(counts.values()):,}")
     for place, (status, count) in enumerate(counts.items()):
-        line.append(", " if place else ": ").append(f"{count} {status}", style=_STYLES.get(status, ""))
+        line.append(", " if place else ": ").append(f"{count:,} {status}", style=_STYLES.get(status, ""))
     return line
 
 
@@ -174,25 +219,34 @@ def _residues(stretches: Iterable[tuple[int, int]]) -> str:
 
 def _print_bad_rows(run: SavedRun, console: Console) -> None:
     bad = run.variants[run.variants["status"] != "ok"]
-    if not len(bad):
+    columns = ("status", "input", "message", "notes", "error_code")
+    rows = [
+        (row["status"], row["input"], row["message"] or row["notes"] or row["error_code"])
+        for row in bad[[*columns]].to_dict(orient="records")
+    ]
+    _print_bad(console, "Not scored, or only in part", rows, "variants.csv")
+
+
+def _print_bad(console: Console, title: str, rows: Sequence[tuple[str, str, str]], file: str) -> None:
+    """Print what went wrong, the first cases of it: status, name, reason."""
+    if not rows:
         return
-    console.print(Text("\nNot scored, or only in part", style="bold"))
+    console.print(Text(f"\n{title}", style="bold"))
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for _, row in bad.head(_BAD_ROWS_SHOWN).iterrows():
-        reason = row["message"] or row["notes"] or row["error_code"]
-        named = plain(row["input"], limit=30)
+    for status, name, reason in rows[:_BAD_ROWS_SHOWN]:
+        named = plain(name, limit=30)
         table.add_row(
-            Text(row["status"], style=_STYLES.get(row["status"], "")),
+            Text(status, style=_STYLES.get(status, "")),
             Text(f"{named}: {plain(reason, limit=240).removeprefix(f'{named}: ')}"),
         )
     console.print(table)
-    if len(bad) > _BAD_ROWS_SHOWN:
-        console.print(Text(f"and {len(bad) - _BAD_ROWS_SHOWN} more, see variants.csv"))
+    if len(rows) > _BAD_ROWS_SHOWN:
+        console.print(Text(f"and {len(rows) - _BAD_ROWS_SHOWN:,} more, see {file}"))
 
 
-def _present(run: SavedRun | SavedScan) -> list[str]:
+def _present(directory: Path) -> list[str]:
     return [
-        name + ("/" if name == "structures" else "") for name in _FILES if (run.directory / name).exists()
+        name + ("/" if (directory / name).is_dir() else "") for name in _FILES if (directory / name).exists()
     ]

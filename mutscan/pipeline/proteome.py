@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from mutscan.alignments.source import relatives_for
-from mutscan.errors import MutscanError
 from mutscan.model.inverse_folding import load_inverse_folding
 from mutscan.pipeline.alphamissense import alphamissense_of
 from mutscan.pipeline.columns import scan_columns
@@ -32,37 +31,26 @@ GROUP_RESIDUES: Final = 8_192
 """Residues that are searched and embedded together: a few seconds of work, some 10 MB."""
 
 
-def scan_proteins(
-    model: LoadedModel, wild_types: Iterable[WildType], options: Options
-) -> Iterator[tuple[WildType, pa.Table | MutscanError]]:
-    """Judge every substitution of many proteins, without predictions of their mutants.
-
-    Memory does not grow with the number of proteins.
+def scan_protein(model: LoadedModel, wild_type: WildType, options: Options) -> pa.Table:
+    """Judge every substitution of one protein, without predictions of its mutants.
 
     Parameters
     ----------
     model : LoadedModel
-    wild_types : iterable of WildType
-        Read a group ahead.
-    options : Options
-        `prior`, `alignment`, `inverse_folding` and `offline` count.
-
-    Yields
-    ------
     wild_type : WildType
-        In the order given.
-    found : pyarrow.Table or MutscanError
-        `scan_columns` of all its standard residues, or why there is none.
+    options : Options
+        `alignment`, `prior`, `inverse_folding` and `offline` count.
+
+    Returns
+    -------
+    pyarrow.Table
+        `scan_columns` of all its standard residues.
+
+    Raises
+    ------
+    UsageError
+        The protein is too long, or has no standard residue.
     """
-    for wild_type in prepared(model, wild_types, lambda wild_type: wild_type.sequence):
-        try:
-            yield wild_type, scan_protein(model, wild_type, options)
-        except MutscanError as error:
-            yield wild_type, error
-
-
-def scan_protein(model: LoadedModel, wild_type: WildType, options: Options) -> pa.Table:
-    """Judge every substitution of one protein; `scan_proteins` for many."""
     relatives = relatives_for(wild_type, options.alignment)
     if relatives is None:
         relatives, _ = downloaded_relatives(model, wild_type, options)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow.parquet as pq
 
 from mutscan.errors import CheckpointError, MissingDependencyError, MutscanError, RunFolderError
-from mutscan.files import file_name, replacing, write_json
+from mutscan.files import file_name, replacing, write_errors, write_json
 from mutscan.hashes import json_sha256
 from mutscan.inputs import InputTable
 from mutscan.pipeline.job import Request, finish_job, loaded_model
@@ -345,9 +345,13 @@ class Worker:
             yield task
 
     def do_all(self, units: Sequence[Unit]) -> Iterator[Task]:
-        """Do units, as `do`."""
+        """Do units, as `do`; whole proteins in one stream, so that some are always searched ahead."""
+        whole = tuple(task for unit in units if unit.share is None for task in unit.tasks)
         for unit in units:
-            yield from self.do(unit)
+            if unit.share is not None:
+                yield from self.do(unit)
+        if whole:
+            yield from self.do(Unit(whole))
 
     def _ready(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, WildType | Exception]]:
         """Yield proteins in order, each searched and embedded together with those that come next."""
@@ -391,10 +395,11 @@ class Worker:
         try:
             if isinstance(wild_type, Exception):
                 raise wild_type
-            if task.rows is None and not self.options.predicts:
-                outcome = self._scanned(task, wild_type)
-            else:
-                outcome = self._scored(task, wild_type)
+            with write_errors(self.places.directory):
+                if task.rows is None and not self.options.predicts:
+                    outcome = self._scanned(task, wild_type)
+                else:
+                    outcome = self._scored(task, wild_type)
         except _STOPS:
             raise
         except MutscanError as error:

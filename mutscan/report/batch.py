@@ -58,6 +58,7 @@ BLOCK_BYTES: Final = 1 << 24
 _LABELS: Final = ("status", "error_code", "wild_type", "flag", "flag_rule")
 _VALUES: Final = ("p_deleterious", "z_score", "alphamissense")
 _WORDS: Final = ("input", "message", "variant", "positions", "confidence", "evidence", "affected_regions")
+_MARKED: Final = ["variant", "positions", "flag", "p_deleterious", "z_score"]
 _ORDER: Final = {"status": ("ok", "partial", "skipped", "failed"), "flag": tuple(VERDICTS)}
 
 # What the rule says of one variant only: the drop of its lDDT.
@@ -98,6 +99,12 @@ class Problem:
     input: str
     message: str
 
+    @property
+    def first(self) -> str:
+        """Protein, input and message of the first row; what the message repeats is said once."""
+        said = self.message.removeprefix(f"{self.protein}: ").removeprefix(f"{self.input}: ")
+        return f"{self.protein} {self.input}: {said}".strip()
+
 
 @dataclass(frozen=True, slots=True)
 class Worst:
@@ -131,8 +138,8 @@ class SavedBatch:
     worst : DataFrame
         At most `WORST` scored rows of all proteins: the highest probability first, of equal ones the lowest
         z, of these the first of the input.
-    marks : mapping of str -> DataFrame
-        In the same order the worst scored rows of each protein, by its name: variant, positions, flag,
+    marks : DataFrame
+        In the same order the worst scored rows of each protein: protein (its name), variant, positions, flag,
         p_deleterious, z_score.
     carried : tuple of str
         Carried columns in `worst`.
@@ -149,7 +156,7 @@ class SavedBatch:
     rules: tuple[Rule, ...]
     problems: tuple[Problem, ...]
     worst: pd.DataFrame
-    marks: Mapping[str, pd.DataFrame]
+    marks: pd.DataFrame
     carried: tuple[str, ...]
     carried_left_out: int
 
@@ -420,8 +427,7 @@ class _Tally:
         codes = np.array([self._codes.setdefault(name, len(self._codes)) for name in protein.values])
         owner = codes[protein.codes[rows]][order]
         chosen = pd.Series(owner).groupby(owner).cumcount().to_numpy() < self._most
-        names = ["variant", "positions", "flag", "p_deleterious", "z_score"]
-        marks = block.select(names).take(pa.array(rows[order][chosen])).to_pandas()
+        marks = block.select(_MARKED).take(pa.array(rows[order][chosen])).to_pandas()
         self._marks.append(marks.assign(protein=owner[chosen], flag=marks["flag"].astype(object)))
         if sum(map(len, self._marks)) > self._MARKS_TOGETHER:
             self._marks = [self._chosen()]
@@ -467,15 +473,12 @@ class _Tally:
         texts = [name for name in columns if name not in _VALUES]
         return frame.assign(**{name: frame[name].astype(object).fillna("").astype(str) for name in texts})
 
-    def marks(self) -> dict[str, pd.DataFrame]:
-        """Return the worst rows of each protein, by its name."""
-        if not self._marks:
-            return {}
-        chosen = self._chosen()
-        for name in ("variant", "positions", "flag"):
-            chosen[name] = chosen[name].astype(object).fillna("").astype(str)
+    def marks(self) -> pd.DataFrame:
+        """Return the worst rows of each protein."""
+        chosen = self._chosen() if self._marks else pd.DataFrame(columns=["protein", *_MARKED])
         names = list(self._codes)
-        return {names[int(frame["protein"].iloc[0])]: frame for _, frame in chosen.groupby("protein")}
+        texts = {name: chosen[name].astype(object).fillna("") for name in ("variant", "positions", "flag")}
+        return chosen.assign(**texts, protein=[names[code] for code in chosen["protein"]])
 
 
 def _severe(frame: pd.DataFrame) -> pd.DataFrame:

@@ -7,11 +7,10 @@ which only sorts, filters and searches.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
-
-import numpy as np
 
 from mutscan.report.batch import Rule, SavedBatch, Worst, read_batch, rule_words
 from mutscan.report.digest import UNCALIBRATED, VERDICTS, number
@@ -19,15 +18,16 @@ from mutscan.report.html import cells_of, fill_page, shorten
 from mutscan.report.saved import site_positions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
-
-    import pandas as pd
 
 MOST_BYTES: Final = 5_000_000
 """Bytes of the page at most."""
 
 MOST_PROTEINS: Final = 1000
+MOST_SHOWN: Final = 300
+"""Rows of a table that are laid out when the page opens."""
+
 MOST_FAILED: Final = 200
 MOST_RULES: Final = 20
 MOST_PROBLEMS: Final = 20
@@ -43,6 +43,8 @@ COLUMNS: Final = (
     ("alphamissense", "AlphaMissense", 3, "Another method's value (AlphaFold DB), no part of the verdict"),
 )
 """Number columns of the table of variants: column, heading, decimals, what it means."""
+
+RIGHT: Final = "How often the verdict's rule was right where it was calibrated; see the rules below the table"
 
 WIDTH, HEIGHT, EDGE = 220.0, 26.0, 5.0
 """Drawing units of a strip, and the empty edge within."""
@@ -127,17 +129,18 @@ def render_many(directory: Path) -> str:
         It is no folder of a finished run of many proteins, or a damaged one.
     """
     run = read_batch(directory)
+    links = _links(run)
     share = 1.0
     while True:
-        page = _page(run, share)
-        if len(page.encode()) <= MOST_BYTES:
+        page = _page(run, links, share)
+        size = len(page.encode())
+        if size <= MOST_BYTES:
             return page
-        share /= 2
+        share *= 0.95 * MOST_BYTES / size
 
 
-def _page(run: SavedBatch, share: float) -> str:
+def _page(run: SavedBatch, links: Mapping[str, str], share: float) -> str:
     """Fill the page with some share of the rows that it may hold."""
-    links = _links(run)
     variants = run.worst.head(int(len(run.worst) * share))
     proteins = run.proteins.loc[_by_severity(run)].head(int(MOST_PROTEINS * share))
     failed = run.proteins[run.proteins["status"] == "failed"]
@@ -146,7 +149,13 @@ def _page(run: SavedBatch, share: float) -> str:
     # The highest value of a protein is that of the column that ranks the rows.
     ranked = tuple(column for column in shown if column[0] != "alphamissense")[:1]
     numbers = {(rule.flag, rule.words): place for place, rule in enumerate(rules, start=1)}
-    protein_rows = [_protein_row(run, row, links, ranked) for row in proteins.to_dict(orient="records")]
+    marks: dict[str, list[dict[Any, Any]]] = {name: [] for name in proteins["name"]}
+    for mark in run.marks[run.marks["protein"].isin(marks.keys())].to_dict(orient="records"):
+        marks[mark["protein"]].append(mark)
+    protein_rows = [
+        _protein_row(run, row, marks[row["name"]], links.get(row["name"], ""), ranked)
+        for row in proteins.to_dict(orient="records")
+    ]
     variant_rows = [
         _variant_row(run, row, links, shown, numbers) for row in variants.to_dict(orient="records")
     ]
@@ -158,6 +167,7 @@ def _page(run: SavedBatch, share: float) -> str:
         run=run,
         notice="" if run.judged or run.provenance.get("calibration") or not run.scored else UNCALIBRATED,
         findings=[(worst, _variant_link(links, worst)) for worst in run.findings()],
+        most_shown=MOST_SHOWN,
         has_regions=regions,
         variants=variant_rows,
         variant_headings=[
@@ -165,11 +175,7 @@ def _page(run: SavedBatch, share: float) -> str:
             ("Variant", False, ""),
             ("Verdict" if run.judged else "Status", False, ""),
             *((heading, True, hint) for _, heading, _, hint in shown),
-            *(
-                [("Rule right", True, "How often its rule was right where it was calibrated")]
-                if rules
-                else ()
-            ),
+            *([("Rule's precision", True, RIGHT)] if rules else ()),
             ("Confidence", False, "How reliable the inputs are"),
             ("Evidence", False, "What moves the log-odds, the strongest first"),
             *([("Affected regions", False, "")] if regions else ()),
@@ -226,52 +232,43 @@ def _variant_link(links: Mapping[str, str], worst: Worst) -> str:
 
 def _by_severity(run: SavedBatch) -> list[int]:
     """Rows of proteins.csv, that with the worst variant first, those without a scored one last."""
+    rank = {name: place for place, name in enumerate(run.marks["protein"].unique())}
     names = run.proteins["name"].tolist()
-
-    def key(place: int) -> tuple[float, ...]:
-        marks = run.marks.get(names[place])
-        if marks is None:
-            return (2.0, 0.0, 0.0, place)
-        p, z = (float(value) for value in marks[["p_deleterious", "z_score"]].to_numpy()[0])
-        return (float(p != p), -p if p == p else 0.0, z if z == z else np.inf, place)
-
-    return sorted(range(len(names)), key=key)
+    return sorted(range(len(names)), key=lambda place: rank.get(names[place], len(rank)))
 
 
 def _protein_row(
-    run: SavedBatch, row: Mapping[Any, Any], links: Mapping[str, str], ranked: Any
+    run: SavedBatch, row: Mapping[Any, Any], marks: Sequence[Mapping[Any, Any]], link: str, ranked: Any
 ) -> ProteinRow:
-    marks = run.marks.get(row["name"])
     columns = ("rows", *(VERDICTS if run.judged else ()), "length")
-    empty = {column[0]: float("nan") for column in ranked}
+    worst = marks[0] if marks else {"variant": "—", **{column[0]: float("nan") for column in ranked}}
     failed = row["status"] == "failed"
     return ProteinRow(
         name=shorten(row["name"]),
-        link=links.get(row["name"], ""),
+        link=link,
         status=row["status"],
         flags=" ".join(flag for flag in VERDICTS if row[flag] > 0),
         counts=tuple(number(row[column], 0) for column in columns),
-        highest=cells_of(empty if marks is None else marks.iloc[0].to_dict(), ranked),
-        worst="" if marks is None else shorten(marks["variant"].iat[0], 40),
-        strip=None if marks is None or not row["length"] > 0 else _strip(row, marks),
+        highest=cells_of(worst, ranked),
+        worst=shorten(worst["variant"], 40),
+        strip=_strip(row, marks) if marks and row["length"] > 0 else None,
         remark=shorten(row["message"] if failed else row["regions_hit_most"] or row["message"], 200),
     )
 
 
-def _strip(row: Mapping[Any, Any], marks: pd.DataFrame) -> Strip:
+def _strip(row: Mapping[Any, Any], marks: Sequence[Mapping[Any, Any]]) -> Strip:
     """Draw a protein's variants: their place along the chain, and their probability as height."""
     length, scored = int(row["length"]), int(row["scored"])
-    seen = [f"{(marks['flag'] == flag).sum()} {flag}" for flag in VERDICTS if (marks["flag"] == flag).any()]
+    flags = Counter(mark["flag"] for mark in marks)
+    seen = ", ".join(f"{flags[flag]} {flag}" for flag in VERDICTS if flags[flag])
     which = "variants" if len(marks) >= scored else f"worst of {scored:,} variants"
-    told = f": {', '.join(seen)}" if seen else ""
+    words = f"{len(marks)} {which} along {length} residues{f': {seen}' if seen else ''}"
     # The worst is drawn last, on top.
-    return Strip(
-        f"{len(marks)} {which} along {length} residues{told}", tuple(_marks(marks.iloc[::-1], length))
-    )
+    return Strip(words, tuple(_marks(marks[::-1], length)))
 
 
-def _marks(marks: pd.DataFrame, length: int) -> Iterator[Mark]:
-    for row in marks.to_dict(orient="records"):
+def _marks(marks: Sequence[Mapping[Any, Any]], length: int) -> Iterator[Mark]:
+    for row in marks:
         p, flag = row["p_deleterious"], row["flag"] if row["flag"] in SHAPES else ""
         sites = site_positions(str(row["positions"]))
         if not sites:

@@ -83,7 +83,7 @@ def read_each(path: Path) -> Iterator[tuple[str, FastaRecord | UsageError]]:
         try:
             ((_, record),) = iterate_fasta(lines[start:end], path.name, first=start + 1)
         except UsageError as error:
-            yield name, error
+            yield name, UsageError(error.message, code="bad_sequence")
         else:
             yield name, record._replace(id=name)
 

@@ -16,16 +16,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import mutscan
 from mutscan.pipeline.alphamissense import AlphaMissense
 from mutscan.pipeline.columns import scan_columns, substitutions
 from mutscan.pipeline.network import WildTypePredictor, load_model
-from mutscan.pipeline.options import Options
-from mutscan.pipeline.proteome import scan_proteins
 from mutscan.pipeline.rows import Assembler
 from mutscan.pipeline.scanning import scanned_positions
+from mutscan.pipeline.subdomains import SubdomainCaller
 from mutscan.pipeline.verdict import Judge
 from mutscan.residues import STANDARD
-from mutscan.results import VARIANT_SCHEMA, format_cell
+from mutscan.results import format_cell
 from mutscan.structures import WildType
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(900)]
@@ -55,7 +55,7 @@ def test_columns_against_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
     sequence, nothing = protein.sequence, AlphaMissense()
     model.prepare([sequence])
     positions = scanned_positions(protein, None)
-    assembler = Assembler(protein, None, nothing)
+    assembler, near = Assembler(protein, None, nothing), SubdomainCaller(protein, None)
     variants = [v for position in positions for v in substitutions(sequence, position)]
 
     def judge() -> Judge:
@@ -63,7 +63,7 @@ def test_columns_against_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
 
     def one_by_one() -> None:
         for variant, verdict in zip(variants, judge().judge(variants), strict=True):
-            row = {"input": str(variant), **assembler.judged_row(variant, verdict)}
+            row = {"input": str(variant), **assembler.judged_row(variant, verdict, near.site_notes(variant))}
             [format_cell(column, value) for column, value in row.items()]
 
     seconds: dict[str, list[float]] = {"rows": [], "columns": []}
@@ -71,7 +71,7 @@ def test_columns_against_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
         start = time.process_time()
         one_by_one()
         middle = time.process_time()
-        scan_columns(judge(), assembler, nothing, positions)
+        scan_columns(judge(), assembler, near, nothing, positions)
         seconds["rows"].append(middle - start)
         seconds["columns"].append(time.process_time() - middle)
     rows, columns = (min(values) for values in seconds.values())
@@ -83,16 +83,19 @@ def test_columns_against_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert rows / columns >= LEAST_RATIO
 
 
+def write_proteins(path: Path, n: int) -> Path:
+    path.write_text("".join(f">{protein.name}\n{protein.sequence}\n" for protein in proteins(n)))
+    return path
+
+
 def test_rate_from_sequences_to_parquet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = load_model("mutscan-mini", device="cpu", offline=True)
-    given = proteins(40)
-    next(iter(scan_proteins(model, given[:1], Options(offline=True))))
-    start, cpu, rows = time.perf_counter(), time.process_time(), 0
-    with pq.ParquetWriter(tmp_path / "v.parquet", VARIANT_SCHEMA, compression="zstd") as writer:
-        for _, table in scan_proteins(model, given, Options(offline=True)):
-            writer.write_table(table)
-            rows += len(table)
+    options = {"predict": "probability", "offline": True, "device": "cpu"}
+    mutscan.scan(str(write_proteins(tmp_path / "few.fasta", 2)), out=tmp_path / "few", **options)
+    given = write_proteins(tmp_path / "p.fasta", 40)
+    start, cpu = time.perf_counter(), time.process_time()
+    run = mutscan.scan(str(given), out=tmp_path / "out", **options)
     wall, cpu = time.perf_counter() - start, time.process_time() - cpu
+    rows = pq.read_metadata(run.directory / "variants.parquet").num_rows
     with capsys.disabled():
         print(f"\n{rows:,} substitutions: {rows / wall:,.0f} a second, {rows / cpu:,.0f} a CPU second")
     assert rows == 40 * 400 * 19
@@ -101,21 +104,18 @@ def test_rate_from_sequences_to_parquet(tmp_path: Path, capsys: pytest.CaptureFi
 
 _SCAN = """
 import resource, sys
-from mutscan.pipeline.network import load_model
-from mutscan.pipeline.options import Options
-from mutscan.pipeline.proteome import scan_proteins
-from tests.benchmarks.test_proteome import proteins
-model = load_model("mutscan-mini", device="cpu", offline=True)
-for _ in scan_proteins(model, proteins(int(sys.argv[1])), Options(offline=True)):
-    pass
+import mutscan
+mutscan.scan(sys.argv[1], out=sys.argv[2], predict="probability", offline=True, device="cpu")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-def test_memory_does_not_grow_with_the_proteins(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    few, many = (
-        int(subprocess.check_output([sys.executable, "-c", _SCAN, str(n)], cwd=project)) for n in (60, 240)
-    )
+def test_memory_does_not_grow_with_the_proteins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def peak(n: int) -> int:
+        given = write_proteins(tmp_path / f"{n}.fasta", n)
+        return int(subprocess.check_output([sys.executable, "-c", _SCAN, str(given), str(tmp_path / str(n))]))
+
+    few, many = peak(60), peak(240)
     with capsys.disabled():
         print(f"\npeak memory of 60 proteins {few >> 10} MB, of 240 {many >> 10} MB")
     assert many <= MOST_GROWTH * few

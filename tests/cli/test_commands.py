@@ -27,6 +27,7 @@ from mutscan.cli.errors import describe
 from mutscan.cli.options import Precision
 from mutscan.embed.device import DTYPES
 from tests.fabricated import make_run
+from tests.fabricated_batch import make_batch
 from tests.made_up_comparison import make_comparison
 
 HEAVY = ("torch", "transformers", "openmm", "pdbfixer", "tmtools", "httpx", "pandas")
@@ -387,6 +388,7 @@ def test_arguments_reach_the_library(scored, tmp_path):
         "shard": None,
         "engine": "ray",
         "ray_address": "auto",
+        "ray_cores": None,
         "variants_file": "-",
         "variant_column": "v",
         "structure": tmp_path / "a.cif",
@@ -600,6 +602,17 @@ def test_report_refuses_a_place_that_cannot_be(tmp_path, out):
     done = run("report", tmp_path, "--out", tmp_path / out)
     assert done.exit_code == 2
     assert "expected a file name in an existing folder" in done.stderr
+
+
+def test_report_draws_the_page_of_many_proteins_again_without_the_network(tmp_path):
+    folder = make_batch(tmp_path / "run", proteins=3, failed=1, reports=[0])
+    done = run("report", folder)
+    assert done.exit_code == 0
+    assert "3Dmol" not in done.stderr
+    assert 'href="proteins/protein_0/report.html"' in (folder / "report.html").read_text()
+    done = run("report", folder, "--format", "pymol")
+    assert done.exit_code == 2
+    assert f"give the folder of one of them: {folder}/proteins/NAME" in " ".join(done.stderr.split())
 
 
 def test_report_of_something_else(tmp_path):

@@ -1,6 +1,7 @@
 """Runs over many proteins: the bytes of single runs, bad proteins, resuming, parts and their merging."""
 
 import csv
+import errno
 import json
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import mutscan
-from mutscan.errors import UsageError, WrongFolderError
+from mutscan.errors import RunFolderError, UsageError, WrongFolderError
 from mutscan.pipeline import batching as room
 from mutscan.pipeline import tasks
 from mutscan.pipeline.options import Options, Shard
@@ -89,7 +90,7 @@ def test_each_line_has_its_row_in_order(whole: mutscan.BatchRun) -> None:
         *("ok", "failed", "ok", "failed", "failed", "ok", "failed", "partial", "ok", "skipped"),
     ]
     assert [row["error_code"] for row in rows if row["status"] == "failed"] == [
-        *("unknown_protein", "position_out_of_range", "usage", "ambiguous_protein"),
+        *("unknown_protein", "position_out_of_range", "bad_sequence", "ambiguous_protein"),
     ]
     assert rows[1]["message"].startswith("table.csv line 3: nobody: is not in --sequences")
     assert "proteins.fasta, line 6: '1' is not an amino-acid code" in rows[4]["message"]
@@ -280,6 +281,40 @@ def test_an_error_of_mutscan_itself_costs_one_protein(
     assert {row["error_code"] for row in rows if row["wild_type"] == "beta"} == {"internal"}
     assert rows[0]["status"] == "ok"
     assert "ZeroDivisionError: seven" in (run.directory / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("kind", ["batch", "scan"])
+def test_a_full_disk_ends_the_run_and_loses_nothing(
+    kind: str, inputs: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "p.fasta").write_text(f">a\n{ALPHA}\n>b\n{BETA}\n")
+    (tmp_path / "t.txt").write_text("a:V2A\nb:V2A\n")
+    options = {"predict": "probability", "model": str(model), "offline": True}
+
+    def run(out: str) -> Path:
+        if kind == "scan":
+            found = mutscan.scan(str(tmp_path / "p.fasta"), out=tmp_path / out, **options)
+        else:
+            table, given = tmp_path / "t.txt", tmp_path / "p.fasta"
+            found = mutscan.batch(table, sequences=given, out=tmp_path / out, **options)
+        return found.directory
+
+    whole = run("whole")
+    write = tasks.Worker._scanned if kind == "scan" else tasks.Worker._scored
+
+    def full(self: tasks.Worker, task: Task, wild_type: object) -> Outcome:
+        if task.name == "b":
+            raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "out" / "x"))
+        return write(self, task, wild_type)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks.Worker, write.__name__, full)
+        with pytest.raises(RunFolderError, match="the disk is full"):
+            run("out")
+    assert [path.name for path in (tmp_path / "out").glob(".state/outcomes/*")] == ["a.json"]
+    again = run("out")
+    table = "variants.parquet" if kind == "scan" else "variants.csv"
+    assert (again / table).read_bytes() == (whole / table).read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ import pytest
 
 import mutscan
 from mutscan.alignments.source import relatives_for
-from mutscan.errors import MutscanError
 from mutscan.evidence.calibration import CALIBRATION_FILE
 from mutscan.evidence.sequence import sequence_hash
 from mutscan.files import cache_dir
@@ -26,7 +25,7 @@ from mutscan.pipeline.columns import scan_columns, substitutions
 from mutscan.pipeline.network import LoadedModel, WildTypePredictor, load_model
 from mutscan.pipeline.options import Options
 from mutscan.pipeline.plan import MAX_LENGTH, resolve_wild_type
-from mutscan.pipeline.proteome import scan_protein, scan_proteins
+from mutscan.pipeline.proteome import scan_protein
 from mutscan.pipeline.rows import Assembler
 from mutscan.pipeline.scanning import scanned_positions
 from mutscan.pipeline.subdomains import SubdomainCaller
@@ -206,28 +205,14 @@ def test_prepared_proteins_have_the_numbers_of_single_ones(model: LoadedModel, p
     assert sorted(cache_dir().rglob("*")) == kept, "nothing is written to the user's cache"
 
 
-def test_many_proteins_come_in_order_and_a_bad_one_alone_fails(
+def test_proteins_are_prepared_in_order_and_forgotten(
     model: LoadedModel, protein: WildType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(proteome, "GROUP_RESIDUES", 150)
-    texts = ["MKTAYIAKQR", "X" * 8, protein.sequence[:60], "A" * (MAX_LENGTH + 1), protein.sequence, "MKTAY"]
-    proteins = [WildType(name=f"p{place}", sequence=text) for place, text in enumerate(texts)]
-    options = Options(offline=True)
-    given: list[int] = []
-
-    def one_by_one() -> Iterator[WildType]:
-        for place, one in enumerate(proteins):
-            given.append(place)
-            yield one
-
-    for place, (one, found) in enumerate(scan_proteins(model, one_by_one(), options)):
-        assert one is proteins[place]
-        if place in (1, 3):
-            assert isinstance(found, MutscanError)
-            assert f"p{place}" in str(found)
-        else:
-            assert not isinstance(found, MutscanError)
-            assert found.equals(scan_protein(model, one, options))
-        assert len(model._prepared) <= 4, "what was judged is forgotten"
-    assert given == [*range(len(proteins))]
-    assert not model._prepared
+    monkeypatch.setattr(proteome, "GROUP_RESIDUES", 100)
+    texts = ["MKTAYIAKQR", "", protein.sequence[:60], "A" * (MAX_LENGTH + 1), protein.sequence, "MKTAYIAKQR"]
+    for beside in (True, False):
+        for place, text in enumerate(proteome.prepared(model, iter(texts), str, beside=beside)):
+            assert text == texts[place]
+            assert (text in model._prepared) == (0 < len(text) <= MAX_LENGTH)
+            assert len(model._prepared) <= 4, "what was judged is forgotten"
+        assert not model._prepared

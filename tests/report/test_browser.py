@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,13 @@ import pandas as pd
 import pytest
 
 from mutscan.fetch.viewer import SHA256, VERSION
+from mutscan.report.batch_page import MOST_SHOWN, render_many
 from mutscan.report.render import render_report
 from mutscan.report.scan import COLUMNS
 from mutscan.residues import STANDARD
 from mutscan.structures import read_structure
 from tests.fabricated import make_run
+from tests.fabricated_batch import make_batch
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -323,3 +326,100 @@ def test_a_scan_walks_from_the_heat_map_into_the_structure(browser, globin, tmp_
         )
         page.get_by_role("radio", name="lDDT percentile").click()
         assert "lDDT percentile" in page.inner_text("[data-part=scale]")
+
+
+def test_the_tables_of_many_proteins_sort_filter_and_search(browser, tmp_path):
+    folder = make_batch(
+        tmp_path / "run", proteins=9, each=7, names=[HOSTILE], carried={HOSTILE: HOSTILE}, reports=[1]
+    )
+    table = pd.read_csv(folder / "proteins.csv")
+    (folder / "report.html").write_text(render_many(folder), encoding="utf-8")
+    with Opened(browser, folder / "report.html") as opened:
+        page = opened.page
+
+        def shown():
+            rows = "rows => rows.filter(r => !r.hidden).map(r => r.cells[0].textContent)"
+            return page.eval_on_selector_all("#proteins tbody tr", rows)
+
+        # by keyboard, and said to those who do not see the arrow
+        assert page.locator("#proteins th[aria-sort=descending]").inner_text().startswith("P(deleterious)")
+        page.get_by_role("button", name="Length").focus()
+        page.keyboard.press("Enter")
+        known = table.dropna(subset=["length"]).sort_values("length")["name"].tolist()
+        assert shown()[: len(known)] == known
+        assert page.locator("#proteins th[aria-sort=ascending]").inner_text().startswith("Length")
+        assert page.locator("#proteins th[aria-sort]").count() == 1
+        page.keyboard.press("Enter")
+        assert shown()[: len(known)] == known[::-1]
+
+        page.select_option("#proteins [data-filter=status]", "failed")
+        assert sorted(shown()) == sorted(table[table["status"] == "failed"]["name"])
+        page.select_option("#proteins [data-filter=status]", "")
+        page.select_option("#proteins [data-filter=flag]", "tolerated")
+        assert sorted(shown()) == sorted(table[table["tolerated"] > 0]["name"])
+        page.select_option("#proteins [data-filter=flag]", "")
+        page.fill("#proteins [data-search]", "p00003")
+        assert shown() == ["P00003"]
+        page.fill("#proteins [data-search]", "")
+
+        # the drawing is no column of the saved table
+        with page.expect_download() as saved:
+            page.click("#proteins [data-save]")
+        rows = list(csv.reader(io.StringIO(Path(saved.value.path()).read_text(encoding="utf-8"))))
+        assert rows[0][:3] == ["Protein", "P(deleterious)", "Worst variant"]
+        assert {len(row) for row in rows} == {len(rows[0])}
+        assert sorted(row[0] for row in rows[1:]) == sorted(table["name"])
+
+        page.fill("#variants [data-search]", "P00001 ")
+        assert page.locator("#variants tbody tr:not([hidden])").count() == table["scored"][1]
+        assert page.locator("img").count() == 0
+        page.click("#proteins tbody a")
+        assert page.url == (folder / "proteins" / "protein_1" / "report.html").as_uri()
+
+
+def test_many_proteins_open_at_once_and_on_a_phone(browser, tmp_path):
+    folder = make_batch(tmp_path / "run", proteins=300, each=7, failed=12)
+    html = render_many(folder)
+    assert len(html.encode()) < 5_000_000
+    path, seconds = written(tmp_path, html), []
+    for _ in range(3):
+        start = time.perf_counter()
+        with Opened(browser, path) as opened:
+            opened.page.evaluate(
+                "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+            )
+            seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 2.0, seconds
+    with Opened(browser, path, viewport={"width": 400, "height": 800}) as opened:
+        page = opened.page
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        rows = page.locator("#variants tbody tr:not([hidden])")
+        assert rows.count() == MOST_SHOWN
+        more = page.locator("#variants [data-more]")
+        total = page.locator("#variants tbody tr").count()
+        assert more.inner_text() == f"Show all {total} rows"
+        # what is not laid out is found and sorted all the same
+        last = page.locator("#variants tbody tr").last.locator("th").text_content()
+        page.fill("#variants [data-search]", last)
+        assert more.is_hidden()
+        assert last in rows.locator("th").all_text_contents()
+        page.fill("#variants [data-search]", "")
+        more.click()
+        assert rows.count() == total
+        page.emulate_media(media="print")
+        assert page.locator("nav").is_hidden()
+        assert page.locator("#proteins table").is_visible()
+
+
+def test_without_scripts_every_row_is_there(browser, tmp_path):
+    path = written(tmp_path, render_many(make_batch(tmp_path / "run", proteins=60, each=7, failed=1)))
+    context = browser.new_context(offline=True, java_script_enabled=False)
+    try:
+        page = context.new_page()
+        page.goto(path.as_uri())
+        rows = page.locator("#variants tbody tr")
+        assert rows.count() > MOST_SHOWN
+        assert rows.last.is_visible()
+        assert page.locator("#proteins .strip").first.is_visible()
+    finally:
+        context.close()

@@ -7,19 +7,28 @@ function makeTable(table, onOpen) {
   const search = host.querySelector("[data-search]");
   const count = host.querySelector("[data-count]");
   const chosen = {};
-  const texts = rows.map((row) => row.textContent.toLowerCase());
+  const texts = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
+  const matching = new Set();
+  // Of a long table the first rows are laid out, for the page to open at once; the others on demand.
+  const more = host.querySelector("[data-more]");
+  let most = more ? Number(more.dataset.more) : Infinity;
 
   function refresh() {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let shown = 0;
-    rows.forEach((row, i) => {
+    matching.clear();
+    for (const row of body.rows) {
       const wanted =
-        words.every((word) => texts[i].includes(word)) &&
+        words.every((word) => texts.get(row).includes(word)) &&
         Object.entries(chosen).every(([key, value]) => !value || row.dataset[key].split(" ").includes(value));
-      row.hidden = !wanted;
-      shown += wanted;
-    });
+      if (wanted) matching.add(row);
+      row.hidden = !wanted || matching.size > most;
+    }
+    const shown = matching.size;
     count.textContent = shown === rows.length ? `${shown} rows` : `${shown} of ${rows.length} rows`;
+    if (more) {
+      more.hidden = shown <= most;
+      more.textContent = `Show all ${shown} rows`;
+    }
   }
 
   function cellValue(row, column) {
@@ -39,6 +48,7 @@ function makeTable(table, onOpen) {
       return (a < b ? -1 : a > b ? 1 : 0) * (rising ? 1 : -1);
     });
     body.append(...keyed.map(([, row]) => row));
+    refresh();
   }
 
   [...table.tHead.rows[0].cells].forEach((header, column) => {
@@ -46,6 +56,11 @@ function makeTable(table, onOpen) {
     if (button) button.addEventListener("click", () => sortBy(header, column));
   });
   search.addEventListener("input", refresh);
+  if (more)
+    more.addEventListener("click", () => {
+      most = Infinity;
+      refresh();
+    });
   for (const select of host.querySelectorAll("[data-filter]"))
     select.addEventListener("change", () => {
       chosen[select.dataset.filter] = select.value;
@@ -68,7 +83,7 @@ function makeTable(table, onOpen) {
         const text = (cell.dataset.value ?? cell.textContent.trim()).replace(/^—$/, "");
         return separator === "," ? quoted(safe(text)) : safe(text).replace(/[\t\r\n]+/g, " ");
       });
-    const lines = [table.tHead.rows[0], ...[...body.rows].filter((row) => !row.hidden)];
+    const lines = [table.tHead.rows[0], ...matching];
     return lines.map((row) => cells(row).join(separator)).join("\r\n") + "\r\n";
   }
 
