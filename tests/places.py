@@ -4,3 +4,4 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 GLOBIN = ROOT / "examples" / "globin"
+CLUSTER = ROOT / "examples" / "cluster"

@@ -1,6 +1,8 @@
 """Runs on a Ray cluster, with real Ray processes: the bytes of a local run, whatever is killed on the way."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,10 +12,11 @@ import pytest
 
 import mutscan
 from tests.made_up_calibration import calibrate_tiny_model
+from tests.places import GLOBIN
 
 pytest.importorskip("ray", reason="the extra 'ray' is not installed here", exc_type=ImportError)
 
-from tests.ray_machines import Machines, machines, settings, wait_for
+from tests.ray_machines import Machine, Machines, free_port, machines, ray_folder, settings, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -92,7 +95,7 @@ def done(out: Path) -> int:
 def run(arguments: list[str], code: int = 3) -> subprocess.CompletedProcess[str]:
     """Run a command to its end; one protein of the table is not known, hence code 3."""
     finished = subprocess.run(
-        arguments, capture_output=True, text=True, check=False, timeout=200, env=settings()
+        arguments, capture_output=True, text=True, check=False, timeout=200, env=settings(), cwd="/"
     )
     assert finished.returncode == code, finished.stderr
     return finished
@@ -147,3 +150,129 @@ def test_the_same_command_goes_on_after_the_death_of_the_driver(
     unknown = out / ".state" / "outcomes" / "nobody.json"  # may be known by now, so it is tried again
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items() if path != unknown)
     assert_same(out, local)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ("score", "--variants", GLOBIN / "variants.csv", "--builder", "template"),
+        ("scan", "--positions", "1-12", "--predict", "all"),
+        ("scan", "--positions", "1-12", "--predict", "probability"),
+    ],
+    ids=["score", "scan", "probabilities"],
+)
+def test_one_protein_is_shared_out(
+    request_: tuple[object, ...], cluster: Machines, model: Path, tmp_path: Path
+) -> None:
+    name, *more = map(str, request_)
+    code = 3 if name == "score" else 0
+    for out, where in (("local", ()), ("ray", on(cluster.both().address))):
+        arguments = [
+            sys.executable, "-m", "mutscan", name, str(GLOBIN / "wild_type.cif"), *more, "--offline",
+            "--model", str(model), "--inverse-folding", "off", "--out", str(tmp_path / out), *where,
+        ]  # fmt: skip
+        run(arguments, code)
+    written = sorted(path.name for path in (tmp_path / "local").iterdir())
+    assert sorted(path.name for path in (tmp_path / "ray").iterdir()) == written
+    for table in written:
+        if table.endswith((".csv", ".parquet")):
+            assert (tmp_path / "ray" / table).read_bytes() == (tmp_path / "local" / table).read_bytes(), table
+
+
+# Machines that differ ------------------------------------------------------------------------------
+
+
+def test_another_mutscan_is_refused(inputs: Path, model: Path, tmp_path: Path) -> None:
+    package = tmp_path / "elsewhere" / "mutscan"
+    package.mkdir(parents=True)
+    address = f"127.0.0.1:{free_port()}"
+    with ray_folder() as folder:
+        only = Machine(
+            address, "127.0.0.1", folder, head=True, environment={"PYTHONPATH": str(package.parent)}
+        )
+        try:
+            host = os.uname().nodename
+            (package / "__init__.py").write_text("")
+            (package / "version.py").write_text("__version__ = '0.0.1'\n")
+            said = run(command(inputs, model, tmp_path / "out", *on(address)), 2).stderr
+            assert f"error: {host}: read mutscan 0.0.1, expected {mutscan.__version__}; " in said
+            (package / "version.py").write_text("raise ImportError\n")
+            said = run(command(inputs, model, tmp_path / "out", *on(address)), 2).stderr
+            assert f"error: {host}: mutscan is not installed, expected {mutscan.__version__}; " in said
+        finally:
+            only.stop()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a machine file systems of its own")
+def test_a_machine_without_the_run_folder_or_with_another_model_is_refused(
+    inputs: Path, model: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    hidden, own, seen = tmp_path / "hidden", tmp_path / "model", tmp_path / "seen"
+    hidden.mkdir()
+    shutil.copytree(model, own)
+    address = f"127.0.0.1:{free_port()}"
+    mounts = f'mount -t tmpfs none "{hidden}" && mount --bind "{tiny_model}" "{own}" && exec "$@"'
+    with ray_folder() as folder:
+        only = Machine(
+            address, "127.0.0.1", folder, head=True, inside=("unshare", "--mount", "sh", "-c", mounts, "sh")
+        )
+        try:
+            host = os.uname().nodename
+            said = run(command(inputs, own, hidden / "out", *on(address)), 2).stderr
+            expected = (
+                f"{host}: does not see the run folder {hidden}/out, expected one that all machines share; "
+            )
+            assert f"error: {expected}" in said
+            said = run(command(inputs, own, seen, *on(address)), 2).stderr
+            assert f"error: {host}: the model tiny has sha256 " in said
+            assert [*hidden.rglob(".*.tmp"), *seen.rglob(".*.tmp")] == []
+        finally:
+            only.stop()
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("ip") is None, reason="only root may lay a cable between namespaces"
+)
+def test_two_machines_on_a_network(inputs: Path, model: Path, local: Path, tmp_path: Path) -> None:
+    """Two network namespaces joined by a veth pair: no address of one is that of the other."""
+    spaces = {f"mutscan{os.getpid()}{end}": f"10.213.77.{end}" for end in (1, 2)}
+    first, second = spaces
+    running: list[Machine] = []
+    try:
+        for space in spaces:
+            subprocess.run(["ip", "netns", "add", space], check=True)
+        made = subprocess.run(
+            ["ip", "link", "add", "one", "netns", first, "type", "veth", "peer", "one", "netns", second],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if made.returncode != 0:
+            pytest.skip(f"this system makes no veth pair: {made.stderr.strip()}")
+        for space, place in spaces.items():
+            for words in (f"addr add {place}/24 dev one", "link set one up", "link set lo up"):
+                subprocess.run(["ip", "-n", space, *words.split()], check=True)
+        address = f"{spaces[first]}:6379"
+        with ray_folder() as folder:
+            for space, place in spaces.items():
+                running.append(
+                    Machine(
+                        address, place, folder, head=space == first, inside=("ip", "netns", "exec", space)
+                    )
+                )
+            joined = command(inputs, model, tmp_path / "out", *on(address))
+            with subprocess.Popen(
+                ["ip", "netns", "exec", first, *joined], stderr=subprocess.PIPE, text=True, env=settings()
+            ) as driver:
+                # Both machines take part.
+                for machine in running:
+                    wait_for(lambda machine=machine: machine.workers("protein"), "work on each machine")
+                said = driver.communicate(timeout=200)[1]
+            assert driver.returncode == 3, said
+            for machine in reversed(running):
+                machine.stop()
+            running.clear()
+        assert_same(tmp_path / "out", local)
+    finally:
+        for machine in reversed(running):
+            machine.stop()
+        for space in spaces:
+            subprocess.run(["ip", "netns", "del", space], check=False)
