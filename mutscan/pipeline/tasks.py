@@ -47,7 +47,7 @@ _log = logging.getLogger("mutscan")
 UNIT_SECONDS: Final = 30.0
 """Planned work of a unit: long against the overhead of sending it, short against what a lost worker costs."""
 
-UNITS_A_WORKER: Final = 4
+UNITS_A_WORKER: Final = 8
 """Units of each worker at least, where there are so many proteins."""
 
 UNIT_PROTEINS: Final = 64

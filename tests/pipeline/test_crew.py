@@ -179,6 +179,34 @@ def test_one_protein_is_shared_out(
             assert (tmp_path / "ray" / table).read_bytes() == (tmp_path / "local" / table).read_bytes(), table
 
 
+@pytest.mark.parametrize(
+    ("predict", "sequences"),
+    [
+        # 19 x 182 mutants of 182 residues are planned to take longer than a unit of work
+        ("all", {"small": BETA[:20], "large": BETA * 2}),
+        ("probability", {f"p{number}": BETA[number:] for number in range(20)}),
+    ],
+)
+def test_scans_of_many(
+    predict: str, sequences: dict[str, str], cluster: Machines, model: Path, tmp_path: Path
+) -> None:
+    fasta = tmp_path / "many.fasta"
+    fasta.write_text("".join(f">{name}\n{text}\n" for name, text in sequences.items()))
+    for out, where in (("local", ()), ("ray", on(cluster.both().address))):
+        run(
+            [
+                sys.executable, "-m", "mutscan", "scan", str(fasta), "--model", str(model), "--offline",
+                "--predict", predict, "--out", str(tmp_path / out), *where,
+            ],
+            code=0,
+        )  # fmt: skip
+    for name in ("variants.parquet", "proteins.csv"):
+        assert (tmp_path / "ray" / name).read_bytes() == (tmp_path / "local" / name).read_bytes(), name
+    # The large protein is predicted in four shares and then finished; its log tells of each.
+    logs = "".join(path.read_text() for path in (tmp_path / "ray").glob("proteins/large/log.txt"))
+    assert logs.count("scan of large") == (5 if predict == "all" else 0)
+
+
 # Machines that differ ------------------------------------------------------------------------------
 
 
