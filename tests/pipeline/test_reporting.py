@@ -15,7 +15,6 @@ from tests.fabricated import make_run
         ("html", "report.html"),
         ("json", "report.json"),
         ("figures", "figures"),
-        ("pymol", "structures/view.pml"),
     ],
 )
 def test_a_run_is_drawn_where_it_lies_or_elsewhere(format: str, name: str, tmp_path: Path) -> None:
