@@ -47,12 +47,6 @@ def cache_dir() -> Path:
     return Path(platformdirs.user_cache_dir("mutscan", appauthor=False))
 
 
-def from_anywhere(path: str | os.PathLike[str]) -> str:
-    """Make the path of a file or folder that exists absolute; any other text is returned as it is."""
-    text = os.path.expanduser(path)
-    return os.path.abspath(text) if os.path.exists(text) else os.fspath(path)
-
-
 def file_name(text: str) -> str:
     """Turn a text into a file name: safe characters only, and a hash in place of what does not fit.
 

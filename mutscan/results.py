@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
@@ -9,6 +10,7 @@ import os
 import re
 import shutil
 import socket
+import sys
 import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -286,6 +288,16 @@ def write_variants(path: Path, rows: Iterable[Mapping[str, object]], carried: Se
 
 
 @contextmanager
+def any_length() -> Iterator[None]:
+    """Let cells that the csv module reads be of any length: escaping makes them longer."""
+    limit = csv.field_size_limit(sys.maxsize)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
+
+
+@contextmanager
 def block_writer(
     path: Path, schema: pa.Schema, *, row_group: int = ROW_GROUP
 ) -> Iterator[Callable[[Mapping[str, Sequence[object] | NDArray[Any]]], None]]:
@@ -325,6 +337,17 @@ def block_writer(
 
         yield add
         flush()
+
+
+CLAIM_WORDS: Final = {
+    "mutscan": "version of mutscan",
+    "model_sha256": "model",
+    "inputs_sha256": "variants and proteins",
+    "sequence_sha256": "sequence",
+    "structure_sha256": "structure",
+    "shard": "part of the job",
+}
+"""What a folder is bound to, in words."""
 
 
 class JobFolder:
@@ -421,12 +444,19 @@ class JobFolder:
         path = self.state / "job.json"
         wanted = json.loads(json.dumps(fingerprint))
         if path.exists():
-            stored = json.loads(path.read_text(encoding="utf-8"))
+            stored = None
+            with contextlib.suppress(ValueError):
+                stored = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(stored, dict):
+                raise RunFolderError(
+                    f"{path}: is damaged; discard the results of this folder with --restart"
+                )
             named = wanted if partly else {*stored, *wanted}
             keys = [key for key in sorted(named) if stored.get(key) != wanted.get(key)]
             if keys:
                 changes = "; ".join(
-                    f"{key}: {_short(stored.get(key))} there, {_short(wanted.get(key))} now"
+                    f"{CLAIM_WORDS.get(key, key)}: {_short(stored.get(key))} there, "
+                    f"{_short(wanted.get(key))} now"
                     for key in keys[:3]
                 )
                 raise WrongFolderError(
@@ -453,14 +483,19 @@ class JobFolder:
         return f"{self.path} is in use by {who}; wait for it to end, or give another --out"
 
 
+_RUN_RESULTS: Final = (
+    "variants.csv", "residues.parquet", "run.json", "report.html", "log.txt", "structures",
+    "positions.csv", "scan.parquet", "evidence.parquet", "null.parquet", "affected.parquet",
+    "variants.parquet", "proteins.csv", "proteins",
+)  # fmt: skip
+"""What runs on one protein or on many leave: a restart with another command throws all of it away."""
+
+
 class RunFolder(JobFolder):
     """The folder of a run of ``mutscan score`` or ``mutscan scan``."""
 
     PROOF: ClassVar[str] = "run.json"
-    RESULTS: ClassVar[tuple[str, ...]] = (
-        "variants.csv", "residues.parquet", "run.json", "report.html", "log.txt", "structures",
-        "positions.csv", "scan.parquet", "evidence.parquet", "null.parquet", "affected.parquet",
-    )  # fmt: skip
+    RESULTS: ClassVar[tuple[str, ...]] = _RUN_RESULTS
     FOLDERS: ClassVar[tuple[str, ...]] = ("structures",)
 
     def __init__(
@@ -500,9 +535,7 @@ class BatchFolder(JobFolder):
     """The folder of a run of ``mutscan batch``, or of ``mutscan scan`` over many proteins."""
 
     PROOF: ClassVar[str] = "run.json"
-    RESULTS: ClassVar[tuple[str, ...]] = (
-        "variants.csv", "variants.parquet", "proteins.csv", "proteins", "run.json", "report.html", "log.txt",
-    )  # fmt: skip
+    RESULTS: ClassVar[tuple[str, ...]] = _RUN_RESULTS
     FOLDERS: ClassVar[tuple[str, ...]] = ("proteins",)
 
     def __init__(self, path: Path, *, restart: bool = False, shared: bool = False) -> None:

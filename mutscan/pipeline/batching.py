@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from mutscan.builders import BUILDERS, NO_BUILDER
 from mutscan.errors import UsageError
 from mutscan.files import file_name, replacing, write_errors, write_json
 from mutscan.hashes import json_sha256
@@ -25,11 +26,11 @@ from mutscan.inputs import read_protein_table
 from mutscan.model.checkpoint import find_model
 from mutscan.pipeline.job import logging_to
 from mutscan.pipeline.options import DEFAULTS, Options
-from mutscan.pipeline.parts import is_merged, part_claim, write_part
+from mutscan.pipeline.parts import end_merge, is_merged, part_claim, write_part
 from mutscan.pipeline.proteins import ProteinSources
 from mutscan.pipeline.provenance import ASKED, now, portable, versions
-from mutscan.pipeline.run import Run, exit_code_of, open_run
-from mutscan.pipeline.tasks import Outcome, Places, Task, Unit, Worker, planned_seconds, units_of
+from mutscan.pipeline.run import Run, exit_code_of
+from mutscan.pipeline.tasks import Outcome, Places, Task, Unit, Worker, placed, planned_seconds, units_of
 from mutscan.progress import Silent
 from mutscan.reports.batch_page import render_many
 from mutscan.results import (
@@ -39,6 +40,7 @@ from mutscan.results import (
     VARIANT_COLUMNS,
     VARIANT_SCHEMA,
     BatchFolder,
+    any_length,
     carried_names,
     escape_cell,
     format_cell,
@@ -47,13 +49,15 @@ from mutscan.structures import is_fasta_file
 from mutscan.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import TextIO
 
     from mutscan.inputs import ProteinTable
     from mutscan.progress import Progress
 
 _log = logging.getLogger("mutscan")
+
+_ADVICE: Final = "to scan a sequence, give a FASTA file"
 
 _OPEN: Final = 256
 """Tables of single proteins that are open at a time."""
@@ -73,16 +77,18 @@ class BatchRun:
     @property
     def variants(self) -> pd.DataFrame:
         """One row for each input line, or for each substitution of a scan."""
+        self._whole()
         table = self.directory / "variants.csv"
         if table.is_file():
-            return pd.read_csv(table, dtype=dict.fromkeys(TEXT_COLUMNS, str))
+            return _read_csv(table, TEXT_COLUMNS)
         return pd.read_parquet(self.directory / "variants.parquet")
 
     @property
     def proteins(self) -> pd.DataFrame:
         """One row for each protein."""
+        self._whole()
         texts = ("name", "status", "error_code", "message", "regions_hit_most", "folder")
-        return pd.read_csv(self.directory / "proteins.csv", dtype=dict.fromkeys(texts, str))
+        return _read_csv(self.directory / "proteins.csv", texts)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -92,8 +98,16 @@ class BatchRun:
 
     @property
     def exit_code(self) -> int:
-        """0 every row ok, 3 some not, 4 no row scored."""
-        return exit_code_of(self.metadata["counts"])
+        """0 every row ok, 3 some not, 4 no row scored; 0 of a part of a job."""
+        metadata = self.metadata
+        return 0 if "shard" in metadata else exit_code_of(metadata["counts"])
+
+    def _whole(self) -> None:
+        if "shard" in self.metadata:
+            raise UsageError(
+                f"{self.directory}: is part {self.metadata['shard']} of a job, which has no tables; join the "
+                "parts with mutscan.merge"
+            )
 
     def run(self, name: str) -> Run:
         """Open the run folder of one protein.
@@ -103,7 +117,27 @@ class BatchRun:
         UsageError
             There is none.
         """
-        return open_run(self.directory / "proteins" / file_name(name))
+        proteins = self.proteins
+        places = proteins.loc[proteins["name"].isin((name, escape_cell(name))), "folder"].dropna()
+        if places.empty:
+            known = name in set(proteins["name"])
+            raise UsageError(
+                f"{self.directory}: "
+                + (f"{name} has no run folder of its own" if known else f"has no protein {name}")
+            )
+        return Run(self.directory / str(places.iloc[0]))
+
+    def to_html(self, path: str | os.PathLike[str]) -> Path:
+        """Draw the page over all proteins again, to `path`."""
+        target = Path(path)
+        with write_errors(target), replacing(target) as temporary:
+            temporary.write_text(render_many(self.directory), encoding="utf-8")
+        return target
+
+
+def _read_csv(path: Path, texts: Iterable[str]) -> pd.DataFrame:
+    """Read a table of ours, where a protein may be called NA."""
+    return pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""])
 
 
 def batch(
@@ -176,9 +210,14 @@ def batch(
     )  # fmt: skip
     if os.fspath(alignment) not in ("auto", "library"):
         raise UsageError(f"--alignment {alignment}: is for one protein; give --alignments-dir a folder")
-    if os.path.isdir(builder):
-        raise UsageError(f"--builder {builder}: is a folder of one protein's mutants; use mutscan score")
-    if shard is not None and os.fspath(table) == "-":
+    if builder not in (*BUILDERS, NO_BUILDER):
+        what = (
+            "is a folder of one protein's mutants; use mutscan score"
+            if os.path.isdir(builder)
+            else (f"expected one of {', '.join((*BUILDERS, NO_BUILDER))}")
+        )
+        raise UsageError(f"--builder {builder}: {what}")
+    if shard is not None and os.fspath(table) in ("-", "/dev/stdin"):
         raise UsageError("--shard: the parts of a job read the same table; give a file")
     sources = _sources(sequences, structures_dir, alignments_dir, offline)
     read = read_protein_table(
@@ -270,7 +309,9 @@ def run_many(
         ExitStack() as stack,
     ):
         _log.info("mutscan %s: %s of %d proteins", __version__, command, len(tasks))
-        merged, workers = is_merged(folder), 1
+        tasks = placed(tasks, sources, str(options.alignment))
+        inputs = json_sha256([task.key for task in tasks])
+        merged, workers = is_merged(folder, inputs, options), 1
         do_all: Callable[[Sequence[Unit]], Iterator[Task]] = worker.do_all
         if options.engine == "ray":
             from mutscan.pipeline.crew import batch_on, cluster_for
@@ -279,16 +320,15 @@ def run_many(
             workers = cluster.place.workers
             do_all = batch_on(cluster, worker, folder, None if merged else command)
         elif not merged:
-            inputs = json_sha256([task.key for task in tasks])
             folder.claim(worker.claim(command) | part_claim(options, inputs))
         lengths = {task.name: length for task in tasks if (length := sources.length(task.name)) is not None}
         divide = options.shard is not None or options.engine == "ray"
         units, large = units_of(tasks, lengths, options, divide=divide, workers=workers)
-        _do(do_all, worker.places, units, options, keep_failures=merged)
+        _do(do_all, worker.places, units, options, reports=reports, keep_failures=merged)
         if options.shard is not None:
             write_part(folder, command, options, arguments, len(tasks))
             return BatchRun(directory)
-        _do(do_all, worker.places, large, options, keep_failures=merged)
+        _do(do_all, worker.places, large, options, reports=reports, keep_failures=merged)
         outcomes = _outcomes(worker.places, tasks)
         _write_proteins(folder, tasks, outcomes, options)
         if table is None:
@@ -296,8 +336,8 @@ def run_many(
         else:
             counts = _write_rows(folder, worker.places, table, tasks, outcomes)
         write_json(folder.run_json, _described(command, worker, arguments, outcomes, counts))
-        with replacing(folder.report_html) as temporary:
-            temporary.write_text(render_many(directory), encoding="utf-8")
+        BatchRun(directory).to_html(folder.report_html)
+        end_merge(folder)
         _log.info("done: %s", dict(counts))
     return BatchRun(directory)
 
@@ -308,14 +348,19 @@ def _do(
     units: Sequence[Unit],
     options: Options,
     *,
+    reports: bool,
     keep_failures: bool,
 ) -> None:
     """Do what is not done yet of some units."""
 
     def is_done(task: Task) -> bool:
         found = places.outcome_of(task)
+        if found is None:
+            return False
+        if reports and found.folder and not (places.folder(task) / "report.html").is_file():
+            return False
         # A protein that was not to be had may be by now.
-        return found is not None and (keep_failures or found.status != "failed" or found.folder)
+        return keep_failures or found.status != "failed" or found.folder
 
     left = [
         Unit(wanted, unit.share, unit.seconds)
@@ -368,7 +413,11 @@ def _write_proteins(
                 "rows": len(task) if task.rows is not None else sum(counts.values()),
                 "scored": counts.get("ok", 0) + counts.get("partial", 0),
                 "regions_hit_most": "; ".join(outcome.regions),
-                "seconds": round(planned_seconds(task, outcome.length, predicts=options.predicts), 1),
+                "seconds": (
+                    round(planned_seconds(task, outcome.length, predicts=options.predicts), 1)
+                    if outcome.status != "failed"
+                    else None
+                ),
                 "folder": f"proteins/{task.stem}" if outcome.folder else "",
                 **{flag: outcome.flags.get(flag, 0) for flag in ("deleterious", "uncertain", "tolerated")},
             }
@@ -376,7 +425,7 @@ def _write_proteins(
 
 
 def _cell(column: str, value: object) -> str:
-    return str(value) if column == "seconds" else format_cell(column, value)
+    return str(value) if isinstance(value, float) else format_cell(column, value)
 
 
 def _write_rows(
@@ -396,6 +445,7 @@ def _write_rows(
         replacing(folder.variants_csv) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as stream,
         closing(_Tables(places)) as tables,
+        any_length(),
     ):
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow([escape_cell(column) for column in columns])
@@ -424,30 +474,30 @@ class _Tables:
 
     def __init__(self, places: Places) -> None:
         self._places = places
-        self._open: dict[str, tuple[ExitStack, Iterator[list[str]]]] = {}
-        self._taken: Counter[str] = Counter()
+        self._open: dict[str, tuple[TextIO, Iterator[list[str]]]] = {}
+        self._left_at: dict[str, int] = {}
 
     def next_row(self, task: Task) -> list[str]:
         """Read the next row of a protein."""
         if task.name not in self._open:
             if len(self._open) == _OPEN:
                 self._close(next(iter(self._open)))
-            stack = ExitStack()
-            path = self._places.folder(task) / "variants.csv"
-            rows: Iterator[list[str]] = csv.reader(
-                stack.enter_context(path.open(newline="", encoding="utf-8"))
-            )
-            for _ in range(1 + self._taken[task.name]):
+            stream = (self._places.folder(task) / "variants.csv").open(newline="", encoding="utf-8")
+            # `tell` works between calls of readline, not while a file is iterated.
+            rows: Iterator[list[str]] = csv.reader(iter(stream.readline, ""))
+            if task.name in self._left_at:
+                stream.seek(self._left_at[task.name])
+            else:
                 next(rows)
-            self._open[task.name] = stack, rows
-        self._taken[task.name] += 1
-        row = next(self._open[task.name][1])
-        if self._taken[task.name] == len(task):
-            self._close(task.name)
-        return row
+            self._open[task.name] = stream, rows
+        opened = self._open.pop(task.name)
+        self._open[task.name] = opened  # the one that was used last is closed last
+        return next(opened[1])
 
     def _close(self, name: str) -> None:
-        self._open.pop(name)[0].close()
+        stream, _ = self._open.pop(name)
+        self._left_at[name] = stream.tell()
+        stream.close()
 
     def close(self) -> None:
         """Close all."""
@@ -553,7 +603,11 @@ def scan_many(
     default_out : str
         Run folder when `options` names none.
     """
-    for name, given in (("--structure", options.structure), ("--positions", arguments.get("positions"))):
+    for name, given in (
+        ("--structure", options.structure),
+        ("--chain", options.chain),
+        ("--positions", arguments.get("positions")),
+    ):
         if given is not None:
             raise UsageError(f"{name} is for one protein; scan the proteins apart")
     if os.fspath(options.alignment) not in ("auto", "library"):
@@ -586,7 +640,7 @@ def proteins_to_scan(text: str, *, offline: bool) -> tuple[list[str], ProteinSou
         names = [name for line in lines if (name := line.partition("#")[0].strip())]
         if not names:
             raise UsageError(f"{path}: names no protein; expected one in each line")
-        return names, ProteinSources(offline=offline)
+        return names, ProteinSources(offline=offline, advice=_ADVICE)
     path = Path(text).expanduser()
     if not (path.is_file() and is_fasta_file(path)):
         return None

@@ -9,17 +9,17 @@ from __future__ import annotations
 import socket
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import torch
 
 from mutscan.cluster import Crew, connect
 from mutscan.errors import MutscanError, UsageError
-from mutscan.files import from_anywhere, write_errors
+from mutscan.files import write_errors
 from mutscan.model.checkpoint import find_model, model_hash
 from mutscan.pipeline.job import Request, finish_job, logging_to
-from mutscan.pipeline.options import Options, Shard
+from mutscan.pipeline.options import Options, Shard, from_anywhere
+from mutscan.pipeline.parts import model_from_anywhere
 from mutscan.pipeline.run import Run
 from mutscan.pipeline.tasks import Unit, Worker
 from mutscan.progress import Silent
@@ -96,13 +96,12 @@ def _on_this_host() -> Iterator[None]:
 
 def _sent(options: Options, place: Place) -> Options:
     """Turn options into those of a worker elsewhere."""
-    found = find_model(options.model)
     device = options.device if options.device != "auto" else "cuda" if place.gpu else "cpu"
     return replace(
         options,
-        model=options.model if found != Path(options.model).expanduser() else str(found.absolute()),
-        builder=from_anywhere(options.builder),
-        alignment=from_anywhere(options.alignment),
+        model=model_from_anywhere(options.model),
+        builder=str(from_anywhere("builder", options.builder)),
+        alignment=str(from_anywhere("alignment", options.alignment)),
         device=device,
         jobs=options.jobs or place.cores,
         engine="local",

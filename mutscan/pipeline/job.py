@@ -26,7 +26,7 @@ from mutscan.files import file_name, write_errors, write_json
 from mutscan.model.inverse_folding import describe_inverse_folding, load_inverse_folding
 from mutscan.pipeline.alphamissense import alphamissense_of
 from mutscan.pipeline.network import WildTypePredictor, load_model
-from mutscan.pipeline.parts import part_claim, write_part
+from mutscan.pipeline.parts import end_merge, is_merged, part_claim, write_part
 from mutscan.pipeline.plan import uses_inverse_folding
 from mutscan.pipeline.provenance import fingerprint, provenance
 from mutscan.pipeline.rows import Assembler, VariantResult, unscored_row
@@ -427,6 +427,7 @@ class Request:
             folding = describe_inverse_folding() if folds else None
             described = describe_builders(builders)
             job.settings = fingerprint(wild_type, model, described, options, folding, relatives) | job.claim
+            is_merged(folder, job.inputs_sha256, options)
             folder.claim(job.settings | part_claim(options, job.inputs_sha256))
             yield job
             _log.info("done: %s", dict(job.counts))
@@ -492,6 +493,7 @@ def finish_job(request: Request, job: Job, *, report: bool = True) -> None:
     if report:
         Run(directory).to_html(job.folder.report_html, offline=options.offline)
     write_views(directory)
+    end_merge(job.folder)
 
 
 @contextlib.contextmanager

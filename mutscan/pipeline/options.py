@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from mutscan.alignments.source import AUTO
+from mutscan.alignments.source import AUTO, LIBRARY
+from mutscan.builders import BUILDERS, NO_BUILDER
 from mutscan.errors import UsageError
 from mutscan.evidence.calibration import PRIORS
 from mutscan.model.names import DEFAULT_MODEL
 from mutscan.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Sequence
 
 _T = TypeVar("_T")
@@ -140,6 +141,34 @@ class Options:
     def part(self) -> Shard:
         """Part of the job that the run does; the whole of it without ``--shard``."""
         return Shard() if self.shard is None else Shard.read(self.shard)
+
+
+def from_anywhere(name: str, value: object) -> object:
+    """Make the argument of a command one that means the same in any folder: paths become absolute.
+
+    Parameters
+    ----------
+    name : str
+        As in the functions of `mutscan`.
+    value : object
+    """
+    if name not in _PATHS or not isinstance(value, str | os.PathLike):
+        return value
+    text = os.fspath(value)
+    if text in _PATHS[name]:
+        return text
+    mark = "@" if name == "wild_type" and text.startswith("@") else ""
+    path = os.path.expanduser(text.removeprefix(mark))
+    return mark + os.path.abspath(path) if os.path.exists(path) else text
+
+
+_PATHS: Final[dict[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("wild_type", "structure", "sequences", "structures_dir", "alignments_dir"), ()),
+    **dict.fromkeys(("table", "variants_file"), ("-",)),
+    "alignment": (AUTO, LIBRARY),
+    "builder": (*BUILDERS, NO_BUILDER),
+}
+"""Arguments that may be paths, and values of theirs that are none. A model's name goes before a folder's."""
 
 
 DEFAULTS = Options()

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mutscan.errors import UsageError
-from mutscan.files import from_anywhere, write_errors, write_json
+from mutscan.files import write_errors, write_json
+from mutscan.model.checkpoint import find_model
+from mutscan.pipeline.options import from_anywhere
 from mutscan.pipeline.provenance import ASKED, portable
-from mutscan.results import BatchFolder, JobFolder, RunFolder
+from mutscan.results import CLAIM_WORDS, BatchFolder, JobFolder, RunFolder
 from mutscan.version import __version__
 
 if TYPE_CHECKING:
@@ -39,18 +41,34 @@ MERGED_FILE: Final = "merged.json"
 _OWN: Final = frozenset({"lock", "owner.json", "job.json", CALL_FILE, "builders"})
 """What the state of a part has for itself."""
 
-_WORDS: Final = {"mutscan": "version of mutscan", "model_sha256": "model", "inputs_sha256": "input"}
-"""What claims say, in words."""
-
 
 def part_claim(options: Options, inputs_sha256: str) -> dict[str, object]:
     """Give what binds a folder to a part of a job; nothing for a whole one."""
     return {} if options.shard is None else {"shard": options.shard, "inputs_sha256": inputs_sha256}
 
 
-def is_merged(folder: JobFolder) -> bool:
-    """Whether `merge` put all parts of a job into a folder."""
-    return (folder.state / MERGED_FILE).exists()
+def is_merged(folder: JobFolder, inputs_sha256: str, options: Options) -> bool:
+    """Whether `merge` put all parts of a job into a folder, and the second stage is still to be done.
+
+    Raises
+    ------
+    UsageError
+        The parts were made of other inputs than these.
+    """
+    path = folder.state / MERGED_FILE
+    if options.shard is not None or not path.exists():
+        return False
+    if json.loads(path.read_text(encoding="utf-8"))["inputs_sha256"] != inputs_sha256:
+        raise UsageError(
+            f"{folder.path}: the input files are not those that the parts were made of (variants, sequences, "
+            "structures or alignments have changed); put them back, or make the parts again"
+        )
+    return True
+
+
+def end_merge(folder: JobFolder) -> None:
+    """Make a merged folder that of an ordinary run."""
+    (folder.state / MERGED_FILE).unlink(missing_ok=True)
 
 
 def write_part(
@@ -73,10 +91,8 @@ def write_part(
     if command == "batch":  # proteins have structures of their own
         asked = {name: value for name, value in asked.items() if name not in ("structure", "chain")}
     # Parts may be merged in another folder than they were made in.
-    call = {
-        name: from_anywhere(value) if isinstance(value, str | os.PathLike) else value
-        for name, value in {**arguments, **asked}.items()
-    }
+    call = {name: from_anywhere(name, value) for name, value in {**arguments, **asked}.items()}
+    call["model"] = model_from_anywhere(options.model)
     write_json(folder.state / CALL_FILE, {"command": command, "arguments": call})
     described = {
         "schema": 1,
@@ -88,6 +104,12 @@ def write_part(
         "items_done": len(options.part.pick(range(n_items))),
     }
     write_json(folder.path / folder.PROOF, described)
+
+
+def model_from_anywhere(name: str) -> str:
+    """Make a model's folder absolute; a name stays one."""
+    given = Path(name).expanduser()
+    return str(given.absolute()) if find_model(name) == given else name
 
 
 @dataclass(frozen=True)
@@ -106,12 +128,12 @@ class _Part:
         try:
             claim = json.loads((state / "job.json").read_text(encoding="utf-8"))
             index, of = map(int, claim["shard"].split("/"))
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise UsageError(f"{path}: is no part of a job; expected the run folder of --shard I/N") from None
         try:
             call = json.loads((state / CALL_FILE).read_text(encoding="utf-8"))
-            return cls(path, (index, of), claim, str(call["command"]), call["arguments"])
-        except (OSError, ValueError, KeyError):
+            return cls(path, (index, of), claim, str(call["command"]), dict(call["arguments"]))
+        except (OSError, ValueError, KeyError, TypeError):
             raise UsageError(
                 f"{path}: part {index}/{of} is not finished; run its command again, then merge"
             ) from None
@@ -155,15 +177,15 @@ def merge(
     parts = [_Part.read(Path(run).expanduser()) for run in runs]
     _check(parts)
     target = Path(out).expanduser()
-    if any(target.resolve() == part.path.resolve() for part in parts):
-        raise UsageError(f"--out {target}: is one of the parts; give a new folder")
+    if any(target.resolve().is_relative_to(part.path.resolve()) for part in parts):
+        raise UsageError(f"--out {target}: is one of the parts, or in it; give a new folder")
     first = parts[0]
     kind = BatchFolder if "proteins" in first.job else RunFolder
     with kind(target) as folder, write_errors(target):
         folder.claim(first.job)
         for part in parts:
             _copy(part.path, target)
-        write_json(folder.state / MERGED_FILE, {"parts": len(parts)})
+        write_json(folder.state / MERGED_FILE, {"inputs_sha256": first.claim["inputs_sha256"]})
     function = getattr(importlib.import_module("mutscan"), first.command)
     arguments = {**first.arguments}
     wild_type = [arguments.pop(name) for name in ("wild_type", "table") if name in arguments]
@@ -182,7 +204,7 @@ def _check(parts: Sequence[_Part]) -> None:
             if one != other:
                 raise UsageError(
                     f"{part.path}: belongs to another job than {first.path}: "
-                    f"{_WORDS.get(name, name)} is {_short(other)}, there {_short(one)}"
+                    f"{CLAIM_WORDS.get(name, name)} is {_short(other)}, there {_short(one)}"
                 )
         if part.command != first.command:
             raise UsageError(f"{part.path}: is a part of {part.command}, {first.path} one of {first.command}")

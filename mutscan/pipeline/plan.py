@@ -17,6 +17,7 @@ from mutscan.inputs import InputTable, join_tables, read_arguments, read_variant
 from mutscan.model.checkpoint import find_model
 from mutscan.model.inverse_folding import installed_weights
 from mutscan.pipeline.options import DEFAULTS, Options
+from mutscan.residues import is_standard
 from mutscan.structures import (
     WildType,
     is_fasta_file,
@@ -245,6 +246,8 @@ def _planned(wild_type: WildType, source: InputRow) -> tuple[PlannedRow, Variant
                 f"at most {MAX_LENGTH} can be scored; cut the protein to the domain concerned",
                 code="too_long",
             )
+        if not any(map(is_standard, wild_type.sequence)):
+            raise VariantError(f"{wild_type.name} has no standard residue", code="bad_sequence")
         if unreadable is not None and source.problem is None:
             raise unreadable
         variant = source.variant(wild_type.sequence, written)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mutscan.alignments.files import alignments_in
 from mutscan.errors import UsageError
 from mutscan.fetch import is_accession
+from mutscan.hashes import file_sha256, json_sha256
 from mutscan.pipeline.plan import file_record, resolve_wild_type
 from mutscan.structures import WildType, read_structure, wild_type_from_structure, with_structure
 from mutscan.structures.fasta import FastaRecord, read_each
@@ -18,6 +19,10 @@ from mutscan.structures.files import unique_structures_in
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+
+_VERSIONED: Final = re.compile(r"((?:[ANXYZ]P_\d+|ENS[A-Z]*P\d+))\.\d+")
+"""RefSeq and Ensembl identifiers with a version."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +37,15 @@ class ProteinSources:
         Folders of files named as the proteins.
     offline : bool
         Never touch the network.
+    advice : str
+        What to do where a protein is not found.
     """
 
     sequences: Path | None = None
     structures_dir: Path | None = None
     alignments_dir: Path | None = None
     offline: bool = False
+    advice: str = "give its sequence with --sequences, or its structure in --structures-dir"
 
     @property
     def target(self) -> str | None:
@@ -56,15 +64,23 @@ class ProteinSources:
     @cached_property
     def _by_name(self) -> dict[str, list[FastaRecord | UsageError]]:
         found: dict[str, list[FastaRecord | UsageError]] = {}
-        for identifier, record in self._records:
-            for name in dict.fromkeys((identifier, *identifier.split("|")[1:])):
-                found.setdefault(name, []).append(record)
-        return found
+        for name, record in self._records:
+            found.setdefault(name, []).append(record)
+        # A part of a longer identifier stands back behind an identifier of its own.
+        others: dict[str, list[FastaRecord | UsageError]] = {}
+        for name, record in self._records:
+            for other in name.split("|")[1:]:
+                if other and other not in found:
+                    others.setdefault(other, []).append(record)
+        return found | others
 
     def _named(self, name: str) -> list[FastaRecord | UsageError]:
         """Sequences of a name; isoform 1 is an entry's sequence, and a version may be left out."""
-        short = name.removesuffix("-1") if is_accession(name) else re.sub(r"\.\d+$", "", name)
-        return self._by_name.get(name) or self._by_name.get(short, [])
+        if name in self._by_name:
+            return self._by_name[name]
+        versioned = _VERSIONED.fullmatch(name)
+        short = name.removesuffix("-1") if is_accession(name) else versioned[1] if versioned else name
+        return self._by_name.get(short, [])
 
     @cached_property
     def _structures(self) -> Mapping[str, Path]:
@@ -83,7 +99,7 @@ class ProteinSources:
         """Give the same with absolute paths, and nothing read yet, for other processes."""
         given = (self.sequences, self.structures_dir, self.alignments_dir)
         fasta, structures, alignments = (None if path is None else path.absolute() for path in given)
-        return ProteinSources(fasta, structures, alignments, self.offline)
+        return ProteinSources(fasta, structures, alignments, self.offline, self.advice)
 
     def look(self) -> None:
         """Read the folders and the sequences' file.
@@ -94,6 +110,13 @@ class ProteinSources:
             One of them is not there, or cannot be used at all.
         """
         _ = self._by_name, self._structures, self._alignments
+
+    def identity(self, name: str, alignment: str) -> str:
+        """Hash of the files that a protein is read from; the network's records are not among them."""
+        sequences = [r.sequence if isinstance(r, FastaRecord) else r.message for r in self._named(name)]
+        structure, relatives = self._structures.get(name), self._alignments.get(name)
+        files = [None if path is None else file_sha256(path) for path in (structure, relatives)]
+        return json_sha256([sequences, *files, alignment])
 
     def length(self, name: str) -> int | None:
         """Residues of a protein, where a sequence gives them."""
@@ -151,7 +174,6 @@ class ProteinSources:
         raise UsageError(
             f"{name}: "
             + (f"is not in {' or '.join(places)} and is" if places else "is")
-            + " no UniProt accession; give its sequence with --sequences, or its structure in "
-            "--structures-dir",
+            + f" no UniProt accession; {self.advice}",
             code="unknown_protein",
         )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     import py3Dmol
 
+    from mutscan.pipeline.batching import BatchRun
+
 _SCORED: Final = ("ok", "partial")
 
 
@@ -114,8 +116,8 @@ def exit_code_of(counts: Mapping[str, int]) -> int:
     return 0 if counts.get("ok", 0) == sum(counts.values()) else 3
 
 
-def open_run(directory: str | os.PathLike[str]) -> Run:
-    """Open a finished run.
+def open_run(directory: str | os.PathLike[str]) -> Run | BatchRun:
+    """Open a finished run, on one protein or on many.
 
     Raises
     ------
@@ -123,6 +125,10 @@ def open_run(directory: str | os.PathLike[str]) -> Run:
         Not the folder of a finished run.
     """
     path = Path(directory)
+    if (path / "proteins.csv").is_file():
+        from mutscan.pipeline.batching import BatchRun  # it opens runs, too
+
+        return BatchRun(path)
     missing = [
         name for name in ("run.json", "variants.csv", "residues.parquet") if not (path / name).is_file()
     ]

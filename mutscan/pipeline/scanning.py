@@ -192,12 +192,16 @@ def scanned_positions(wild_type: WildType, text: str | None) -> tuple[int, ...]:
     if len(sequence) > MAX_LENGTH:
         raise UsageError(
             f"{wild_type.name} has {len(sequence)} residues, at most {MAX_LENGTH} can be scanned; "
-            "cut the protein to the domain concerned"
+            "cut the protein to the domain concerned",
+            code="too_long",
         )
     asked = range(1, len(sequence) + 1) if text is None else parse_positions(text, len(sequence))
     found = tuple(position for position in asked if is_standard(sequence[position - 1]))
     if not found:
-        raise UsageError(f"{wild_type.name}: no standard residue at the positions to scan, nothing to do")
+        raise UsageError(
+            f"{wild_type.name}: no standard residue at the positions to scan, nothing to do",
+            code="bad_sequence",
+        )
     return found
 
 

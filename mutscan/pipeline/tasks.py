@@ -12,6 +12,7 @@ import csv
 import json
 import logging
 import time
+import traceback
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
@@ -21,8 +22,9 @@ import pyarrow.parquet as pq
 
 from mutscan.errors import CheckpointError, MissingDependencyError, MutscanError, RunFolderError
 from mutscan.files import file_name, replacing, write_errors, write_json
-from mutscan.hashes import json_sha256
+from mutscan.hashes import json_sha256, text_sha256
 from mutscan.inputs import InputTable
+from mutscan.model.inverse_folding import WEIGHTS_SHA256, installed_weights
 from mutscan.pipeline.job import Request, finish_job, loaded_model
 from mutscan.pipeline.options import Options, Shard
 from mutscan.pipeline.plan import make_plan
@@ -30,7 +32,7 @@ from mutscan.pipeline.proteome import prepared, scan_protein
 from mutscan.pipeline.scanning import ScanJob, scanned_positions
 from mutscan.pipeline.scoring import ScoreJob
 from mutscan.progress import Silent
-from mutscan.results import RunFolder
+from mutscan.results import RunFolder, any_length
 from mutscan.structures import WildType
 from mutscan.version import __version__
 
@@ -82,26 +84,41 @@ class Task:
     rows : tuple of InputRow, optional
         Lines of variants; None for a scan of all substitutions.
     carried_columns : tuple of str
+    source : str
+        Identity of the files that the protein is read from (`ProteinSources.identity`).
+    stem : str
+        Name of its folder, and of its files.
     """
 
     name: str
     rows: tuple[InputRow, ...] | None = None
     carried_columns: tuple[str, ...] = ()
-
-    @property
-    def stem(self) -> str:
-        """Name of its folder, and of its files."""
-        return file_name(self.name)
+    source: str = ""
+    stem: str = ""
 
     @cached_property
     def key(self) -> str:
         """Hash of what is asked."""
         rows = [(row.text, row.sequence, row.problem, [*row.carried.values()]) for row in self.rows or ()]
-        return json_sha256([self.name, self.rows is None, rows, self.carried_columns])
+        return json_sha256([self.name, self.source, self.rows is None, rows, self.carried_columns])
 
     def __len__(self) -> int:
         """Count its lines."""
         return 0 if self.rows is None else len(self.rows)
+
+
+def placed(tasks: Iterable[Task], sources: ProteinSources, alignment: str) -> list[Task]:
+    """Give each task the identity of its files, and a folder that no other has, whatever the file system."""
+    found: list[Task] = []
+    taken: set[str] = set()
+    for task in tasks:
+        stem, digits = file_name(task.name), 8
+        while stem.casefold() in taken:
+            stem = f"{file_name(task.name)[:60]}-{text_sha256(task.name)[:digits]}"
+            digits += 8
+        taken.add(stem.casefold())
+        found.append(replace(task, stem=stem, source=sources.identity(task.name, alignment)))
+    return found
 
 
 def planned_seconds(task: Task, length: int | None, *, predicts: bool) -> float:
@@ -211,6 +228,8 @@ class Outcome:
         Rows by status, and scored rows by flag.
     regions : tuple of str
         Regions affected by most variants.
+    size : int
+        Bytes of the protein's table.
     """
 
     key: str
@@ -222,6 +241,7 @@ class Outcome:
     counts: Mapping[str, int] = field(default_factory=dict)
     flags: Mapping[str, int] = field(default_factory=dict)
     regions: tuple[str, ...] = ()
+    size: int = 0
 
     def write(self, path: Path) -> None:
         """Store it."""
@@ -262,9 +282,14 @@ class Places:
         return self._made("outcomes") / f"{task.stem}.json"
 
     def outcome_of(self, task: Task) -> Outcome | None:
-        """How it went with a task, if it was done and is still asked the same."""
+        """How it went with a task, if it was done, is still asked the same, and left its table."""
         found = Outcome.read(self.outcome(task))
-        return found if found is not None and found.key == task.key else None
+        if found is None or found.key != task.key:
+            return None
+        if found.status == "failed" and not found.folder:
+            return found
+        table = self.folder(task) / "variants.csv" if found.folder else self.scan(task)
+        return found if table.is_file() and table.stat().st_size == found.size else None
 
     def _made(self, name: str) -> Path:
         path = self.directory / ".state" / name
@@ -322,6 +347,7 @@ class Worker:
     def asked(self, command: str, model_sha256: str) -> dict[str, object]:
         """Give the part of `claim` that is known before the model is loaded."""
         options = self.options
+        folds = options.inverse_folding == "auto" and installed_weights() is not None
         return {
             "mutscan": __version__,
             "proteins": command,
@@ -331,7 +357,7 @@ class Worker:
             "prior": options.prior,
             "inverse_folding": options.inverse_folding,
             "predict": options.predict,
-            "reports": self.reports,
+            "inverse_folding_weights": WEIGHTS_SHA256 if folds else None,
             "seed": options.seed,
         }
 
@@ -372,7 +398,6 @@ class Worker:
         except MutscanError as error:
             return error
         except Exception as error:
-            _log.exception("%s: cannot be read", task.name)
             return error
 
     def _do_share(self, task: Task, share: Shard) -> None:
@@ -405,7 +430,8 @@ class Worker:
         except MutscanError as error:
             outcome = Outcome(task.key, "failed", error.code, error.message)
         except Exception as error:
-            _log.exception("%s", task.name)
+            _log.info("%s: %s", task.name, traceback.format_exc())
+            _log.error("%s: internal error, %s: %s", task.name, type(error).__name__, error)
             outcome = Outcome(task.key, "failed", "internal", f"{type(error).__name__}: {error}; see log.txt")
         if outcome.length is None and isinstance(wild_type, WildType):
             outcome = replace(outcome, length=len(wild_type.sequence))
@@ -440,17 +466,24 @@ class Worker:
             job.work(job.items)
             finish_job(request, job, report=self.reports)
         flags: Counter[str] = Counter()
-        with folder.variants_csv.open(newline="", encoding="utf-8") as stream:
+        code = message = ""
+        with any_length(), folder.variants_csv.open(newline="", encoding="utf-8") as stream:
             for row in csv.DictReader(stream):
                 flags[row["flag"]] += 1
+                if row["status"] == "failed" and not code:
+                    code, message = row["error_code"], f"no row was scored; the first: {row['message']}"
         del flags[""]
+        status = _status(job.counts)
         hit = pq.read_table(folder.affected_parquet, columns=["name"]).column("name").to_pylist()
         regions = Counter(name for name in hit if name)
         return Outcome(
             task.key,
-            _status(job.counts),
+            status,
+            code if status == "failed" else "",
+            message if status == "failed" else "",
             length=len(wild_type.sequence),
             folder=True,
+            size=folder.variants_csv.stat().st_size,
             counts=dict(sorted(job.counts.items())),
             flags=dict(sorted(flags.items())),
             regions=tuple(sorted(regions, key=lambda name: (-regions[name], name))[:3]),
@@ -471,6 +504,7 @@ class Worker:
             "ok",
             length=len(wild_type.sequence),
             counts={"ok": len(table)},
+            size=self.places.scan(task).stat().st_size,
             flags=dict(sorted(flags.items())),
         )
 

@@ -498,3 +498,189 @@ def test_shards_are_read() -> None:
     for text in ("0/3", "4/3", "1", "1/2/3", "-1/3", "a/b", ""):
         with pytest.raises(UsageError, match="expected I/N"):
             Shard.read(text)
+
+
+# Faults that users found
+
+
+@pytest.fixture
+def small(tmp_path: Path, model: Path) -> Callable[..., mutscan.BatchRun]:
+    """Run a small table of probabilities; ``fasta`` and ``table`` replace what is asked."""
+
+    def run(out: str, fasta: str = f">a\n{ALPHA}\n>b\n{BETA}\n", table: str = "a:V2A\nb:V2A\n", **more):
+        (tmp_path / "p.fasta").write_text(fasta)
+        (tmp_path / "t.txt").write_text(table)
+        options = {"predict": "probability", "model": str(model), "offline": True} | more
+        return mutscan.batch(
+            tmp_path / "t.txt", sequences=tmp_path / "p.fasta", out=tmp_path / out, **options
+        )
+
+    return run
+
+
+CHANGED = f">a\n{ALPHA[:60]}WWWW{ALPHA[64:]}\n>b\n{BETA}\n"
+
+
+def test_a_changed_sequence_is_noticed(small: Callable[..., mutscan.BatchRun]) -> None:
+    small("out")
+    with pytest.raises(WrongFolderError, match="sequence: "):
+        small("out", CHANGED)
+
+
+def test_parts_of_other_inputs_are_not_merged(small: Callable[..., mutscan.BatchRun], tmp_path: Path) -> None:
+    one, two = (small(f"part{index}", shard=f"{index}/2").directory for index in (1, 2))
+    other = small("other", CHANGED, shard="2/2").directory
+    with pytest.raises(UsageError, match="variants and proteins is"):
+        mutscan.merge([one, other], out=tmp_path / "m")
+    # p.fasta is now another than the parts were made of.
+    with pytest.raises(UsageError, match="input files are not those"):
+        mutscan.merge([one, two], out=tmp_path / "n")
+
+
+def test_a_merged_folder_is_that_of_an_ordinary_run(
+    small: Callable[..., mutscan.BatchRun], tmp_path: Path
+) -> None:
+    parts = [small(f"part{index}", shard=f"{index}/2").directory for index in (1, 2)]
+    joined = mutscan.merge(parts, out=tmp_path / "m").directory
+    before = (joined / "variants.csv").read_bytes()
+    for change in ({"prior": "scan"}, {"seed": 3}, {"shard": "1/2"}):
+        with pytest.raises(WrongFolderError):
+            small("m", **change)
+    assert small("m").directory == joined
+    assert (joined / "variants.csv").read_bytes() == before
+
+
+def test_a_part_has_no_tables(small: Callable[..., mutscan.BatchRun]) -> None:
+    part = small("part", shard="1/2")
+    assert part.exit_code == 0
+    for table in ("variants", "proteins"):
+        with pytest.raises(UsageError, match="is part 1/2 of a job"):
+            getattr(part, table)
+
+
+def test_folders_named_as_options_do_not_spoil_a_part(
+    small: Callable[..., mutscan.BatchRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("auto", "clinical", "none", "probability", "cpu", "t"):
+        (tmp_path / name).mkdir()
+    part = small("part", shard="1/1").directory
+    monkeypatch.chdir("/")
+    assert mutscan.merge([part], out=tmp_path / "m").exit_code == 0
+
+
+def test_a_list_of_a_part_is_found_from_elsewhere(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.txt").write_text("nobody\n")
+    options = {"model": str(model), "offline": True, "predict": "probability"}
+    mutscan.scan("@list.txt", out="part", shard="1/1", **options)
+    monkeypatch.chdir("/")
+    assert mutscan.merge([tmp_path / "part"], out=tmp_path / "m").exit_code == 4
+
+
+def test_names_that_a_file_system_does_not_tell_apart(small: Callable[..., mutscan.BatchRun]) -> None:
+    names = ["x/y", room.file_name("x/y"), "P53", "p53", "NA", "=x"]
+    fasta = "".join(f">{name}\n{ALPHA[k:]}\n" for k, name in enumerate(names))
+    run = small("out", fasta, "".join(f"{name},{ALPHA[k]}1W\n" for k, name in enumerate(names)).replace(
+        "x/y,", "protein,variant\nx/y,", 1
+    ))  # fmt: skip
+    assert list(run.proteins["name"]) == [*names[:4], "'=x"]
+    folders = [*run.proteins["folder"]]
+    assert len({folder.casefold() for folder in folders}) == len(folders)
+    assert [run.run(name).exit_code for name in (*names[:4], "=x")] == [0] * 5
+    with pytest.raises(UsageError, match="has no protein nobody"):
+        run.run("nobody")
+    reopened = mutscan.open_run(run.directory)
+    assert isinstance(reopened, mutscan.BatchRun)
+    assert reopened.to_html(run.directory / "again.html").stat().st_size > 10_000
+
+
+def test_an_identifier_goes_before_a_part_of_another(small: Callable[..., mutscan.BatchRun]) -> None:
+    fasta = f">sp|b|B_HUMAN\n{ALPHA}\n>b\n{BETA}\n>NP_1.2\n{BETA}\n>model\n{BETA}\n>Q8N158\n{BETA}\n"
+    table = "b:V2A\nB_HUMAN:V2A\nNP_1.2:V2A\nmodel.7:V2A\nQ8N158-1:V2A\n"
+    run = small("out", fasta, table)
+    assert [*run.proteins["status"]] == ["ok", "ok", "ok", "failed", "ok"]
+    assert [*run.proteins["length"].dropna()] == [len(BETA), len(ALPHA), len(BETA), len(BETA)]
+
+
+def test_restarting_with_another_command_leaves_nothing_of_the_old(
+    small: Callable[..., mutscan.BatchRun], model: Path, tmp_path: Path
+) -> None:
+    directory = small("out").directory
+    (tmp_path / "one.fasta").write_text(f">one\n{ALPHA}\n")
+    options = {"model": str(model), "offline": True, "predict": "probability", "out": directory}
+    mutscan.score(str(tmp_path / "one.fasta"), ["V2A"], restart=True, **options)
+    assert not (directory / "proteins.csv").exists()
+    assert not (directory / "proteins").exists()
+    small("out", restart=True)
+    assert not (directory / "residues.parquet").exists()
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "longer"])
+def test_a_damaged_table_is_made_again(damage: str, small: Callable[..., mutscan.BatchRun]) -> None:
+    run = small("out")
+    before = (run.directory / "variants.csv").read_bytes()
+    table = run.directory / "proteins" / "a" / "variants.csv"
+    if damage == "gone":
+        shutil.rmtree(table.parent)
+    else:
+        data = table.read_bytes()
+        table.write_bytes(data[:-20] if damage == "cut" else data + data[-20:])
+    small("out")
+    assert (run.directory / "variants.csv").read_bytes() == before
+
+
+def test_damaged_state_is_told(small: Callable[..., mutscan.BatchRun], tmp_path: Path) -> None:
+    part = small("part", shard="1/1").directory
+    for text in ("{", "[]"):
+        (part / ".state" / "job.json").write_text(text)
+        with pytest.raises(RunFolderError, match="is damaged"):
+            small("part", shard="1/1")
+        with pytest.raises(UsageError, match="is no part of a job"):
+            mutscan.merge([part], out=tmp_path / "m")
+
+
+def test_rows_of_interleaved_proteins_keep_their_order(
+    small: Callable[..., mutscan.BatchRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_OPEN", 2)
+    names = ["a", "b", "c", "d"]
+    fasta = "".join(f">{name}\n{ALPHA}\n" for name in names)
+    lines = [f"{name}:{ALPHA[k]}{k + 1}W" for k in range(3, 9) for name in names if ALPHA[k] != "W"]
+    rows = rows_of(small("out", fasta, "\n".join(lines)).directory / "variants.csv")
+    assert [row["input"] for row in rows] == lines
+    assert [f"{row['wild_type']}:{row['variant']}" for row in rows] == lines
+
+
+def test_a_protein_whose_lines_all_fail_says_why(small: Callable[..., mutscan.BatchRun]) -> None:
+    run = small("out", table="a:W2A\nb:V2A\n")
+    protein = run.proteins.iloc[0]
+    assert (protein["status"], protein["error_code"]) == ("failed", "wild_type_mismatch")
+    assert "no row was scored; the first: t.txt line 1" in protein["message"]
+    assert run.exit_code == 3
+
+
+def test_reports_may_be_asked_for_later(small: Callable[..., mutscan.BatchRun]) -> None:
+    run = small("out")
+    small("out", reports=True)
+    assert (run.run("a").directory / "report.html").is_file()
+
+
+@pytest.mark.parametrize("predict", ["all", "probability"])
+def test_a_protein_without_a_standard_residue(predict: str, small: Callable[..., mutscan.BatchRun]) -> None:
+    run = small("out", ">a\nXXXX\n>b\nX\n", "a:X2A\nb:X1A\n", predict=predict)
+    assert list(run.variants["error_code"]) == ["bad_sequence", "bad_sequence"]
+
+
+def test_a_cell_may_grow_beyond_what_csv_reads(small: Callable[..., mutscan.BatchRun]) -> None:
+    note = "=" + "x" * (csv.field_size_limit() - 1)
+    run = small("out", table=f"protein,variant,note\na,V2A,{note}\n")
+    assert run.exit_code == 0
+
+
+def test_another_builder_is_refused_at_once(small: Callable[..., mutscan.BatchRun], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected one of"):
+        small("out", builder="foo", predict="all")
+    assert not (tmp_path / "out").exists()
