@@ -448,9 +448,7 @@ class JobFolder:
             with contextlib.suppress(ValueError):
                 stored = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(stored, dict):
-                raise RunFolderError(
-                    f"{path}: is damaged; discard the results of this folder with --restart"
-                )
+                raise RunFolderError(f"{path}: is damaged; discard the results of this folder with --restart")
             named = wanted if partly else {*stored, *wanted}
             keys = [key for key in sorted(named) if stored.get(key) != wanted.get(key)]
             if keys:

@@ -511,9 +511,8 @@ def small(tmp_path: Path, model: Path) -> Callable[..., mutscan.BatchRun]:
         (tmp_path / "p.fasta").write_text(fasta)
         (tmp_path / "t.txt").write_text(table)
         options = {"predict": "probability", "model": str(model), "offline": True} | more
-        return mutscan.batch(
-            tmp_path / "t.txt", sequences=tmp_path / "p.fasta", out=tmp_path / out, **options
-        )
+        given = tmp_path / "p.fasta"
+        return mutscan.batch(tmp_path / "t.txt", sequences=given, out=tmp_path / out, **options)
 
     return run
 
