@@ -34,7 +34,7 @@ def substitutions(sequence: str, count: int) -> list[str]:
     return names
 
 
-Region = tuple[str, list[tuple[int, int]], str, str, float, str]
+Region = tuple[str, list[tuple[int, int]], str | None, str | None, float, str]
 """Variant, stretches, name, source, mean lDDT drop, evidence."""
 
 

@@ -132,10 +132,10 @@ class SavedRun:
         for variant, stretches, name, source, drop, evidence, remarks in table.itertuples(index=False):
             region = AffectedRegion(
                 tuple((int(stretch["first"]), int(stretch["last"])) for stretch in stretches),
-                name or "",
-                source or "",
+                name,
+                source,
                 float(drop),
-                evidence or "",
+                evidence,
                 tuple(remarks),
             )
             regions[variant] = (*regions.get(variant, ()), region)
@@ -177,7 +177,7 @@ class SavedRun:
         pieces: dict[str, list[tuple[str, str, float]]] = {}
         if table is not None:
             for variant, name, value, weight in table.itertuples(index=False):
-                told = (str(name), "" if value is None else str(value), float(weight))
+                told = (str(name), str(value), float(weight))
                 pieces.setdefault(str(variant), []).append(told)
         return pieces
 
@@ -188,11 +188,14 @@ def read_null(directory: Path) -> pd.DataFrame | None:
 
 
 def _read_table(path: Path, schema: pa.Schema) -> pd.DataFrame | None:
+    """Columns of a schema; unknown texts are empty. None where there is no file."""
     if not path.is_file():
         return None
     with reading(path), pq.ParquetFile(path) as table:
         frame: pd.DataFrame = table.read(columns=schema.names).to_pandas()[schema.names]
-    return frame
+    # pandas gives an unknown text as NaN or None, whichever the rest of the column asks for.
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    return frame.assign(**{name: frame[name].astype(object).fillna("") for name in texts})
 
 
 BLOCK_ROWS: Final = 5000

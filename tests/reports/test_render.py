@@ -25,7 +25,7 @@ from mutscan.reports.digest import digest, number
 from mutscan.reports.render import render_report
 from mutscan.reports.saved import read_run, site_positions
 from mutscan.structures import read_structure
-from tests.fabricated import make_run
+from tests.fabricated import make_run, write_affected
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 
@@ -148,6 +148,17 @@ def test_arrays_hold_the_residues(tmp_path):
     for name, tolerance in (("lddt_predicted", 2e-5), ("lddt_measured", 2e-5), ("lddt_drop_z", 0.07)):
         np.testing.assert_allclose(page.array(name), stored[name], atol=tolerance, equal_nan=True)
     np.testing.assert_allclose(page.array("plddt"), 91.0)
+
+
+def test_a_region_without_a_name_is_told_by_its_residues(tmp_path):
+    folder = make_run(tmp_path, structure=False)
+    variant = str(read_run(folder).scored["variant"].iloc[0])
+    write_affected(folder, [(variant, [(30, 34)], None, None, 0.08, "predicted")])
+    page = Page(render_report(folder))
+    told = next(v for v in page.data()["variants"] if v["name"] == variant)
+    assert told["regions"][0] | {"name": "", "source": ""} == told["regions"][0]
+    assert told["sentence"].endswith("disturbs residues 30-34")
+    assert "nan" not in page.scripts["data"].lower()
 
 
 def test_coordinates_are_the_wild_type_and_what_differs_from_it(tmp_path, globin):
