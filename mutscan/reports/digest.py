@@ -276,11 +276,12 @@ def job_facts(said: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     sha256 = _text(model.get("sha256"))[:12]
     # A model with an encoder of its own keeps it in a folder of that name.
     encoder = _text(model.get("encoder"))
-    encoder = "own encoder" if Path(encoder).name == "encoder" else f"encoder {encoder}"
-    named = ", ".join(filter(None, (_text(model.get("name")), encoder, f"sha256 {sha256}…")))
+    if encoder:
+        encoder = "own encoder" if Path(encoder).name == "encoder" else f"encoder {encoder}"
+    named = ", ".join(filter(None, (_text(model.get("name")), encoder, sha256 and f"sha256 {sha256}…")))
     built = _builders(said.get("builder")) or "none; measured scores are empty"
     facts = [
-        ("Model", named if model else ""),
+        ("Model", named),
         ("Builder", built if "builder" in said else ""),
         ("Ran on", ", ".join(filter(None, (_text(said.get("device")), _text(said.get("precision")))))),
         ("Made", f"{finished} UTC by mutscan {_text(said.get('mutscan'))}" if finished else ""),

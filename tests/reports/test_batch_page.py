@@ -356,6 +356,15 @@ def test_a_spoilt_folder_is_named(tmp_path, spoil, words):
 def test_what_the_proteins_share_comes_from_their_run_json(tmp_path):
     folder = make_batch(tmp_path, proteins=4)
     assert dict(read_batch(folder).facts)["Model"] == "mutscan-mini, own encoder, sha256 cccccccccccc…"
+    said = json.loads((folder / "run.json").read_text())
+    for model, words in (
+        ({"name": "mutscan-mini", "sha256": "d" * 64}, "mutscan-mini, sha256 dddddddddddd…"),
+        ({"name": "mutscan-mini", "sha256": None}, "mutscan-mini"),
+    ):
+        (folder / "run.json").write_text(json.dumps(said | {"model": model}))
+        assert dict(read_batch(folder).facts)["Model"] == words
+        assert f"Model {words}" in " ".join(summary(folder).split())
+    (folder / "run.json").write_text(json.dumps(said))
     html = render_many(folder)
     assert "assumes that 56 % of variants are deleterious" in html
     assert "The UniProt Consortium" in html
