@@ -15,6 +15,7 @@ from mutscan.reports.batch_page import render_many
 from mutscan.reports.export import run_json
 from mutscan.reports.figures import draw_run
 from mutscan.reports.render import render_report
+from mutscan.reports.saved import refuse_part
 from mutscan.reports.views import view_script
 from mutscan.results import RunFolder
 
@@ -72,7 +73,7 @@ def report(
     Raises
     ------
     UsageError
-        Not the folder of a finished run, no such format, or no place to write to.
+        Not the folder of a finished run, a part of one, no such format, or no place to write to.
     """
     target = None if out is None else Path(out).expanduser()
     return write_report(Path(run).expanduser(), format, target, offline=offline).path
@@ -82,6 +83,7 @@ def write_report(directory: Path, format: str, out: Path | None, *, offline: boo
     """As `report`, and tell what was written."""
     if format not in FORMATS:
         raise UsageError(f"format {format!r}: expected one of {', '.join(FORMATS)}")
+    refuse_part(directory)
     if format != "html" and is_batch(directory):
         raise UsageError(
             f"{directory} is a run of many proteins, drawn as html only; for {format} give the folder of "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -45,6 +45,18 @@ def reading(path: Path, command: str = "score") -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(f"{path}: cannot be read ({error}); run mutscan {command} again") from error
+
+
+def refuse_part(directory: Path) -> None:
+    """Raise a UsageError where a folder holds one part of a job, which has no tables yet."""
+    said: object = None
+    # Whoever reads the run next says what is wrong with the file.
+    with suppress(OSError, ValueError):
+        said = json.loads(RunFolder(directory).run_json.read_text(encoding="utf-8"))
+    if isinstance(said, dict) and said.get("shard"):
+        raise UsageError(
+            f"{directory}: is a part of a job ({said['shard']}); join the parts with mutscan merge"
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,6 +33,13 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
         mutscan.report(tmp_path, format="pdf")
 
 
+@pytest.mark.parametrize("format", ["html", "json"])
+def test_a_part_of_a_job_is_named_as_such(format: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"shard": "1/3"}')
+    with pytest.raises(UsageError, match=r"is a part of a job \(1/3\); join the parts with mutscan merge"):
+        mutscan.report(tmp_path, format=format)
+
+
 def test_all_public_names_are_there() -> None:
     for name in mutscan.__all__:
         assert getattr(mutscan, name) is not None
