@@ -10,7 +10,7 @@ from rich.text import Text
 from mutscan.cli.console import plain
 from mutscan.reports.affected import in_words
 from mutscan.reports.compared import compared_facts, compared_headline, compared_scores
-from mutscan.reports.digest import UNCALIBRATED, digest, number
+from mutscan.reports.digest import UNCALIBRATED, digest, number, probability
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -203,7 +203,7 @@ def _print_table(
     for standout, row in zip(standouts, rows, strict=True):
         cells = [Text(plain(standout.variant))]
         if judged:
-            cells += [Text(row["flag"] or "—"), Text(number(row["p_deleterious"], 2))]
+            cells += [Text(row["flag"] or "—"), Text(probability(row["p_deleterious"]))]
         cells += [Text(value) for name, value in standout.values if not (judged and name == "percentile")]
         if affected:
             cells.append(Text(_residues(standout.stretches)))

@@ -16,7 +16,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from mutscan.errors import UsageError
-from mutscan.reports.digest import STANDS_OUT, VERDICTS, job_facts, number
+from mutscan.reports.digest import STANDS_OUT, VERDICTS, job_facts, number, probability
 from mutscan.reports.saved import SCORED, reading
 from mutscan.results import PROTEIN_COLUMNS, VARIANT_COLUMNS, RunFolder
 
@@ -204,20 +204,30 @@ class SavedBatch:
         total = len(self.proteins)
         proteins = f"{total:,} proteins" if total != 1 else "1 protein"
         if not self.judged:
-            verb = "stands" if self.standing_out < 2 else "stand"
             return (
-                f"{self.standing_out or 'None':{',' if self.standing_out else ''}} of {self.scored:,} scored "
-                f"variants of {proteins} {verb} out from other substitutions of the same protein."
+                f"{self._many(self.standing_out)} of {proteins} "
+                f"{self._verb(self.standing_out, 'stands', 'stand', 'does not stand')} out from other "
+                "substitutions of the same protein."
             )
         bad = self.flags.get("deleterious", 0)
-        hit = int((self.proteins["deleterious"] > 0).sum())
+        verb = self._verb(bad, "is", "are", "is not")
         if not bad:
-            return f"None of the {self.scored:,} scored variants of {proteins} is likely deleterious."
-        where = f"in {hit:,} of {proteins}"
-        return (
-            f"{bad:,} of {self.scored:,} scored variants {'is' if bad == 1 else 'are'} likely deleterious, "
-            f"{where}."
-        )
+            return f"{self._many(bad)} of {proteins} {verb} likely deleterious."
+        hit = int((self.proteins["deleterious"] > 0).sum())
+        return f"{self._many(bad)} {verb} likely deleterious, in {hit:,} of {proteins}."
+
+    def _many(self, count: int) -> str:
+        """``3 of 10 scored variants``, or none, or all of them, or the only one."""
+        if self.scored == 1:
+            return "The only scored variant"
+        if count == self.scored:
+            return f"All {count:,} scored variants"
+        return f"{f'{count:,} of' if count else 'None of the'} {self.scored:,} scored variants"
+
+    def _verb(self, count: int, one: str, several: str, negated: str) -> str:
+        if not count and self.scored == 1:
+            return negated
+        return one if count < 2 else several
 
     @property
     def remainder(self) -> str:
@@ -255,7 +265,7 @@ def _sentence(row: Mapping[Any, Any]) -> str:
     if row["flag"]:
         p = row["p_deleterious"]
         said = VERDICTS.get(row["flag"], row["flag"])
-        said += f" ({number(p, 2)})" if p == p else " by the predicted structure alone"
+        said += f" ({probability(p)})" if p == p else " by the predicted structure alone"
     else:
         said = f"z {number(row['z_score'], 2)} against other substitutions of the protein"
     return "; ".join(filter(None, (said, row["evidence"])))

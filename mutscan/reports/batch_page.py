@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from mutscan.reports.batch import Rule, SavedBatch, Worst, read_batch, report_folder, rule_words
-from mutscan.reports.digest import UNCALIBRATED, VERDICTS, number
+from mutscan.reports.digest import UNCALIBRATED, VERDICTS, number, probability
 from mutscan.reports.html import cells_of, fill_page, shorten
 from mutscan.reports.saved import site_positions
 
@@ -43,7 +43,10 @@ COLUMNS: Final = (
 )
 """Number columns of the table of variants: column, heading, decimals, what it means."""
 
-RIGHT: Final = "How often the verdict's rule was right where it was calibrated; see the rules below the table"
+RIGHT: Final = (
+    "How often the verdict's rule was right where it was calibrated: precision for deleterious, negative "
+    "predictive value for tolerated; see the rules below the table"
+)
 
 WIDTH, HEIGHT, EDGE = 220.0, 26.0, 5.0
 """Drawing units of a strip, and the empty edge within."""
@@ -177,7 +180,7 @@ def _page(run: SavedBatch, links: Mapping[str, str], share: float) -> str:
             ("Variant", False, ""),
             ("Verdict" if run.judged else "Status", False, ""),
             *((heading, True, hint) for _, heading, _, hint in shown),
-            *([("Rule's precision", True, RIGHT)] if rules else ()),
+            *([("How often right", True, RIGHT)] if rules else ()),
             ("Confidence", False, "How reliable the inputs are"),
             ("Evidence", False, "What moves the log-odds, the strongest first"),
             *([("Affected regions", False, "")] if regions else ()),
@@ -187,6 +190,7 @@ def _page(run: SavedBatch, links: Mapping[str, str], share: float) -> str:
             ("flag", "Verdict", [flag for flag in VERDICTS if any(row.flag == flag for row in variant_rows)]),
             ("confidence", "Confidence", sorted({row.confidence for row in variant_rows if row.confidence})),
         ],
+        variants_title="Worst variants" if len(variant_rows) < run.scored else "All variants",
         variants_left_out=run.scored - len(variant_rows),
         proteins=protein_rows,
         has_folders=bool((run.proteins["folder"] != "").any()),
@@ -278,7 +282,7 @@ def _marks(marks: Sequence[Mapping[Any, Any]], length: int) -> Iterator[Mark]:
         x = EDGE + (WIDTH - 2 * EDGE) * along
         y = HEIGHT - EDGE - (HEIGHT - 2 * EDGE) * (p if p == p else 0.0)
         path = SHAPES[flag].format(x=f"{x:.4g}", y=f"{y:.3g}", left=f"{x - 3:.4g}", top=f"{y - 4:.3g}")
-        said = f"{flag or 'no verdict'}, p {number(p, 2)}" if p == p else flag or "no verdict"
+        said = f"{flag or 'no verdict'}, p {probability(p)}" if p == p else flag or "no verdict"
         yield Mark(flag, path, f"{shorten(row['variant'], 40)}: {said}")
 
 

@@ -109,6 +109,21 @@ def number(value: object, decimals: int = 3) -> str:
     return f"{value:.{decimals}f}"
 
 
+def probability(value: object, decimals: int = 2) -> str:
+    """Text of a probability; one below 1 gets more decimals before it reads as 1.
+
+    Examples
+    --------
+    >>> probability(0.934), probability(0.996), probability(0.9996, 3), probability(1.0)
+    ('0.93', '0.996', '0.9996', '1.00')
+    """
+    text = number(value, decimals)
+    while isinstance(value, float) and value < 1 and text.startswith("1"):
+        decimals += 1
+        text = number(value, decimals)
+    return text
+
+
 def digest(run: SavedRun) -> Digest:
     """Boil a saved run down."""
     # Where no row was scored, or none could get a verdict, the model is not the reason.
@@ -165,6 +180,8 @@ def headline(run: SavedRun) -> str:
         return "No row could be scored."
     bad = matter_most(run)
     many = f"{len(bad) or 'None'} of {len(scored)} variants" if len(scored) > 1 else "The variant"
+    if 1 < len(scored) == len(bad):
+        many = f"All {len(bad)} variants"
     if run.judged and len(scored) == 1:
         said = f"is likely to disturb {run.name}" if len(bad) else _alone(scored.iloc[0])
     elif run.judged:
@@ -228,7 +245,7 @@ def sentence(row: pd.Series[Any], regions: Sequence[AffectedRegion]) -> str:
     flag, p = str(row["flag"]), row["p_deleterious"]
     if flag:
         verdict = VERDICTS.get(flag, flag)
-        verdict += f" ({number(p, 2)})" if p == p else " by the predicted structure alone"
+        verdict += f" ({probability(p)})" if p == p else " by the predicted structure alone"
     else:
         verdict = _standing(row["lddt_percentile"])
     if not regions:
@@ -264,7 +281,7 @@ def _facts(run: SavedRun) -> list[tuple[str, str]]:
         structure += f", {resolved} of {length} residues with coordinates" if resolved else ""
     return [
         ("Protein", f"{run.name}, {length} residues" if length else run.name),
-        ("Structure", structure or "none; measured scores are empty"),
+        ("Structure", structure or f"none; {_empty(run.provenance)}"),
         *job_facts(run.provenance),
     ]
 
@@ -279,7 +296,7 @@ def job_facts(said: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     if encoder:
         encoder = "own encoder" if Path(encoder).name == "encoder" else f"encoder {encoder}"
     named = ", ".join(filter(None, (_text(model.get("name")), encoder, sha256 and f"sha256 {sha256}…")))
-    built = _builders(said.get("builder")) or "none; measured scores are empty"
+    built = _builders(said.get("builder")) or f"none; {_empty(said)}"
     facts = [
         ("Model", named),
         ("Builder", built if "builder" in said else ""),
@@ -287,6 +304,12 @@ def job_facts(said: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         ("Made", f"{finished} UTC by mutscan {_text(said.get('mutscan'))}" if finished else ""),
     ]
     return tuple((name, value) for name, value in facts if value)
+
+
+def _empty(said: Mapping[str, Any]) -> str:
+    """Name the scores that are empty where nothing is built."""
+    predicted = section(said, "arguments").get("predict") != "probability"
+    return f"measured {'' if predicted else 'and predicted '}scores are empty"
 
 
 def section(provenance: Mapping[str, Any], key: str) -> Mapping[str, Any]:

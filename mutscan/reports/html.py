@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from mutscan.hashes import text_sha256
-from mutscan.reports.digest import number, section
+from mutscan.reports.digest import number, probability, section
 from mutscan.version import __version__
 
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ def cells_of(row: Mapping[Any, Any], columns: Any) -> tuple[tuple[str, str], ...
     """Text of each number, and the number in full where that says more; for sorting and saving."""
     cells = []
     for column, _, decimals, _ in columns:
-        text, value = number(row[column], decimals), row[column]
+        value = row[column]
+        text = probability(value, decimals) if column == "p_deleterious" else number(value, decimals)
         full = f"{value:.6g}" if value == value else ""
         cells.append((text.replace("-", "−"), full if full != text else ""))
     return tuple(cells)

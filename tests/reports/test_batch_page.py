@@ -1,5 +1,6 @@
 """The page over all proteins and its summary: from saved files alone, every text escaped, nothing loaded."""
 
+import dataclasses
 import io
 import json
 import re
@@ -17,6 +18,7 @@ from mutscan.errors import UsageError
 from mutscan.reports import batch, batch_page
 from mutscan.reports.batch import is_batch, read_batch
 from mutscan.reports.batch_page import MOST_BYTES, render_many
+from mutscan.reports.digest import probability
 from mutscan.results import VARIANT_COLUMNS
 from tests.fabricated import make_run
 from tests.fabricated_batch import MISSING, RULES, make_batch
@@ -126,7 +128,8 @@ def test_proteins_have_their_counts_and_their_strip(tmp_path):
     assert len(strips) == len(best)
     titles = re.findall(r"<title>(.*?)</title>", "".join(strips))
     expected = [
-        f"{v}: {flag}, p {p:.2f}" for v, flag, p in scored[["variant", "flag", "p_deleterious"]].to_numpy()
+        f"{v}: {flag}, p {probability(p)}"
+        for v, flag, p in scored[["variant", "flag", "p_deleterious"]].to_numpy()
     ]
     assert sorted(titles) == sorted(expected)
     # one mark for each scored row, its class the flag, and the same in words for those who do not see it
@@ -371,6 +374,63 @@ def test_what_the_proteins_share_comes_from_their_run_json(tmp_path):
     for path in folder.glob("proteins/*/run.json"):
         path.unlink()
     assert dict(read_batch(folder).facts) == {"Made": "2026-11-20 12:00 UTC by mutscan 0.1.0"}
+
+
+def test_scores_that_were_not_asked_for_are_said_to_be_empty(tmp_path):
+    folder = make_batch(tmp_path, proteins=3)
+    assert dict(read_batch(folder).facts)["Builder"] == "none; measured scores are empty"
+    said = json.loads((folder / "run.json").read_text())
+    said["arguments"]["predict"] = "probability"
+    (folder / "run.json").write_text(json.dumps(said))
+    words = "none; measured and predicted scores are empty"
+    assert words in Page(render_many(folder)).text
+    assert words in " ".join(summary(folder).split())
+
+
+def test_the_table_of_variants_has_one_name(tmp_path, monkeypatch):
+    folder = make_batch(tmp_path, proteins=4)
+    for most, name in ((2000, "All variants"), (5, "Worst variants")):
+        monkeypatch.setattr(batch, "WORST", most)
+        html = render_many(folder)
+        assert f'<a href="#variants">{name}</a>' in html
+        assert f"<h2>{name}</h2>" in html
+        assert f'role="region" aria-label="{name}"' in html
+        assert "Variants that matter most</h2>" not in html
+    heading = re.search(r'<button type="button" title="([^"]*)">How often right<', html)[1]
+    assert "precision for deleterious, negative predictive value for tolerated" in heading
+
+
+@pytest.mark.parametrize(
+    ("scored", "flags", "standing_out", "words"),
+    [
+        (1, {"deleterious": 1}, 0, "The only scored variant is likely deleterious, in 1 of 2 proteins."),
+        (1, {"tolerated": 1}, 0, "The only scored variant of 2 proteins is not likely deleterious."),
+        (3, {"deleterious": 3}, 0, "All 3 scored variants are likely deleterious, in 1 of 2 proteins."),
+        (3, {"tolerated": 3}, 0, "None of the 3 scored variants of 2 proteins is likely deleterious."),
+        (3, {"deleterious": 1, "tolerated": 2}, 0, "1 of 3 scored variants is likely deleterious, in 1"),
+        (1, {"": 1}, 0, "The only scored variant of 2 proteins does not stand out from"),
+        (1, {"": 1}, 1, "The only scored variant of 2 proteins stands out from"),
+        (3, {"": 3}, 0, "None of the 3 scored variants of 2 proteins stands out from"),
+        (3, {"": 3}, 3, "All 3 scored variants of 2 proteins stand out from"),
+    ],
+)
+def test_one_all_and_none_have_words_of_their_own(tmp_path, scored, flags, standing_out, words):
+    run = read_batch(make_batch(tmp_path, proteins=2, failed=0))
+    hit = run.proteins.assign(deleterious=[float(flags.get("deleterious", 0)), 0.0])
+    run = dataclasses.replace(run, proteins=hit, flags=flags, standing_out=standing_out)
+    assert run.scored == scored
+    assert run.headline.startswith(words)
+
+
+def test_no_probability_below_1_reads_as_1(tmp_path):
+    folder = make_batch(tmp_path, proteins=2, failed=0)
+    table = pd.read_csv(folder / "variants.csv")
+    table.loc[0, ["p_deleterious", "flag"]] = [0.9996, "deleterious"]
+    table.to_csv(folder / "variants.csv", index=False)
+    assert "likely deleterious (0.9996)" in " ".join(summary(folder).split())
+    html = render_many(folder)
+    assert rows_of(html, "variants")[0][3] == "0.9996"
+    assert "p 1.00" not in html
 
 
 def test_the_inputs_own_column_of_proteins_is_not_repeated(tmp_path):

@@ -161,6 +161,18 @@ def test_a_region_without_a_name_is_told_by_its_residues(tmp_path):
     assert "nan" not in page.scripts["data"].lower()
 
 
+def test_all_variants_and_high_probabilities_have_their_words(tmp_path):
+    folder = make_run(tmp_path, calibrated=True, count=3, bad=[])
+    table = pd.read_csv(folder / "variants.csv").assign(flag="deleterious", p_deleterious=0.996)
+    table.to_csv(folder / "variants.csv", index=False)
+    text = " ".join(summary(folder).split())
+    assert text.startswith("All 3 variants are likely to disturb wild_type")
+    assert "likely deleterious (0.996)" in text
+    html = render_report(folder)
+    assert ">0.996</td>" in html
+    assert "1.00" not in text.replace("1.0000", "")
+
+
 def test_coordinates_are_the_wild_type_and_what_differs_from_it(tmp_path, globin):
     make_run(tmp_path, count=4, protein=globin)
     page = Page(render_report(tmp_path))
