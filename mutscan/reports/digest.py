@@ -248,6 +248,9 @@ def sentence(row: pd.Series[Any], regions: Sequence[AffectedRegion]) -> str:
         verdict += f" ({probability(p)})" if p == p else " by the predicted structure alone"
     else:
         verdict = _standing(row["lddt_percentile"])
+    if not regions and row["lddt_predicted_mean"] != row["lddt_predicted_mean"]:
+        # Where no profile was predicted, nothing could stand out; measured regions are listed all the same.
+        return verdict
     if not regions:
         return f"{verdict}; no stretch of residues stands out"
     told = [

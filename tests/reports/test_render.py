@@ -161,6 +161,23 @@ def test_a_region_without_a_name_is_told_by_its_residues(tmp_path):
     assert "nan" not in page.scripts["data"].lower()
 
 
+def test_nothing_is_said_of_stretches_where_nothing_was_predicted(tmp_path):
+    folder = make_run(tmp_path, structure=False, calibrated=True)
+    write_affected(folder, [])
+    assert "no stretch of residues stands out" in summary(folder)
+    table = pd.read_csv(folder / "variants.csv")
+    empty = [name for name in table if name.startswith(("tm_", "lddt_"))]
+    table.assign(**dict.fromkeys(empty, "")).to_csv(folder / "variants.csv", index=False)
+    said = json.loads((folder / "run.json").read_text())
+    said["arguments"]["predict"] = "probability"
+    (folder / "run.json").write_text(json.dumps(said))
+    page = Page(render_report(folder))
+    for text in (" ".join(summary(folder).split()), page.text + page.scripts["data"]):
+        assert "likely deleterious (0." in text
+        assert "no stretch of residues stands out" not in text
+    assert page.text.count("none; measured and predicted scores are empty") == 2
+
+
 def test_all_variants_and_high_probabilities_have_their_words(tmp_path):
     folder = make_run(tmp_path, calibrated=True, count=3, bad=[])
     table = pd.read_csv(folder / "variants.csv").assign(flag="deleterious", p_deleterious=0.996)

@@ -186,7 +186,9 @@ function makeVariantView(host) {
         region.name ? ` ${region.name}` : "", el("small", {}, said));
     });
     part("regions").replaceChildren(list.length ? el("ul", { class: "plain" }, ...list)
-      : el("p", { class: "quiet" }, "No affected region: no stretch of residues drops beyond its background."));
+      : el("p", { class: "quiet" }, known(variant.numbers.lddt_predicted_mean) || known(variant.numbers.lddt_measured_mean)
+        ? "No affected region: no stretch of residues drops beyond its background."
+        : "Not known: nothing was predicted or built."));
   }
 
   function evidence() {
