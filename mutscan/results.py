@@ -453,8 +453,8 @@ class JobFolder:
             keys = [key for key in sorted(named) if stored.get(key) != wanted.get(key)]
             if keys:
                 changes = "; ".join(
-                    f"{CLAIM_WORDS.get(key, key)}: {_short(stored.get(key))} there, "
-                    f"{_short(wanted.get(key))} now"
+                    f"{CLAIM_WORDS.get(key, key)}: {shortened(stored.get(key))} there, "
+                    f"{shortened(wanted.get(key))} now"
                     for key in keys[:3]
                 )
                 raise WrongFolderError(
@@ -489,11 +489,25 @@ _RUN_RESULTS: Final = (
 """What runs on one protein or on many leave: a restart with another command throws all of it away."""
 
 
-class RunFolder(JobFolder):
-    """The folder of a run of ``mutscan score`` or ``mutscan scan``."""
+class _ResultFolder(JobFolder):
+    """What the folders of all runs have."""
 
     PROOF: ClassVar[str] = "run.json"
     RESULTS: ClassVar[tuple[str, ...]] = _RUN_RESULTS
+
+    def __init__(
+        self, path: Path, *, restart: bool = False, shared: bool = False, patience: float = 0.0
+    ) -> None:
+        super().__init__(path, restart=restart, shared=shared, patience=patience)
+        self.variants_csv = path / "variants.csv"
+        self.run_json = path / "run.json"
+        self.report_html = path / "report.html"
+        self.log_txt = path / "log.txt"
+
+
+class RunFolder(_ResultFolder):
+    """The folder of a run of ``mutscan score`` or ``mutscan scan``."""
+
     FOLDERS: ClassVar[tuple[str, ...]] = ("structures",)
 
     def __init__(
@@ -501,16 +515,12 @@ class RunFolder(JobFolder):
     ) -> None:
         super().__init__(path, restart=restart, shared=shared, patience=patience)
         self.structures = path / "structures"
-        self.variants_csv = path / "variants.csv"
         self.residues_parquet = path / "residues.parquet"
         self.affected_parquet = path / "affected.parquet"
         self.evidence_parquet = path / "evidence.parquet"
         self.null_parquet = path / "null.parquet"
         self.positions_csv = path / "positions.csv"
         self.scan_parquet = path / "scan.parquet"
-        self.run_json = path / "run.json"
-        self.report_html = path / "report.html"
-        self.log_txt = path / "log.txt"
 
     def structure_of(self, variant: str) -> Path:
         """Path of a mutant's structure; the stem of its name is the key of the mutant's parts, too.
@@ -529,23 +539,18 @@ class RunFolder(JobFolder):
         return folder / f"{key}.npz"
 
 
-class BatchFolder(JobFolder):
+class BatchFolder(_ResultFolder):
     """The folder of a run of ``mutscan batch``, or of ``mutscan scan`` over many proteins."""
 
-    PROOF: ClassVar[str] = "run.json"
-    RESULTS: ClassVar[tuple[str, ...]] = _RUN_RESULTS
     FOLDERS: ClassVar[tuple[str, ...]] = ("proteins",)
 
     def __init__(self, path: Path, *, restart: bool = False, shared: bool = False) -> None:
         super().__init__(path, restart=restart, shared=shared)
-        self.variants_csv = path / "variants.csv"
         self.variants_parquet = path / "variants.parquet"
         self.proteins_csv = path / "proteins.csv"
-        self.run_json = path / "run.json"
-        self.report_html = path / "report.html"
-        self.log_txt = path / "log.txt"
 
 
-def _short(value: object) -> str:
+def shortened(value: object, most: int = 40) -> str:
+    """Write a value of a claim in at most so many characters."""
     text = json.dumps(value) if not isinstance(value, str) else value
-    return text if len(text) <= 40 else text[:37] + "..."
+    return text if len(text) <= most else text[: most - 3] + "..."

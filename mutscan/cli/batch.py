@@ -111,7 +111,7 @@ def batch(
     finally:
         progress.finish()
     if options.shard is not None:
-        end_part(run.directory, terminal)
+        end_part(run, terminal)
     if json:
         print_rows(run.directory)
     if not messages.quiet:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_text
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -12,13 +11,14 @@ from mutscan.cli.options import RUNNING, Messages, VersionOption, argument, comm
 
 if TYPE_CHECKING:
     from mutscan.cli.console import Terminal
+    from mutscan.pipeline import BatchRun, Run
 
 
-def end_part(directory: Path, terminal: Terminal) -> NoReturn:
+def end_part(run: Run | BatchRun, terminal: Terminal) -> NoReturn:
     """Say that a part of a job is done and how to join the parts, and end the command."""
-    described = json_text.loads((directory / "run.json").read_text(encoding="utf-8"))
+    described = run.metadata
     terminal.say(
-        f"{directory}: part {described['shard']} is done, {described['items_done']:,} of "
+        f"{run.directory}: part {described['shard']} is done, {described['items_done']:,} of "
         f"{described['items']:,} pieces of work. When all parts are: mutscan merge RUN ... --out DIR"
     )
     raise typer.Exit

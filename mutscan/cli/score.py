@@ -97,7 +97,7 @@ def score(
     finally:
         progress.finish()
     if options.shard is not None:
-        end_part(run.directory, terminal)
+        end_part(run, terminal)
     from mutscan.cli.summary import print_summary
     from mutscan.reports.saved import read_run
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from mutscan.errors import CheckpointError
-from mutscan.files import replacing, write_json
+from mutscan.files import replacing, write_json, write_text
 from mutscan.residues import AMBIGUOUS, STANDARD, UNKNOWN
 
 if TYPE_CHECKING:
@@ -202,8 +202,7 @@ def write_tokenizer(folder: Path, *, window: int | None = None, origin: Path | N
                 shutil.copyfile(origin / name, temporary)
     if window is None or (origin is not None and (origin / "vocab.txt").is_file()):
         return
-    with replacing(folder / "vocab.txt") as temporary:
-        temporary.write_text("\n".join(ESM_VOCABULARY) + "\n", encoding="utf-8")
+    write_text(folder / "vocab.txt", "\n".join(ESM_VOCABULARY) + "\n")
     settings = {
         "tokenizer_class": "EsmTokenizer",
         "model_max_length": window + 2,  # with <cls> and <eos>

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from mutscan.errors import CheckpointError
-from mutscan.files import cache_dir, replacing, write_errors, write_json
+from mutscan.files import cache_dir, replacing, write_errors, write_json, write_text
 from mutscan.hashes import file_sha256, text_sha256
 from mutscan.model.config import SiameseConfig
 from mutscan.model.siamese import SiameseNet
@@ -306,8 +306,8 @@ def write_sums(shelf: Path) -> Path:
     if not lines:
         raise CheckpointError(f"{shelf}: contains no model; expected a folder with one folder for each model")
     target = shelf / SUMS_FILE
-    with write_errors(target), replacing(target) as temporary:
-        temporary.write_text("".join(lines), encoding="utf-8")
+    with write_errors(target):
+        write_text(target, "".join(lines))
     return target
 
 

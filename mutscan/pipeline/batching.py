@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from mutscan.builders import BUILDERS, NO_BUILDER
 from mutscan.errors import UsageError
-from mutscan.files import file_name, replacing, write_errors, write_json
+from mutscan.files import file_name, replacing, write_errors, write_json, write_text
 from mutscan.hashes import json_sha256
 from mutscan.inputs import read_protein_table
 from mutscan.model.checkpoint import find_model
@@ -28,7 +28,7 @@ from mutscan.pipeline.job import logging_to
 from mutscan.pipeline.options import DEFAULTS, Options
 from mutscan.pipeline.parts import end_merge, is_merged, part_claim, write_part
 from mutscan.pipeline.proteins import ProteinSources
-from mutscan.pipeline.provenance import ASKED, now, portable, versions
+from mutscan.pipeline.provenance import OF_ONE_PROTEIN, asked, heading, now, versions
 from mutscan.pipeline.run import Run, exit_code_of
 from mutscan.pipeline.tasks import Outcome, Places, Task, Unit, Worker, placed, planned_seconds, units_of
 from mutscan.progress import Silent
@@ -130,8 +130,8 @@ class BatchRun:
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Draw the page over all proteins again, to `path`."""
         target = Path(path)
-        with write_errors(target), replacing(target) as temporary:
-            temporary.write_text(render_many(self.directory), encoding="utf-8")
+        with write_errors(target):
+            write_text(target, render_many(self.directory))
         return target
 
 
@@ -563,15 +563,11 @@ def _described(
     options = worker.options
     # Whoever writes the tables may not have loaded the model.
     claim = json.loads((worker.places.directory / ".state" / "job.json").read_text(encoding="utf-8"))
-    asked = {name: getattr(options, name) for name in ASKED if name not in ("structure", "chain")}
     flags: Counter[str] = Counter()
     for outcome in outcomes:
         flags.update(outcome.flags)
     return {
-        "schema": 1,
-        "mutscan": __version__,
-        "command": command,
-        "arguments": {name: portable(value) for name, value in {**arguments, **asked}.items()},
+        **heading(command, asked(options, arguments, without=OF_ONE_PROTEIN)),
         "model": {"name": find_model(options.model).name, "sha256": claim.get("model_sha256")},
         "device": claim.get("device"),
         "seed": options.seed,

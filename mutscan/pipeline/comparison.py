@@ -12,7 +12,7 @@ from Bio.Align import substitution_matrices
 
 from mutscan.align import tm_align
 from mutscan.errors import UsageError
-from mutscan.files import replacing, write_errors
+from mutscan.files import write_errors, write_text
 from mutscan.pipeline.network import cached_embedding, load_model
 from mutscan.pipeline.options import DEFAULTS
 from mutscan.pipeline.plan import MAX_LENGTH, resolve_wild_type
@@ -40,8 +40,8 @@ class Comparison(Compared):
         from mutscan.reports.compare_page import render_comparison
 
         target = Path(path)
-        with write_errors(target.parent), replacing(target) as temporary:
-            temporary.write_text(render_comparison(self), encoding="utf-8")
+        with write_errors(target.parent):
+            write_text(target, render_comparison(self))
         return target
 
 

@@ -17,7 +17,7 @@ from mutscan.cluster import Crew, connect
 from mutscan.errors import MutscanError, UsageError
 from mutscan.files import write_errors
 from mutscan.model.checkpoint import find_model, model_hash
-from mutscan.pipeline.job import Request, finish_job, logging_to
+from mutscan.pipeline.job import Request, finish_job, loaded_model, logging_to
 from mutscan.pipeline.options import Options, Shard, from_anywhere
 from mutscan.pipeline.parts import model_from_anywhere
 from mutscan.pipeline.run import Run
@@ -218,7 +218,7 @@ class _JobCrew:
         torch.set_num_threads(self.start.cores)
         request = self.request
         with _on_this_host():
-            model = request.model()
+            model = loaded_model(request.options)
             self.start.check(model)
 
         def do(share: Shard | None) -> None:

@@ -396,9 +396,10 @@ class Request:
         out = self.options.out
         return Path(out if out is not None else f"mutscan-{file_name(self.wild_type.name)}")
 
-    def model(self) -> LoadedModel:
-        """Load the model that is asked for."""
-        return loaded_model(self.options)
+    @cached_property
+    def builders(self) -> tuple[MutantBuilder, ...]:
+        """Who builds mutants, tried in turn; looked for once, since MODELLER is asked in a process."""
+        return choose_builders(self.options.builders, self.wild_type, seed=self.options.seed)
 
     @contextlib.contextmanager
     def job(self, model: LoadedModel, folder: RunFolder, *, whole: bool = True) -> Iterator[Job]:
@@ -412,8 +413,7 @@ class Request:
         whole : bool
             Whether the job is finished here, which needs evidence that single items do not.
         """
-        wild_type, options = self.wild_type, self.options
-        builders = choose_builders(options.builders, wild_type, seed=options.seed)
+        wild_type, options, builders = self.wild_type, self.options, self.builders
         with write_errors(folder.path), logging_to(folder.log_txt):
             _log.info("mutscan %s: %s of %s", __version__, self.command, wild_type.name)
             relatives, note = self.relatives, ""
@@ -427,7 +427,7 @@ class Request:
             folding = describe_inverse_folding() if folds else None
             described = describe_builders(builders)
             job.settings = fingerprint(wild_type, model, described, options, folding, relatives) | job.claim
-            is_merged(folder, job.inputs_sha256, options)
+            is_merged(folder, job.inputs_sha256, options)  # refuses inputs that the parts were not made of
             folder.claim(job.settings | part_claim(options, job.inputs_sha256))
             yield job
             _log.info("done: %s", dict(job.counts))
@@ -470,8 +470,8 @@ def run_job(request: Request) -> Run:
 
         return job_on_ray(request)
     # What is missing is said before anything is loaded.
-    choose_builders(options.builders, request.wild_type, seed=options.seed)
-    model = request.model()
+    _ = request.builders
+    model = loaded_model(options)
     with (
         RunFolder(request.directory, restart=options.restart) as folder,
         request.job(model, folder) as job,

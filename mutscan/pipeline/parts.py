@@ -20,9 +20,8 @@ from mutscan.errors import UsageError
 from mutscan.files import write_errors, write_json
 from mutscan.model.checkpoint import find_model
 from mutscan.pipeline.options import from_anywhere
-from mutscan.pipeline.provenance import ASKED, portable
-from mutscan.results import CLAIM_WORDS, BatchFolder, JobFolder, RunFolder
-from mutscan.version import __version__
+from mutscan.pipeline.provenance import OF_ONE_PROTEIN, asked, heading
+from mutscan.results import CLAIM_WORDS, BatchFolder, JobFolder, RunFolder, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,18 +86,13 @@ def write_part(
     n_items : int
         Items of the job's first stage.
     """
-    asked = {name: getattr(options, name) for name in ASKED}
-    if command == "batch":  # proteins have structures of their own
-        asked = {name: value for name, value in asked.items() if name not in ("structure", "chain")}
+    given = asked(options, arguments, without=OF_ONE_PROTEIN if command == "batch" else ())
     # Parts may be merged in another folder than they were made in.
-    call = {name: from_anywhere(name, value) for name, value in {**arguments, **asked}.items()}
+    call = {name: from_anywhere(name, value) for name, value in given.items()}
     call["model"] = model_from_anywhere(options.model)
     write_json(folder.state / CALL_FILE, {"command": command, "arguments": call})
     described = {
-        "schema": 1,
-        "mutscan": __version__,
-        "command": command,
-        "arguments": {name: portable(value) for name, value in {**arguments, **asked}.items()},
+        **heading(command, given),
         "shard": options.shard,
         "items": n_items,
         "items_done": len(options.part.pick(range(n_items))),
@@ -204,7 +198,7 @@ def _check(parts: Sequence[_Part]) -> None:
             if one != other:
                 raise UsageError(
                     f"{part.path}: belongs to another job than {first.path}: "
-                    f"{CLAIM_WORDS.get(name, name)} is {_short(other)}, there {_short(one)}"
+                    f"{CLAIM_WORDS.get(name, name)} is {shortened(other, 24)}, there {shortened(one, 24)}"
                 )
         if part.command != first.command:
             raise UsageError(f"{part.path}: is a part of {part.command}, {first.path} one of {first.command}")
@@ -219,11 +213,6 @@ def _check(parts: Sequence[_Part]) -> None:
         names = ", ".join(f"{index}/{first.shard[1]}" for index in missing[:20])
         names += f" and {len(missing) - 20} more" if len(missing) > 20 else ""
         raise UsageError(f"missing {'part' if len(missing) == 1 else 'parts'} {names}; merge needs all")
-
-
-def _short(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 24 else text[:21] + "..."
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -129,7 +129,7 @@ def resolve_wild_type(
             resolved = wild_type_from_structure(read_structure(path, chain=chain))
             return replace(resolved, records=(*resolved.records, file_record(path)))
         if is_fasta_file(path):
-            return _with_given_structure(_wild_type_from_fasta(path), structure, chain)
+            return with_given_structure(_wild_type_from_fasta(path), structure, chain)
         raise UsageError(
             f"{text}: expected a structure ({' '.join(STRUCTURE_ENDINGS)}, also .gz) "
             f"or a FASTA file ({' '.join(FASTA_ENDINGS)}, also .gz); give the file one of these endings"
@@ -146,7 +146,7 @@ def resolve_wild_type(
         raise UsageError(
             "--chain needs a structure file: AlphaFold DB models have one chain; add --structure FILE"
         )
-    return _with_given_structure(wild_type, structure, chain)
+    return with_given_structure(wild_type, structure, chain)
 
 
 def _wild_type_from_fasta(path: Path) -> WildType:
@@ -161,9 +161,10 @@ def _wild_type_from_fasta(path: Path) -> WildType:
     return WildType(name=name or path.stem, sequence=sequence, records=(file_record(path),))
 
 
-def _with_given_structure(
+def with_given_structure(
     wild_type: WildType, structure: str | os.PathLike[str] | None, chain: str | None
 ) -> WildType:
+    """Add the coordinates of a structure file to a protein, where one is given."""
     if structure is None:
         if chain is not None:
             raise UsageError("--chain needs a structure; add --structure FILE")

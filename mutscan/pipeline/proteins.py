@@ -11,8 +11,8 @@ from mutscan.alignments.files import alignments_in
 from mutscan.errors import UsageError
 from mutscan.fetch import is_accession
 from mutscan.hashes import file_sha256, json_sha256
-from mutscan.pipeline.plan import file_record, resolve_wild_type
-from mutscan.structures import WildType, read_structure, wild_type_from_structure, with_structure
+from mutscan.pipeline.plan import file_record, resolve_wild_type, with_given_structure
+from mutscan.structures import WildType
 from mutscan.structures.fasta import FastaRecord, read_each
 from mutscan.structures.files import unique_structures_in
 
@@ -154,13 +154,9 @@ class ProteinSources:
             )
         if sequences:
             wild_type = WildType(name=name, sequence=sequences.pop(), records=(self._record,))
-            if structure is None:
-                return wild_type
-            wild_type = with_structure(wild_type, read_structure(structure))
-            return replace(wild_type, records=(*wild_type.records, file_record(structure)))
+            return with_given_structure(wild_type, structure, None)
         if structure is not None:
-            wild_type = wild_type_from_structure(read_structure(structure))
-            return replace(wild_type, name=name, records=(*wild_type.records, file_record(structure)))
+            return replace(resolve_wild_type(str(structure)), name=name)
         if is_accession(name):
             return resolve_wild_type(name, offline=self.offline)
         places = [

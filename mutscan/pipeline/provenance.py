@@ -19,7 +19,7 @@ from mutscan.hashes import bytes_sha256, text_sha256
 from mutscan.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from mutscan.alignments.source import Relatives
     from mutscan.pipeline.job import Job
@@ -76,12 +76,8 @@ def provenance(
         Arguments of the command that are not in `options`.
     """
     protein, structure, encoder = job.wild_type, job.wild_type.structure, job.model.encoder
-    asked = {name: getattr(options, name) for name in ASKED}
     return {
-        "schema": 1,
-        "mutscan": __version__,
-        "command": command,
-        "arguments": {name: portable(value) for name, value in {**arguments, **asked}.items()},
+        **heading(command, asked(options, arguments)),
         "wild_type": {
             "name": protein.name,
             "sequence": protein.sequence,
@@ -116,11 +112,32 @@ def provenance(
     }
 
 
-ASKED = (
+_ASKED = (
     "model", "builder", "structure", "chain", "alignment", "device", "precision", "batch_residues", "jobs",
     "offline", "prior", "inverse_folding", "predict", "seed",
 )  # fmt: skip
 """Options that describe what was asked, in run.json."""
+
+
+def asked(
+    options: Options, arguments: Mapping[str, object], *, without: Collection[str] = ()
+) -> dict[str, object]:
+    """Collect the arguments of a command, those of `options` among them, except some."""
+    return {**arguments, **{name: getattr(options, name) for name in _ASKED if name not in without}}
+
+
+def heading(command: str, arguments: Mapping[str, object]) -> dict[str, object]:
+    """Begin a run.json: which command was given, without paths of this machine."""
+    return {
+        "schema": 1,
+        "mutscan": __version__,
+        "command": command,
+        "arguments": {name: portable(value) for name, value in arguments.items()},
+    }
+
+
+OF_ONE_PROTEIN = ("structure", "chain")
+"""Options that a run over many proteins has not."""
 
 
 def portable(value: object) -> object:

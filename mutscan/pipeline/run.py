@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 
 from mutscan.errors import UsageError
-from mutscan.files import replacing, write_errors
+from mutscan.files import write_errors, write_text
 from mutscan.reports.render import render_report
 from mutscan.results import EVIDENCE_SCHEMA, TEXT_COLUMNS, RunFolder
 
@@ -85,8 +85,8 @@ class Run:
         target = Path(path)
         found = get_viewer(offline=offline)
         page = render_report(self.directory, viewer=found.script, viewer_note=found.note)
-        with write_errors(target), replacing(target) as temporary:
-            temporary.write_text(page, encoding="utf-8")
+        with write_errors(target):
+            write_text(target, page)
         return target
 
     def view(self, variant: str | None = None, *, width: int = 800, height: int = 500) -> py3Dmol.view:

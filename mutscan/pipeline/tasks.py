@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow.parquet as pq
 
+from mutscan.calling import NULL_SIZE
 from mutscan.errors import CheckpointError, MissingDependencyError, MutscanError, RunFolderError
 from mutscan.files import file_name, replacing, write_errors, write_json
 from mutscan.hashes import json_sha256, text_sha256
@@ -29,6 +30,7 @@ from mutscan.pipeline.job import Request, finish_job, loaded_model
 from mutscan.pipeline.options import Options, Shard
 from mutscan.pipeline.plan import make_plan
 from mutscan.pipeline.proteome import prepared, scan_protein
+from mutscan.pipeline.run import exit_code_of
 from mutscan.pipeline.scanning import ScanJob, scanned_positions
 from mutscan.pipeline.scoring import ScoreJob
 from mutscan.progress import Silent
@@ -64,10 +66,11 @@ SECONDS_A_WILD_TYPE: Final = 1.5e-3
 SECONDS_A_PROTEIN: Final = 0.15
 """Planned time that each protein takes besides."""
 
-NULL_MUTANTS: Final = 64
-
 _LENGTH: Final = 400
 """Planned for a protein whose length is not known before it is fetched."""
+
+_STATUS: Final = {0: "ok", 3: "partial", 4: "failed"}
+"""Status of a protein by the exit code of a run on it alone."""
 
 _STOPS: Final = (RunFolderError, CheckpointError, MissingDependencyError)
 """Errors that end the run: they would meet every protein."""
@@ -122,11 +125,11 @@ def placed(tasks: Iterable[Task], sources: ProteinSources, alignment: str) -> li
 
 
 def planned_seconds(task: Task, length: int | None, *, predicts: bool) -> float:
-    """Plan the work on a protein, in seconds of one core of 2024; shards and units are balanced by it."""
+    """Plan the work on a protein, roughly in seconds of one core; shards and units are balanced by it."""
     residues = _LENGTH if length is None else length
     seconds = SECONDS_A_PROTEIN + SECONDS_A_WILD_TYPE * residues
     if predicts:
-        mutants = 19 * residues if task.rows is None else NULL_MUTANTS + len(task.rows)
+        mutants = 19 * residues if task.rows is None else NULL_SIZE + len(task.rows)
         seconds += SECONDS_A_RESIDUE * residues * mutants
     return seconds
 
@@ -395,10 +398,8 @@ class Worker:
             return self.sources.wild_type(task.name)
         except _STOPS:
             raise
-        except MutscanError as error:
-            return error
         except Exception as error:
-            return error
+            return error  # it is told where the protein is finished
 
     def _do_share(self, task: Task, share: Shard) -> None:
         wild_type = self._found(task)
@@ -473,7 +474,7 @@ class Worker:
                 if row["status"] == "failed" and not code:
                     code, message = row["error_code"], f"no row was scored; the first: {row['message']}"
         del flags[""]
-        status = _status(job.counts)
+        status = _STATUS[exit_code_of(job.counts)]
         hit = pq.read_table(folder.affected_parquet, columns=["name"]).column("name").to_pylist()
         regions = Counter(name for name in hit if name)
         return Outcome(
@@ -507,10 +508,3 @@ class Worker:
             size=self.places.scan(task).stat().st_size,
             flags=dict(sorted(flags.items())),
         )
-
-
-def _status(counts: Mapping[str, int]) -> str:
-    scored = sum(counts.get(status, 0) for status in ("ok", "partial"))
-    if not scored:
-        return "failed"
-    return "ok" if counts.get("ok", 0) == sum(counts.values()) else "partial"

@@ -18,7 +18,7 @@ import pandas as pd
 
 from mutscan.calling.naming import STRUCTURE
 from mutscan.errors import UsageError
-from mutscan.files import replacing
+from mutscan.files import write_text
 from mutscan.reports.affected import in_words
 from mutscan.reports.saved import read_run, site_positions
 from mutscan.results import RunFolder
@@ -88,8 +88,7 @@ def write_views(directory: Path) -> tuple[Path, ...]:
     scene = _scene(read_run(directory), folder)
     written = []
     for name, lines in (("view.pml", _pymol(scene)), ("view.cxc", _chimerax(scene))):
-        with replacing(folder.structures / name) as temporary:
-            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_text(folder.structures / name, "\n".join(lines) + "\n")
         written.append(folder.structures / name)
     return tuple(written)
 

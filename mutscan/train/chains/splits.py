@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from mutscan.errors import UsageError
-from mutscan.files import replacing
+from mutscan.files import write_text
 from mutscan.hashes import text_sha256
 from mutscan.train.chains.relatives import LINKED, shared_words
 from mutscan.train.chains.tables import sequence_digest
@@ -179,8 +179,7 @@ def write_splits(path: Path, chains: Chains, splits: NDArray[np.str_], *, sequen
     # A chain that several tables hold is listed as in the first of them; one without a split is not listed.
     rows = {row[0]: row for row in reversed(list(zip(*columns, strict=True))) if row[3]}
     writer.writerows(sorted(rows.values()))
-    with replacing(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    write_text(path, text.getvalue())
 
 
 def read_splits(path: Path) -> dict[str, SplitEntry]:

@@ -12,7 +12,7 @@ import torch
 
 from mutscan.embed import resolve_device, resolve_precision, set_threads
 from mutscan.errors import UsageError
-from mutscan.files import replacing, write_errors, write_json
+from mutscan.files import write_errors, write_json, write_text
 from mutscan.progress import Silent
 from mutscan.train.chains.corpus import read_corpus
 from mutscan.train.encoder.batches import PackedBatches, check_sizes, fixed_batches
@@ -229,8 +229,7 @@ def _metrics(
 def _write(model: MaskedLM, result: Pretrained, out: Path, dtype: str, metrics: dict[str, Any]) -> None:
     write_network(model, result.weights, out, dtype=dtype)
     write_json(out / "metrics.json", metrics)
-    with replacing(out / "README.md") as temporary:
-        temporary.write_text(_readme(out.name, model, metrics, dtype), encoding="utf-8")
+    write_text(out / "README.md", _readme(out.name, model, metrics, dtype))
 
 
 def _check(config: PretrainConfig, structures: Path | None, device: torch.device, compiled: bool) -> None:

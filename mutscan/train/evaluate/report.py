@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from markupsafe import Markup, escape
 
-from mutscan.files import replacing
+from mutscan.files import write_text
 from mutscan.reports.drawing import INK, MODEL, RIVAL, Drawing
 from mutscan.reports.html import environment
 from mutscan.train.evaluate.drawings import draw_evaluation
@@ -121,8 +121,7 @@ def write_report(metrics: Mapping[str, Any], pairs: PairEvaluation | None, folde
         (folder / "figures").mkdir(exist_ok=True)
     for drawing in drawings:
         drawing.write(folder / "figures")
-    with replacing(folder / "report.html") as temporary:
-        temporary.write_text(render_evaluation(metrics, drawings), encoding="utf-8")
+    write_text(folder / "report.html", render_evaluation(metrics, drawings))
 
 
 def render_evaluation(metrics: Mapping[str, Any], drawings: Sequence[Drawing]) -> str:
