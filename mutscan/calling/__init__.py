@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mutscan.calling.naming import Namer
+from mutscan.calling.naming import LOW_PLDDT, Namer, Region
 from mutscan.calling.null import (
     MAD_TO_SD,
     NULL_SIZE,
@@ -16,36 +16,21 @@ from mutscan.calling.null import (
     robust_z,
     sample_null,
 )
-from mutscan.calling.regions import (
-    DROP_Z,
-    LOW_PLDDT,
-    MEASURED_NOISE,
-    MERGE_GAP,
-    MIN_DROP,
-    MIN_REGION,
-    Region,
-    affected_regions,
-    affected_residues,
-    measured_drop,
-)
+from mutscan.calling.regions import MEASURED_NOISE, RegionBackground, RegionHit, measured_drop
 from mutscan.calling.sites import FunctionalSites
 
 __all__ = [
-    "DROP_Z",
     "LOW_PLDDT",
     "MAD_TO_SD",
     "MEASURED_NOISE",
-    "MERGE_GAP",
-    "MIN_DROP",
-    "MIN_REGION",
     "NULL_SIZE",
     "SITE_MARGIN",
     "FunctionalSites",
     "Namer",
     "Null",
     "Region",
-    "affected_regions",
-    "affected_residues",
+    "RegionBackground",
+    "RegionHit",
     "away_from_site",
     "build_null",
     "drop_z",

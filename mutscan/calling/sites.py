@@ -46,6 +46,11 @@ class FunctionalSites:
             own = np.arange(feature.start - 1, feature.end)
             self._sites.append((feature, own if atoms is None else atoms.around(own)))
 
+    @property
+    def shells(self) -> list[tuple[Feature, NDArray[np.int64]]]:
+        """Each site with itself and all residues within 5 Å of it, 0-based."""
+        return self._sites
+
     def near(self, indices: NDArray[np.int64] | Sequence[int]) -> tuple[str, ...]:
         """Sites that are among residues (0-based) or within 5 Å of one, in order of position.
 
