@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mutscan.calling.context import NearSite, SiteContext, read_context, read_contexts, write_contexts
 from mutscan.calling.naming import Namer
 from mutscan.calling.null import (
     MAD_TO_SD,
@@ -42,8 +43,10 @@ __all__ = [
     "SITE_MARGIN",
     "FunctionalSites",
     "Namer",
+    "NearSite",
     "Null",
     "Region",
+    "SiteContext",
     "affected_regions",
     "affected_residues",
     "away_from_site",
@@ -52,6 +55,9 @@ __all__ = [
     "mean_away_from_site",
     "measured_drop",
     "percentile",
+    "read_context",
+    "read_contexts",
     "robust_z",
     "sample_null",
+    "write_contexts",
 ]
