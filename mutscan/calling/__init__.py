@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from mutscan.calling.context import NearSite, SiteContext, read_context, read_contexts, write_contexts
+from mutscan.calling.context import (
+    NearSite,
+    SiteContext,
+    SiteContexts,
+    read_context,
+    read_contexts,
+    write_contexts,
+)
 from mutscan.calling.naming import Namer
 from mutscan.calling.null import (
     MAD_TO_SD,
@@ -47,6 +54,7 @@ __all__ = [
     "Null",
     "Region",
     "SiteContext",
+    "SiteContexts",
     "affected_regions",
     "affected_residues",
     "away_from_site",

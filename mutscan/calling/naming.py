@@ -35,6 +35,17 @@ POINTS: Final = frozenset({"Active site", "Binding site", "Disulfide bond"})
 NAMELESS: Final = frozenset({"Site", "Modified residue", "Glycosylation", "Lipidation", "Cross-link"})
 """Kinds of single residues that give no name: being modified says little about a place."""
 
+SITES: Final = POINTS | NAMELESS | {
+    "Motif", "Active site signature", "Binding site signature", "Conserved site",
+}  # fmt: skip
+"""Kinds of places that are sites whatever their size; the names of others are those of domains."""
+
+BODIES: Final = frozenset({"Domain", "DNA binding"})
+"""Kinds of places that are bodies, which a residue of another one may touch."""
+
+SHORT: Final = 20
+"""Residues up to which a DNA-binding stretch or a region with a purpose is a site too."""
+
 LONG_LOOP: Final = 25
 """Residues between two helices or strands from which what lies there is named by the nearer of them."""
 
@@ -43,8 +54,11 @@ LISTED: Final = 3
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Place:
+class Place:
+    """A named part of a protein of L residues: its stretches (1-based, inclusive) and mask, shape (L,)."""
+
     name: str
+    kind: str
     source: str
     stretches: tuple[tuple[int, int], ...]
     mask: NDArray[np.bool_]
@@ -80,6 +94,7 @@ class Namer:
         whole = [feature for feature in features if feature.kind not in NAMELESS]
         self._points = [feature for feature in whole if feature.kind in POINTS]
         self._places = _places([feature for feature in whole if feature.kind not in POINTS], length)
+        self._larger = _places([feature for feature in features if not is_site(feature)], length)
         self._used: dict[tuple[str, str], str] = {}
 
     @property
@@ -108,6 +123,37 @@ class Namer:
         name, source, positions = found
         self._used[name, source] = positions
         return name, source
+
+    @cached_property
+    def bodies(self) -> tuple[Place, ...]:
+        """Domains in the order of the databases, the smallest first.
+
+        Where no database names any: the compact domains of the structure, if there are several.
+        """
+        named = [place for place in self._larger if place.kind in BODIES]
+        named.sort(key=lambda place: (_rank(place.source), place.size, place.stretches, place.name))
+        if named or len(self.domains) < 2:
+            return tuple(named)
+        return tuple(
+            _place(f"domain {number}", "compact domain", STRUCTURE, stretches, self._length)
+            for number, stretches in enumerate(self.domains, start=1)
+        )
+
+    def body(self, index: int) -> Place | None:
+        """First of the `bodies` that holds a residue (0-based)."""
+        return next((place for place in self.bodies if place.mask[index]), None)
+
+    def homes(self, index: int) -> list[Place]:
+        """Domain of a residue (0-based) and the smallest of the other stretches that hold it.
+
+        Other stretches are UniProt's; without a domain, those of the first database that has any.
+        """
+        body = self.body(index)
+        others = [place for place in self._larger if place.kind not in BODIES and place.mask[index]]
+        others.sort(key=lambda place: (_rank(place.source), place.size, place.stretches, place.name))
+        if body is None:
+            return [place for place in others if place.source == others[0].source][:LISTED]
+        return [body, *(place for place in others if place.source == SOURCES[0])][:LISTED]
 
     def _from_databases(self, indices: NDArray[np.int64]) -> tuple[str, str, str] | None:
         for source in dict.fromkeys((*SOURCES, *(place.source for place in self._places))):
@@ -160,7 +206,7 @@ class Namer:
             if len(inside.intersection(range(element.first, element.last + 1))) >= 3
         ]
         if touched:
-            words = [_element(element) for element in touched]
+            words = [element_name(element) for element in touched]
             name = " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
             if len(touched) > LISTED:
                 name = f"{len(touched)} helices and strands from {words[0]} to {words[-1]}"
@@ -185,11 +231,13 @@ class Namer:
             start, end = before[-1], after[0]
             if end.first - start.last > LONG_LOOP:  # naming both ends would place it nowhere
                 near_start = first - start.last <= end.first - last
-                return f"coil after {_element(start)}" if near_start else f"coil before {_element(end)}"
-            return f"loop from {_element(start)} to {_element(end)}"
+                return (
+                    f"coil after {element_name(start)}" if near_start else f"coil before {element_name(end)}"
+                )
+            return f"loop from {element_name(start)} to {element_name(end)}"
         if before:
-            return f"loop after {_element(before[-1])}"
-        return f"loop before {_element(after[0])}" if after else "coil"
+            return f"loop after {element_name(before[-1])}"
+        return f"loop before {element_name(after[0])}" if after else "coil"
 
     def _home(self, inside: set[int]) -> str:
         """Name the compact domain that holds most of it, where there are several."""
@@ -203,6 +251,14 @@ class Namer:
         if 2 * shares[most] < len(inside):
             return ""
         return f" of domain {most + 1} [{describe_stretches(self.domains[most])}]"
+
+
+def is_site(feature: Feature) -> bool:
+    """Whether a feature is a site: a residue of note, a motif, or another short stretch with a purpose."""
+    if feature.kind in SITES:
+        return True
+    short = feature.end - feature.start < SHORT and feature.description != "Disordered"
+    return short and feature.kind in ("DNA binding", "Region")
 
 
 def point_name(feature: Feature) -> str:
@@ -224,30 +280,43 @@ def _clean(text: str) -> str:
     return ", ".join(part.strip() for part in text.split(";") if part.strip())
 
 
-def _element(element: Element) -> str:
+def element_name(element: Element) -> str:
+    """Call a helix or strand by kind, number and positions: ``helix 2 (24-41)``."""
     return f"{element.kind} {element.number} ({element.first + 1}-{element.last + 1})"
 
 
-def _places(features: Sequence[Feature], length: int) -> list[_Place]:
+def _places(features: Sequence[Feature], length: int) -> list[Place]:
     parts: dict[tuple[object, ...], list[Feature]] = {}
     for number, feature in enumerate(features):
         alone = number if feature.source == "UniProt" else -1
         parts.setdefault((feature.source, feature.kind, feature.description, alone), []).append(feature)
-    places = []
-    for group in parts.values():
-        mask = np.zeros(length, dtype=bool)
-        for feature in group:
-            mask[feature.start - 1 : feature.end] = True
-        stretches = tuple(sorted((feature.start, feature.end) for feature in group))
-        first = group[0]
-        places.append(_Place(_place_name(first), first.source, stretches, mask, int(mask.sum())))
-    return places
+    return [
+        _place(
+            _place_name(group[0]),
+            group[0].kind,
+            group[0].source,
+            tuple(sorted((feature.start, feature.end) for feature in group)),
+            length,
+        )
+        for group in parts.values()
+    ]
+
+
+def _place(name: str, kind: str, source: str, stretches: tuple[tuple[int, int], ...], length: int) -> Place:
+    mask = np.zeros(length, dtype=bool)
+    for first, last in stretches:
+        mask[first - 1 : last] = True
+    return Place(name, kind, source, stretches, mask, int(mask.sum()))
+
+
+def _rank(source: str) -> int:
+    return SOURCES.index(source) if source in SOURCES else len(SOURCES)
 
 
 def _place_name(feature: Feature) -> str:
     """Join description and kind: ``SH3 domain``, ``Helical transmembrane``."""
     said = _clean(feature.description)
-    kind = feature.kind
+    kind = "DNA-binding region" if feature.kind == "DNA binding" else feature.kind
     if not said:
         return kind
     # A word such as "SH3" or "WD 1" says little without its kind.
