@@ -10,7 +10,7 @@ from mutscan.calling.context import (
     read_contexts,
     write_contexts,
 )
-from mutscan.calling.naming import Namer
+from mutscan.calling.naming import LOW_PLDDT, Namer, Region
 from mutscan.calling.null import (
     MAD_TO_SD,
     NULL_SIZE,
@@ -24,28 +24,13 @@ from mutscan.calling.null import (
     robust_z,
     sample_null,
 )
-from mutscan.calling.regions import (
-    DROP_Z,
-    LOW_PLDDT,
-    MEASURED_NOISE,
-    MERGE_GAP,
-    MIN_DROP,
-    MIN_REGION,
-    Region,
-    affected_regions,
-    affected_residues,
-    measured_drop,
-)
+from mutscan.calling.regions import MEASURED_NOISE, RegionBackground, RegionHit, measured_drop
 from mutscan.calling.sites import FunctionalSites
 
 __all__ = [
-    "DROP_Z",
     "LOW_PLDDT",
     "MAD_TO_SD",
     "MEASURED_NOISE",
-    "MERGE_GAP",
-    "MIN_DROP",
-    "MIN_REGION",
     "NULL_SIZE",
     "SITE_MARGIN",
     "FunctionalSites",
@@ -53,10 +38,10 @@ __all__ = [
     "NearSite",
     "Null",
     "Region",
+    "RegionBackground",
+    "RegionHit",
     "SiteContext",
     "SiteContexts",
-    "affected_regions",
-    "affected_residues",
     "away_from_site",
     "build_null",
     "drop_z",

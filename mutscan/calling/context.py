@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -30,8 +31,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.spatial import cKDTree
 
-from mutscan.calling.naming import element_name, point_name
-from mutscan.calling.sites import CONTACT_CA, KINDS, FunctionalSites
+from mutscan.calling.naming import LOW_PLDDT, database_regions, is_site, point_name
+from mutscan.calling.sites import CONTACT_CA, FunctionalSites
 from mutscan.residues import THREE_LETTER
 from mutscan.structures import HEAVY_ATOMS, plddt_by_position
 from mutscan.structures.segments import runs
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mutscan.calling.naming import Namer
+    from mutscan.calling.naming import Namer, Region
     from mutscan.structures import Feature, Structure, WildType
     from mutscan.structures.segments import Element
     from mutscan.variants import Variant
@@ -72,14 +73,18 @@ TURN: Final = 4
 NEAR_END: Final = 5
 """Residues from an end of the chain, up to which that is said."""
 
-LOW_PLDDT: Final = 70.0
-"""pLDDT below which it is said (AlphaFold DB's own boundary of low confidence)."""
+SOURCES: Final = ("UniProt", "TED", "InterPro")
+"""Databases in the order in which they name the domain of a residue; others come after them."""
+
+WORKING: Final = ("Active site", "Binding site")
+"""Kinds of sites that are told before the other near ones."""
 
 LISTED: Final = 4
-"""Near sites, and touched elements, that are named."""
+"""Near sites, and touched elements, that are named; and domains and regions that hold a residue."""
 
-_APART: Final = 64
-"""Residues whose surface is worked out one by one before that of the whole chain is."""
+_APART: Final = 0.1
+"""Share of a chain's residues whose surfaces are worked out one by one before all are at once, which takes
+about as long."""
 
 _REACH: Final = 6.8
 """Å; atoms further apart hide nothing of each other's surface (radii at most 2.0, probe 1.4)."""
@@ -323,7 +328,7 @@ class SiteContexts:
         return self._found[position]
 
     def _context(self, index: int) -> SiteContext:
-        homes = tuple((_plain(place.name), place.source) for place in self._namer.homes(index))
+        homes = tuple((_plain(region.name), region.source) for region in self._homes(index))
         sites = self._near_sites(index)
         end = self._end(index) if self._wild_type.structure is not None else ""
         if not self._atoms.known[index]:
@@ -333,7 +338,7 @@ class SiteContexts:
         return SiteContext(
             *self._element(index),
             burial=self._burial(index, accessibility),
-            accessibility=round(accessibility, 2),
+            accessibility=accessibility,
             domains=homes,
             sites=sites,
             touches=self._touches(index),
@@ -352,6 +357,28 @@ class SiteContexts:
             else f"{end}-terminal residue"
         )
 
+    # Domains
+
+    @cached_property
+    def _larger(self) -> list[Region]:
+        """Domains and regions of databases, by database, then the smallest first."""
+        regions = database_regions(one for one in self._wild_type.features if not is_site(one))
+        return sorted(regions, key=lambda one: (_rank(one.source), len(one.indices), one.stretches, one.name))
+
+    @cached_property
+    def _bodies(self) -> list[Region]:
+        """Domains of databases; where these name none, compact domains, of which there are several."""
+        named = [region for region in self._larger if region.kind in ("domain", "motif")]
+        return named or [region for region in self._namer.regions() if region.kind == "compact domain"]
+
+    def _homes(self, index: int) -> list[Region]:
+        """Domains of the first source that has one, then regions of the first database that has one."""
+        found = []
+        for regions in (self._bodies, [one for one in self._larger if one.kind == "region"]):
+            here = [region for region in regions if _holds(region, index)]
+            found += [region for region in here if region.source == here[0].source]
+        return found[:LISTED]
+
     # Sites
 
     def _near_sites(self, index: int) -> tuple[NearSite, ...]:
@@ -359,9 +386,8 @@ class SiteContexts:
         at = [feature for feature, distance in around if distance == 0.0]
         own = {_purpose(feature) for feature in at}
         near: dict[tuple[str, str], tuple[Feature, float]] = {}
-        for feature, distance in sorted(around, key=lambda one: (one[0].kind not in KINDS, one[1])):
-            bonded = feature.kind in BONDS and feature.description.split("; ")[-1] == f"to {index + 1}"
-            if distance and not bonded and _purpose(feature) not in own:
+        for feature, distance in sorted(around, key=lambda one: (one[0].kind not in WORKING, one[1])):
+            if _purpose(feature) not in own:
                 near.setdefault(_purpose(feature), (feature, distance))
         told = [(feature, 0.0) for feature in at]
         told += sorted(list(near.values())[:LISTED], key=lambda one: one[1])
@@ -416,7 +442,7 @@ class SiteContexts:
         return cKDTree(self._atoms.ca[self._atoms.known])
 
     def _accessibility(self, index: int) -> float:
-        """Relative accessibility; NaN where the side chain is not whole."""
+        """Relative accessibility to 0.01; NaN where the side chain is not whole."""
         from Bio.Data.PDBData import residue_sasa_scales
 
         structure, place = self._wild_type.structure, self._wild_type.structure_index
@@ -427,7 +453,7 @@ class SiteContexts:
         if not {*HEAVY_ATOMS.get(letter, ("?",))} <= {*structure.atom_name[structure.atoms_of(residue)]}:
             return math.nan
         largest = float(residue_sasa_scales["Wilke"][THREE_LETTER[letter]])
-        return min(self._surfaces.of(residue) / largest, 1.0)
+        return round(min(self._surfaces.of(residue) / largest, 1.0), 2)
 
     @cached_property
     def _surfaces(self) -> _Surfaces:
@@ -447,15 +473,15 @@ class SiteContexts:
             touched = np.flatnonzero(apart <= CONTACT_CA)
         touched = touched[np.abs(touched - index) > NEIGHBOURS]
         own = self._element_of[index]
-        count: dict[tuple[int, str], int] = {}
-        for other in touched.tolist():
-            element, body = self._element_of[other], self._namer.body(other)
+        count: Counter[tuple[int, str]] = Counter()
+        for other, atoms_there in Counter(touched.tolist()).items():
+            element = self._element_of[other]
             if element is not None and element is not own:
-                key = (element.first, element_name(element))
-                count[key] = count.get(key, 0) + 1
-            if body is not None and not body.mask[index]:
-                key = (len(atoms.ca), _plain(body.name))
-                count[key] = count.get(key, 0) + 1
+                name = f"{element.kind} {element.number} ({element.first + 1}-{element.last + 1})"
+                count[element.first, name] += atoms_there
+            body = next((region for region in self._bodies if _holds(region, other)), None)
+            if body is not None and not _holds(body, index):
+                count[len(atoms.ca), _plain(body.name)] += atoms_there
         most = sorted(count, key=lambda key: (-count[key], key))[:LISTED]
         return tuple(name for _, name in sorted(most))
 
@@ -470,7 +496,7 @@ class _Surfaces:
 
     def of(self, residue: int) -> float:
         self._asked += 1
-        if self._asked > _APART:
+        if self._asked > _APART * len(self._structure):
             return float(self._whole[residue])
         atoms = self._heavy[self._structure.residue_index[self._heavy] == residue]
         around = self._tree.query_ball_point(self._structure.coord[atoms], _REACH)
@@ -502,10 +528,20 @@ class _Surfaces:
         return surface
 
 
+def _holds(region: Region, index: int) -> bool:
+    return any(first <= index + 1 <= last for first, last in region.stretches)
+
+
+def _rank(source: str) -> int:
+    return SOURCES.index(source) if source in SOURCES else len(SOURCES)
+
+
 def _purpose(feature: Feature) -> tuple[str, str]:
     """Equal for residues that do one thing together, of which the nearest stands for all."""
-    alone = feature.kind in BONDS or not feature.description
-    return feature.kind, str(feature.start) if alone else feature.description
+    if feature.kind in BONDS:
+        partner = feature.description.rpartition("to ")[2]
+        return feature.kind, "-".join(sorted((str(feature.start), partner)))
+    return feature.kind, feature.description or str(feature.start)
 
 
 def _plain(name: str) -> str:

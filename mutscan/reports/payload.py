@@ -235,7 +235,7 @@ def _variant(
         "status": str(row["status"]),
         "message": clip(row["message"]),
         "sites": sites,
-        "sentence": clip(sentence(row, regions)),
+        "sentence": clip(sentence(row, [region for region in regions if region.disturbed])),
         "flag": str(row["flag"]),
         "rule": clip(row["flag_rule"]),
         "confidence": str(row["confidence"]),
@@ -243,12 +243,15 @@ def _variant(
         "numbers": {name: known(row[name]) for name in NUMBERS},
         "regions": [
             {
-                "stretches": [list(stretch) for stretch in region.stretches],
                 "name": clip(region.name),
+                "kind": region.kind,
                 "source": region.source,
-                "drop": float(f"{region.drop:.2g}"),
-                "evidence": region.evidence,
-                "remarks": [clip(remark) for remark in region.remarks],
+                "stretches": [list(stretch) for stretch in region.stretches],
+                "drop": known(region.drop),
+                "z": known(region.z),
+                "measured": known(region.measured_drop),
+                "distance": known(region.distance),
+                "disturbed": region.disturbed,
             }
             for region in regions
         ],
