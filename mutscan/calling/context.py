@@ -31,8 +31,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.spatial import cKDTree
 
-from mutscan.calling.naming import LOW_PLDDT, database_regions, is_site, point_name
-from mutscan.calling.sites import CONTACT_CA, FunctionalSites
+from mutscan.calling.naming import element_name, point_name
+from mutscan.calling.sites import CONTACT_CA, KINDS, FunctionalSites
 from mutscan.residues import THREE_LETTER
 from mutscan.structures import HEAVY_ATOMS, plddt_by_position
 from mutscan.structures.segments import runs
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mutscan.calling.naming import Namer, Region
+    from mutscan.calling.naming import Namer
     from mutscan.structures import Feature, Structure, WildType
     from mutscan.structures.segments import Element
     from mutscan.variants import Variant
@@ -73,14 +73,11 @@ TURN: Final = 4
 NEAR_END: Final = 5
 """Residues from an end of the chain, up to which that is said."""
 
-SOURCES: Final = ("UniProt", "TED", "InterPro")
-"""Databases in the order in which they name the domain of a residue; others come after them."""
-
-WORKING: Final = ("Active site", "Binding site")
-"""Kinds of sites that are told before the other near ones."""
+LOW_PLDDT: Final = 70.0
+"""pLDDT below which it is said (AlphaFold DB's own boundary of low confidence)."""
 
 LISTED: Final = 4
-"""Near sites, and touched elements, that are named; and domains and regions that hold a residue."""
+"""Near sites, and touched elements, that are named."""
 
 _APART: Final = 0.1
 """Share of a chain's residues whose surfaces are worked out one by one before all are at once, which takes
@@ -305,13 +302,17 @@ class SiteContexts:
     wild_type : WildType
     namer : Namer
         Of the same wild type.
+
+    Attributes
+    ----------
+    sites : FunctionalSites
     """
 
     def __init__(self, wild_type: WildType, namer: Namer) -> None:
         self._wild_type = wild_type
         self._namer = namer
-        self._sites = FunctionalSites(wild_type)
-        self._atoms = self._sites.atoms
+        self.sites = FunctionalSites(wild_type)
+        self._atoms = self.sites.atoms
         self._plddt = plddt_by_position(wild_type)
         self._found: dict[int, SiteContext] = {}
 
@@ -328,7 +329,7 @@ class SiteContexts:
         return self._found[position]
 
     def _context(self, index: int) -> SiteContext:
-        homes = tuple((_plain(region.name), region.source) for region in self._homes(index))
+        homes = tuple((_plain(place.name), place.source) for place in self._namer.homes(index))
         sites = self._near_sites(index)
         end = self._end(index) if self._wild_type.structure is not None else ""
         if not self._atoms.known[index]:
@@ -357,41 +358,19 @@ class SiteContexts:
             else f"{end}-terminal residue"
         )
 
-    # Domains
-
-    @cached_property
-    def _larger(self) -> list[Region]:
-        """Domains and regions of databases, by database, then the smallest first."""
-        regions = database_regions(one for one in self._wild_type.features if not is_site(one))
-        return sorted(regions, key=lambda one: (_rank(one.source), len(one.indices), one.stretches, one.name))
-
-    @cached_property
-    def _bodies(self) -> list[Region]:
-        """Domains of databases; where these name none, compact domains, of which there are several."""
-        named = [region for region in self._larger if region.kind in ("domain", "motif")]
-        return named or [region for region in self._namer.regions() if region.kind == "compact domain"]
-
-    def _homes(self, index: int) -> list[Region]:
-        """Domains of the first source that has one, then regions of the first database that has one."""
-        found = []
-        for regions in (self._bodies, [one for one in self._larger if one.kind == "region"]):
-            here = [region for region in regions if _holds(region, index)]
-            found += [region for region in here if region.source == here[0].source]
-        return found[:LISTED]
-
     # Sites
 
     def _near_sites(self, index: int) -> tuple[NearSite, ...]:
-        around = self._sites.around(index)
+        around = self.sites.around(index)
         at = [feature for feature, distance in around if distance == 0.0]
         own = {_purpose(feature) for feature in at}
         near: dict[tuple[str, str], tuple[Feature, float]] = {}
-        for feature, distance in sorted(around, key=lambda one: (one[0].kind not in WORKING, one[1])):
+        for feature, distance in sorted(around, key=lambda one: (one[0].kind not in KINDS, one[1])):
             if _purpose(feature) not in own:
                 near.setdefault(_purpose(feature), (feature, distance))
         told = [(feature, 0.0) for feature in at]
         told += sorted(list(near.values())[:LISTED], key=lambda one: one[1])
-        told += [(feature, math.nan) for feature in self._sites.beside(index)[:LISTED]]
+        told += [(feature, math.nan) for feature in self.sites.beside(index)[:LISTED]]
         return tuple(
             NearSite(_plain(point_name(feature)), feature.source, round(distance, 1))
             for feature, distance in told
@@ -475,12 +454,10 @@ class SiteContexts:
         own = self._element_of[index]
         count: Counter[tuple[int, str]] = Counter()
         for other, atoms_there in Counter(touched.tolist()).items():
-            element = self._element_of[other]
+            element, body = self._element_of[other], self._namer.body(other)
             if element is not None and element is not own:
-                name = f"{element.kind} {element.number} ({element.first + 1}-{element.last + 1})"
-                count[element.first, name] += atoms_there
-            body = next((region for region in self._bodies if _holds(region, other)), None)
-            if body is not None and not _holds(body, index):
+                count[element.first, element_name(element)] += atoms_there
+            if body is not None and not body.holds(index):
                 count[len(atoms.ca), _plain(body.name)] += atoms_there
         most = sorted(count, key=lambda key: (-count[key], key))[:LISTED]
         return tuple(name for _, name in sorted(most))
@@ -526,14 +503,6 @@ class _Surfaces:
         surface = np.zeros(len(self._structure))
         np.add.at(surface, self._structure.residue_index[atoms], [atom.sasa for atom in body])
         return surface
-
-
-def _holds(region: Region, index: int) -> bool:
-    return any(first <= index + 1 <= last for first, last in region.stretches)
-
-
-def _rank(source: str) -> int:
-    return SOURCES.index(source) if source in SOURCES else len(SOURCES)
 
 
 def _purpose(feature: Feature) -> tuple[str, str]:

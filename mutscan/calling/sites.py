@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from mutscan.structures import Feature, WildType
 
+KINDS: Final = ("Active site", "Binding site")
+"""Kinds of sites that are told before the others near a residue."""
+
 CONTACT: Final = 5.0
 """Å between heavy atoms of side chains (C-alpha for glycine)."""
 
@@ -38,9 +41,9 @@ class FunctionalSites:
 
     @property
     def shells(self) -> list[tuple[Feature, NDArray[np.int64]]]:
-        """Each site with itself and all residues within 5 Å of it, 0-based, ascending."""
+        """Each site of any kind with itself and all residues near it, 0-based."""
         return [
-            (feature, np.array(sorted(self._distances(number)), dtype=np.int64))
+            (feature, np.array(sorted(self._distances(number))))
             for number, feature in enumerate(self._features)
         ]
 
