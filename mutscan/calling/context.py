@@ -58,7 +58,7 @@ BONDS: Final = ("Disulfide bond", "Cross-link")
 
 PACKED: Final = (25, 18)
 """C-alpha atoms within 10 Å of where a C-beta atom points (2.4 Å out), from which a residue is buried,
-and half buried. Of 8,245 residues of 53 experimental chains, 75 % fall into the class that `BURIED` and
+and half buried. Of 8,245 residues of experimental chains, 75 % fall into the class that `BURIED` and
 `EXPOSED` give, 0.5 % are buried by one and exposed by the other."""
 
 TOUCH: Final = 4.5
@@ -291,7 +291,7 @@ class SiteContexts:
     The structure is one chain without ligands, ions, water, membrane and partner chains: a residue at
     an interface counts as exposed, and what binds is seen by the sites that UniProt knows alone. Contacts
     are those of side chains; glycine has its C-alpha atom for one. Secondary structure and compact
-    domains are the namer's, from C-alpha atoms; short 3-10 helices and bends are loops there.
+    domains are the namer's; 3-10 helices and strands of two residues are loops there.
 
     Accessibility is Shrake-Rupley's (Bio.PDB, 100 points) over the maxima of Tien et al., PLoS ONE 8,
     e80635 (2013); a residue whose side chain is missing or incomplete is judged by how many C-alpha
@@ -334,7 +334,7 @@ class SiteContexts:
         end = self._end(index) if self._wild_type.structure is not None else ""
         if not self._atoms.known[index]:
             return SiteContext(domains=homes, sites=sites, end=end)
-        plddt = math.nan if self._plddt is None else round(float(self._plddt[index]))
+        plddt = math.nan if self._plddt is None else float(np.rint(self._plddt[index]))
         accessibility = self._accessibility(index)
         return SiteContext(
             *self._element(index),
@@ -344,7 +344,7 @@ class SiteContexts:
             sites=sites,
             touches=self._touches(index),
             end=end,
-            plddt=float(plddt) if plddt < LOW_PLDDT else math.nan,
+            plddt=plddt if plddt < LOW_PLDDT else math.nan,
         )
 
     def _end(self, index: int) -> str:

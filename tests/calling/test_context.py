@@ -231,38 +231,45 @@ def features(*rows: tuple[str, str, str]) -> tuple[Feature, ...]:
 
 
 PROTEINS = {
-    "p53": ("dms_structures/P53_HUMAN_Giacomelli_NULL_Nutlin_2018", features(
+    "p53": ("variants/dms_structures/P53_HUMAN_Giacomelli_NULL_Nutlin_2018", features(
         ("DNA binding", "", "102-292"), ("Region", "Oligomerization", "325-356"),
         ("Site", "Interaction with DNA", "120"), ("Binding site", "Zn(2+)", "176 179 238 242"))),
-    "T4 lysozyme": ("ssym/2LZMA", features(
+    "T4 lysozyme": ("variants/ssym/2LZMA", features(
         ("Active site", "Proton donor/acceptor", "11 20"), ("Binding site", "substrate", "32 104"))),
-    "carbonic anhydrase 2": ("labelled_structures/1CAHA", features(  # position = number - 2
+    "carbonic anhydrase 2": ("variants/labelled_structures/1CAHA", features(  # position = number - 2
         ("Domain", "Alpha-carbonic anhydrase", "1-257"), ("Active site", "Proton donor/acceptor", "62"),
         ("Binding site", "Zn(2+); catalytic", "92 94 117"), ("Binding site", "substrate", "196-197"))),
-    "barnase": ("ssym/1BNIA", features(
+    "barnase": ("variants/ssym/1BNIA", features(
         ("Active site", "Proton acceptor", "71"), ("Active site", "Proton donor", "100"))),
-    "TEM-1": ("dms_structures/BLAT_ECOLX_Stiffler_2015", features(
+    "TEM-1": ("variants/dms_structures/BLAT_ECOLX_Stiffler_2015", features(
         ("Active site", "Acyl-ester intermediate", "68"), ("Binding site", "substrate", "232-234"),
         ("Disulfide bond", "to 121", "75"), ("Disulfide bond", "to 75", "121"))),
-    "DHFR": ("dms_structures/DYR_ECOLI_Thompson_plusLon_2019", features(
+    "DHFR": ("variants/dms_structures/DYR_ECOLI_Thompson_plusLon_2019", features(
         ("Domain", "DHFR", "1-158"), ("Binding site", "substrate", "5 27 32 52 57 113"),
         ("Binding site", "NADP(+)", "6 13-19 45-46 63-64 76 95-102"))),
-    "SUMO1": ("dms_structures/SUMO1_HUMAN_Weile_2017", features(
+    "SUMO1": ("variants/dms_structures/SUMO1_HUMAN_Weile_2017", features(
         ("Domain", "Ubiquitin-like", "20-97"), ("Cross-link", "Glycyl lysine isopeptide (Gly-Lys)", "97"))),
-    "calmodulin": ("dms_structures/CALM1_HUMAN_Weile_2017", features(
+    "calmodulin": ("variants/dms_structures/CALM1_HUMAN_Weile_2017", features(
         ("Domain", "EF-hand 1", "8-43"), ("Domain", "EF-hand 2", "44-79"),
         ("Domain", "EF-hand 3", "81-116"), ("Domain", "EF-hand 4", "117-149"),
         ("Binding site", "Ca(2+) 1", "21 23 25 27 32"), ("Binding site", "Ca(2+) 3", "94 96 98 100 105"))),
-    "ERK2": ("dms_structures/MK01_HUMAN_Brenan_2016", features(
+    "ERK2": ("variants/dms_structures/MK01_HUMAN_Brenan_2016", features(
         ("Domain", "Protein kinase", "25-313"), ("Active site", "Proton acceptor", "149"),
         ("Binding site", "ATP", "31-39 54"), ("Motif", "TXY", "185-187"),
         ("Modified residue", "Phosphothreonine; by MAP2K1 and MAP2K2", "185"))),
-    "GFP": ("dms_structures/GFP_AEQVI_Sarkisyan_2016", features(
+    "GFP": ("variants/dms_structures/GFP_AEQVI_Sarkisyan_2016", features(
         ("Modified residue", "(Z)-2,3-didehydrotyrosine", "66"))),
-    "BPTI": ("ssym/5PTIA", features(
+    "BPTI": ("variants/ssym/5PTIA", features(
         ("Domain", "BPTI/Kunitz inhibitor", "5-55"), ("Site", "Reactive bond for trypsin", "15-16"),
         ("Disulfide bond", "to 55", "5"), ("Disulfide bond", "to 5", "55"))),
-    "human lysozyme": ("ssym/1LZ1A", features(("Active site", "", "35 53"))),
+    "HRAS": ("wild_types/P01112", features(
+        ("Binding site", "GTP", "13-18 29-35 59-60 116-119 145-147"), ("Motif", "Effector region", "32-40"))),
+    "PTEN": ("wild_types/P60484", features(
+        ("Domain", "Phosphatase tensin-type", "14-185"), ("Domain", "C2 tensin-type", "190-350"),
+        ("Active site", "Phosphocysteine intermediate", "124"))),
+    "myoglobin": ("wild_types/1BVC_A", features(
+        ("Domain", "Globin", "2-147"), ("Binding site", "heme b; proximal binding residue", "93"))),
+    "human lysozyme": ("variants/ssym/1LZ1A", features(("Active site", "", "35 53"))),
 }  # fmt: skip
 """File and features of each protein."""
 
@@ -302,6 +309,12 @@ KNOWN = [
     ("GFP", "E222", "buried", "strand; Å from modified residue 66 ((Z)-2/3-didehydrotyrosine)"),
     ("BPTI", "K15", "exposed", "loop; at site 15-16 (Reactive bond for trypsin)"),
     ("BPTI", "C5", "buried", "at disulfide bond 5 (to 55); 4 residues from the N-terminus"),
+    ("HRAS", "G12", "exposed", "loop (11-15); 3.8 Å from binding site 59-60 (GTP); touches helix 1"),
+    ("HRAS", "K16", "half buried", "helix 1; first turn; at binding site 13-18 (GTP); touches strand 1"),
+    ("HRAS", "Q61", "exposed", "loop (58-67); from binding site 29-35 (GTP); pLDDT 64"),
+    ("PTEN", "C124", "buried", "in Phosphatase tensin-type domain; at active site 124"),
+    ("PTEN", "R130", "buried", "helix; first turn; 3.6 Å from active site 124 (Phosphocysteine"),
+    ("myoglobin", "H93", "half buried", "helix; last turn; at binding site 93 (heme b / proximal"),
     ("human lysozyme", "I56", "buried", "touches helix 1; helix 2; helix 3"),
 ]
 """Protein, residue, burial, and what its context says besides."""
@@ -312,7 +325,7 @@ def known(shared: Path) -> dict[str, tuple[str, SiteContexts]]:
     """Sequence and contexts of each protein."""
     found = {}
     for protein, (file, places) in PROTEINS.items():
-        path = shared / "data/variants" / f"{file}.pdb.gz"
+        path = shared / "data" / f"{file}.pdb.gz"
         wild_type = wild_type_from_structure(read_structure(path), features=places)
         found[protein] = wild_type.sequence, contexts(wild_type)
     return found
