@@ -16,7 +16,6 @@ import numpy as np
 
 from mutscan.additive import AdditiveModel
 from mutscan.errors import CheckpointError
-from mutscan.residue_properties import VOLUME, codes_of
 from mutscan.structures.mapping import ca_by_position
 from mutscan.structures.packing import CONTACT, flexibility, network_parts
 from mutscan.structures.segments import secondary_structure
@@ -39,18 +38,12 @@ FORMAT: Final = 1
 FARTHEST: Final = 60
 """Residues of the sequence beyond which a separation counts no further."""
 
-REACH: Final = 12.0
-"""Å; nearness falls evenly from 1 at the exchanged residue to 0 here."""
-
 EVIDENCE: Final[dict[str, str]] = {
     "separation": f"residues in the sequence to the nearest exchanged one, at most {FARTHEST}",
     "distance": "Å between C-alpha atoms, to the nearest exchanged residue",
     "coupling": "correlation of their fluctuations in a Gaussian network (10 Å)",
     "flexibility": "ln of the residue's mean square fluctuation in that network, 0 = median",
     "loop": "1 in no helix or strand",
-    "size_near": "size of the change of volume, Å³, times nearness (1 at the exchanged residue, 0 at 12 Å)",
-    "proline_near": "nearness where a proline comes or goes, else 0",
-    "glycine_near": "nearness where a glycine comes or goes, else 0",
 }
 """Evidence of one residue about one variant, and what it means."""
 
@@ -69,7 +62,6 @@ class Surroundings:
 
     def __init__(self, wild_type: WildType) -> None:
         self.length = len(wild_type.sequence)
-        self._codes = codes_of(wild_type.sequence)
         ca = ca_by_position(wild_type)
         self._ca = np.full((self.length, 3), np.nan) if ca is None else ca
         self._there = np.flatnonzero(np.isfinite(self._ca).all(axis=1))
@@ -125,20 +117,12 @@ class Surroundings:
         which = np.where(np.isfinite(distance), distance, 1e6 + apart).argmin(axis=0)
         at = (which, everyone)
 
-        wild_type = self._codes[sites]
-        mutant = codes_of("".join(one.mutant for one in variant.substitutions))
-        size = np.where(wild_type >= 0, np.abs(VOLUME[mutant] - VOLUME[wild_type]), np.nan)
-        proline, glycine = ((wild_type == code) | (mutant == code) for code in codes_of("PG").tolist())
-        nearness = np.maximum(1.0 - distance[at] / REACH, 0.0)
         return {
             "separation": np.minimum(apart[at], FARTHEST).astype(np.float64),
             "distance": distance[at],
             "coupling": np.stack([self._coupling(site) for site in sites.tolist()])[at],
             "flexibility": self._flexibility,
             "loop": self._loop,
-            "size_near": size[which] * nearness,
-            "proline_near": proline[which] * nearness,
-            "glycine_near": glycine[which] * nearness,
         }
 
 
@@ -168,8 +152,8 @@ class AffectedModel:
     def probabilities(self, surroundings: Surroundings, variant: Variant) -> NDArray[np.float64]:
         """Probability of each residue, shape (L,); NaN for an indel.
 
-        Neither the network's prediction nor a built mutant is asked: on crystals of other proteins they
-        add nothing to where a residue lies and what is exchanged.
+        It depends on where the exchanged residues lie, not on what replaces them: neither the network's
+        prediction, nor a built mutant, nor the kind of exchange adds anything that holds on other proteins.
 
         Parameters
         ----------

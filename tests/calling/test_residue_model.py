@@ -59,11 +59,6 @@ def test_evidence_is_that_of_the_structure(wild_type: WildType, surroundings: Su
     assert np.abs(found["coupling"]).max() <= 1.0 + 1e-9
     assert found["coupling"][7] > found["coupling"][20]
     assert found["loop"][[6, 12]].tolist() == [0.0, 0.0]
-    nearness = found["proline_near"]
-    assert nearness[6] == 1.0
-    assert nearness[6] > nearness[8] > nearness[20] == 0.0
-    np.testing.assert_allclose(found["size_near"], (193.6 - 112.7) * nearness)
-    assert found["glycine_near"].tolist() == [0.0] * len(SEQUENCE)
 
 
 def test_the_nearest_of_several_sites_counts(surroundings: Surroundings) -> None:
@@ -73,12 +68,6 @@ def test_the_nearest_of_several_sites_counts(surroundings: Surroundings) -> None
     assert 0 < nearer.sum() < len(nearer)
     for name in EVIDENCE:
         np.testing.assert_array_equal(both[name], np.where(nearer, one[name], other[name]))
-
-
-def test_an_unknown_residue_has_no_size() -> None:
-    found = Surroundings(wild_type_from_structure(helix("GSMKXAYIAKQR"))).evidence(parse_variant("X5A"))
-    assert np.isnan(found["size_near"]).all()
-    assert np.isfinite(found["distance"]).all()
 
 
 def test_each_residue_is_judged_by_its_best_tier(wild_type: WildType, surroundings: Surroundings) -> None:
@@ -95,7 +84,7 @@ def test_each_residue_is_judged_by_its_best_tier(wild_type: WildType, surroundin
     np.testing.assert_allclose(model.probabilities(partly, parse_variant("L25P")), p_of(-1.0))
     # Of an unresolved site and a resolved one, the resolved one is near in space.
     joint = partly.evidence(parse_variant("Y7P;L25A"))
-    assert joint["proline_near"][7] > 0.6
+    assert joint["separation"][7] == 1.0
     assert tier_of(joint).tolist() == ["structure"] * 20 + ["sequence"] * 6
 
 

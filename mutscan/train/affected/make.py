@@ -16,7 +16,7 @@ from mutscan.pipeline.network import load_model
 from mutscan.progress import Silent
 from mutscan.structures import ca_by_position
 from mutscan.train.affected.built import build_all
-from mutscan.train.affected.fit import GROUP_CAP, N_FOLDS, PIECES, fit_tier, join_rows
+from mutscan.train.affected.fit import CANDIDATE, GROUP_CAP, N_FOLDS, PIECES, fit_tier, join_rows
 from mutscan.train.affected.gather import gather_scores
 from mutscan.train.affected.hits import elements_of, region_hits
 from mutscan.train.affected.measure import (
@@ -25,6 +25,7 @@ from mutscan.train.affected.measure import (
     choose_threshold,
     inside_pairs,
     more_than,
+    reliability,
     threshold_facts,
 )
 from mutscan.train.affected.pairs import MOST_OF_CLUSTER, crystal_pairs, read_chains
@@ -107,7 +108,7 @@ def train_affected(
     progress.note(f"fitting and measuring on {len(rows):,} residues of {len(pairs)} pairs")
     tiers = {name: fit_tier(rows, pieces, seed=seed) for name, pieces in PIECES.items()}
     p = tiers["structure"].p  # all pairs have a structure
-    constant, distance = (fit_tier(rows, pieces, seed=seed).p for pieces in ((), ("distance",)))
+    constant, candidate = (fit_tier(rows, pieces, seed=seed).p for pieces in ((), CANDIDATE))
     elements = truth.joined([elements_of(_ca(pair)) for pair in pairs])
     drop = truth.joined([pair.drop for pair in pairs])
     return {
@@ -137,12 +138,17 @@ def train_affected(
         },
         "baselines": {
             "constant": _facts(rows, constant, seed),
-            "distance": _facts(rows, distance, seed),
+            "distance, as it is": inside_pairs(-rows.evidence["distance"], rows, seed=seed),
             "predicted drop": inside_pairs(rows.evidence["predicted_drop"], rows, seed=seed),
             "z of the predicted drop": inside_pairs(rows.evidence["z"], rows, seed=seed),
             **_where_built(rows, p, seed),
         },
-        "over_distance": more_than(p, distance, rows, seed=seed),
+        "candidate": {
+            "pieces": [*CANDIDATE],
+            "used": False,
+            **_facts(rows, candidate, seed),
+            **more_than(candidate, p, rows, seed=seed),
+        },
         "threshold": _threshold(rows, p, seed),
         "regions": _regions(rows, elements, drop, p, seed),
     }
@@ -159,7 +165,7 @@ def _facts(rows: Rows, p: NDArray[np.float64], seed: int) -> dict[str, Any]:
         **inside_pairs(p, rows, seed=seed),
         "near": inside_pairs(p[rows.near], rows.take(rows.near), seed=seed),
         **calibration_facts(p, rows, seed=seed),
-        "highest_p": round(float(p.max()), 4),
+        "reliability": reliability(p, rows),
     }
 
 
@@ -173,7 +179,6 @@ def _where_built(rows: Rows, p: NDArray[np.float64], seed: int) -> dict[str, Any
     scores = {
         "built drop": here.evidence["measured"],
         "p_affected where built": p[built],
-        "distance where built": -here.evidence["distance"],
     }
     found = {name: inside_pairs(values, here, seed=seed) for name, values in scores.items()}
     # Where the builder leaves every lDDT at 1, its drop can rank nothing: an area of 0.5.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -26,6 +27,9 @@ PRECISION: Final = 0.5
 
 STEP: Final = 0.005
 """Thresholds are multiples of it, so that what is printed is what is compared."""
+
+EDGES: Final = (0.0, 0.01, 0.02, 0.04, 0.075, 0.15, 0.25, 1.01)
+"""Of probabilities, for tables of reliability."""
 
 _RESAMPLES: Final = 200
 
@@ -85,6 +89,28 @@ def calibration_facts(p: NDArray[np.float64], rows: Rows, *, seed: int = 0) -> d
     """Calibration error (10 bins of equal weight), and its interval over groups."""
     target = rows.changed.astype(np.float64)
     return _measured("ece", lambda w: calibration_error(p, target, w), rows, seed)
+
+
+def reliability(p: NDArray[np.float64], rows: Rows) -> list[dict[str, Any]]:
+    """Mean probability and share of changed residues between the edges `EDGES`.
+
+    The ten bins of the calibration error hold too few of the rare high probabilities to show them.
+    """
+    found = []
+    for low, high in itertools.pairwise(EDGES):
+        here = (p >= low) & (p < high)
+        if here.any():
+            weight = rows.weight[here]
+            found.append(
+                {
+                    "p": [low, high],
+                    "mean_p": round(float(np.average(p[here], weights=weight)), 4),
+                    "changed": round(float(np.average(rows.changed[here], weights=weight)), 4),
+                    "n_residues": int(here.sum()),
+                    "n_groups": len(np.unique(rows.group[here])),
+                }
+            )
+    return found
 
 
 def threshold_facts(p: NDArray[np.float64], rows: Rows, threshold: float, *, seed: int = 0) -> dict[str, Any]:
