@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mutscan.calling.context import NearSite, SiteContext, read_context, read_contexts, write_contexts
 from mutscan.calling.naming import LOW_PLDDT, Namer, Region
 from mutscan.calling.null import (
     MAD_TO_SD,
@@ -20,23 +21,28 @@ from mutscan.calling.regions import MEASURED_NOISE, RegionBackground, RegionHit,
 from mutscan.calling.sites import FunctionalSites
 
 __all__ = [
+    "FunctionalSites",
     "LOW_PLDDT",
     "MAD_TO_SD",
     "MEASURED_NOISE",
     "NULL_SIZE",
-    "SITE_MARGIN",
-    "FunctionalSites",
     "Namer",
+    "NearSite",
     "Null",
     "Region",
     "RegionBackground",
     "RegionHit",
+    "SITE_MARGIN",
+    "SiteContext",
     "away_from_site",
     "build_null",
     "drop_z",
     "mean_away_from_site",
     "measured_drop",
     "percentile",
+    "read_context",
+    "read_contexts",
     "robust_z",
     "sample_null",
+    "write_contexts",
 ]
