@@ -25,6 +25,7 @@ from mutscan.pipeline.network import protein_null
 from mutscan.pipeline.options import DEFAULTS, Options
 from mutscan.pipeline.plan import MAX_LENGTH, PlannedRow, resolve_wild_type
 from mutscan.pipeline.positions import PositionTable
+from mutscan.pipeline.subdomains import SubdomainCaller
 from mutscan.progress import Silent
 from mutscan.residues import STANDARD, is_standard
 from mutscan.results import ROW_GROUP, write_arrays
@@ -345,6 +346,11 @@ class ScanJob(Job):
             "positions": in_runs(self.positions),
             "n_positions": len(self.positions),
             "n_substitutions": total,
+            # Also where no mutant is predicted, and regions.parquet is empty.
+            "regions": [
+                {"name": r.name, "kind": r.kind, "source": r.source, "positions": r.positions}
+                for r in SubdomainCaller(self.wild_type, None).regions
+            ],
         }
         if null is None:
             note = "no mutant was predicted: there are probabilities alone"
