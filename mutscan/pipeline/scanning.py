@@ -29,6 +29,7 @@ from mutscan.pipeline.subdomains import SubdomainCaller
 from mutscan.progress import Silent
 from mutscan.residues import STANDARD, is_standard
 from mutscan.results import ROW_GROUP, write_arrays
+from mutscan.structures import write_structure
 
 if TYPE_CHECKING:
     import os
@@ -325,6 +326,9 @@ class ScanJob(Job):
         self.progress.start("writing", OTHERS * len(self.positions))
         super().write_tables()
         self._table.write(self.folder)
+        if self.wild_type.structure is not None and not self.builders:
+            # For the page to show where the sensitive positions are.
+            write_structure(self.wild_type.structure, self.folder.structures / "wild_type.cif")
         self.progress.finish()
 
     def rows(

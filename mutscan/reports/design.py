@@ -79,14 +79,14 @@ def element_of(context: SiteContext) -> str:
 
 
 def burial_of(context: SiteContext) -> str:
-    """Say how buried a position is.
+    r"""Say how buried a position is.
 
     Examples
     --------
     >>> burial_of(read_context("helix 2 (24-41); buried (4 % accessible)"))
-    'buried, 4 %'
+    'buried, 4\xa0%'
     """
-    share = "" if math.isnan(context.accessibility) else f", {100 * context.accessibility:.0f} %"
+    share = "" if math.isnan(context.accessibility) else f", {100 * context.accessibility:.0f}\xa0%"
     return f"{context.burial}{share}"
 
 

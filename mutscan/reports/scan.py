@@ -279,6 +279,9 @@ def render_scan(directory: Path, *, viewer: str = "", viewer_note: str = "") -> 
         "design_name": f"{file_name(name)}-design",
     }
     residues = next((frame for _, frame in run.residues()), None)
+    if residues is None and len(scan.positions) == len(data["sequence"]):
+        # Without predictions there is no residues.parquet, but positions.csv says the same of a whole protein.
+        residues = scan.positions
     if residues is not None:
         add_wild_type(directory, scan.provenance, residues, data, block)
     for column, dtype, step, low in CELLS:
@@ -293,6 +296,8 @@ def render_scan(directory: Path, *, viewer: str = "", viewer_note: str = "") -> 
         element=[element_of(site) for site in sites],
         burial=[burial_of(site) for site in sites],
     )
+    if (positions["structure_number"] == positions["position"].astype(str)).all():
+        positions["structure_number"] = ""
     shown = [column for column in COLUMNS if positions[column[0]].notna().any()]
     letters, texts = (
         [column for column in columns if positions[column[0]].astype(bool).any()]

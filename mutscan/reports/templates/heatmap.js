@@ -54,7 +54,7 @@ function startScan() {
   function draw() {
     const ratio = n > 1500 ? 1 : window.devicePixelRatio || 1;
     const room = scroller.clientWidth - 2;
-    cell = Math.max(n > 1500 ? 3 : 5, Math.floor((room / n) * 100) / 100);
+    cell = Math.max(3, Math.floor((room / n) * 100) / 100);
     line = 15;
     const width = Math.ceil(cell * n);
     for (const [target, height] of [[canvas, 20 * line + 16], [bars, 46]]) {
