@@ -25,11 +25,9 @@ from mutscan.pipeline.network import protein_null
 from mutscan.pipeline.options import DEFAULTS, Options
 from mutscan.pipeline.plan import MAX_LENGTH, PlannedRow, resolve_wild_type
 from mutscan.pipeline.positions import PositionTable
-from mutscan.pipeline.subdomains import SubdomainCaller
 from mutscan.progress import Silent
 from mutscan.residues import STANDARD, is_standard
 from mutscan.results import ROW_GROUP, write_arrays
-from mutscan.structures import write_structure
 
 if TYPE_CHECKING:
     import os
@@ -326,9 +324,6 @@ class ScanJob(Job):
         self.progress.start("writing", OTHERS * len(self.positions))
         super().write_tables()
         self._table.write(self.folder)
-        if self.wild_type.structure is not None and not self.builders:
-            # For the page to show where the sensitive positions are.
-            write_structure(self.wild_type.structure, self.folder.structures / "wild_type.cif")
         self.progress.finish()
 
     def rows(
@@ -353,7 +348,7 @@ class ScanJob(Job):
             # Also where no mutant is predicted, and regions.parquet is empty.
             "regions": [
                 {"name": r.name, "kind": r.kind, "source": r.source, "positions": r.positions}
-                for r in SubdomainCaller(self.wild_type, None).regions
+                for r in self._subdomains.regions
             ],
         }
         if null is None:

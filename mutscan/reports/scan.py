@@ -280,7 +280,7 @@ def render_scan(directory: Path, *, viewer: str = "", viewer_note: str = "") -> 
     }
     residues = next((frame for _, frame in run.residues()), None)
     if residues is None and len(scan.positions) == len(data["sequence"]):
-        # Without predictions there is no residues.parquet, but positions.csv says the same of a whole protein.
+        # Without predictions residues.parquet is empty; positions.csv says the same of a whole protein.
         residues = scan.positions
     if residues is not None:
         add_wild_type(directory, scan.provenance, residues, data, block)

@@ -86,8 +86,6 @@ def write_views(directory: Path) -> tuple[Path, ...]:
     if not (folder.structures / "wild_type.cif").is_file():
         return ()
     scene = _scene(read_run(directory), folder)
-    if not scene.mutants:
-        return ()
     written = []
     for name, lines in (("view.pml", _pymol(scene)), ("view.cxc", _chimerax(scene))):
         write_text(folder.structures / name, "\n".join(lines) + "\n")
