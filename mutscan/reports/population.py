@@ -60,15 +60,15 @@ def population(provenance: Mapping[str, Any]) -> str:
     --------
     >>> run = {"wild_type": {"name": "mine"}, "calibration": {"prior": "clinical", "share_deleterious": 0.56}}
     >>> population(run)
-    'The probability was learned from human disease variants, 56 % of them harmful; for another organism \
-read it as a rank.'
+    'The probability was learned from human variants labelled disease-causing or benign, 56 % of them \
+harmful; for another organism read it as a rank.'
     """
     calibration = section(provenance, "calibration")
     if not calibration:
         return ""
     share = calibration.get("share_deleterious")
     harmful = f"{100 * share:.0f} %" if isinstance(share, float) else ""
-    said = "The probability was learned from human disease variants"
+    said = "The probability was learned from human variants labelled disease-causing or benign"
     if calibration.get("prior") == "scan":
         said += " and shifted to all substitutions of a protein"
         said += f", assuming that {harmful} are harmful" if harmful else ""

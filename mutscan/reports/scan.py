@@ -369,7 +369,7 @@ def read_cells(directory: Path, positions: int | None = None) -> pd.DataFrame:
         "lddt_predicted_mean",
     ]  # fmt: skip
     with reading(path, "scan"), pq.ParquetFile(path) as stored:
-        cells: pd.DataFrame = stored.read(columns=columns).to_pandas()
+        cells: pd.DataFrame = stored.read(columns=columns).to_pandas()[columns]
     if positions is not None and len(cells) != len(STANDARD) * positions:
         raise UsageError(
             f"{path}: {len(cells)} rows, expected {len(STANDARD)} for each of {positions} positions; "

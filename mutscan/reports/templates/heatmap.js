@@ -203,7 +203,7 @@ function startScan() {
     const means = meanShare();
     const byPosition = new Float32Array(L).fill(NaN);
     means.forEach((v, row) => { byPosition[page.positions[row] - 1] = v; });
-    const options = colourings({ score: byPosition, scoreName: `Mean ${SCORES[score][0]}`, scoreEnds: SCORES[score][3] });
+    const options = colourings({ score: byPosition, scoreName: `${SCORES[score][0]}, mean`, scoreEnds: SCORES[score][3] });
     choice(part("colour"), "Colour by", options, (key) => {
       paintKey = key;
       colouring = options.find((one) => one.key === key);
