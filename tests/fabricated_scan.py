@@ -19,8 +19,8 @@ FEATURES = (
 
 _HIT = ("helix 1", "helix", "structure", "1-10", 0.1, 4.0, 0.0, 3.0, True)
 
-CLOSE_TO_ONE = 0.99996
-"""Probability of W at position 5: below 1, though two and four decimals say 1."""
+CLOSE_TO_ONE = 0.9999
+"""Probability of W at position 5: below 1, though two and three decimals say 1."""
 
 
 def make_scan(folder: Path, protein: Structure, *, calibrated: bool = True) -> Path:

@@ -22,7 +22,7 @@ from mutscan.reports.views import read_run
 from mutscan.residues import STANDARD
 from mutscan.structures import read_structure
 from tests.fabricated import make_run
-from tests.fabricated_scan import CLOSE_TO_ONE, cells_of, make_scan
+from tests.fabricated_scan import CLOSE_TO_ONE, make_scan
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +63,13 @@ def test_ranks_go_by_probability_and_then_by_z(tmp_path):
     assert math.isnan(write_cells(tmp_path, [0.5, nan], [0.0, -9.0])[1])
 
 
-def test_a_probability_below_one_is_not_stored_as_one(folder):
-    assert cells_of(folder)["p_deleterious"][5, "W"] == np.float32(CLOSE_TO_ONE)
+def test_a_probability_below_one_is_not_stored_as_one(folder, tmp_path):
+    write_cells(tmp_path, [0.99999, 1.0, 0.5], [0.0, 0.0, 0.0])
+    assert read_cells(tmp_path)["p_deleterious"].tolist() == [0.9999, 1.0, 0.5]
     data, stored = arrays(render_scan(folder))
     about = data["arrays"]["scan_p_deleterious"]
     largest = np.frombuffer(stored("scan_p_deleterious"), "<u2")
-    assert largest[largest != 65535].max() * about["step"] == pytest.approx(0.9999)
+    assert largest[largest != 65535].max() * about["step"] == pytest.approx(CLOSE_TO_ONE)
 
 
 def test_the_page_holds_the_sentence_of_each_substitution(folder, monkeypatch):
