@@ -292,7 +292,6 @@ class Fetcher:
     def _told(record: Record, sequence: str, entry: uniprot.Entry | None = None) -> dict[str, object]:
         versions: dict[str, object] = (
             {
-                "entry_name": entry.name,
                 "organism": entry.organism,
                 "entry_version": entry.version,
                 "sequence_version": entry.sequence_version,

@@ -130,8 +130,8 @@ class Entry:
         The entry's primary accession, which is not always the one asked for.
     sequence : str
         The displayed sequence; empty for an inactive entry.
-    name, organism : str
-        Such as ``P53_HUMAN`` and ``Homo sapiens``; empty where not said.
+    organism : str
+        Such as ``Homo sapiens``; empty where not said.
     version, sequence_version : int, optional
     annotations : tuple of Annotation
     unplaced : int
@@ -149,7 +149,6 @@ class Entry:
 
     accession: str
     sequence: str
-    name: str
     organism: str
     version: int | None
     sequence_version: int | None
@@ -187,7 +186,6 @@ def read_entry(data: bytes) -> Entry:
     return Entry(
         accession=accession,
         sequence=sequence,
-        name=str(page.get("uniProtkbId") or ""),
         organism=str(_dict(page.get("organism")).get("scientificName") or ""),
         version=_integer(audit.get("entryVersion")),
         sequence_version=_integer(audit.get("sequenceVersion")),

@@ -190,5 +190,14 @@ def test_the_probability_says_of_whom_it_speaks(said, human, words):
     assert "shifted to all substitutions of a protein, assuming that 37 % are harmful" in shifted
 
 
-def test_the_page_says_it_too(folder):
-    assert population(read_scan(folder).provenance) in render_scan(folder)
+def test_the_page_says_it_too_and_speaks_of_no_patients_where_there_are_none(folder, tmp_path):
+    page = render_scan(folder)
+    assert population(read_scan(folder).provenance) in page
+    assert "decisions about patients" in page
+    folder = shutil.copytree(folder, tmp_path / "copy")
+    said = json.loads((folder / "run.json").read_text())
+    said["records"] = [{"source": "UniProt", "organism": "Escherichia coli"}]
+    (folder / "run.json").write_text(json.dumps(said))
+    page = render_scan(folder)
+    assert "this protein is not human (Escherichia coli): read it as a rank" in page
+    assert "patient" not in page
