@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
