@@ -10,7 +10,8 @@ from rich.text import Text
 from mutscan.cli.console import plain
 from mutscan.reports.affected import in_words
 from mutscan.reports.compared import compared_facts, compared_headline, compared_scores
-from mutscan.reports.digest import UNCALIBRATED, digest, number, probability
+from mutscan.reports.digest import UNCALIBRATED, digest
+from mutscan.reports.sentences import number, probability
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _STYLES = {"ok": "green", "partial": "yellow", "skipped": "yellow", "failed": "red"}
 _FILES = (
     "variants.csv", "variants.parquet", "proteins.csv", "proteins", "positions.csv", "scan.parquet",
-    "residues.parquet", "affected.parquet", "evidence.parquet", "null.parquet", "run.json", "report.html",
+    "residues.parquet", "regions.parquet", "evidence.parquet", "null.parquet", "run.json", "report.html",
     "structures", "log.txt",
 )  # fmt: skip
 _BAD_ROWS_SHOWN = 5
