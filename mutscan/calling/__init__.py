@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from mutscan.calling.context import NearSite, SiteContext, read_context, read_contexts, write_contexts
+from mutscan.calling.context import (
+    NearSite,
+    SiteContext,
+    SiteContexts,
+    read_context,
+    read_contexts,
+    write_contexts,
+)
 from mutscan.calling.naming import LOW_PLDDT, Namer, Region
 from mutscan.calling.null import (
     MAD_TO_SD,
@@ -34,6 +41,7 @@ __all__ = [
     "RegionBackground",
     "RegionHit",
     "SiteContext",
+    "SiteContexts",
     "away_from_site",
     "build_null",
     "drop_z",
