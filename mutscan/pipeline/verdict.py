@@ -115,7 +115,7 @@ class Verdict:
         return replace(self, flag=flag, rule=f"{ALONE}: {said}")
 
     def explain(self, most: int | None = None) -> list[Contribution]:
-        """Evidence in groups, the strongest first, at most `most` of them; none without a probability."""
+        """Evidence of `Assessment.explain`; none without a probability."""
         return [] if self.assessment is None else self.assessment.explain(self.row, most)
 
 
@@ -417,7 +417,7 @@ def _sites(singles: Sequence[Substitution]) -> tuple[NDArray[np.int64], NDArray[
 def evidence_block(
     variants: Sequence[Variant], verdicts: Sequence[Verdict], *, most: int | None = None
 ) -> dict[str, list[object]]:
-    """Rows of evidence.parquet: one for each variant and piece, at most `most` of a variant."""
+    """Rows of evidence.parquet: one for each variant and piece; after `most` groups the rest is one piece."""
     told = [
         (str(variant), piece)
         for variant, verdict in zip(variants, verdicts, strict=True)

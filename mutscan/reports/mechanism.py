@@ -37,6 +37,9 @@ MUCH: Final = 45.0
 CLOSE: Final = 8.0
 """Å up to which a functional site is named as near."""
 
+LONG: Final = 25
+"""Residues from which a stretch between helices and strands is more than a loop."""
+
 NO_ROOM: Final = ", where it has little room"
 CAVITY: Final = " and leaves a cavity"
 
@@ -63,12 +66,15 @@ class Change:
         How much it explains of harm: nothing, something, all.
     against : str
         What the side chain touches, where it is packed: ``, against helices 5 and 7``.
+    functional : bool
+        The residue is itself part of a functional site.
     """
 
     fact: str
     harm: str = ""
     weight: int = 0
     against: str = ""
+    functional: bool = False
 
 
 def change_of(substitution: Substitution, context: SiteContext) -> Change:
@@ -80,9 +86,21 @@ def change_of(substitution: Substitution, context: SiteContext) -> Change:
         return Change("removes the start codon", ": the protein may not be made at all", 2)
     found = (find(old, new, context) for find in _MECHANISMS)
     change = next(filter(None, found), None) or _chemistry(old, new, context)
-    if context.burial in ("buried", "half buried") and change.weight and context.touches:
+    packed = context.burial in ("buried", "half buried") and change.weight and not change.functional
+    if packed and context.touches:
         return Change(change.fact, change.harm, change.weight, _against(context))
     return change
+
+
+def alike(substitution: Substitution) -> bool:
+    """Whether proteins often exchange the two residues (BLOSUM62 above 0)."""
+    return substitution.wild_type in STANDARD and _alike(substitution.wild_type, substitution.mutant)
+
+
+def unlike(substitution: Substitution) -> bool:
+    """Whether proteins hardly ever exchange the two residues (BLOSUM62 of -2 or less)."""
+    known = substitution.wild_type in STANDARD
+    return known and _blosum(substitution.wild_type, substitution.mutant) <= -2
 
 
 def near_site(context: SiteContext) -> str:
@@ -92,9 +110,15 @@ def near_site(context: SiteContext) -> str:
         if kind is None or kind["kind"] not in FUNCTIONAL or not site.distance or site.distance > CLOSE:
             continue
         if site.distance != site.distance:
-            return f"next to {site.name} in the sequence"
-        return f"{site.name} {site.distance:.0f} Å away"
+            return f"next to {_plain(site.name)} in the sequence"
+        return f"{_plain(site.name)} {site.distance:.0f} Å away"
     return ""
+
+
+def _plain(name: str) -> str:
+    """Leave out of a site's name what UniProt adds to its first word: ``binding site 92 (Zn(2+))``."""
+    first, more, _ = name.partition(" / ")
+    return f"{first})" if more else name
 
 
 def _function(old: str, new: str, context: SiteContext) -> Change | None:
@@ -104,11 +128,12 @@ def _function(old: str, new: str, context: SiteContext) -> Change | None:
             continue
         said = _of_site(kind["kind"], kind["place"], kind["what"] or "", old)
         if said:
-            return Change(said, "", 2)
+            return Change(said, "", 2, functional=True)
     return None
 
 
 def _of_site(kind: str, place: str, what: str, old: str) -> str:
+    what = what.partition(" / ")[0]
     if kind == "active site":
         return f"replaces a catalytic residue ({kind} {place})"
     if kind in ("binding site", "metal binding"):
@@ -127,9 +152,10 @@ def _proline(old: str, new: str, context: SiteContext) -> Change | None:
         return None
     place = _element(context)
     if context.element == "helix" and context.turn == "first turn":
-        if context.burial == "buried":
-            return None
-        return Change(f"puts a proline into the first turn of {place}, where one fits")
+        if context.burial == "exposed":
+            return Change(f"puts a proline into the first turn of {place}, where one fits")
+        room = CAVITY if _growth(old, new) <= -NOTICED else NO_ROOM if _growth(old, new) >= NOTICED else ""
+        return Change(f"puts a proline in place of {NAMES[old]} into {_place(context)}", room, 2)
     if context.element == "helix":
         return Change(f"puts a proline into {place}", ", which it kinks or breaks", 2)
     if context.element == "strand":
@@ -157,14 +183,19 @@ def _charge(old: str, new: str, context: SiteContext) -> Change | None:
     return None
 
 
+def region_words(context: SiteContext) -> str:
+    """Name the domain or region that the residue is in: ``in the DNA-binding region``; perhaps empty."""
+    return f"in the {context.domains[0][0]}" if context.domains else ""
+
+
 def _special(old: str, new: str, context: SiteContext) -> Change | None:
     """Glycine and proline, whose backbones are like no other."""
     place = _place(context)
     if old == "G" and context.burial == "buried":
-        return Change(f"puts a side chain in place of a glycine in {place}", NO_ROOM, 2)
+        return Change(f"puts {NAMES[new]} in place of a glycine into {place}", NO_ROOM, 2)
     if old == "G":
         harm = ", whose backbone may need it" if context.element == "loop" else ""
-        return Change(f"replaces a glycine{_in(context)}", harm, 1)
+        return Change(f"replaces a glycine by {NAMES[new]}{_in(context)}", harm, 1)
     if old == "P":
         harm = ", which it kept stiff" if context.element else ""
         return Change(f"removes a proline{_from(context)}", harm, 1)
@@ -196,7 +227,7 @@ def _size(old: str, new: str, context: SiteContext) -> Change | None:
     if growth <= -NOTICED:
         return Change(f"puts a smaller side chain into {place}", CAVITY if deep else "", weight)
     if old in GREASY and new in GREASY:
-        return Change(f"puts a side chain of similar size into {place}")
+        return Change(f"exchanges {NAMES[old]} for {NAMES[new]} of similar size in {place}")
     return Change(f"exchanges {NAMES[old]} for {NAMES[new]} in {place}")
 
 
@@ -205,15 +236,15 @@ def _surface(old: str, new: str, context: SiteContext) -> Change | None:
         return None
     place = _place(context)
     if old in CHARGED and new in CHARGED and (old in POSITIVE) != (new in POSITIVE):
-        return Change(f"reverses a charge on {place}")
+        return Change(f"reverses a charge {_on(context)} {place}")
     if old in CHARGED and new not in CHARGED:
         return Change(f"removes a charge from {place}")
     if new in CHARGED and old not in CHARGED:
         return Change(f"adds a charge to {place}")
     if new in GREASY - {"A", "C"} and old not in GREASY:
-        return Change(f"puts a hydrophobic side chain on {place}")
+        return Change(f"puts a hydrophobic side chain {'onto' if _on(context) == 'on' else 'into'} {place}")
     alike = "alike residues" if _alike(old, new) else f"{NAMES[old]} for {NAMES[new]}"
-    return Change(f"exchanges {alike} on {place}")
+    return Change(f"exchanges {alike} {_on(context)} {place}")
 
 
 def _chemistry(old: str, new: str, context: SiteContext) -> Change:
@@ -240,25 +271,36 @@ def _growth(old: str, new: str) -> float:
     return float(VOLUME[STANDARD.index(new)] - VOLUME[STANDARD.index(old)])
 
 
+def _blosum(old: str, new: str) -> float:
+    return float(BLOSUM62[STANDARD.index(old), STANDARD.index(new)])
+
+
 def _alike(old: str, new: str) -> bool:
-    return bool(BLOSUM62[STANDARD.index(old), STANDARD.index(new)] > 0)
+    return _blosum(old, new) > 0
 
 
 def _element(context: SiteContext) -> str:
     """``helix 2 (24-41)``, ``the loop 42-49``; empty without coordinates."""
     span = f"{context.first}-{context.last}" if context.last != context.first else f"{context.first}"
     if context.element == "loop":
-        return f"the loop {span}"
+        return f"the loop {span}" if context.last - context.first < LONG else "the loop"
     return f"{context.element} {context.number} ({span})" if context.element else ""
 
 
 def _place(context: SiteContext) -> str:
     """Name the place: ``the buried core of helix 2 (24-41)``, ``the exposed loop 42-49``."""
     element = _element(context)
+    if element == "the loop":
+        return f"{_article(context.burial)} place outside helices and strands"
     if context.element == "loop":
         return element.replace("loop", f"{context.burial.replace(' ', '-')} loop".lstrip())
     face = _FACES.get(context.burial, "")
     return f"{face} of {element}" if face and element else face or element
+
+
+def _article(burial: str) -> str:
+    """Put "a" or "an" before a burial: ``a half-buried``, ``an exposed``, ``a``."""
+    return f"{'an' if burial.startswith('e') else 'a'} {burial.replace(' ', '-')}".rstrip()
 
 
 _FACES: Final = {"buried": "the buried core", "half buried": "the half-buried side", "exposed": "the surface"}
@@ -268,9 +310,12 @@ def _in(context: SiteContext) -> str:
     """Name the place after "in", with a space before it; without a structure the domain."""
     place = _place(context)
     if place:
-        return f" {'on' if place.startswith('the surface') else 'in'} {place}"
-    names = [name for name, _ in context.domains]
-    return f" in the {names[0]}" if names else ""
+        return f" {_on(context)} {place}"
+    return f" {region_words(context)}" if context.domains else ""
+
+
+def _on(context: SiteContext) -> str:
+    return "on" if context.burial == "exposed" and context.element in ("helix", "strand", "") else "in"
 
 
 def _from(context: SiteContext) -> str:

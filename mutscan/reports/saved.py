@@ -175,7 +175,7 @@ class SavedRun:
                     yield str(variant), block.reset_index(drop=True)
 
     def evidence(self) -> dict[str, list[tuple[str, str, float]]]:
-        """Name, value and contribution of each piece of evidence of each variant, strongest first.
+        """Name, value and contribution of each variant's evidence: the baseline, then the strongest first.
 
         Empty where the model carries no calibration.
 

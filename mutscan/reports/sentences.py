@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mutscan.calling.context import SiteContext, read_contexts
 from mutscan.evidence.structural import DISTURBED, SINGLES_ONLY
 from mutscan.reports.affected import AffectedRegion, in_words, read_stretches
-from mutscan.reports.mechanism import Change, change_of, near_site
+from mutscan.reports.mechanism import alike, change_of, near_site, region_words, unlike
 from mutscan.variants import parse_variant
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ _HARM: Final = {
     "rigidity": "the site is rigid",
     "burial": "the site is tightly packed",
     "exchange": "the two residues differ much",
-    "sequence context": "known variants in similar sequences are mostly harmful",
+    "sequence context": "variants in such a sequence context are often harmful",
 }
-"""Evidence for harm, in words; the first of two equal ones is said."""
+"""Evidence for harm, in words."""
 
 _EASE: Final = {
     "conservation": "relatives vary here",
@@ -64,14 +64,16 @@ _EASE: Final = {
     "language model": "the sequence model accepts the new residue",
     "inverse folding": "the new residue suits this backbone",
     "rigidity": "the site is flexible",
-    "burial": "the site is open",
     "exchange": "the two residues are alike",
-    "sequence context": "known variants in similar sequences are mostly harmless",
+    "sequence context": "variants in such a sequence context are mostly harmless",
 }
 """Evidence against harm, in words."""
 
-LEAST_TOLD: Final = 0.2
+LEAST_TOLD: Final = 0.3
 """Log-odds from which a piece of evidence is said in a sentence."""
+
+MORE: Final = 2
+"""Things said after the mechanism at most."""
 
 COSTLY: Final = 1.0
 """Predicted loss of stability that is said, kcal/mol."""
@@ -249,35 +251,38 @@ def _mechanism(row: Mapping[Any, Any], told: Substitution) -> str:
     contexts = read_contexts(_text(row, "site_context"), [told.position])
     context = contexts.get(told.position, SiteContext())
     change = change_of(told, context)
-    pieces = _pieces(_text(row, "evidence"))
     flag = _text(row, "flag")
-    if flag == "tolerated":
-        return _harmless(change, context, pieces)
-    site = near_site(context)
-    said = [change.fact + (change.harm if flag == "deleterious" else "") + change.against, site]
-    harm = _first(pieces, _HARM, 1)
-    if flag == "deleterious" and change.weight < 2:
-        said.append(harm)
-    elif flag == "uncertain":
-        ease = _first(pieces, _EASE, -1)
-        said.append(f"{harm}, but {ease}" if harm and ease else harm or ease)
-    ddg = _number(row, "ddg_predicted")
-    if flag != "uncertain" and ddg >= COSTLY:
-        said.append(f"predicted to cost {ddg:.1f} kcal/mol of stability")
-    if context.plddt == context.plddt:
-        said.append(f"the structure is uncertain here (pLDDT {context.plddt:.0f})")
-    return "; ".join(filter(None, said))
-
-
-def _harmless(change: Change, context: SiteContext, pieces: Sequence[tuple[str, float]]) -> str:
-    """Say what the exchange does, and why that is no harm."""
-    ease = _first(pieces, _EASE, -1)
+    pieces = [piece for piece in _pieces(_text(row, "evidence")) if _applies(piece, told, context)]
+    harm, ease = _first(pieces, _HARM, 1), _first(pieces, _EASE, -1)
     if context.plddt == context.plddt:
         ease = f"the structure is not firm here (pLDDT {context.plddt:.0f})"
     elif context.end and context.burial != "buried":
         ease = context.end
-    joint = ", but " if change.weight else "; "
-    return f"{change.fact}{joint}{ease}" if ease else change.fact
+    if flag == "tolerated":
+        return f"{change.fact}{', but ' if change.weight else '; '}{ease}" if ease else change.fact
+    if flag == "uncertain":
+        weighed = f"{harm}, but {ease}" if harm and ease else harm or ease
+        return "; ".join(filter(None, (change.fact, weighed)))
+    if flag != "deleterious":
+        return "; ".join(filter(None, (change.fact + change.against, near_site(context))))
+    fact = change.fact + change.harm + change.against
+    if context.burial == "exposed" and context.element and not change.weight and context.domains:
+        fact += f", {region_words(context)}"
+    ddg = _number(row, "ddg_predicted")
+    more = (
+        "" if change.functional else near_site(context),
+        harm if change.weight < 2 else "",
+        f"predicted to cost {ddg:.1f} kcal/mol of stability" if ddg >= COSTLY else "",
+    )
+    return "; ".join([fact, *filter(None, more)][: 1 + MORE])
+
+
+def _applies(piece: tuple[str, float], told: Substitution, context: SiteContext) -> bool:
+    """Whether the words for a piece of evidence are true here; its log-odds are relative to the protein."""
+    name, odds = piece
+    if name == "exchange":
+        return alike(told) if odds < 0 else unlike(told)
+    return name != "burial" or context.burial in ("buried", "half buried")
 
 
 def _pieces(cell: str) -> list[tuple[str, float]]:
@@ -299,7 +304,7 @@ def _stretches(row: Mapping[Any, Any], disturbed: Sequence[AffectedRegion]) -> s
     if not found:
         return "no wider stretch moves beyond background"
     if not disturbed:
-        return "the structure as a whole is disturbed, but no single region moves beyond background"
+        return "the structure as a whole moves beyond background, no single region does"
     named = [_named(region) for region in disturbed[:NAMED_REGIONS]]
     if len(disturbed) > NAMED_REGIONS:
         return (

@@ -73,18 +73,16 @@ def test_evidence_adds_up_and_is_told_strongest_first(run: mutscan.Run, model: P
     assert table.columns.tolist() == EVIDENCE_SCHEMA.names
     rows = {row["variant"]: row for row in rows_of(run.directory) if row["p_deleterious"]}
     assert set(table["variant"]) == set(rows)
-    offsets = set()
     for variant, pieces in table.groupby("variant", sort=False):
-        size = pieces["contribution"].abs()
+        assert pieces.iloc[0]["evidence"] == "baseline"
+        size = pieces["contribution"].abs().iloc[1:]
         assert size.is_monotonic_decreasing
         assert pieces["value"].str.len().min() > 0
-        strongest = pieces.iloc[0]
+        strongest = pieces.iloc[1]
         told = rows[variant]["evidence"].split("; ")
         assert told[0] == f"{strongest['evidence']} {strongest['contribution']:+.1f}"
         p = float(rows[variant]["p_deleterious"])
-        if variant not in ("E10K;K144E", "L38D;E10K"):
-            offsets.add(round(math.log(p / (1 - p)) - pieces["contribution"].sum(), 2))
-    assert max(offsets) - min(offsets) < 0.03, "log-odds are an intercept and the contributions"
+        assert pieces["contribution"].sum() == pytest.approx(math.log(p / (1 - p)), abs=1e-3 / (p * (1 - p)))
 
 
 def test_a_joint_mutant_is_judged_by_its_worst_and_never_tolerated(run: mutscan.Run) -> None:
@@ -134,7 +132,7 @@ def test_scan_says_the_same_and_sums_it_up(run: mutscan.Run, model: Path, tmp_pa
         assert positions.loc[position, "tolerance"] == pytest.approx(tolerated, abs=1e-6)
     pieces = scan.evidence.groupby("variant", sort=False).size()
     assert pieces.index.tolist() == [*rows]
-    assert pieces.max() <= 5
+    assert pieces.max() <= 7, "the baseline, five pieces, and the rest"
 
 
 def test_probabilities_do_not_depend_on_company(model: Path) -> None:
