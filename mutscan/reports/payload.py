@@ -11,7 +11,13 @@ from mutscan.reports.block import Block
 from mutscan.reports.coordinates import read_changes, read_frame
 from mutscan.reports.digest import section
 from mutscan.reports.saved import read_null, site_positions
-from mutscan.reports.sentences import confidence_reason, sentence, structure_disturbed, verdict_words
+from mutscan.reports.sentences import (
+    confidence_reason,
+    probability,
+    sentence,
+    structure_disturbed,
+    verdict_words,
+)
 from mutscan.results import RunFolder
 
 if TYPE_CHECKING:
@@ -246,6 +252,7 @@ def _variant(
         "confidence": str(row["confidence"]),
         "confidence_reason": clip(confidence_reason(cells)),
         "notes": clip(row["notes"]),
+        "probability": probability(row["p_deleterious"]),
         "numbers": {name: known(row[name]) for name in NUMBERS},
         "regions": [
             {
