@@ -10,7 +10,8 @@ from rich.text import Text
 from mutscan.cli.console import plain
 from mutscan.reports.affected import in_words
 from mutscan.reports.compared import compared_facts, compared_headline, compared_scores
-from mutscan.reports.digest import UNCALIBRATED, digest, number, probability
+from mutscan.reports.digest import UNCALIBRATED, digest
+from mutscan.reports.sentences import number, probability
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,7 +42,7 @@ def print_summary(run: SavedRun, console: Console) -> None:
     _print_findings(console, [(finding.variant, finding.sentence) for finding in account.findings])
     _print_facts(console, account.facts, [("Rows", _count_line(account.counts))])
     if account.predicted:
-        title = "Most disruptive, predicted (z against other substitutions of this protein)"
+        title = "Most disruptive, predicted (lDDT drop z against other substitutions; higher is worse)"
         _print_table(console, title, account.predicted, run, affected=True)
     if account.measured:
         title = "Most disruptive, measured on the built structures"
@@ -163,7 +164,7 @@ def _print_facts(
 def _print_positions(console: Console, title: str, positions: pd.DataFrame) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("residue", no_wrap=True)
-    for name in ("P mean", "tolerance", "drop z mean", "largest"):
+    for name in ("p mean", "tolerance", "drop z mean", "drop z worst"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("best", no_wrap=True)
     table.add_column("worst", no_wrap=True)
@@ -171,7 +172,7 @@ def _print_positions(console: Console, title: str, positions: pd.DataFrame) -> N
         table.add_row(
             Text(f"{row['wild_type']}{row['position']}"),
             Text(probability(row["p_deleterious_mean"])),
-            Text(number(row["tolerance"], 2)),
+            Text(probability(row["tolerance"])),
             Text(number(-row["z_score_mean"], 2)),
             Text(number(-row["z_score_min"], 2)),
             Text(row["best"] or "—"),
@@ -188,7 +189,7 @@ def _print_regions(console: Console, scan: SavedScan, most: int) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("region", overflow="fold", max_width=40)
     table.add_column("positions", overflow="fold", max_width=24)
-    table.add_column("P mean" if scan.calibrated else "not tolerated", justify="right", no_wrap=True)
+    table.add_column("p mean" if scan.calibrated else "not tolerated", justify="right", no_wrap=True)
     for region in regions:
         table.add_row(Text(plain(region.name)), Text(region.where), Text(probability(region.harm)))
     console.print(Text("\nMost sensitive regions", style="bold"))

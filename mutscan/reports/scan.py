@@ -13,11 +13,12 @@ from mutscan.errors import UsageError
 from mutscan.reports.affected import in_words, join_stretches, read_stretches
 from mutscan.reports.block import Block
 from mutscan.reports.design import burial_of, contexts, design_csv, element_of
-from mutscan.reports.digest import UNCALIBRATED, facts_of, probability, section, sentence
+from mutscan.reports.digest import UNCALIBRATED, facts_of, section
 from mutscan.reports.html import cells_of, file_name, render_page
 from mutscan.reports.payload import add_wild_type, clip
 from mutscan.reports.population import is_human, population
 from mutscan.reports.saved import read_run, reading, row_blocks
+from mutscan.reports.sentences import probability, sentence
 from mutscan.residues import STANDARD
 from mutscan.results import RunFolder
 
