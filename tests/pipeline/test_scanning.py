@@ -481,6 +481,8 @@ def test_summary_and_report_fit(part: mutscan.Run, whole: mutscan.Run, tmp_path:
         lines = console.export_text().splitlines()
         assert max(map(len, lines)) <= 80
         assert any("Most tolerant" in line for line in lines)
+        regions = read_scan(run.directory).regions()
+        assert any(line.split("  ")[0] == regions[0].name for line in lines)
         page = (run.directory / "report.html").read_text(encoding="utf-8")
         assert page == run.to_html(tmp_path / "again.html").read_text(encoding="utf-8")
         n_positions = run.metadata["scan"]["n_positions"]

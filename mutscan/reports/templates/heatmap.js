@@ -114,7 +114,10 @@ function startScan() {
     host.dataset.region = marked === null ? "" : marked;
     mark();
     const inside = [...Array(L).keys()].filter((index) => marked !== null && inRegion(marked, index + 1));
-    if (inside.length) show(page.positions.findIndex((position) => inRegion(marked, position)));
+    if (inside.length) {
+      show(page.positions.findIndex((position) => inRegion(marked, position)));
+      host.scrollIntoView({ block: "start" });
+    }
     if (stage) {
       stage.paint({ selected: inside.length ? inside : [page.positions[cursor.row] - 1] });
       stage.focus(inside);
