@@ -109,8 +109,10 @@ function sideChains(byResidue, indices, carbon, size) {
 const LIGHT = unit([-0.4, 0.55, 0.75]);
 const GLOSS = unit([-0.2, 0.28, 0.94]);
 const lit = (x, y, z) => {
-  const shine = Math.max(GLOSS[0] * x + GLOSS[1] * y + GLOSS[2] * z, 0);
-  return 0.5 + 0.55 * Math.max(LIGHT[0] * x + LIGHT[1] * y + LIGHT[2] * z, 0) + 0.22 * shine ** 24;
+  const full = LIGHT[0] * x + LIGHT[1] * y + LIGHT[2] * z, gloss = GLOSS[0] * x + GLOSS[1] * y + GLOSS[2] * z;
+  let light = full > 0 ? 0.5 + 0.55 * full : 0.5;
+  if (gloss > 0.7) { const g2 = gloss * gloss, g4 = g2 * g2, g8 = g4 * g4; light += 0.22 * g8 * g8 * g8; }
+  return light;
 };
 
 // Pixels with depth: what is nearest to the eye, how it is lit, and to which owner it belongs.
@@ -195,20 +197,22 @@ function makeRaster(canvas) {
   // Colours [r, g, b] of all owners in a row; what is far fades into the paper, and edges stand out in ink.
   function show(colours, paper, ink, reach) {
     const out = image.data, fade = 0.55 / (2 * reach);
-    for (let at = 0, to = 0, end = width * height; at < end; at++, to += 4) {
-      const z = depth[at];
-      if (z < -1e8) { out[to + 3] = 0; continue; }
-      const x = at % width;
-      const behind = Math.min(x > 0 ? depth[at - 1] : z, x < width - 1 ? depth[at + 1] : z, at >= width ? depth[at - width] : z, at + width < end ? depth[at + width] : z);
-      const edge = z - behind > 1.4 ? 0.4 : 0;
-      const mist = clamp(0.28 - fade * z, 0, 0.62), shade = light[at], c = 3 * who[at];
-      for (let k = 0; k < 3; k++) {
-        let value = colours[c + k] * Math.min(shade, 1) + 255 * Math.max(shade - 1, 0);
-        value += edge * (ink[k] - value);
-        out[to + k] = value + mist * (paper[k] - value);
+    for (let y = 0, at = 0; y < height; y++)
+      for (let x = 0; x < width; x++, at++) {
+        const z = depth[at], to = 4 * at;
+        if (z < -1e8) { out[to + 3] = 0; continue; }
+        const far = z - 1.4; // Å; what lies this far behind a pixel makes an edge of it
+        const edge = (x > 0 && depth[at - 1] < far) || (x < width - 1 && depth[at + 1] < far) || (y > 0 && depth[at - width] < far) || (y < height - 1 && depth[at + width] < far) ? 0.4 : 0;
+        let mist = 0.28 - fade * z;
+        mist = mist < 0 ? 0 : mist > 0.62 ? 0.62 : mist;
+        const shade = light[at], dull = shade < 1 ? shade : 1, bright = shade > 1 ? 255 * (shade - 1) : 0, c = 3 * who[at];
+        for (let k = 0; k < 3; k++) {
+          let value = colours[c + k] * dull + bright;
+          value += edge * (ink[k] - value);
+          out[to + k] = value + mist * (paper[k] - value);
+        }
+        out[to + 3] = 255;
       }
-      out[to + 3] = 255;
-    }
     context.putImageData(image, 0, 0);
   }
 
@@ -234,9 +238,10 @@ const rgb = (colour) => {
 // What a view consists of: its surfaces, and the colours and residues of their owners.
 function makeParts(scene) {
   const atoms = scene.ca.filter(Boolean).length;
-  const detail = atoms > 1500 ? { steps: 3, sides: 6 } : atoms > 700 ? { steps: 4, sides: 8 } : { steps: 6, sides: 10 };
+  const [steps, sides] = atoms > 1200 ? [3, 6] : atoms > 600 ? [4, 7] : atoms > 250 ? [5, 8] : [6, 10];
+  const detail = { steps, sides };
   const wild = ribbon(scene.ca, scene.elements, { ...detail, thin: 0.8 });
-  let alone = null, mutant = null, changed = null, parts = [], colours = [], owners = [];
+  let alone = null, mutant = null, changed = null, parts = [], colours = [], owners = [], table = null;
   return {
     setMutant(next) {
       mutant = next;
@@ -274,6 +279,7 @@ function makeParts(scene) {
       const balls = [...sites.map((i) => [i, css("--site"), 0.95]), ...(lit ? [] : selected.map((i) => [i, css("--ink"), 0.8]))]
         .map(([i, colour, size]) => [(show.mutant && changed && sites.includes(i) && mutant.ca[i]) || scene.ca[i], i, colour, size]).filter(([at]) => at);
       extra({ balls: balls.map(([at, , , size], owner) => ({ at, size, owner })), colours: balls.map(([, i, colour]) => [i, colour]) }, "wild", 0.3);
+      table = Uint8ClampedArray.from(colours);
     },
     draw(raster, size, view) {
       raster.start(size, view);
@@ -281,7 +287,7 @@ function makeParts(scene) {
         if (surface.faces) raster.fill(surface, base, lift);
         for (const one of surface.balls) raster.ball(one, base, lift);
       }
-      raster.show(colours, rgb(css("--panel")), rgb(css("--ink")), scene.radius);
+      raster.show(table, rgb(css("--panel")), rgb(css("--ink")), scene.radius);
     },
     owner: (number) => owners[number],
   };
@@ -296,7 +302,7 @@ function makeTrace(host, scene) {
   let centre = [0, 0, 0];
   let state = { wild: null, changed: null, sites: [], selected: [], show: { wild: true, mutant: true } };
   let listener = () => {};
-  let waiting = false, stale = true, moving = false, rest = null;
+  let waiting = false, stale = true, moving = false, rest = null, drawn = 0;
   // Pixels drawn for each pixel of the page: two and more are smooth; in motion as many as are fast enough.
   let density = 2;
   const radius = scene.radius;
@@ -314,7 +320,7 @@ function makeTrace(host, scene) {
     const spent = performance.now() - begun;
     if (moving) density = clamp(density * (spent > 16 ? 0.85 : spent < 9 ? 1.1 : 1), 0.7, finest);
     host.dataset.view = JSON.stringify([...centre, zoom, ...turn].map((v) => Number(v.toFixed(3))));
-    host.dataset.ms = spent.toFixed(1);
+    host.dataset.drawn = ++drawn;
   }
   function redraw() {
     if (!waiting) requestAnimationFrame(draw);
