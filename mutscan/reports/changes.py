@@ -44,7 +44,7 @@ def largest_change(change: NDArray[np.float64]) -> str:
     Examples
     --------
     >>> change = np.zeros((30, 30))
-    >>> change[3:7, 20:23] = change[20:23, 3:7].T = 1.4
+    >>> change[3:7, 20:23] = change[20:23, 3:7] = 1.4
     >>> largest_change(change)
     'Largest change: residues 4-7 against 21-23, 1.4 Å farther apart.'
     >>> largest_change(np.zeros((30, 30)))

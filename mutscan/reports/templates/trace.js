@@ -194,7 +194,7 @@ function makeRaster(canvas) {
       }
   }
 
-  // Colours [r, g, b] of all owners in a row; what is far fades into the paper, and edges stand out in ink.
+  // Colours (red, green, blue, and how much it steps back) of all owners in a row; what is far fades into the paper, and edges stand out in ink.
   function show(colours, paper, ink, reach) {
     const out = image.data, fade = 0.55 / (2 * reach);
     for (let y = 0, at = 0; y < height; y++)
@@ -203,9 +203,10 @@ function makeRaster(canvas) {
         if (z < -1e8) { out[to + 3] = 0; continue; }
         const far = z - 1.4; // Å; what lies this far behind a pixel makes an edge of it
         const edge = (x > 0 && depth[at - 1] < far) || (x < width - 1 && depth[at + 1] < far) || (y > 0 && depth[at - width] < far) || (y < height - 1 && depth[at + width] < far) ? 0.4 : 0;
+        const c = 4 * who[at], back = colours[c + 3];
         let mist = 0.28 - fade * z;
-        mist = mist < 0 ? 0 : mist > 0.62 ? 0.62 : mist;
-        const shade = light[at], dull = shade < 1 ? shade : 1, bright = shade > 1 ? 255 * (shade - 1) : 0, c = 3 * who[at];
+        mist = mist < back ? back : mist > 0.62 && !back ? 0.62 : mist;
+        const shade = light[at], dull = shade < 1 ? shade : 1, bright = shade > 1 ? 255 * (shade - 1) : 0;
         for (let k = 0; k < 3; k++) {
           let value = colours[c + k] * dull + bright;
           value += edge * (ink[k] - value);
@@ -248,7 +249,6 @@ function makeParts(scene) {
       changed = next && next.ca ? ribbon(next.ca, next.elements || scene.elements, detail) : null;
     },
     paint({ wild: colourA, changed: colourB, sites, selected, show }) {
-      const paper = rgb(css("--panel"));
       parts = []; colours = []; owners = [];
       const both = show.wild && colourA && changed && show.mutant && colourB;
       // A selected stretch keeps its colour, the rest steps back; single residues get balls.
@@ -256,14 +256,13 @@ function makeParts(scene) {
       const chain = (surface, colour, n, which, lift) => {
         parts.push({ surface, base: owners.length, lift });
         for (let i = 0; i < n; i++) {
-          const own = rgb(colour(i));
-          colours.push(...(lit && !lit.has(i) ? own.map((v, k) => v + 0.72 * (paper[k] - v)) : own));
+          colours.push(...rgb(colour(i)), lit && !lit.has(i) ? 0.72 : 0);
           owners.push([i, which]);
         }
       };
       const extra = (surface, which, lift) => {
         parts.push({ surface, base: owners.length, lift });
-        for (const [i, colour] of surface.colours) { colours.push(...rgb(colour)); owners.push([i, which]); }
+        for (const [i, colour] of surface.colours) { colours.push(...rgb(colour), 0); owners.push([i, which]); }
       };
       if (show.wild && colourA) {
         // Where the mutant is shown as well, the wild type is the thinner of the two.
@@ -274,12 +273,14 @@ function makeParts(scene) {
       const marked = [...new Set([...sites, ...selected])];
       if (marked.length < 60) {
         if (show.wild && colourA) extra(sideChains(scene.wild, marked, "#8d99a5", 0.2), "wild", 0.1);
-        if (show.mutant && changed && colourB) extra(sideChains(mutant.byResidue, marked, css("--site"), 0.24), "mutant", 0.2);
+        if (show.mutant && changed && colourB)
+          for (const [which, carbon] of [[marked.filter((i) => !sites.includes(i)), "#73808c"], [sites, css("--site")]])
+            extra(sideChains(mutant.byResidue, which, carbon, 0.24), "mutant", 0.2);
       }
       const balls = [...sites.map((i) => [i, css("--site"), 0.95]), ...(lit ? [] : selected.map((i) => [i, css("--ink"), 0.8]))]
         .map(([i, colour, size]) => [(show.mutant && changed && sites.includes(i) && mutant.ca[i]) || scene.ca[i], i, colour, size]).filter(([at]) => at);
       extra({ balls: balls.map(([at, , , size], owner) => ({ at, size, owner })), colours: balls.map(([, i, colour]) => [i, colour]) }, "wild", 0.3);
-      table = Uint8ClampedArray.from(colours);
+      table = Float32Array.from(colours);
     },
     draw(raster, size, view) {
       raster.start(size, view);
