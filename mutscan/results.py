@@ -40,11 +40,11 @@ VARIANT_COLUMNS: Final = (
     "ca_shift_site", "ca_shift_max",
     "tm_percentile", "lddt_percentile", "z_score", "flag", "flag_rule", "p_deleterious",
     "n_residues_affected", "affected_regions", "plddt_site", "confidence", "notes", "evidence",
-    "ddg_predicted", "alignment", "alphamissense",
+    "ddg_predicted", "site_context", "alignment", "alphamissense",
 )  # fmt: skip
 """Columns of variants.csv, in order; carried input columns follow."""
 
-ADDED_COLUMNS: Final = ("evidence", "ddg_predicted", "alignment", "alphamissense")
+ADDED_COLUMNS: Final = ("evidence", "ddg_predicted", "site_context", "alignment", "alphamissense")
 """Columns that runs of earlier versions lack."""
 
 PROTEIN_COLUMNS: Final = (
@@ -56,7 +56,7 @@ PROTEIN_COLUMNS: Final = (
 TEXT_COLUMNS: Final = frozenset({
     "input", "status", "error_code", "message", "wild_type", "variant", "hgvs", "positions",
     "flag", "flag_rule", "affected_regions", "confidence", "notes", "evidence",
-    "alignment",
+    "site_context", "alignment",
 })  # fmt: skip
 """Columns of variants.csv that hold text, also where they look like numbers; the others hold numbers."""
 
@@ -89,9 +89,11 @@ RESIDUE_SCHEMA: Final = pa.schema(
         ("ca_shift", pa.float32()),
         ("affected", pa.bool_()),
         ("region", pa.string()),
+        ("p_affected", pa.float32()),
     ]
 )
-"""Schema of residues.parquet; unknown values are null."""
+"""Schema of residues.parquet; unknown values are null. `region` names the disturbed regions that hold the
+residue."""
 
 EVIDENCE_SCHEMA: Final = pa.schema(
     [
@@ -104,21 +106,27 @@ EVIDENCE_SCHEMA: Final = pa.schema(
 """Schema of evidence.parquet: what each piece of evidence adds to the log-odds that a variant is
 deleterious, the strongest piece of each variant first."""
 
-AFFECTED_SCHEMA: Final = pa.schema(
+_SHARED_TEXT: Final = pa.dictionary(pa.int32(), pa.string())
+
+REGION_SCHEMA: Final = pa.schema(
     [
-        ("variant", pa.string()),
-        ("stretches", pa.list_(pa.struct([("first", pa.int32()), ("last", pa.int32())]))),
-        ("name", pa.string()),
-        ("source", pa.string()),
-        ("lddt_drop", pa.float64()),
-        ("evidence", pa.string()),
-        ("remarks", pa.list_(pa.string())),
+        ("variant", _SHARED_TEXT),
+        ("region", _SHARED_TEXT),
+        ("kind", _SHARED_TEXT),
+        ("source", _SHARED_TEXT),
+        ("positions", _SHARED_TEXT),
+        ("lddt_drop_predicted", pa.float32()),
+        ("z", pa.float32()),
+        ("lddt_drop_measured", pa.float32()),
+        ("distance_to_site", pa.float32()),
+        ("disturbed", pa.bool_()),
     ]
 )
-"""Schema of affected.parquet: one row for each affected region of each scored variant, in the order of
-`affected_regions` in variants.csv. Positions are 1-based and inclusive; `name` and `source` are null where
-no database and no structure names the place; `lddt_drop` is the mean over the region; `evidence` is
-``predicted`` or ``measured``."""
+"""Schema of regions.parquet: every named region of the protein for each variant whose mutant was predicted;
+the rows of a variant stand in order, the region that is hit most first. `positions` are 1-based and
+inclusive (``3-60,141-220``); drops are means over the region's residues; `z` compares the predicted one with
+what other substitutions at a like distance do to this region; `distance_to_site` is the smallest C-alpha
+distance in Å; unknown values are null."""
 
 NULL_SCHEMA: Final = pa.schema(
     [
@@ -484,7 +492,7 @@ class JobFolder:
 _RUN_RESULTS: Final = (
     "variants.csv", "residues.parquet", "run.json", "report.html", "log.txt", "structures",
     "positions.csv", "scan.parquet", "evidence.parquet", "null.parquet", "affected.parquet",
-    "variants.parquet", "proteins.csv", "proteins",
+    "regions.parquet", "variants.parquet", "proteins.csv", "proteins",
 )  # fmt: skip
 """What runs on one protein or on many leave: a restart with another command throws all of it away."""
 
@@ -516,7 +524,7 @@ class RunFolder(_ResultFolder):
         super().__init__(path, restart=restart, shared=shared, patience=patience)
         self.structures = path / "structures"
         self.residues_parquet = path / "residues.parquet"
-        self.affected_parquet = path / "affected.parquet"
+        self.regions_parquet = path / "regions.parquet"
         self.evidence_parquet = path / "evidence.parquet"
         self.null_parquet = path / "null.parquet"
         self.positions_csv = path / "positions.csv"

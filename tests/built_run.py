@@ -8,7 +8,7 @@ import numpy as np
 
 from mutscan.results import RESIDUE_COLUMNS, write_variants
 from mutscan.structures import Structure, write_structure
-from tests.fabricated import write_affected, write_residues
+from tests.fabricated import write_regions, write_residues
 from tests.peptides import helix
 
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQLE"
@@ -49,11 +49,11 @@ def made_up_run(folder: Path, region: str = "F helix, UniProt", count: int = 3) 
                 "positions": str(site),
                 "z_score": -float(number),
                 "lddt_measured_mean": 0.95,
-                "affected_regions": f"12-14 ({region}; mean lDDT drop 0.1; measured)",
+                "affected_regions": f"12-14 ({region}; mean lDDT drop 0.1)",
             }
         )
         name, _, source = region.rpartition(", ")
-        regions.append((variant, [(12, 14)], name, source, 0.1, "measured"))
+        regions.append((variant, name, "helix", source, "12-14", 0.1, 5.0, 0.1, 3.8, True))
         blocks.append(
             {
                 **dict.fromkeys(RESIDUE_COLUMNS, np.full(len(SEQUENCE), np.nan)),
@@ -65,10 +65,11 @@ def made_up_run(folder: Path, region: str = "F helix, UniProt", count: int = 3) 
                 "lddt_measured": lddt,
                 "affected": affected,
                 "region": [region if hit else None for hit in affected],
+                "p_affected": np.where(affected, 0.8, 0.1),
             }
         )
     write_variants(folder / "variants.csv", rows)
     write_residues(folder, blocks)
-    write_affected(folder, regions)
+    write_regions(folder, regions)
     (folder / "run.json").write_text('{"wild_type": {"name": "wt", "chain": "A"}}')
     return folder

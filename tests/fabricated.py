@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mutscan.results import (
-    AFFECTED_SCHEMA,
+    REGION_SCHEMA,
     RESIDUE_COLUMNS,
     RESIDUE_SCHEMA,
     VARIANT_COLUMNS,
@@ -34,8 +34,8 @@ def substitutions(sequence: str, count: int) -> list[str]:
     return names
 
 
-Region = tuple[str, list[tuple[int, int]], str | None, str | None, float, str]
-"""Variant, stretches, name, source, mean lDDT drop, evidence."""
+Region = tuple[str, str, str, str, str, float, float, float, float, bool]
+"""A row of regions.parquet."""
 
 
 def write_residues(folder: Path, blocks: Sequence[dict[str, object]]) -> None:
@@ -44,12 +44,10 @@ def write_residues(folder: Path, blocks: Sequence[dict[str, object]]) -> None:
             add(block)
 
 
-def write_affected(folder: Path, regions: Sequence[Region]) -> None:
-    columns = [[*column] for column in zip(*regions, strict=True)] or [[]] * 6
-    columns[1] = [[{"first": first, "last": last} for first, last in found] for found in columns[1]]
-    block = dict(zip(AFFECTED_SCHEMA.names, [*columns, [[] for _ in regions]], strict=True))
-    with block_writer(RunFolder(folder).affected_parquet, AFFECTED_SCHEMA) as add:
-        add(block)
+def write_regions(folder: Path, regions: Sequence[Region]) -> None:
+    columns = zip(*regions, strict=True) if regions else [[]] * len(REGION_SCHEMA.names)
+    with block_writer(RunFolder(folder).regions_parquet, REGION_SCHEMA) as add:
+        add({name: [*column] for name, column in zip(REGION_SCHEMA.names, columns, strict=True)})
 
 
 def make_run(
@@ -109,7 +107,8 @@ def make_run(
             "n_residues_affected": int(affected.sum()),
             "affected_regions": f"{start}-{end} (F helix, UniProt; mean lDDT drop 0.08)"
             if affected.any()
-            else None,
+            else "8-60 (Globin domain, UniProt; mean lDDT drop 0.004; most affected, not beyond background)",
+            "site_context": f"helix 2 ({start}-{end}); buried (4 % accessible); in Globin domain (UniProt)",
             "plddt_site": 91.0,
             "confidence": "high",
             "notes": "no flag: the model has no calibrated rule",
@@ -129,8 +128,13 @@ def make_run(
             pieces += [(variant, "burial", "side chain 87 % buried", 1.5 * strength)]
             pieces += [(variant, "exchange", f"{variant[0]} to {variant[-1]}", strength - 0.8)]
         rows.append(row | (carried or {}))
-        if affected.any():
-            regions.append((variant, [(start, end)], "F helix", "UniProt", 0.08, "predicted"))
+        hit = bool(affected.any())
+        found = [
+            (variant, "F helix", "motif", "UniProt", f"{start}-{end}", 0.08, 5 * strength, 0.02, 0.0, hit),
+            (variant, "Globin domain", "domain", "UniProt", "8-60", 0.004, 0.8 * strength, 0.001, 0.0, False),
+            (variant, "helix 1", "helix", "structure", "3-7", 0.001, -0.4, 0.0, 12.5, False),
+        ]
+        regions += found if hit else [found[1], found[0], found[2]]
         letters = list(sequence)
         letters[site - 1] = variant[-1]
         block = {
@@ -145,7 +149,8 @@ def make_run(
             "lddt_drop_z": strength * 4 * np.exp(-distance / 4),
             "ca_shift": shift if structure else np.full(length, np.nan),
             "affected": affected,
-            "region": ["F helix" if hit else None for hit in affected],
+            "region": ["F helix, UniProt" if one else None for one in affected],
+            "p_affected": np.clip(strength * np.exp(-distance / 4), 0, 1),
         }
         assert tuple(block) == RESIDUE_COLUMNS
         blocks.append(block)
@@ -177,7 +182,7 @@ def make_run(
     folder.mkdir(parents=True, exist_ok=True)
     write_variants(folder / "variants.csv", rows, list(carried or {}))
     write_residues(folder, blocks)
-    write_affected(folder, regions)
+    write_regions(folder, regions)
     if calibrated:
         columns = ("variant", "evidence", "value", "contribution")
         pd.DataFrame(pieces, columns=columns).to_parquet(folder / "evidence.parquet")

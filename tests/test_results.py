@@ -33,7 +33,7 @@ INTERFACE = (
     "tm_measured, lddt_measured_mean, lddt_measured_min, lddt_measured_site, ca_shift_site, ca_shift_max, "
     "tm_percentile, lddt_percentile, z_score, flag, flag_rule, p_deleterious, "
     "n_residues_affected, affected_regions, plddt_site, confidence, notes, evidence, ddg_predicted, "
-    "alignment, alphamissense"
+    "site_context, alignment, alphamissense"
 )
 
 
@@ -41,7 +41,7 @@ def test_columns_are_the_promised_ones() -> None:
     assert ", ".join(VARIANT_COLUMNS) == INTERFACE
     assert ", ".join(RESIDUE_COLUMNS) == (
         "variant, position, wild_type, mutant, structure_number, plddt, lddt_predicted, lddt_measured, "
-        "lddt_drop_z, ca_shift, affected, region"
+        "lddt_drop_z, ca_shift, affected, region, p_affected"
     )
 
 

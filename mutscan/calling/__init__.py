@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from mutscan.calling.naming import Namer
+from mutscan.calling.context import (
+    NearSite,
+    SiteContext,
+    SiteContexts,
+    read_context,
+    read_contexts,
+    write_contexts,
+)
+from mutscan.calling.naming import LOW_PLDDT, Namer, Region
 from mutscan.calling.null import (
     MAD_TO_SD,
     NULL_SIZE,
@@ -16,42 +24,33 @@ from mutscan.calling.null import (
     robust_z,
     sample_null,
 )
-from mutscan.calling.regions import (
-    DROP_Z,
-    LOW_PLDDT,
-    MEASURED_NOISE,
-    MERGE_GAP,
-    MIN_DROP,
-    MIN_REGION,
-    Region,
-    affected_regions,
-    affected_residues,
-    measured_drop,
-)
+from mutscan.calling.regions import MEASURED_NOISE, RegionBackground, RegionHit, measured_drop
 from mutscan.calling.sites import FunctionalSites
 
 __all__ = [
-    "DROP_Z",
     "LOW_PLDDT",
     "MAD_TO_SD",
     "MEASURED_NOISE",
-    "MERGE_GAP",
-    "MIN_DROP",
-    "MIN_REGION",
     "NULL_SIZE",
     "SITE_MARGIN",
     "FunctionalSites",
     "Namer",
+    "NearSite",
     "Null",
     "Region",
-    "affected_regions",
-    "affected_residues",
+    "RegionBackground",
+    "RegionHit",
+    "SiteContext",
+    "SiteContexts",
     "away_from_site",
     "build_null",
     "drop_z",
     "mean_away_from_site",
     "measured_drop",
     "percentile",
+    "read_context",
+    "read_contexts",
     "robust_z",
     "sample_null",
+    "write_contexts",
 ]

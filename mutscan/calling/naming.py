@@ -1,12 +1,12 @@
-"""Names for places in a protein: UniProt's, TED's, InterPro's, else what the structure itself shows.
+"""The named regions of a protein: UniProt's, TED's, InterPro's, and those the structure itself shows.
 
-Every name carries its source. UniProt comes first, then TED, then InterPro;
-where none of them has a word for a place, it is named after the helices,
-strands and compact domains found in the structure.
+Every name carries its source. Databases name domains, motifs and functional sites; the structure gives
+helices, strands, the loops between them, and compact domains where there is more than one.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -16,7 +16,7 @@ import numpy as np
 from mutscan.structures.segments import compact_domains, describe_stretches, runs, secondary_structure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,45 +24,105 @@ if TYPE_CHECKING:
     from mutscan.structures.segments import Element
 
 STRUCTURE: Final = "structure"
-"""Source of names made from the structure's own shape."""
+"""Source of regions read from the structure's own shape."""
+
+SEQUENCE: Final = "sequence"
+"""Source of the segments of a protein without a structure."""
 
 SOURCES: Final = ("UniProt", "TED", "InterPro")
 """Databases in the order in which they are asked; others come after them."""
 
-POINTS: Final = frozenset({"Active site", "Binding site", "Disulfide bond"})
-"""Kinds of residues that do the work; they name a place that has them and lies in nothing larger."""
+WORKING: Final = frozenset({"Active site", "Binding site", "Metal binding", "Disulfide bond", "Site"})
+"""Kinds of residues that do the work; with all that lies within 5 Å they are a region."""
 
-NAMELESS: Final = frozenset({"Site", "Modified residue", "Glycosylation", "Lipidation", "Cross-link"})
-"""Kinds of single residues that give no name: being modified says little about a place."""
+MARKS: Final = frozenset({"Modified residue", "Glycosylation", "Lipidation", "Cross-link"})
+"""Kinds of single residues that are no region: being modified says little about a place."""
 
-LONG_LOOP: Final = 25
-"""Residues between two helices or strands from which what lies there is named by the nearer of them."""
+SITES: Final = WORKING | MARKS | {
+    "Motif", "Active site signature", "Binding site signature", "Conserved site",
+}  # fmt: skip
+"""Kinds of places that are sites whatever their size."""
+
+BODIES: Final = frozenset({"Domain", "DNA binding"})
+"""Kinds of places that are bodies, which a residue of another one may touch."""
+
+SHORT: Final = 20
+"""Residues up to which a DNA-binding stretch or a region with a purpose is a site too."""
+
+MOTIFS: Final = frozenset({"Zinc finger", "Repeat"})
+"""Kinds of stretches that are smaller than a domain."""
+
+WHOLE: Final = frozenset({"Chain", "Helix", "Beta strand", "Turn"})
+"""Kinds that name the whole chain, or what the structure shows itself."""
 
 LISTED: Final = 3
-"""Helices and strands named one by one; of more, the first and the last are."""
+"""Domains and stretches that one residue is said to lie in."""
+
+LEAST_LOOP: Final = 4
+"""Residues of the shortest loop that is a region."""
+
+SEGMENT: Final = 20
+"""Residues of the segments that a protein is cut into where nothing else is known of it."""
+
+LOW_PLDDT: Final = 70.0
+"""Confidence below which a model's residues move arbitrarily (AlphaFold DB's own boundary)."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Place:
+class Region:
+    """A named region of a protein.
+
+    Parameters
+    ----------
+    name, kind, source : str
+        `kind` is ``domain``, ``region``, ``motif``, ``site``, ``helix``, ``strand``, ``loop``, ``compact
+        domain`` or ``segment``.
+    stretches : tuple of (int, int)
+        First and last position of each stretch, 1-based, inclusive, ascending.
+    low_confidence : bool
+        Mean pLDDT below 70.
+    """
+
     name: str
+    kind: str
     source: str
     stretches: tuple[tuple[int, int], ...]
-    mask: NDArray[np.bool_]
-    size: int
+    low_confidence: bool = False
+
+    @property
+    def indices(self) -> NDArray[np.int64]:
+        """Residues, 0-based, ascending."""
+        return np.concatenate([np.arange(first - 1, last) for first, last in self.stretches])
+
+    @property
+    def size(self) -> int:
+        """Count the residues."""
+        return sum(last - first + 1 for first, last in self.stretches)
+
+    def holds(self, index: int) -> bool:
+        """Whether a residue (0-based) is part of it."""
+        return any(first <= index + 1 <= last for first, last in self.stretches)
+
+    @property
+    def positions(self) -> str:
+        """Text of the stretches: ``3-60,141-220``."""
+        return describe_stretches(self.stretches)
 
 
 class Namer:
-    """Finds names for places in one wild type.
+    """Finds the named regions of one wild type.
 
     Parameters
     ----------
     length : int
         Residues L of the wild-type sequence.
     features : sequence of Feature
-        On the wild-type sequence. Features of one database other than UniProt that share kind and
-        description are the stretches of one place.
+        On the wild-type sequence. Features of one database that share kind and description are one region,
+        except UniProt's domains, regions and repeats, which are one each.
     ca : float array, shape (L, 3), Å, optional
         C-alpha coordinates laid out on the sequence, NaN where unresolved.
+    backbone : float array, shape (L, 4, 3), Å, optional
+        N, CA, C and O in the same way; with them, hydrogen bonds tell helices and strands.
     plddt : float array, shape (L,), optional
     """
 
@@ -72,72 +132,19 @@ class Namer:
         features: Sequence[Feature] = (),
         *,
         ca: NDArray[np.float64] | None = None,
+        backbone: NDArray[np.float64] | None = None,
         plddt: NDArray[np.float64] | None = None,
     ) -> None:
         self._length = length
+        self._features = features
         self._ca = ca
+        self._backbone = backbone
         self._plddt = plddt
-        whole = [feature for feature in features if feature.kind not in NAMELESS]
-        self._points = [feature for feature in whole if feature.kind in POINTS]
-        self._places = _places([feature for feature in whole if feature.kind not in POINTS], length)
-        self._used: dict[tuple[str, str], str] = {}
-
-    @property
-    def used(self) -> list[dict[str, str]]:
-        """Every name given so far: name, source, and the positions that carry it."""
-        return [
-            {"name": name, "source": source, "positions": positions}
-            for (name, source), positions in sorted(self._used.items())
-        ]
-
-    def name(self, indices: NDArray[np.int64]) -> tuple[str, str]:
-        """Name and source of a place; both empty where nothing is known of it.
-
-        The smallest place that holds at least half of the residues, of the first database that has
-        one; else, of UniProt's single residues, those within; else helices, strands and domain of the
-        structure.
-
-        Parameters
-        ----------
-        indices : int array
-            0-based, ascending.
-        """
-        found = self._from_databases(indices) or self._from_structure(indices)
-        if found is None:
-            return "", ""
-        name, source, positions = found
-        self._used[name, source] = positions
-        return name, source
-
-    def _from_databases(self, indices: NDArray[np.int64]) -> tuple[str, str, str] | None:
-        for source in dict.fromkeys((*SOURCES, *(place.source for place in self._places))):
-            covering = [
-                place
-                for place in self._places
-                if place.source == source and 2 * int(place.mask[indices].sum()) >= len(indices)
-            ]
-            if covering:
-                best = min(covering, key=lambda p: (p.size, p.stretches, p.name))
-                return best.name, source, describe_stretches(best.stretches)
-            inside = [
-                feature
-                for feature in self._points
-                if feature.source == source
-                and np.isin(np.arange(feature.start - 1, feature.end), indices).any()
-            ]
-            if inside:
-                told = list(dict.fromkeys(point_name(feature) for feature in inside))
-                more = f" and {len(told) - LISTED} more" if len(told) > LISTED else ""
-                spans = [(feature.start, feature.end) for feature in inside]
-                return f"around {', '.join(told[:LISTED])}{more}", source, describe_stretches(spans)
-        return None
-
-    # From the structure
 
     @cached_property
     def elements(self) -> tuple[Element, ...]:
         """Helices and strands, indices on the sequence."""
-        return () if self._ca is None else secondary_structure(self._ca)
+        return () if self._ca is None else secondary_structure(self._ca, self._backbone)
 
     @cached_property
     def domains(self) -> tuple[tuple[tuple[int, int], ...], ...]:
@@ -149,60 +156,164 @@ class Namer:
             for domain in compact_domains(self._ca, self._plddt)
         )
 
-    def _from_structure(self, indices: NDArray[np.int64]) -> tuple[str, str, str] | None:
-        if self._ca is None or not np.isfinite(self._ca[indices]).all(axis=1).any():
-            return None
-        inside = set(indices.tolist())
-        touched = [
-            element
-            for element in self.elements
-            # Two residues at an element's end are no reason to name it.
-            if len(inside.intersection(range(element.first, element.last + 1))) >= 3
-        ]
-        if touched:
-            words = [_element(element) for element in touched]
-            name = " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
-            if len(touched) > LISTED:
-                name = f"{len(touched)} helices and strands from {words[0]} to {words[-1]}"
-                if len({element.kind for element in touched}) == 1:
-                    plural = "helices" if touched[0].kind == "helix" else "strands"
-                    name = f"{len(touched)} {plural} from {words[0]} to {words[-1]}"
-            spans = [(element.first + 1, element.last + 1) for element in touched]
-        else:
-            held = np.zeros(self._length, dtype=bool)
-            held[indices] = True
-            loops = list(dict.fromkeys(self._loop(first, last) for first, last in runs(held)))
-            more = f" and {len(loops) - LISTED} more" if len(loops) > LISTED else ""
-            name = " and ".join(loops[:LISTED]) + more
-            spans = [(first + 1, last + 1) for first, last in runs(held)]
-        home = self._home(inside)
-        return f"{name}{home}", STRUCTURE, describe_stretches(spans)
+    @cached_property
+    def bodies(self) -> tuple[Region, ...]:
+        """Domains in the order of the databases, the smallest first.
 
-    def _loop(self, first: int, last: int) -> str:
-        before = [element for element in self.elements if (element.first + element.last) / 2 < first]
-        after = [element for element in self.elements if (element.first + element.last) / 2 > last]
-        if before and after:
-            start, end = before[-1], after[0]
-            if end.first - start.last > LONG_LOOP:  # naming both ends would place it nowhere
-                near_start = first - start.last <= end.first - last
-                return f"coil after {_element(start)}" if near_start else f"coil before {_element(end)}"
-            return f"loop from {_element(start)} to {_element(end)}"
-        if before:
-            return f"loop after {_element(before[-1])}"
-        return f"loop before {_element(after[0])}" if after else "coil"
+        Where no database names any: the compact domains of the structure, if there are several.
+        """
+        named = [region for region in self._larger if region.kind == "domain"]
+        return tuple(sorted(named, key=_order)) or self._compact
 
-    def _home(self, inside: set[int]) -> str:
-        """Name the compact domain that holds most of it, where there are several."""
+    def body(self, index: int) -> Region | None:
+        """First of the `bodies` that holds a residue (0-based)."""
+        return next((body for body in self.bodies if body.holds(index)), None)
+
+    def homes(self, index: int) -> list[Region]:
+        """Domain of a residue (0-based) and the smallest of the other stretches that hold it.
+
+        Other stretches are UniProt's; without a domain, those of the first database that has any.
+        """
+        body = self.body(index)
+        others = [region for region in self._larger if region.kind != "domain" and region.holds(index)]
+        others.sort(key=_order)
+        if body is None:
+            return [region for region in others if region.source == others[0].source][:LISTED]
+        return [body, *(region for region in others if region.source == SOURCES[0])][:LISTED]
+
+    @cached_property
+    def _compact(self) -> tuple[Region, ...]:
+        """Compact domains of the structure, where there are several."""
         if len(self.domains) < 2:
-            return ""
-        shares = [
-            sum(len(inside.intersection(range(first - 1, last))) for first, last in stretches)
-            for stretches in self.domains
-        ]
-        most = int(np.argmax(shares))
-        if 2 * shares[most] < len(inside):
-            return ""
-        return f" of domain {most + 1} [{describe_stretches(self.domains[most])}]"
+            return ()
+        return tuple(
+            Region(f"compact domain {number}", "compact domain", STRUCTURE, stretches)
+            for number, stretches in enumerate(self.domains, start=1)
+        )
+
+    @cached_property
+    def _larger(self) -> list[Region]:
+        """Named stretches that are no sites."""
+        return [*_named([feature for feature in self._features if not is_site(feature)])]
+
+    def regions(self, shells: Iterable[tuple[Feature, NDArray[np.int64]]] = ()) -> tuple[Region, ...]:
+        """All named regions, those of databases first; never empty.
+
+        Parameters
+        ----------
+        shells : iterable of (Feature, int array)
+            Functional residues, each with itself and all residues within 5 Å of it, 0-based.
+        """
+        found = [*_named(self._features), *_sites(shells), *self._of_structure(), *self._compact]
+        if self._ca is None:
+            held = np.zeros(self._length, dtype=bool)
+            for region in found:
+                held[region.indices] |= region.kind != "site"
+            found += [
+                Region(f"residues {start}-{end}", "segment", SEQUENCE, ((start, end),))
+                for first, last in runs(~held)
+                for start, end in _segments(first + 1, last + 1)
+            ]
+        distinct = {(region.kind, region.source, region.name, region.stretches): region for region in found}
+        return tuple(map(self._with_confidence, distinct.values()))
+
+    def _with_confidence(self, region: Region) -> Region:
+        if self._plddt is None:
+            return region
+        known = self._plddt[region.indices]
+        known = known[np.isfinite(known)]
+        low = bool(known.size and known.mean() < LOW_PLDDT)
+        return Region(region.name, region.kind, region.source, region.stretches, low)
+
+    def _of_structure(self) -> Iterator[Region]:
+        elements = self.elements
+        for element in elements:
+            stretch = (element.first + 1, element.last + 1)
+            yield Region(f"{element.kind} {element.number}", element.kind, STRUCTURE, (stretch,))
+        if self._ca is not None:
+            resolved: NDArray[np.bool_] = np.asarray(np.isfinite(self._ca).all(axis=1))
+            between = itertools.pairwise([None, *elements, None])
+            for before, after in between:
+                first = 0 if before is None else before.last + 1
+                last = self._length - 1 if after is None else after.first - 1
+                known = np.flatnonzero(resolved[first : last + 1]) + first
+                if len(known) >= LEAST_LOOP:
+                    stretch = (int(known[0]) + 1, int(known[-1]) + 1)
+                    yield Region(_loop_name(before, after), "loop", STRUCTURE, (stretch,))
+
+
+def _named(features: Sequence[Feature]) -> Iterator[Region]:
+    """Stretches that databases name; those of several parts are one region."""
+    parts: dict[tuple[object, ...], list[Feature]] = {}
+    for number, feature in enumerate(features):
+        if feature.kind in WORKING | MARKS | WHOLE:
+            continue
+        alone = number if feature.source == "UniProt" else -1
+        parts.setdefault((feature.source, feature.kind, feature.description, alone), []).append(feature)
+    for group in parts.values():
+        first = group[0]
+        kind = "domain" if first.kind in BODIES else "region"
+        kind = "motif" if is_site(first) or first.kind in MOTIFS else kind
+        stretches = tuple(sorted((feature.start, feature.end) for feature in group))
+        yield Region(feature_name(first), kind, first.source, stretches)
+
+
+def _order(region: Region) -> tuple[int, int, tuple[tuple[int, int], ...], str]:
+    """Order of the databases, then the smallest first."""
+    rank = SOURCES.index(region.source) if region.source in SOURCES else len(SOURCES)
+    return rank, region.size, region.stretches, region.name
+
+
+def is_site(feature: Feature) -> bool:
+    """Whether a feature is a site: a residue of note, a motif, or another short stretch with a purpose."""
+    if feature.kind in SITES:
+        return True
+    short = feature.end - feature.start < SHORT and feature.description != "Disordered"
+    return short and feature.kind in ("DNA binding", "Region")
+
+
+def element_name(element: Element) -> str:
+    """Call a helix or strand by kind, number and positions: ``helix 2 (24-41)``."""
+    return f"{element.kind} {element.number} ({element.first + 1}-{element.last + 1})"
+
+
+def _loop_name(before: Element | None, after: Element | None) -> str:
+    def named(element: Element) -> str:
+        return f"{element.kind} {element.number}"
+
+    if before is not None and after is not None:
+        return f"loop from {named(before)} to {named(after)}"
+    if before is not None:
+        return f"C-terminal end after {named(before)}"
+    return "coil" if after is None else f"N-terminal end before {named(after)}"
+
+
+def _segments(first: int, last: int) -> list[tuple[int, int]]:
+    """Cut positions into segments of about `SEGMENT` residues."""
+    count = max(round((last - first + 1) / SEGMENT), 1)
+    edges = np.linspace(first, last + 1, count + 1).round().astype(int).tolist()
+    return [(start, end - 1) for start, end in itertools.pairwise(edges)]
+
+
+def _sites(shells: Iterable[tuple[Feature, NDArray[np.int64]]]) -> Iterator[Region]:
+    """One region for the residues that bind the same thing, with all that lies around them."""
+    groups: dict[tuple[str, str, str], list[tuple[Feature, NDArray[np.int64]]]] = {}
+    for feature, around in shells:
+        if feature.kind in WORKING:
+            what = _clean(feature.description.partition(";")[0])
+            # Bonds and catalytic residues are told by their positions.
+            alone = f"{feature.start}" if feature.kind == "Disulfide bond" or not what else what
+            groups.setdefault((feature.source, feature.kind, alone), []).append((feature, around))
+    for (source, kind, what), group in groups.items():
+        name = point_name(group[0][0])
+        if len(group) > 1:
+            listed = ", ".join(str(feature.start) for feature, _ in group[:4])
+            name = f"{kind.lower()} ({what}) at {listed}{' and more' if len(group) > 4 else ''}"
+        held = np.unique(np.concatenate([around for _, around in group]))
+        mask = np.zeros(int(held[-1]) + 1, dtype=bool)
+        mask[held] = True
+        stretches = tuple((first + 1, last + 1) for first, last in runs(mask))
+        yield Region(f"{name} and 5 Å around", "site", source, stretches)
 
 
 def point_name(feature: Feature) -> str:
@@ -224,30 +335,10 @@ def _clean(text: str) -> str:
     return ", ".join(part.strip() for part in text.split(";") if part.strip())
 
 
-def _element(element: Element) -> str:
-    return f"{element.kind} {element.number} ({element.first + 1}-{element.last + 1})"
-
-
-def _places(features: Sequence[Feature], length: int) -> list[_Place]:
-    parts: dict[tuple[object, ...], list[Feature]] = {}
-    for number, feature in enumerate(features):
-        alone = number if feature.source == "UniProt" else -1
-        parts.setdefault((feature.source, feature.kind, feature.description, alone), []).append(feature)
-    places = []
-    for group in parts.values():
-        mask = np.zeros(length, dtype=bool)
-        for feature in group:
-            mask[feature.start - 1 : feature.end] = True
-        stretches = tuple(sorted((feature.start, feature.end) for feature in group))
-        first = group[0]
-        places.append(_Place(_place_name(first), first.source, stretches, mask, int(mask.sum())))
-    return places
-
-
-def _place_name(feature: Feature) -> str:
+def feature_name(feature: Feature) -> str:
     """Join description and kind: ``SH3 domain``, ``Helical transmembrane``."""
     said = _clean(feature.description)
-    kind = feature.kind
+    kind = "DNA-binding region" if feature.kind == "DNA binding" else feature.kind
     if not said:
         return kind
     # A word such as "SH3" or "WD 1" says little without its kind.

@@ -51,6 +51,10 @@ class Null:
     separation_median, separation_scale : float array, shape (L,)
         Median and robust standard deviation of the drop below `residue_median` at each sequence
         separation from the substitution: a residue near any substitution dips a little.
+    sites : int array, shape (m,)
+        Substituted residue of each, 0-based.
+    drops : float array, shape (m, L)
+        `residue_median` minus predicted lDDT of each; NaN at its own site ± 1.
     """
 
     variants: tuple[str, ...]
@@ -60,6 +64,8 @@ class Null:
     residue_scale: NDArray[np.float64]
     separation_median: NDArray[np.float64]
     separation_scale: NDArray[np.float64]
+    sites: NDArray[np.int64]
+    drops: NDArray[np.float64]
 
 
 def sample_null(sequence: str, *, size: int = NULL_SIZE, seed: int = 0) -> tuple[Variant, ...]:
@@ -140,7 +146,9 @@ def build_null(variants: Sequence[Variant], tm: Sequence[float], profiles: NDArr
     means = np.array([mean_away_from_site(row, p) for row, p in zip(profiles, positions, strict=True)])
     by_separation = _drop_by_separation(median - masked, positions)
     tm_scores = np.asarray(tm, dtype=np.float64)
-    return Null(tuple(map(str, variants)), tm_scores, means, median, scale, *by_separation)
+    sites = np.array([first[0] - 1 for first in positions], dtype=np.int64)
+    names = tuple(map(str, variants))
+    return Null(names, tm_scores, means, median, scale, *by_separation, sites, median - masked)
 
 
 _SEPARATION_EDGES: Final = (2, 3, 4, 5, 6, 8, 10, 13, 17, 22, 30, 45, 70, 120)

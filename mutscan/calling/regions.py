@@ -1,121 +1,235 @@
-"""Affected subdomains: residues below their background, merged into stretches and joined in space.
+"""Which named regions a variant disturbs: all residues of a region against what substitutions do to it.
 
-Predicted and measured drops are judged and reported apart. A predicted drop is
-judged against what other substitutions do (`Null`), site ± 1 left out. A
-measured drop needs no such sample: a builder's model of the unchanged wild
-type has lDDT 1 once its control is taken off, so what counts is the noise of
-the build itself, read where the exchange hardly reaches.
+Predicted and measured drops are judged apart. The mean predicted drop of a region is compared with what the
+null's substitutions at a like distance do to the same region. A measured drop needs no such sample: a
+builder's model of the unchanged wild type has lDDT 1 once its control is taken off, so what counts is the
+noise of the build itself, read where the exchange hardly reaches.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
-from mutscan.calling.naming import Namer
+from mutscan.calling.naming import SEQUENCE
 from mutscan.calling.null import MAD_TO_SD, away_from_site
-from mutscan.structures.segments import describe_stretches, runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from mutscan.calling.sites import FunctionalSites
-    from mutscan.structures import Feature
+    from mutscan.calling.naming import Region
+    from mutscan.calling.null import Null
 
-DROP_Z: Final = 3.0
-"""Robust z of the smoothed drop from which a residue counts as affected."""
+ALPHA: Final = 0.05
+"""Share of the null's substitutions that disturb any region at all, by the line that they set."""
 
 MIN_DROP: Final = 0.001
-"""Smallest smoothed drop of predicted lDDT that counts: in a quiet protein less can have a high z."""
+"""Smallest mean drop of a region's predicted lDDT that counts: in a quiet protein less can have a high z."""
+
+MEASURED_Z: Final = 3.0
+"""Mean robust z of a region's measured drops from which it counts as disturbed."""
 
 MEASURED_NOISE: Final = 0.005
 """Least standard deviation allowed for a measured drop. Of 36 mutants of 3 proteins built with OpenMM from
 three starts 0.02 Å apart, the 18 conservative ones drop by exactly 0; in 4 of 18 exchanges for tryptophan the
 starts differ in smoothed lDDT, by up to 0.015: three of these standard deviations."""
 
-MERGE_GAP: Final = 2
-"""Affected runs separated by at most so many residues are one stretch."""
+RESIDUE_STEP: Final = 3.8
+"""Å between neighbouring C-alpha atoms: how far residues can be at most where coordinates are not known."""
 
-MIN_REGION: Final = 3
-"""Shortest affected stretch, residues."""
-
-JOIN_DISTANCE: Final = 8.0
-"""Å; stretches with C-alpha atoms this near in the wild-type structure are one subdomain."""
-
-LOW_PLDDT: Final = 70.0
-"""Confidence below which a model's residues move arbitrarily (AlphaFold DB's own boundary)."""
+_BINS: Final = 8  # of distance, each with as many pairs of substitution and region
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
-    """An affected subdomain.
+@dataclass(frozen=True, eq=False, slots=True)
+class RegionHit:
+    """What a variant does to one region.
 
     Parameters
     ----------
-    stretches : tuple of (int, int)
-        First and last position of each stretch, 1-based, inclusive, ascending.
-    mean_drop : float
-        Mean lDDT drop over its residues.
-    name, source : str
-        What it lies in and who says so; both empty where nobody does.
-    low_confidence : bool
-        Mean pLDDT below 70.
-    evidence : str
-        ``predicted`` or ``measured``; empty when not said.
-    near : tuple of str
-        Catalytic or binding residues within 5 Å.
+    region : Region
+    drop : float
+        Mean predicted lDDT drop below the null's median, site ± 1 left out; NaN where nothing is left.
+    z : float
+        The drop against the same region under the null's substitutions at a like distance.
+    measured_drop : float
+        Mean measured lDDT drop; NaN where no mutant was built.
+    distance : float, Å
+        Smallest C-alpha distance to a changed residue; NaN where coordinates are not known.
+    disturbed : bool
+        The predicted or the measured drop is beyond its background.
     """
 
-    stretches: tuple[tuple[int, int], ...]
-    mean_drop: float
-    name: str = ""
-    source: str = ""
-    low_confidence: bool = False
-    evidence: str = ""
-    near: tuple[str, ...] = ()
-
-    @property
-    def start(self) -> int:
-        """First position."""
-        return self.stretches[0][0]
-
-    @property
-    def end(self) -> int:
-        """Last position."""
-        return self.stretches[-1][1]
-
-    @property
-    def label(self) -> str:
-        """What residues.parquet calls it: name and source, else the stretches."""
-        return f"{self.name}, {self.source}" if self.name else describe_stretches(self.stretches)
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """What to know besides: low confidence, working residues nearby."""
-        doubt = ("low pLDDT",) if self.low_confidence else ()
-        near = (f"within 5 Å of {', '.join(self.near)}",) if self.near else ()
-        return (*doubt, *near)
+    region: Region
+    drop: float
+    z: float
+    measured_drop: float
+    distance: float
+    disturbed: bool
 
     def __str__(self) -> str:
-        named = f"{self.name}, {self.source}" if self.name else ""
-        words = filter(None, (named, f"mean lDDT drop {self.mean_drop:.2g}", self.evidence, *self.remarks))
-        return f"{describe_stretches(self.stretches)} ({'; '.join(words)})"
+        region = self.region
+        named = "" if region.source == SEQUENCE else f"{region.name}, {region.source}"
+        # A region that is disturbed by measurement alone may have no predicted drop to speak of.
+        measured = self.measured_drop if self.disturbed else math.nan
+        both = [(self.drop, ""), (measured, " measured")]
+        drops = [f"{drop:.2g}{how}" for drop, how in both if math.isfinite(drop)]
+        words = (
+            named,
+            f"mean lDDT drop {' and '.join(drops)}" if drops else "",
+            "low pLDDT" if region.low_confidence else "",
+            "" if self.disturbed else "most affected, not beyond background",
+        )
+        return f"{region.positions} ({'; '.join(filter(None, words))})"
 
 
-def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over a window of 3, NaN ignored; NaN stays NaN."""
-    padded = np.pad(values, 1, constant_values=np.nan)
-    windows = np.stack([padded[:-2], padded[1:-1], padded[2:]])
-    known = np.isfinite(windows)
-    mean: NDArray[np.float64] = np.where(known, windows, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    return np.where(np.isfinite(values), mean, np.nan)
+class RegionBackground:
+    """What a protein's null does to each of its named regions.
+
+    Parameters
+    ----------
+    regions : sequence of Region
+        R of them.
+    null : Null
+    ca : float array, shape (L, 3), Å, optional
+        C-alpha coordinates of the wild type. Without, distance is counted along the sequence.
+    """
+
+    def __init__(self, regions: Sequence[Region], null: Null, ca: NDArray[np.float64] | None = None) -> None:
+        self.regions = tuple(regions)
+        self._null = null
+        self._ca = ca
+        self._length = null.drops.shape[1]
+        self._member = np.zeros((len(regions), self._length))
+        for row, region in zip(self._member, regions, strict=True):
+            row[region.indices] = 1.0
+        self._held = np.concatenate([region.indices for region in regions])
+        sizes = [len(region.indices) for region in regions]
+        self._starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
+        self._near: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+        drops = self._means(null.drops)  # (m, R)
+        reach = np.stack([self._reach((site,))[0] for site in null.sites.tolist()])  # (m, R)
+        with np.errstate(invalid="ignore"):
+            self._scale = _spread(drops)
+        self._middles, self._medians, self._spreads = _by_distance(drops / self._scale, reach)
+        scores = self._scores(drops, reach)
+        scores = np.where(drops >= MIN_DROP, scores, -np.inf)
+        self._most = np.sort(np.nan_to_num(scores, nan=-np.inf).max(axis=1))
+
+    def hits(
+        self,
+        positions: Sequence[int],
+        drop: NDArray[np.float64],
+        measured: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    ) -> tuple[RegionHit, ...]:
+        """Judge every region for one variant, the one hit most first.
+
+        Parameters
+        ----------
+        positions : sequence of int
+            The variant's, 1-based.
+        drop : float array, shape (L,)
+            The null's median minus predicted lDDT.
+        measured : (drop, z), optional
+            From `measured_drop`.
+        """
+        away = away_from_site(self._length, positions)
+        means = self._means(np.where(away, drop, np.nan)[None])[0]
+        reach, distance = self._reach([position - 1 for position in positions])
+        z = self._scores(means[None], reach[None])[0]
+        built = np.full(len(means), np.nan)
+        moved = np.zeros(len(means), dtype=bool)
+        if measured is not None:
+            built, built_z = (self._means(values[None])[0] for values in measured)
+            moved = np.nan_to_num(built_z, nan=-np.inf) >= MEASURED_Z
+        # Adjusted for the number of regions: how often the null's highest z reaches this one (Westfall and
+        # Young 1993).
+        above = len(self._most) - np.searchsorted(self._most, np.nan_to_num(z, nan=-np.inf))
+        beyond = (1 + above) / (1 + len(self._most)) <= ALPHA
+        disturbed = moved | (beyond & (np.nan_to_num(means) >= MIN_DROP))
+        order = np.lexsort((np.arange(len(z)), -np.nan_to_num(z, nan=-np.inf), ~disturbed))
+        columns = (means, z, built, distance, disturbed)
+        values = [column[order].tolist() for column in columns]
+        return tuple(
+            RegionHit(self.regions[place], *row) for place, *row in zip(order.tolist(), *values, strict=True)
+        )
+
+    def _means(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean over each region's known residues of (n, L) values, shape (n, R); NaN where none is known."""
+        known = np.isfinite(values)
+        count = known.astype(np.float64) @ self._member.T
+        total = np.where(known, values, 0.0) @ self._member.T
+        means: NDArray[np.float64] = np.divide(
+            total, count, out=np.full(total.shape, np.nan), where=count > 0
+        )
+        return means
+
+    def _reach(self, sites: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Distance of each region to the nearest of some residues (0-based), shape (R,), in Å.
+
+        First what the comparison goes by: never unknown. Then what is measured: NaN where it is not known.
+        """
+        found = [self._reach_of(site) for site in sites]
+        return (
+            np.min([reach for reach, _ in found], axis=0),
+            np.fmin.reduce([distance for _, distance in found]),
+        )
+
+    def _reach_of(self, site: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        if site not in self._near:
+            along = RESIDUE_STEP * np.abs(np.arange(self._length) - site)
+            apart = np.full(self._length, np.nan)
+            if self._ca is not None:
+                apart = np.linalg.norm(self._ca - self._ca[site], axis=1)
+            self._near[site] = (
+                np.minimum.reduceat(np.fmin(apart, along)[self._held], self._starts),
+                np.fmin.reduceat(apart[self._held], self._starts),
+            )
+        return self._near[site]
+
+    def _scores(self, drops: NDArray[np.float64], reach: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Robust z of mean drops, both shape (n, R)."""
+        middle = np.interp(reach, self._middles, self._medians)
+        spread = np.interp(reach, self._middles, self._spreads)
+        scores: NDArray[np.float64] = (drops / self._scale - middle) / spread
+        return scores
+
+
+def _spread(drops: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Robust standard deviation of each column of (m, R), never much less than that of all."""
+    known = np.isfinite(drops)
+    scale = np.full(drops.shape[1], np.nan)
+    for column in np.flatnonzero(known.sum(axis=0) >= 8).tolist():
+        values = drops[known[:, column], column]
+        scale[column] = MAD_TO_SD * float(np.median(np.abs(values - np.median(values))))
+    usual = float(np.nanmedian(scale)) if np.isfinite(scale).any() else 0.0
+    # A region that almost never moves has a MAD near 0; a tenth of the protein's typical scale keeps its z
+    # from exploding on float noise.
+    floored: NDArray[np.float64] = np.maximum(scale, max(0.1 * usual, 1e-7))
+    return floored
+
+
+def _by_distance(
+    scores: NDArray[np.float64], reach: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Distance, median and robust standard deviation of (m, R) scores in bins of distance."""
+    known = np.isfinite(scores)
+    if not known.any():
+        return np.zeros(1), np.zeros(1), np.ones(1)
+    values, apart = scores[known], reach[known]
+    order = np.argsort(apart, kind="stable")
+    parts = [part for part in np.array_split(order, _BINS) if part.size]
+    middles = np.array([np.median(apart[part]) for part in parts])
+    medians = np.array([np.median(values[part]) for part in parts])
+    spreads = np.array(
+        [MAD_TO_SD * np.median(np.abs(values[part] - np.median(values[part]))) for part in parts]
+    )
+    usual = float(np.median(spreads))
+    return middles, medians, np.maximum(spreads, 0.1 * usual if usual > 0 else 1.0)
 
 
 def measured_drop(
@@ -159,117 +273,3 @@ def measured_drop(
     scale = max(MAD_TO_SD * float(np.median(np.abs(far - median))), MEASURED_NOISE)
     drop: NDArray[np.float64] = median - lddt
     return drop, drop / scale
-
-
-def affected_residues(
-    z: NDArray[np.float64],
-    drop: NDArray[np.float64],
-    positions: Sequence[int] = (),
-) -> NDArray[np.bool_]:
-    """Residues in an affected stretch, shape (L,).
-
-    z and drop are smoothed over 3 residues; residues from a robust z of 3 and a drop of 0.001 on
-    are kept, runs separated by at most 2 residues merged, and what is shorter than 3 residues is let
-    go. Site ± 1 never counts, and parts runs.
-
-    Parameters
-    ----------
-    z : float array, shape (L,)
-        From `drop_z` or `measured_drop`.
-    drop : float array, shape (L,)
-        Background median minus lDDT.
-    positions : sequence of int
-        Positions whose surroundings in sequence are left out, 1-based: the variant's for a
-        predicted profile, none for a measured one.
-    """
-    away = away_from_site(len(z), positions)
-    hit = np.ones(len(z), dtype=bool)
-    for values, least in ((z, DROP_Z), (drop, MIN_DROP)):
-        hit &= np.nan_to_num(_smooth(np.where(away, values, np.nan)), nan=-np.inf) >= least
-    affected = np.zeros(len(z), dtype=bool)
-    merged: list[tuple[int, int]] = []
-    for first, last in runs(hit):
-        between = away[merged[-1][1] + 1 : first] if merged else None
-        if between is not None and between.all() and len(between) <= MERGE_GAP:
-            merged[-1] = (merged[-1][0], last)
-        else:
-            merged.append((first, last))
-    for first, last in merged:
-        if last - first + 1 >= MIN_REGION:
-            affected[first : last + 1] = True
-    return affected
-
-
-def affected_regions(
-    affected: NDArray[np.bool_],
-    drop: NDArray[np.float64],
-    features: Sequence[Feature] = (),
-    plddt: NDArray[np.float64] | None = None,
-    *,
-    ca: NDArray[np.float64] | None = None,
-    evidence: str = "",
-    namer: Namer | None = None,
-    sites: FunctionalSites | None = None,
-) -> tuple[Region, ...]:
-    """Join the stretches of affected residues into subdomains and name them.
-
-    Parameters
-    ----------
-    affected : bool array, shape (L,)
-    drop : float array, shape (L,)
-        Background median minus lDDT.
-    features : sequence of Feature
-        Name the regions when no `namer` is given.
-    plddt : float array, shape (L,), optional
-    ca : float array, shape (L, 3), Å, optional
-        C-alpha coordinates of the wild type; stretches within 8 Å are one subdomain. Without,
-        each stretch is one of its own.
-    evidence : str
-        ``predicted`` or ``measured``.
-    namer : Namer, optional
-    sites : FunctionalSites, optional
-        Catalytic and binding residues to look for.
-    """
-    stretches = runs(affected)
-    chosen = namer if namer is not None else Namer(len(affected), features)
-    regions = []
-    for group in _joined_in_space(stretches, ca):
-        indices = np.concatenate([np.arange(first, last + 1) for first, last in group])
-        name, source = chosen.name(indices)
-        doubt = False
-        if plddt is not None and np.isfinite(plddt[indices]).any():
-            doubt = bool(np.nanmean(plddt[indices]) < LOW_PLDDT)
-        regions.append(
-            Region(
-                stretches=tuple((first + 1, last + 1) for first, last in group),
-                mean_drop=float(np.nanmean(drop[indices])),
-                name=name,
-                source=source,
-                low_confidence=doubt,
-                evidence=evidence,
-                near=() if sites is None else sites.near(indices),
-            )
-        )
-    return tuple(regions)
-
-
-def _joined_in_space(
-    stretches: list[tuple[int, int]], ca: NDArray[np.float64] | None
-) -> list[list[tuple[int, int]]]:
-    """Group stretches linked by C-alpha atoms within `JOIN_DISTANCE`, in order of first residue."""
-    if ca is None or len(stretches) < 2:
-        return [[stretch] for stretch in stretches]
-    owner = np.concatenate([np.full(last - first + 1, k) for k, (first, last) in enumerate(stretches)])
-    coord = np.concatenate([ca[first : last + 1] for first, last in stretches])
-    known = np.isfinite(coord).all(axis=1)
-    owner, coord = owner[known], coord[known]
-    links = np.zeros((0, 2), dtype=int)
-    if len(coord):
-        links = owner[cKDTree(coord).query_pairs(JOIN_DISTANCE, output_type="ndarray")]
-    count = len(stretches)
-    graph = coo_array((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(count, count))
-    _, label = connected_components(graph, directed=False)
-    groups: dict[int, list[tuple[int, int]]] = {}
-    for stretch, number in zip(stretches, label.tolist(), strict=True):
-        groups.setdefault(number, []).append(stretch)
-    return list(groups.values())

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from mutscan.pipeline.alphamissense import AlphaMissense
     from mutscan.pipeline.rows import Assembler
-    from mutscan.pipeline.subdomains import SubdomainCaller
     from mutscan.pipeline.verdict import Judge
 
 OTHERS: Final = len(STANDARD) - 1
@@ -40,7 +39,6 @@ def substitutions(sequence: str, position: int) -> tuple[Variant, ...]:
 def scan_columns(
     judge: Judge,
     assembler: Assembler,
-    subdomains: SubdomainCaller,
     alphamissense: AlphaMissense,
     positions: Sequence[int],
 ) -> pa.Table:
@@ -50,8 +48,6 @@ def scan_columns(
     ----------
     judge : Judge
     assembler : Assembler
-    subdomains : SubdomainCaller
-        Of the same wild type, as the assembler.
     alphamissense : AlphaMissense
     positions : sequence of int
         1-based, of standard residues.
@@ -65,7 +61,7 @@ def scan_columns(
     wild_type = assembler.wild_type
     firsts = [_first(wild_type.sequence, position) for position in positions]
     sites = [
-        assembler.judged_row(first, verdict, subdomains.site_notes(first))
+        assembler.judged_row(first, verdict)
         for first, verdict in zip(firsts, judge.judge(firsts), strict=True)
     ]
     index = np.repeat(np.array(positions, dtype=np.int64) - 1, OTHERS)

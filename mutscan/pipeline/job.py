@@ -35,9 +35,9 @@ from mutscan.pipeline.subdomains import SubdomainCaller
 from mutscan.pipeline.verdict import Judge, evidence_block
 from mutscan.reports.views import write_views
 from mutscan.results import (
-    AFFECTED_SCHEMA,
     EVIDENCE_SCHEMA,
     NULL_SCHEMA,
+    REGION_SCHEMA,
     RESIDUE_SCHEMA,
     RunFolder,
     block_writer,
@@ -261,15 +261,15 @@ class Job(ABC):
             add_residues = stack.enter_context(
                 block_writer(folder.residues_parquet, RESIDUE_SCHEMA, row_group=self.ROWS_TOGETHER)
             )
-            add_affected = stack.enter_context(block_writer(folder.affected_parquet, AFFECTED_SCHEMA))
+            add_regions = stack.enter_context(block_writer(folder.regions_parquet, REGION_SCHEMA))
             add_evidence: AddBlock = lambda block: None  # noqa: E731
             if self.judge.calibrated:
                 add_evidence = stack.enter_context(block_writer(folder.evidence_parquet, EVIDENCE_SCHEMA))
-            rows = self.rows(add_residues, add_affected, add_evidence)
+            rows = self.rows(add_residues, add_regions, add_evidence)
             write_variants(folder.variants_csv, rows, names)
 
     def rows(
-        self, add_residues: AddBlock, add_affected: AddBlock, add_evidence: AddBlock
+        self, add_residues: AddBlock, add_regions: AddBlock, add_evidence: AddBlock
     ) -> Iterator[dict[str, object]]:
         """Yield the rows of variants.csv, in output order; other tables get their blocks on the way."""
         assembler: Assembler | None = None
@@ -277,12 +277,13 @@ class Job(ABC):
             scored: dict[Variant, dict[str, object]] = {}
             variants = [*dict.fromkeys(row.variant for row in chunk if row.variant is not None)]
             if variants and assembler is None:
-                assembler = Assembler(self.wild_type, self.null, self.alphamissense)
+                contexts = self._subdomains.contexts
+                assembler = Assembler(self.wild_type, self.null, self.alphamissense, contexts)
             for result in self._results(variants, add_evidence):
                 assert assembler is not None
                 if self.null is not None:
                     add_residues(assembler.residues(result))
-                    add_affected(assembler.affected(result))
+                    add_regions(assembler.regions(result))
                 scored[result.variant] = assembler.row(result, self.build_errors.get(result.variant))
             for planned in chunk:
                 row = (
@@ -320,11 +321,6 @@ class Job(ABC):
     @cached_property
     def _subdomains(self) -> SubdomainCaller:
         return SubdomainCaller(self.wild_type, self.null)
-
-    @property
-    def region_names(self) -> list[dict[str, str]]:
-        """Names given to affected regions: name, source, positions."""
-        return [] if self.null is None else self._subdomains.namer.used
 
     def write_background(self) -> None:
         """Write what the variants are drawn against: the wild type's structure, and each residue's null."""

@@ -59,8 +59,9 @@ def scan_protein(model: LoadedModel, wild_type: WildType, options: Options) -> p
     predictor = WildTypePredictor(model, wild_type.sequence)
     judge = Judge(model, predictor, wild_type, options.prior, folding, relatives)
     alphamissense = alphamissense_of(wild_type, offline=options.offline)
-    assembler, subdomains = Assembler(wild_type, None, alphamissense), SubdomainCaller(wild_type, None)
-    return scan_columns(judge, assembler, subdomains, alphamissense, positions)
+    contexts = SubdomainCaller(wild_type, None).contexts
+    assembler = Assembler(wild_type, None, alphamissense, contexts)
+    return scan_columns(judge, assembler, alphamissense, positions)
 
 
 def prepared(

@@ -102,7 +102,6 @@ def provenance(
         "alphamissense": None if job.alphamissense.facts is None else _portable(job.alphamissense.facts),
         "builder": settings["builders"],
         "build_seconds": job.build_seconds,
-        "region_names": job.region_names,
         "seed": settings["seed"],
         "counts": dict(sorted(job.counts.items())),
         "versions": versions(),

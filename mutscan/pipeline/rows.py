@@ -14,12 +14,10 @@ from mutscan.evidence.structural import DROPS
 from mutscan.structures import plddt_by_position
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import NDArray
 
     from mutscan.builders.pool import Measured
-    from mutscan.calling import Null
+    from mutscan.calling import Null, SiteContexts
     from mutscan.pipeline.alphamissense import AlphaMissense
     from mutscan.pipeline.plan import PlannedRow
     from mutscan.pipeline.subdomains import Affected
@@ -58,9 +56,12 @@ def unscored_row(planned: PlannedRow) -> dict[str, object]:
 class Assembler:
     """Turns results into rows, against one wild type and, where mutants are predicted, its null."""
 
-    def __init__(self, wild_type: WildType, null: Null | None, alphamissense: AlphaMissense) -> None:
+    def __init__(
+        self, wild_type: WildType, null: Null | None, alphamissense: AlphaMissense, contexts: SiteContexts
+    ) -> None:
         self.wild_type = wild_type
         self.null = null
+        self._contexts = contexts
         self._alphamissense = alphamissense
         self._plddt = plddt_by_position(wild_type)
         self._numbering = "" if _file_counts_alike(wild_type) else " (the file's numbering)"
@@ -74,9 +75,9 @@ class Assembler:
             )
         return self._head(variant, error) | self._scores(result)
 
-    def judged_row(self, variant: Variant, verdict: Verdict, notes: Iterable[str]) -> dict[str, object]:
+    def judged_row(self, variant: Variant, verdict: Verdict) -> dict[str, object]:
         """Row of a substitution whose mutant was neither predicted nor built, without its input."""
-        return self._head(variant, None) | self._judged(variant, verdict, None, notes)
+        return self._head(variant, None) | self._judged(variant, verdict, None)
 
     def _head(self, variant: Variant, error: BuildError | None) -> dict[str, object]:
         return {
@@ -89,9 +90,7 @@ class Assembler:
             "positions": ";".join(map(str, variant.positions)),
         }
 
-    def _judged(
-        self, variant: Variant, verdict: Verdict, measured: Measured | None, more_notes: Iterable[str]
-    ) -> dict[str, object]:
+    def _judged(self, variant: Variant, verdict: Verdict, measured: Measured | None) -> dict[str, object]:
         """Cells of a verdict, of the wild type's site, and of what both leave uncertain."""
         plddt_site = math.nan if self._plddt is None else _least(self._plddt[_sites(variant)])
         notes = []
@@ -117,7 +116,6 @@ class Assembler:
             notes.append(
                 "start codon lost: the protein may not be made at all, which no score here takes into account"
             )
-        notes.extend(more_notes)
         notes.extend(verdict.notes)
         return {
             "flag": verdict.flag,
@@ -128,6 +126,7 @@ class Assembler:
             "notes": "; ".join(dict.fromkeys(notes)),
             "evidence": verdict.words,
             "ddg_predicted": verdict.ddg,
+            "site_context": self._contexts.of(variant),
             "alignment": verdict.alignment,
             "alphamissense": self._alphamissense.of(variant),
         }
@@ -146,8 +145,8 @@ class Assembler:
             "lddt_percentile": against_null["lddt_percentile"],
             "z_score": against_null["lddt_z"],
             "n_residues_affected": None if self.null is None else int(result.affected.residues.sum()),
-            "affected_regions": "; ".join(map(str, result.affected.regions)),
-            **self._judged(variant, verdict, measured, result.affected.notes),
+            "affected_regions": "; ".join(map(str, result.affected.told)),
+            **self._judged(variant, verdict, measured),
         }
         if measured is not None:
             scores.update(
@@ -189,13 +188,11 @@ class Assembler:
             named = wild_type.structure.numbers
             numbers = [named[i] if i >= 0 else None for i in wild_type.structure_index.tolist()]
         labels: dict[int, list[str]] = {}
-        for region in result.affected.regions:
-            for first, last in region.stretches:
-                for index in range(first - 1, last):
-                    labels.setdefault(index, []).append(region.label)
-        regions: list[str | None] = [
-            "; ".join(dict.fromkeys(labels[i])) if i in labels else None for i in range(length)
-        ]
+        for hit in result.affected.regions:
+            if hit.disturbed:
+                for index in hit.region.indices.tolist():
+                    labels.setdefault(index, []).append(f"{hit.region.name}, {hit.region.source}")
+        regions = ["; ".join(labels[i]) if i in labels else None for i in range(length)]
         unknown = np.full(length, np.nan)
         measured = result.measured
         return {
@@ -211,21 +208,23 @@ class Assembler:
             "ca_shift": unknown if measured is None else measured.ca_shift,
             "affected": result.affected.residues,
             "region": regions,
+            "p_affected": result.affected.p,
         }
 
-    def affected(self, result: VariantResult) -> dict[str, Any]:
-        """Block of affected.parquet for one variant."""
-        regions = result.affected.regions
+    def regions(self, result: VariantResult) -> dict[str, Any]:
+        """Block of regions.parquet for one variant."""
+        hits = result.affected.regions
         return {
-            "variant": [str(result.variant)] * len(regions),
-            "stretches": [
-                [{"first": first, "last": last} for first, last in region.stretches] for region in regions
-            ],
-            "name": [region.name or None for region in regions],
-            "source": [region.source or None for region in regions],
-            "lddt_drop": [region.mean_drop for region in regions],
-            "evidence": [region.evidence or None for region in regions],
-            "remarks": [list(region.remarks) for region in regions],
+            "variant": [str(result.variant)] * len(hits),
+            "region": [hit.region.name for hit in hits],
+            "kind": [hit.region.kind for hit in hits],
+            "source": [hit.region.source for hit in hits],
+            "positions": [hit.region.positions for hit in hits],
+            "lddt_drop_predicted": [hit.drop for hit in hits],
+            "z": [hit.z for hit in hits],
+            "lddt_drop_measured": [hit.measured_drop for hit in hits],
+            "distance_to_site": [hit.distance for hit in hits],
+            "disturbed": [hit.disturbed for hit in hits],
         }
 
 

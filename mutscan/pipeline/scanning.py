@@ -327,10 +327,10 @@ class ScanJob(Job):
         self.progress.finish()
 
     def rows(
-        self, add_residues: AddBlock, add_affected: AddBlock, add_evidence: AddBlock
+        self, add_residues: AddBlock, add_regions: AddBlock, add_evidence: AddBlock
     ) -> Iterator[dict[str, object]]:
         """Yield the rows of variants.csv, and sum up those of each position."""
-        rows = super().rows(add_residues, add_affected, add_evidence)
+        rows = super().rows(add_residues, add_regions, add_evidence)
         for position in self.positions:
             own = list(islice(rows, OTHERS))
             self._table.add(position, own)

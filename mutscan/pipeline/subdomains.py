@@ -1,4 +1,4 @@
-"""Where a variant changes its protein: affected residues, subdomains, and functional residues nearby."""
+"""Where a variant changes its protein: named regions, and residues."""
 
 from __future__ import annotations
 
@@ -8,21 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mutscan.calling import (
-    FunctionalSites,
-    Namer,
-    affected_regions,
-    affected_residues,
-    drop_z,
-    measured_drop,
-)
-from mutscan.structures import ca_by_position, plddt_by_position
+from mutscan.calling import Namer, RegionBackground, SiteContexts, drop_z, measured_drop
+from mutscan.structures import backbone_by_position, ca_by_position, plddt_by_position
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.builders.pool import Measured
-    from mutscan.calling import Null, Region
+    from mutscan.calling import Null, RegionHit
     from mutscan.structures import WildType
     from mutscan.variants import Variant
 
@@ -35,84 +28,69 @@ class Affected:
     ----------
     z : float array, shape (L,)
         Robust z of the predicted drop.
+    p : float array, shape (L,)
+        Probability that a residue's surroundings change beyond crystal noise; NaN where there is none.
     residues : bool array, shape (L,)
-        Affected by prediction or by measurement.
-    regions : tuple of Region
-        Predicted ones, then measured ones.
-    notes : tuple of str
-        Catalytic and binding residues that are changed, touched or lie in what is affected.
+        Affected: `p` at or above its threshold.
+    regions : tuple of RegionHit
+        Every named region, the one hit most first; none where nothing was predicted.
     """
 
     z: NDArray[np.float64]
+    p: NDArray[np.float64]
     residues: NDArray[np.bool_]
-    regions: tuple[Region, ...]
-    notes: tuple[str, ...]
+    regions: tuple[RegionHit, ...] = ()
+
+    @property
+    def told(self) -> tuple[RegionHit, ...]:
+        """The disturbed regions; where there is none, the one that is hit most."""
+        return tuple(hit for hit in self.regions if hit.disturbed) or self.regions[:1]
 
 
 class SubdomainCaller:
-    """Finds and names what variants of one wild type affect.
+    """Finds what variants of one wild type affect.
 
     Parameters
     ----------
     wild_type : WildType
     null : Null, optional
         Background of the predictions, where there are any.
+
+    Attributes
+    ----------
+    contexts : SiteContexts
+        Where its residues sit.
     """
 
     def __init__(self, wild_type: WildType, null: Null | None) -> None:
         self.null = null
-        self._plddt = plddt_by_position(wild_type)
         self._ca = ca_by_position(wild_type)
-        self._wild_type = wild_type
-        self.namer = Namer(len(wild_type.sequence), wild_type.features, ca=self._ca, plddt=self._plddt)
+        self._namer = Namer(
+            len(wild_type.sequence),
+            wild_type.features,
+            ca=self._ca,
+            backbone=backbone_by_position(wild_type),
+            plddt=plddt_by_position(wild_type),
+        )
+        self.contexts = SiteContexts(wild_type, self._namer)
 
     @cached_property
-    def _sites(self) -> FunctionalSites:
-        return FunctionalSites(self._wild_type)
+    def _background(self) -> RegionBackground:
+        assert self.null is not None
+        regions = self._namer.regions(self.contexts.sites.shells)
+        return RegionBackground(regions, self.null, self._ca)
 
     def call(self, variant: Variant, lddt: NDArray[np.float64], measured: Measured | None) -> Affected:
         """Judge one variant's profiles, each shape (L,), against their backgrounds."""
-        positions = variant.positions
+        length, positions = len(lddt), variant.positions
+        unknown = np.full(length, np.nan)
         if self.null is None:
-            none = np.zeros(len(lddt), dtype=np.bool_)
-            return Affected(np.full(len(lddt), np.nan), none, (), self.site_notes(variant))
-        z = drop_z(lddt, self.null, positions)
+            return Affected(unknown, unknown, np.zeros(length, dtype=np.bool_))
         drop = self.null.residue_median - lddt
-        affected = affected_residues(z, drop, positions)
-        regions = self._regions(affected, drop, "predicted")
-        if measured is not None:
-            drop, measured_z = measured_drop(measured.lddt, positions, self._ca)
-            moved = affected_residues(measured_z, drop)
-            regions += self._regions(moved, drop, "measured")
-            affected = affected | moved
-        return Affected(z, affected, regions, self._notes(variant, affected))
-
-    def _regions(
-        self, affected: NDArray[np.bool_], drop: NDArray[np.float64], evidence: str
-    ) -> tuple[Region, ...]:
-        if not affected.any():
-            return ()
-        return affected_regions(
-            affected,
-            drop,
-            plddt=self._plddt,
-            ca=self._ca,
-            evidence=evidence,
-            namer=self.namer,
-            sites=self._sites,
+        built = None if measured is None else measured_drop(measured.lddt, positions, self._ca)
+        return Affected(
+            drop_z(lddt, self.null, positions),
+            unknown,
+            np.zeros(length, dtype=np.bool_),
+            self._background.hits(positions, drop, built),
         )
-
-    def site_notes(self, variant: Variant) -> tuple[str, ...]:
-        """Name the functional residues that substituted residues are, or lie near."""
-        if variant.indel is not None:
-            return ()
-        return tuple(
-            f"position {position} is or lies within 5 Å of {', '.join(near)}"
-            for position in variant.positions
-            if (near := self._sites.near([position - 1]))
-        )
-
-    def _notes(self, variant: Variant, affected: NDArray[np.bool_]) -> tuple[str, ...]:
-        notes = self.site_notes(variant)
-        near = self._sites.near(np.flatnonzero(affected)) if affected.any() else ()
-        return (*notes, f"affected residues lie within 5 Å of {', '.join(near)}") if near else notes

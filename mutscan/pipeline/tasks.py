@@ -475,8 +475,8 @@ class Worker:
                     code, message = row["error_code"], f"no row was scored; the first: {row['message']}"
         del flags[""]
         status = _STATUS[exit_code_of(job.counts)]
-        hit = pq.read_table(folder.affected_parquet, columns=["name"]).column("name").to_pylist()
-        regions = Counter(name for name in hit if name)
+        hit = pq.read_table(folder.regions_parquet, columns=["region"], filters=[("disturbed", "=", True)])
+        regions = Counter(hit.column("region").to_pylist())
         return Outcome(
             task.key,
             status,

@@ -1,4 +1,4 @@
-"""Affected regions of a saved run, and their positions in words."""
+"""Regions of a saved run, and their positions in words."""
 
 from __future__ import annotations
 
@@ -11,28 +11,42 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AffectedRegion:
-    """One affected region of a variant, a row of affected.parquet.
+    """What a variant does to one named region: a row of regions.parquet.
 
     Parameters
     ----------
+    name, kind, source : str
     stretches : tuple of (int, int)
         First and last position of each stretch, 1-based, inclusive.
-    name, source : str
-        What it lies in and who says so; empty where nobody does.
-    drop : float
-        Mean lDDT drop.
-    evidence : str
-        ``predicted`` or ``measured``.
-    remarks : tuple of str
-        What else to know: low pLDDT, functional residues nearby.
+    drop, z, measured_drop : float
+        Mean predicted lDDT drop, its z against the null, mean measured lDDT drop; NaN where not known.
+    distance : float, Å
+        Smallest C-alpha distance to a changed residue; NaN where not known.
+    disturbed : bool
+        The drop is beyond its background.
     """
 
-    stretches: tuple[tuple[int, int], ...]
     name: str
+    kind: str
     source: str
+    stretches: tuple[tuple[int, int], ...]
     drop: float
-    evidence: str
-    remarks: tuple[str, ...] = ()
+    z: float
+    measured_drop: float
+    distance: float
+    disturbed: bool
+
+
+def read_stretches(positions: str) -> tuple[tuple[int, int], ...]:
+    """Read positions as regions.parquet writes them.
+
+    Examples
+    --------
+    >>> read_stretches("3-60,141")
+    ((3, 60), (141, 141))
+    """
+    ends = (part.partition("-") for part in positions.split(","))
+    return tuple((int(first), int(last or first)) for first, _, last in ends)
 
 
 def join_stretches(stretches: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -196,8 +196,8 @@ def headline(run: SavedRun) -> str:
 
 
 def _stretches(run: SavedRun, variants: Iterable[str]) -> list[tuple[int, int]]:
-    """Stretches of all affected regions of some variants, merged and ascending."""
-    regions = (region for variant in variants for region in run.regions_of(variant))
+    """Stretches of all disturbed regions of some variants, merged and ascending."""
+    regions = (region for variant in variants for region in run.disturbed_by(variant))
     return join_stretches(stretch for region in regions for stretch in region.stretches)
 
 
@@ -231,7 +231,7 @@ def findings(run: SavedRun) -> tuple[Finding, ...]:
             index + 1,
             str(row["variant"]),
             str(row["flag"]),
-            sentence(row, run.regions_of(row["variant"])),
+            sentence(row, run.disturbed_by(row["variant"])),
         )
         for index, (_, row) in zip(bad.index.tolist(), bad.iterrows(), strict=True)
     )

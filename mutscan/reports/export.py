@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Version of the layout; it grows when a key is renamed or taken away."""
 
 _DECIMALS: Final = 6
@@ -42,12 +42,15 @@ def run_json(directory: Path) -> Iterator[str]:
     for place, row in enumerate(run.json_rows()):
         regions = [
             {
+                "region": region.name,
+                "kind": region.kind,
+                "source": region.source,
                 "stretches": region.stretches,
-                "name": region.name or None,
-                "source": region.source or None,
-                "mean_lddt_drop": region.drop,
-                "evidence": region.evidence,
-                "remarks": region.remarks,
+                "lddt_drop_predicted": region.drop,
+                "z": region.z,
+                "lddt_drop_measured": region.measured_drop,
+                "distance_to_site": region.distance,
+                "disturbed": region.disturbed,
             }
             for region in run.regions_of(str(row["variant"]))
         ]

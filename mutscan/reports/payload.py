@@ -157,8 +157,8 @@ def add_wild_type(
     if any(n is not None and n != str(place) for place, n in enumerate(numbers, start=1)):
         data["numbers"] = [n or "" for n in numbers]
     frame = read_frame(RunFolder(directory).structures, numbers)
-    ca = None if frame is None else frame.ca
-    data["places"] = annotate(section(provenance, "wild_type"), ca, plddt)
+    ca, backbone = (None, None) if frame is None else (frame.ca, frame.backbone)
+    data["places"] = annotate(section(provenance, "wild_type"), ca, plddt, backbone)
     if frame is not None:
         atoms = frame.atoms
         centre = np.nanmean(frame.ca, axis=0)
@@ -235,7 +235,7 @@ def _variant(
         "status": str(row["status"]),
         "message": clip(row["message"]),
         "sites": sites,
-        "sentence": clip(sentence(row, regions)),
+        "sentence": clip(sentence(row, [region for region in regions if region.disturbed])),
         "flag": str(row["flag"]),
         "rule": clip(row["flag_rule"]),
         "confidence": str(row["confidence"]),
@@ -243,12 +243,15 @@ def _variant(
         "numbers": {name: known(row[name]) for name in NUMBERS},
         "regions": [
             {
-                "stretches": [list(stretch) for stretch in region.stretches],
                 "name": clip(region.name),
+                "kind": region.kind,
                 "source": region.source,
-                "drop": float(f"{region.drop:.2g}"),
-                "evidence": region.evidence,
-                "remarks": [clip(remark) for remark in region.remarks],
+                "stretches": [list(stretch) for stretch in region.stretches],
+                "drop": known(region.drop),
+                "z": known(region.z),
+                "measured": known(region.measured_drop),
+                "distance": known(region.distance),
+                "disturbed": region.disturbed,
             }
             for region in regions
         ],

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mutscan.errors import UsageError
-from mutscan.reports.affected import AffectedRegion
+from mutscan.reports.affected import AffectedRegion, read_stretches
 from mutscan.results import (
     ADDED_COLUMNS,
-    AFFECTED_SCHEMA,
     EVIDENCE_SCHEMA,
     NULL_SCHEMA,
+    REGION_SCHEMA,
     RESIDUE_COLUMNS,
     TEXT_COLUMNS,
     VARIANT_COLUMNS,
@@ -122,36 +122,34 @@ class SavedRun:
         return rows
 
     def regions_of(self, variant: str) -> tuple[AffectedRegion, ...]:
-        """Affected regions of one variant, in the order of its row.
+        """All named regions for one variant, the one hit most first; none where nothing was predicted.
 
         Raises
         ------
         UsageError
-            affected.parquet is missing or damaged.
+            regions.parquet is missing or damaged.
         """
-        return self._affected.get(variant, ())
+        return self._regions.get(variant, ())
+
+    def disturbed_by(self, variant: str) -> tuple[AffectedRegion, ...]:
+        """Regions that a variant disturbs beyond their background; raises as `regions_of`."""
+        return tuple(region for region in self.regions_of(variant) if region.disturbed)
 
     @cached_property
-    def _affected(self) -> dict[str, tuple[AffectedRegion, ...]]:
-        path = RunFolder(self.directory).affected_parquet
-        table = _read_table(path, AFFECTED_SCHEMA)
+    def _regions(self) -> dict[str, tuple[AffectedRegion, ...]]:
+        path = RunFolder(self.directory).regions_parquet
+        table = _read_table(path, REGION_SCHEMA)
         if table is None:
             raise UsageError(
                 f"{path} is missing: an older mutscan made this run; run the same command again to write it "
                 "(finished work is kept)"
             )
-        regions: dict[str, tuple[AffectedRegion, ...]] = {}
-        for variant, stretches, name, source, drop, evidence, remarks in table.itertuples(index=False):
-            region = AffectedRegion(
-                tuple((int(stretch["first"]), int(stretch["last"])) for stretch in stretches),
-                name,
-                source,
-                float(drop),
-                evidence,
-                tuple(remarks),
-            )
-            regions[variant] = (*regions.get(variant, ()), region)
-        return regions
+        stretches = {positions: read_stretches(positions) for positions in table["positions"].unique()}
+        regions: dict[str, list[AffectedRegion]] = {}
+        for variant, name, kind, source, positions, *values in table.itertuples(index=False):
+            region = AffectedRegion(name, kind, source, stretches[positions], *values)
+            regions.setdefault(variant, []).append(region)
+        return {variant: tuple(found) for variant, found in regions.items()}
 
     def residues(self) -> Iterator[tuple[str, pd.DataFrame]]:
         """Yield each variant's residues, one variant in memory at a time, in stored order.
@@ -206,7 +204,7 @@ def _read_table(path: Path, schema: pa.Schema) -> pd.DataFrame | None:
     with reading(path), pq.ParquetFile(path) as table:
         frame: pd.DataFrame = table.read(columns=schema.names).to_pandas()[schema.names]
     # pandas gives an unknown text as NaN or None, whichever the rest of the column asks for.
-    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    texts = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_dictionary(f.type)]
     return frame.assign(**{name: frame[name].astype(object).fillna("") for name in texts})
 
 

@@ -141,7 +141,7 @@ def _scene(run: SavedRun, folder: RunFolder) -> _Scene:
             variant=variant,
             stem=folder.structure_of(variant).stem,
             sites=structure_numbers(block[block["position"].isin(site_positions(str(row["positions"])))]),
-            regions=tuple(_regions(run.regions_of(variant), block)),
+            regions=tuple(_regions(run.disturbed_by(variant), block)),
             remark=str(row["affected_regions"]),
         )
     mutants = tuple(marked[variant] for variant in wanted if variant in marked)
@@ -166,7 +166,7 @@ def structure_numbers(block: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _regions(regions: Sequence[AffectedRegion], block: pd.DataFrame) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Label and residues of each affected region that has coordinates."""
+    """Label and residues of each disturbed region that has coordinates."""
     for region in regions:
         held = [block["position"].between(first, last) for first, last in region.stretches]
         numbers = structure_numbers(block[np.any(held, axis=0)])

@@ -1,4 +1,6 @@
-"""Measured drops, subdomains joined in space, their names, and working residues near them."""
+"""Named regions, which of them a variant disturbs, and working residues near them."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,17 +8,18 @@ import pytest
 from mutscan.calling import (
     FunctionalSites,
     Namer,
+    Null,
     Region,
-    affected_regions,
-    affected_residues,
+    RegionBackground,
+    RegionHit,
     build_null,
     measured_drop,
     sample_null,
 )
+from mutscan.calling.regions import ALPHA
 from mutscan.pipeline.subdomains import SubdomainCaller
 from mutscan.structures import Feature, WildType, ca_by_position, read_structure, wild_type_from_structure
-from mutscan.structures.segments import Element
-from mutscan.variants import parse_variant
+from mutscan.variants import Variant, parse_variant
 from tests.places import GLOBIN
 
 EXAMPLE = GLOBIN / "wild_type.cif"
@@ -27,126 +30,221 @@ def globin() -> WildType:
     return wild_type_from_structure(read_structure(EXAMPLE))
 
 
-def test_text_of_a_region_is_the_documented_one() -> None:
-    region = Region(((94, 112),), 0.08, "DNA-binding domain", "UniProt")
-    assert str(region) == "94-112 (DNA-binding domain, UniProt; mean lDDT drop 0.08)"
-    assert (region.start, region.end, region.label) == (94, 112, "DNA-binding domain, UniProt")
-    wide = Region(((170, 178), (241, 245)), 0.081, "P53", "TED", evidence="measured", near=("active site 3",))
-    assert (
-        str(wide) == "170-178,241-245 (P53, TED; mean lDDT drop 0.081; measured; within 5 Å of active site 3)"
+def with_features(wild_type: WildType, *features: Feature) -> WildType:
+    return replace(wild_type, features=features)
+
+
+def regions_of(wild_type: WildType) -> tuple[Region, ...]:
+    namer = Namer(len(wild_type.sequence), wild_type.features, ca=ca_by_position(wild_type))
+    return namer.regions(FunctionalSites(wild_type).shells)
+
+
+def noise(sequence: str, m: int = 64) -> tuple[tuple[Variant, ...], np.ndarray]:
+    """Random profiles in which each substitution lowers what is near it in sequence."""
+    generator = np.random.default_rng(0)
+    variants = sample_null(sequence, size=m)
+    profiles = 0.98 + 0.004 * generator.standard_normal((m, len(sequence)))
+    for row, variant in zip(profiles, variants, strict=True):
+        apart = np.abs(np.arange(len(sequence)) - (variant.positions[0] - 1))
+        row -= 0.05 * generator.random() * np.exp(-apart / 4)
+    return variants, profiles
+
+
+def null_of(sequence: str) -> Null:
+    variants, profiles = noise(sequence)
+    return build_null(variants, np.ones(len(variants)), profiles)
+
+
+# Names
+
+
+def test_regions_of_a_structure_are_its_helices_and_loops(globin: WildType) -> None:
+    regions = regions_of(globin)
+    kinds = {region.kind for region in regions}
+    assert kinds == {"helix", "loop"}  # one compact body is no part of the protein
+    helices = [region for region in regions if region.kind == "helix"]
+    assert [region.name for region in helices] == [f"helix {n}" for n in range(1, len(helices) + 1)]
+    assert {region.source for region in regions} == {"structure"}
+    loop = next(region for region in regions if region.name == "loop from helix 2 to helix 3")
+    (first, last), (before,), (after,) = loop.stretches[0], helices[1].stretches, helices[2].stretches
+    assert before[1] < first <= last < after[0]
+
+
+def test_regions_of_databases_carry_their_source() -> None:
+    features = (
+        Feature("Domain", "Globin", 2, 60, "UniProt"),
+        Feature("Motif", "EF", 28, 36, "UniProt"),
+        Feature("Region", "Disordered", 1, 5, "UniProt"),
+        Feature("Region", "Disordered", 61, 70, "UniProt"),
+        Feature("Modified residue", "Phosphoserine", 31, 31, "UniProt"),
+        Feature("Chain", "Myoglobin", 1, 70, "UniProt"),
+        Feature("Domain", "TED01 domain", 1, 20, "TED"),
+        Feature("Domain", "TED01 domain", 40, 60, "TED"),
     )
-    assert (wide.start, wide.end) == (170, 245)
-    assert str(Region(((3, 9),), 0.1)) == "3-9 (mean lDDT drop 0.1)"
-    assert Region(((3, 9), (12, 14)), 0.1).label == "3-9,12-14"
+    told = {
+        (region.name, region.kind, region.source, region.positions)
+        for region in Namer(70, features).regions()
+        if region.kind != "segment"
+    }
+    assert told == {
+        ("Globin domain", "domain", "UniProt", "2-60"),
+        ("EF motif", "motif", "UniProt", "28-36"),
+        ("Disordered", "region", "UniProt", "1-5"),
+        ("Disordered", "region", "UniProt", "61-70"),
+        ("TED01 domain", "domain", "TED", "1-20,40-60"),
+    }
 
 
-def test_stretches_near_in_space_are_one_subdomain() -> None:
-    ca = np.stack([10.0 * np.arange(60), np.zeros(60), np.zeros(60)], axis=1)
-    ca[50:56] = ca[10:16] + np.array([0.0, 7.9, 0.0])  # folds back beside 10-15
-    affected = np.zeros(60, dtype=bool)
-    affected[10:14] = affected[30:34] = affected[52:56] = True
-    drop = np.where(affected, 0.05, 0.0)
-    joined, lone = affected_regions(affected, drop, ca=ca)
-    assert joined.stretches == ((11, 14), (53, 56))
-    assert lone.stretches == ((31, 34),)
-    ca[50:56, 1] = 8.1
-    assert len(affected_regions(affected, drop, ca=ca)) == 3
-    assert len(affected_regions(affected, drop)) == 3  # nothing is known of space
-    unresolved = np.full((60, 3), np.nan)
-    assert len(affected_regions(affected, drop, ca=unresolved)) == 3
+def test_without_a_structure_segments_cover_what_no_database_names() -> None:
+    regions = Namer(100, [Feature("Domain", "SH3", 41, 80, "UniProt")]).regions()
+    assert [(region.kind, region.positions) for region in regions] == [
+        ("domain", "41-80"), ("segment", "1-20"), ("segment", "21-40"), ("segment", "81-100"),
+    ]  # fmt: skip
+    assert [region.positions for region in Namer(7).regions()] == ["1-7"]
 
 
-def test_measured_drop_of_an_unmoved_protein_is_nothing() -> None:
-    drop, z = measured_drop(np.ones(80), [40])
-    assert not drop.any()
-    assert not affected_residues(z, drop).any()
+def test_a_site_is_a_region_with_what_is_around_it(globin: WildType) -> None:
+    zinc = [Feature("Binding site", "Zn(2+); structural", n, n, "UniProt") for n in (20, 24)]
+    wild_type = with_features(globin, *zinc, Feature("Active site", "", 60, 60, "UniProt"))
+    sites = [region for region in regions_of(wild_type) if region.kind == "site"]
+    assert [region.name for region in sites] == [
+        "binding site (Zn(2+)) at 20, 24 and 5 Å around", "active site 60 and 5 Å around",
+    ]  # fmt: skip
+    around = {i for i in range(len(globin.sequence)) if FunctionalSites(wild_type).around(i)}
+    assert {*np.concatenate([region.indices for region in sites]).tolist()} == around
 
 
-def test_measured_dip_at_the_site_counts_and_needs_no_sample() -> None:
-    lddt = np.ones(80)
-    lddt[38:43] = 0.95
-    drop, z = measured_drop(lddt, [40])
-    affected = affected_residues(z, drop)
-    assert affected[38:43].all()  # site and neighbours: coordinates are no artefact of the input
-    assert affected.sum() <= 7
-    lddt[38:43] = 0.998  # what another start of the minimiser may give
-    drop, z = measured_drop(lddt, [40])
-    assert not affected_residues(z, drop).any()
+def test_low_confidence_is_said() -> None:
+    plddt = np.r_[np.full(50, 40.0), np.full(50, 90.0)]
+    low, high = Namer(
+        100, [Feature("Domain", n, a, a + 49, "UniProt") for n, a in (("A", 1), ("B", 51))], plddt=plddt
+    ).regions()
+    assert (low.low_confidence, high.low_confidence) == (True, False)
+    hit = RegionHit(low, 0.08, 5.0, np.nan, np.nan, True)
+    assert str(hit) == "1-50 (A domain, UniProt; mean lDDT drop 0.08; low pLDDT)"
+
+
+# Which are disturbed
+
+
+def test_text_of_a_hit_is_the_documented_one() -> None:
+    region = Region("DNA-binding domain", "domain", "UniProt", ((94, 112),))
+    assert str(RegionHit(region, 0.08, 6.0, np.nan, 3.0, True)) == (
+        "94-112 (DNA-binding domain, UniProt; mean lDDT drop 0.08)"
+    )
+    assert str(RegionHit(region, 0.004, 1.0, 0.0, 3.0, False)) == (
+        "94-112 (DNA-binding domain, UniProt; mean lDDT drop 0.004; most affected, not beyond background)"
+    )
+    segment = Region("residues 1-20", "segment", "sequence", ((1, 20),))
+    assert str(RegionHit(segment, 0.1, 6.0, 0.2, np.nan, True)) == (
+        "1-20 (mean lDDT drop 0.1 and 0.2 measured)"
+    )
+
+
+def test_every_region_is_told_and_the_lowered_one_comes_first(globin: WildType) -> None:
+    null = null_of(globin.sequence)
+    background = RegionBackground(regions_of(globin), null, ca_by_position(globin))
+    helix = next(region for region in background.regions if region.name == "helix 5")
+    drop = np.zeros(len(globin.sequence))
+    drop[helix.indices] = 0.03
+    hits = background.hits([20], drop)
+    assert {hit.region for hit in hits} == set(background.regions)
+    assert hits[0].region is helix
+    assert hits[0].disturbed
+    assert hits[0].drop == pytest.approx(0.03)
+    assert not any(hit.disturbed for hit in hits if not np.isin(hit.region.indices, helix.indices).any())
+    ca = ca_by_position(globin)
+    assert ca is not None
+    by_hand = np.linalg.norm(ca[helix.indices] - ca[19], axis=1).min()
+    assert hits[0].distance == pytest.approx(by_hand)
+    nothing = background.hits([20], np.zeros(len(globin.sequence)))
+    assert not any(hit.disturbed for hit in nothing)
+
+
+def test_a_drop_beside_the_site_is_less_news_than_the_same_far_away(globin: WildType) -> None:
+    background = RegionBackground(regions_of(globin), null_of(globin.sequence), ca_by_position(globin))
+    drop = np.full(len(globin.sequence), 0.01)
+    near, far = (
+        next(hit.z for hit in background.hits([site], drop) if hit.region.name == "helix 1")
+        for site in (5, 120)
+    )
+    assert near < far
+
+
+def test_the_line_lets_a_twentieth_of_the_null_pass(globin: WildType) -> None:
+    """However many regions there are, few of the null's own substitutions disturb any of them."""
+    variants, profiles = noise(globin.sequence)
+    null = build_null(variants, np.ones(len(variants)), profiles)
+    background = RegionBackground(regions_of(globin), null, ca_by_position(globin))
+    found = [
+        any(hit.disturbed for hit in background.hits(variant.positions, null.residue_median - profile))
+        for variant, profile in zip(variants, profiles, strict=True)
+    ]
+    assert sum(found) / len(found) <= ALPHA
+    _, others = noise(globin.sequence, m=600)
+    fresh = np.mean([
+        any(hit.disturbed for hit in background.hits(variant.positions, null.residue_median - profile))
+        for variant, profile in zip(sample_null(globin.sequence, size=600), others, strict=True)
+    ])  # fmt: skip
+    assert fresh <= 3 * ALPHA
+
+
+def test_a_measured_drop_disturbs_by_itself(globin: WildType) -> None:
+    ca = ca_by_position(globin)
+    background = RegionBackground(regions_of(globin), null_of(globin.sequence), ca)
+    helix = next(region for region in background.regions if region.name == "helix 3")
+    lddt = np.ones(len(globin.sequence))
+    lddt[helix.indices] = 0.95
+    site = helix.stretches[0][0]
+    hits = background.hits([site], np.zeros(len(lddt)), measured_drop(lddt, [site], ca))
+    assert [hit.region for hit in hits if hit.disturbed] == [helix]
+    assert hits[0].measured_drop == pytest.approx(0.05)
+    lddt[helix.indices] = 0.998  # what another start of the minimiser may give
+    calm = background.hits([site], np.zeros(len(lddt)), measured_drop(lddt, [site], ca))
+    assert not any(hit.disturbed for hit in calm)
+
+
+def test_without_coordinates_distance_is_not_told() -> None:
+    sequence = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSG"
+    background = RegionBackground(Namer(len(sequence)).regions(), null_of(sequence))
+    hits = background.hits([3], np.zeros(len(sequence)))
+    assert len(hits) == len(background.regions) == 2
+    assert all(np.isnan(hit.distance) for hit in hits)
+    assert all(np.isfinite(hit.z) for hit in hits)
 
 
 def test_measured_drop_is_judged_by_the_builds_own_scatter() -> None:
-    noise = np.abs(np.random.default_rng(1).normal(0.0, 0.03, 200))
-    lddt = 0.9 - noise
-    lddt[95:106] -= 0.02
-    drop, z = measured_drop(lddt, [100])
-    assert not affected_residues(z, drop).any()  # well within what the whole model scatters
+    drop, z = measured_drop(np.ones(80), [40])
+    assert not drop.any()
+    assert not z.any()
+    lddt = 0.9 - np.abs(np.random.default_rng(1).normal(0.0, 0.03, 200))
     lddt[95:106] -= 0.3
     drop, z = measured_drop(lddt, [100])
-    assert affected_residues(z, drop)[96:105].all()
-    lddt[:] = np.nan
-    assert np.isnan(measured_drop(lddt, [100])[1]).all()
+    assert (z[95:106] > 5).all()
+    assert np.abs(z[:90]).mean() < 1
+    assert np.isnan(measured_drop(np.full(80, np.nan), [40])[1]).all()
 
 
-def test_smallest_feature_then_working_residues_then_structure(globin: WildType) -> None:
-    ca = ca_by_position(globin)
-    length = len(globin.sequence)
-    sites = (
-        Feature("Binding site", "heme b; proximal", 92, 92, "UniProt"),
-        Feature("Modified residue", "Phosphoserine", 31, 31, "UniProt"),
-    )
-    namer = Namer(length, sites, ca=ca)
-    assert namer.name(np.arange(88, 94)) == ("around binding site 92 (heme b, proximal)", "UniProt")
-    name, source = namer.name(np.arange(27, 34))
-    assert source == "structure"
-    assert name.startswith("helix 2 (")
-    domain = Feature("Domain", "Globin", 2, length, "UniProt")
-    motif = Feature("Motif", "EF", 28, 36, "UniProt")
-    namer = Namer(length, (*sites, domain, motif), ca=ca)
-    assert namer.name(np.arange(27, 34)) == ("EF motif", "UniProt")
-    assert namer.name(np.arange(60, 70)) == ("Globin domain", "UniProt")
-    assert namer.used == [
-        {"name": "EF motif", "source": "UniProt", "positions": "28-36"},
-        {"name": "Globin domain", "source": "UniProt", "positions": f"2-{length}"},
-    ]
-    assert Namer(length).name(np.arange(27, 34)) == ("", "")
+def test_what_a_variant_tells_is_never_empty(globin: WildType) -> None:
+    caller = SubdomainCaller(globin, null_of(globin.sequence))
+    affected = caller.call(parse_variant(f"{globin.sequence[99]}100W"), np.full(147, 0.98), None)
+    (told,) = affected.told
+    assert not told.disturbed
+    assert str(told).endswith("most affected, not beyond background)")
+    assert SubdomainCaller(globin, None).call(
+        parse_variant(f"{globin.sequence[99]}100W"), np.full(147, np.nan), None
+    ).told == ()  # fmt: skip
 
 
-def test_loops_are_named_one_by_one(globin: WildType) -> None:
-    namer = Namer(len(globin.sequence), ca=ca_by_position(globin))
-    first, last = namer.elements[1], namer.elements[-1]
-    after = np.r_[first.last + 1 : first.last + 4, last.last + 1 : last.last + 4]
-    name, source = namer.name(after)
-    assert source == "structure"
-    assert name.startswith(f"loop from helix 2 ({first.first + 1}-{first.last + 1}) to helix 3 (")
-    assert name.endswith(f") and loop after helix {last.number} ({last.first + 1}-{last.last + 1})")
-
-
-def test_a_long_coil_is_named_by_its_nearer_end() -> None:
-    namer = Namer(100, ca=np.zeros((100, 3)))
-    namer.__dict__["elements"] = (Element("helix", 1, 5, 15), Element("strand", 2, 80, 90))
-    namer.__dict__["domains"] = ()
-    assert namer.name(np.arange(20, 24)) == ("coil after helix 1 (6-16)", "structure")
-    assert namer.name(np.arange(60, 64)) == ("coil before strand 2 (81-91)", "structure")
-
-
-def test_a_domain_of_two_stretches_is_one_name() -> None:
-    parts = [Feature("Domain", "TED01 domain", a, b, "TED") for a, b in ((1, 20), (60, 80))]
-    namer = Namer(100, parts)
-    assert namer.name(np.r_[5:10, 65:70]) == ("TED01 domain", "TED")
-    assert namer.used[0]["positions"] == "1-20,60-80"
-    alike = [Feature("Region", "Disordered", a, b, "UniProt") for a, b in ((1, 20), (60, 80))]
-    assert Namer(100, alike).name(np.r_[5:10, 65:70]) == ("Disordered", "UniProt")
-    assert Namer(100, alike).name(np.r_[5:10, 30:36, 65:70]) == ("", "")  # two places, neither holds half
-
-
+# Working residues
 def test_side_chains_say_what_is_near_a_working_residue(globin: WildType) -> None:
     site = Feature("Active site", "", 60, 60, "UniProt")
     wild_type = WildType(
         globin.name, globin.sequence, globin.structure, globin.structure_index, features=(site,)
     )
     sites = FunctionalSites(wild_type)
-    near = [i for i in range(len(globin.sequence)) if sites.near([i])]
-    assert 59 in near
+    near = [i for i in range(len(globin.sequence)) if sites.around(i)]
+    assert near == sites.shells[0][1].tolist()
     structure, index = globin.structure, globin.structure_index
     assert structure is not None
     assert index is not None
@@ -184,38 +282,6 @@ def test_without_side_chains_c_alpha_atoms_do(globin: WildType) -> None:
     site = Feature("Binding site", "Zn(2+)", 60, 60, "UniProt")
     sites = FunctionalSites(WildType("x", globin.sequence, trace, globin.structure_index, features=(site,)))
     distance = np.linalg.norm(trace.ca - trace.ca[59], axis=1)
-    assert [i for i in range(len(trace)) if sites.near([i])] == np.flatnonzero(distance <= 8.0).tolist()
-    assert sites.near([58]) == ("binding site 60 (Zn(2+))",)
-
-
-def test_predicted_and_measured_stay_apart(globin: WildType) -> None:
-    from mutscan.builders.pool import Measured
-
-    length = len(globin.sequence)
-    sample = sample_null(globin.sequence)
-    profiles = 0.98 + 0.002 * np.random.default_rng(0).standard_normal((len(sample), length))
-    null = build_null(sample, np.ones(len(sample)), profiles)
-    site = Feature("Active site", "Proton acceptor", 33, 33, "UniProt")
-    wild_type = WildType(
-        globin.name, globin.sequence, globin.structure, globin.structure_index, features=(site,)
-    )
-    variant = parse_variant(f"{globin.sequence[99]}100W")
-    lddt = np.full(length, 0.98)
-    lddt[26:34] -= 0.1
-    built = np.ones(length)
-    built[97:103] = 0.9
-    measured = Measured(0.99, built, np.zeros(length), "openmm", 1.0, 1.0, (), False)
-    affected = SubdomainCaller(wild_type, null).call(variant, lddt, measured)
-    predicted, moved = affected.regions
-    assert (predicted.evidence, moved.evidence) == ("predicted", "measured")
-    assert predicted.near == ("active site 33 (Proton acceptor)",)
-    assert affected.residues[27:33].all()
-    assert affected.residues[97:103].all()
-    assert affected.notes == ("affected residues lie within 5 Å of active site 33 (Proton acceptor)",)
-    alone = SubdomainCaller(wild_type, null).call(variant, lddt, None)
-    assert [region.evidence for region in alone.regions] == ["predicted"]
-    at_site = SubdomainCaller(wild_type, null).call(
-        parse_variant(f"{globin.sequence[32]}33W"), np.full(length, 0.98), None
-    )
-    assert at_site.regions == ()
-    assert at_site.notes == ("position 33 is or lies within 5 Å of active site 33 (Proton acceptor)",)
+    assert [i for i in range(len(trace)) if sites.around(i)] == np.flatnonzero(distance <= 8.0).tolist()
+    assert sites.around(58) == [(site, pytest.approx(distance[58]))]
+    assert sites.around(59) == [(site, 0.0)]

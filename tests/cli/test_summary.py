@@ -12,13 +12,13 @@ from mutscan.cli.console import make_console
 from mutscan.cli.summary import print_summary
 from mutscan.reports.digest import digest
 from mutscan.reports.saved import read_run
-from tests.fabricated import make_run, write_affected
+from tests.fabricated import make_run, write_regions
 
 REGION = (
     "superlongregionname of the DNA-binding domäne 亜鉛結合ループ and its neighbourhood up to the C-terminal "
     "extension"
 )
-STRETCHES = [(94, 112), (241, 245), (280, 290)]
+POSITIONS = "94-112,241-245,280-290"
 
 
 def summary(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -69,7 +69,9 @@ def test_flag_and_probability_stand_in_the_table(tmp_path, monkeypatch):
 def test_no_word_of_a_region_is_cut(tmp_path, monkeypatch):
     folder = changed(make_run(tmp_path, name="タンパク質 αβγ"), z_score="-3.0")
     variants = pd.read_csv(folder / "variants.csv")["variant"].dropna()
-    write_affected(folder, [(v, STRETCHES, REGION, "UniProt", 0.08, "predicted") for v in variants])
+    write_regions(
+        folder, [(v, REGION, "domain", "UniProt", POSITIONS, 0.08, 5.0, 0.0, 0.0, True) for v in variants]
+    )
     text = summary(folder, monkeypatch)
     assert max(map(cell_len, text.splitlines())) <= 80
     assert "\x1b" not in text

@@ -41,7 +41,7 @@ wild_type,H97A,of a structure
 beta,V2=,
 """
 NAMES = ("variants.csv", "proteins.csv")
-TABLES = ("variants.csv", "residues.parquet", "evidence.parquet", "affected.parquet", "null.parquet")
+TABLES = ("variants.csv", "residues.parquet", "evidence.parquet", "regions.parquet", "null.parquet")
 
 
 @pytest.fixture(scope="module")

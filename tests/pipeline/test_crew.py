@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 BETA = "MVHLTPEEKSAVTALWGKVNVDEVGGEALGRLLVVYPWTQRFFESFGDLSTPDAVMGNPKVKAHGKKVLGAFSDGLAHLDNLKGTFATLSELHC"
 N_PROTEINS = 48
-TABLES = ("variants.csv", "residues.parquet", "evidence.parquet", "affected.parquet", "null.parquet")
+TABLES = ("variants.csv", "residues.parquet", "evidence.parquet", "regions.parquet", "null.parquet")
 
 
 @pytest.fixture(scope="module")

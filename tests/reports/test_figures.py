@@ -110,8 +110,9 @@ def test_json_holds_the_whole_run(tmp_path):
     assert [row["variant"] for row in data["variants"]] == ["Y5W", "I6W", "A7W"]
     assert data["variants"][0]["regions"] == [
         {
-            "stretches": [[12, 14]], "name": "F helix", "source": "UniProt", "mean_lddt_drop": 0.1,
-            "evidence": "measured", "remarks": [],
+            "region": "F helix", "kind": "helix", "source": "UniProt", "stretches": [[12, 14]],
+            "lddt_drop_predicted": 0.1, "z": 5.0, "lddt_drop_measured": 0.1, "distance_to_site": 3.8,
+            "disturbed": True,
         }
     ]  # fmt: skip
     assert data["variants"][0]["tm_predicted"] is None

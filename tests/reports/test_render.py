@@ -25,7 +25,7 @@ from mutscan.reports.digest import digest, number
 from mutscan.reports.render import render_report
 from mutscan.reports.saved import read_run, site_positions
 from mutscan.structures import read_structure
-from tests.fabricated import make_run, write_affected
+from tests.fabricated import make_run, write_regions
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 
@@ -150,20 +150,9 @@ def test_arrays_hold_the_residues(tmp_path):
     np.testing.assert_allclose(page.array("plddt"), 91.0)
 
 
-def test_a_region_without_a_name_is_told_by_its_residues(tmp_path):
-    folder = make_run(tmp_path, structure=False)
-    variant = str(read_run(folder).scored["variant"].iloc[0])
-    write_affected(folder, [(variant, [(30, 34)], None, None, 0.08, "predicted")])
-    page = Page(render_report(folder))
-    told = next(v for v in page.data()["variants"] if v["name"] == variant)
-    assert told["regions"][0] | {"name": "", "source": ""} == told["regions"][0]
-    assert told["sentence"].endswith("disturbs residues 30-34")
-    assert "nan" not in page.scripts["data"].lower()
-
-
 def test_nothing_is_said_of_stretches_where_nothing_was_predicted(tmp_path):
     folder = make_run(tmp_path, structure=False, calibrated=True)
-    write_affected(folder, [])
+    write_regions(folder, [])
     assert "no stretch of residues stands out" in summary(folder)
     table = pd.read_csv(folder / "variants.csv")
     empty = [name for name in table if name.startswith(("tm_", "lddt_"))]

@@ -89,7 +89,7 @@ function makeVariantView(host) {
     describe: (i) => (variant ? describe(i) : ""),
     onSelect: (indices) => select(indices, "track"),
     sites: () => (variant ? variant.sites.map((site) => site - 1) : []),
-    shaded: () => (variant ? variant.regions.flatMap((region) => region.stretches.map(([a, b]) => [a - 1, b - 1])) : []),
+    shaded: () => (variant ? variant.regions.filter((region) => region.disturbed).flatMap((region) => region.stretches.map(([a, b]) => [a - 1, b - 1])) : []),
   });
 
   function select(indices, from) {
@@ -177,11 +177,11 @@ function makeVariantView(host) {
   }
 
   function regions() {
-    const list = variant.regions.map((region) => {
+    const list = variant.regions.filter((region) => region.disturbed).map((region) => {
       const indices = region.stretches.flatMap(([a, b]) => Array.from({ length: b - a + 1 }, (_, i) => a - 1 + i));
       const where = region.stretches.map(([a, b]) => (a === b ? `${a}` : `${a}–${b}`)).join(", ");
       const said = [region.source && `named by ${region.source === "structure" ? "the structure itself" : region.source}`,
-        known(region.drop) && `mean lDDT drop ${region.drop}`, region.evidence, ...region.remarks].filter(Boolean).join("; ");
+        known(region.drop) && `mean lDDT drop ${region.drop.toPrecision(2)}`].filter(Boolean).join("; ");
       return el("li", {}, el("button", { type: "button", class: "link", onclick: () => select(indices) }, where),
         region.name ? ` ${region.name}` : "", el("small", {}, said));
     });

@@ -1,4 +1,4 @@
-"""The null, percentiles and affected regions."""
+"""The null and percentiles."""
 
 import math
 
@@ -7,8 +7,6 @@ import pytest
 
 from mutscan.calling import (
     Null,
-    affected_regions,
-    affected_residues,
     away_from_site,
     build_null,
     drop_z,
@@ -17,7 +15,6 @@ from mutscan.calling import (
     robust_z,
     sample_null,
 )
-from mutscan.structures import Feature
 from mutscan.variants import Substitution, Variant
 
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQVKVKALPDAQFEVV"
@@ -77,46 +74,6 @@ def test_null_per_residue_ignores_each_substitutions_own_site() -> None:
     np.testing.assert_array_equal(clean.lddt, same.lddt)
 
 
-def test_a_dip_becomes_a_named_region_and_the_site_never_does() -> None:
-    variants, profiles = _null(60)
-    null = build_null(variants, np.ones(len(variants)), profiles)
-    lddt = np.full(60, 0.98)
-    lddt[29:36] -= 0.08  # positions 30-36
-    lddt[[9, 10, 11]] = 0.2  # the site itself, position 11, and its neighbours
-    z = drop_z(lddt, null, [11])
-    affected = affected_residues(z, null.residue_median - lddt, [11])
-    assert not affected[9:12].any()
-    assert affected[29:36].all()
-    assert affected.sum() <= 9  # smoothing may take one residue to each side
-    features = (
-        Feature("Domain", "Big", 1, 60, "UniProt"),
-        Feature("Region", "Loop", 28, 38, "UniProt"),
-        Feature("Site", "Far", 50, 51, "UniProt"),
-    )
-    (region,) = affected_regions(affected, null.residue_median - lddt, features)
-    assert region.name == "Loop"
-    assert region.source == "UniProt"
-    assert region.mean_drop == pytest.approx(0.08, rel=0.35)
-    assert str(region).startswith(f"{region.start}-{region.end} (Loop, UniProt; mean lDDT drop 0.0")
-    (doubtful,) = affected_regions(affected, null.residue_median - lddt, (), np.full(60, 40.0))
-    assert str(doubtful).endswith("; low pLDDT)")
-
-
-def test_short_runs_are_dropped_and_close_ones_merged() -> None:
-    z = np.zeros(40)
-    z[[5, 6]] = 9.0  # smoothed: 4.5 at least on 4..7 -> 3, 6, 6, 3
-    z[20:24] = 9.0
-    z[26:30] = 9.0
-    affected = affected_residues(z, z / 100, [38])
-    assert affected[20:30].all()
-    edges = np.flatnonzero(np.diff(affected.astype(int)))
-    assert len(edges) in (2, 4)
-    lone = np.zeros(40)
-    lone[10] = 8.0  # smoothed to 2.7: below the threshold
-    assert not affected_residues(lone, lone / 100, [38]).any()
-    assert not affected_residues(z, z / 1e5, [38]).any()  # significant, but nothing to speak of
-
-
 def test_null_keeps_z_finite_for_a_constant_residue() -> None:
     variants = tuple(Variant((Substitution(i + 1, "A", "G"),)) for i in range(0, 40, 2))
     profiles = np.full((20, 60), 0.97)
@@ -124,21 +81,3 @@ def test_null_keeps_z_finite_for_a_constant_residue() -> None:
     null = build_null(variants, np.ones(20), profiles)
     assert isinstance(null, Null)
     assert np.isfinite(drop_z(np.full(60, 0.97), null, [3])[30:]).all()
-
-
-def test_a_dip_every_substitution_makes_beside_itself_is_no_news() -> None:
-    variants, profiles = _null(80)
-    for row, variant in zip(profiles, variants, strict=True):
-        (site,) = variant.positions
-        distance = np.abs(np.arange(80) - (site - 1))
-        row -= 0.1 * np.exp(-distance / 3)
-    null = build_null(variants, np.ones(len(variants)), profiles)
-
-    def affected(lddt: np.ndarray, positions: tuple[int, ...]) -> np.ndarray:
-        return affected_residues(drop_z(lddt, null, positions), null.residue_median - lddt, positions)
-
-    for index in (5, 30):
-        own = variants[index].positions
-        assert not affected(profiles[index], own).any()
-    deeper = profiles[30] - 0.2 * (np.abs(np.arange(80) - variants[30].positions[0] + 1) < 9)
-    assert affected(deeper, variants[30].positions).any()
