@@ -27,6 +27,7 @@ def make_comparison(*, structures: bool = True, **changes: object) -> types.Simp
         "lddt_measured_mean": 0.65 if structures else None, "notes": ("one thing worth knowing",),
         "model": "mutscan-mini, sha256 abc", "sequence_a": A, "sequence_b": B,
         "ca_a": ca_a if structures else None, "ca_b": ca_b if structures else None,
+        "elements_a": (), "elements_b": (),
         "residues": pd.DataFrame(
             {
                 "position_a": one + 1, "residue_a": [A[i] for i in one],

@@ -18,7 +18,8 @@ from mutscan.pipeline.options import DEFAULTS
 from mutscan.pipeline.plan import MAX_LENGTH, resolve_wild_type
 from mutscan.reports.compared import Compared
 from mutscan.scores import score_structures
-from mutscan.structures import ca_by_position
+from mutscan.structures import backbone_by_position, ca_by_position
+from mutscan.structures.segments import secondary_structure
 
 if TYPE_CHECKING:
     import os
@@ -154,6 +155,8 @@ def compare(
         sequence_b=second.sequence,
         ca_a=ca_a,
         ca_b=ca_b,
+        elements_a=() if ca_a is None else secondary_structure(ca_a, backbone_by_position(first)),
+        elements_b=() if ca_b is None else secondary_structure(ca_b, backbone_by_position(second)),
     )
 
 

@@ -23,7 +23,6 @@ from mutscan.reports.compared import compared_facts, compared_headline, compared
 from mutscan.reports.coordinates import distances
 from mutscan.reports.drawing import CHANGE
 from mutscan.reports.html import fill_page, in_script, shorten
-from mutscan.structures.segments import secondary_structure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -234,8 +233,8 @@ def _scene(comparison: Compared) -> tuple[dict[str, Any], str]:
             block.add(f"{kind}_name", np.zeros(len(here)), "u1")
             block.add(f"{kind}_xyz", (ca[here] - centre).ravel(), "i2", step=step)
         elements, data["other_elements"] = (
-            [{"kind": e.kind, "start": e.first + 1, "end": e.last + 1} for e in secondary_structure(ca)]
-            for ca in chains
+            [{"kind": e.kind, "start": e.first + 1, "end": e.last + 1} for e in found]
+            for found in (comparison.elements_a, comparison.elements_b)
         )
         data["places"] = {"domains": [], "sites": [], "elements": elements}
         residues = comparison.residues

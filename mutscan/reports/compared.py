@@ -13,11 +13,17 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from mutscan.structures.segments import Element
+
 SAME_FOLD: Final = 0.5
 """TM-score from which two proteins usually share a fold (Xu & Zhang, Bioinformatics 26, 889, 2010)."""
 
 UNALIKE: Final = 0.3
 """TM-score below which two proteins are as similar as random ones (the same source)."""
+
+_NOT_PLAIN: Final = frozenset(
+    {"residues", "notes", "sequence_a", "sequence_b", "ca_a", "ca_b", "elements_a", "elements_b"}
+)
 
 FEWEST: Final = 30
 """Residues of the shorter protein from which a TM-score speaks of a fold: both limits above are those of
@@ -59,6 +65,8 @@ class Compared:
     ca_a, ca_b : float array, shape (L, 3), Å, optional
         C-alpha coordinates laid out on each sequence, NaN where unresolved; None without a structure.
         Of two structures B lies on A, by TM-align's superposition.
+    elements_a, elements_b : tuple of Element
+        Helices and strands, as indices of each sequence.
     """
 
     name_a: str
@@ -84,13 +92,13 @@ class Compared:
     sequence_b: str = ""
     ca_a: NDArray[np.float64] | None = None
     ca_b: NDArray[np.float64] | None = None
+    elements_a: tuple[Element, ...] = ()
+    elements_b: tuple[Element, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain JSON-able values, residues as a list of rows."""
         plain: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in self.__dataclass_fields__
-            if name not in {"residues", "notes", "sequence_a", "sequence_b", "ca_a", "ca_b"}
+            name: getattr(self, name) for name in self.__dataclass_fields__ if name not in _NOT_PLAIN
         }
         plain["notes"] = list(self.notes)
         plain["residues"] = [

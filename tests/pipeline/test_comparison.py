@@ -91,6 +91,8 @@ def test_the_second_protein_is_laid_on_the_first(globin, compared):
     globin[0].transform_pos_and_adp(turn)
     found = compared(globin)
     np.testing.assert_allclose(found.ca_b, found.ca_a, atol=0.01)
+    assert found.elements_a == found.elements_b
+    assert [element.kind for element in found.elements_b][:2] == ["helix", "helix"]
 
 
 def test_too_few_pairs_leave_lddt_unmeasured(globin, compared, monkeypatch):
