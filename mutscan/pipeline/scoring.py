@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -145,6 +145,10 @@ def score(
     return run_job(Request("score", resolved, options, arguments, partial(ScoreJob, plan)))
 
 
+ROWS_JUDGED: Final = 512
+"""Rows judged together, and held in memory."""
+
+
 class ScoreJob(Job):
     """The work of `score`: each variant's prediction is a part of its own."""
 
@@ -213,8 +217,9 @@ class ScoreJob(Job):
         return tm, tm_raw, arrays["lddt"]
 
     def chunks(self) -> Iterator[Sequence[PlannedRow]]:
-        """Yield all rows at once: a variant that is given twice is judged once."""
-        yield self._rows
+        """Yield some rows at a time, so that memory does not grow with their number."""
+        for first in range(0, len(self._rows), ROWS_JUDGED):
+            yield self._rows[first : first + ROWS_JUDGED]
 
     def _part(self, variant: Variant) -> Path:
         return self.folder.part("predicted", self.folder.structure_of(str(variant)).stem)
