@@ -7,6 +7,7 @@ coordinate fields into numbers; mmCIF through gemmi's CIF reader.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -69,6 +70,31 @@ def predictor_in(text: str) -> str | None:
     return next((name for name in _PREDICTORS if name in upper), None)
 
 
+def _checked(table: AtomTable, name: str) -> AtomTable:
+    """Refuse names that no structure has: they go into files that other programs read, and run.
+
+    An insertion code is one letter or digit, and no name holds a line break or another control
+    character. mmCIF can quote text of any length and form.
+    """
+    for what, place in (("chain name", 2), ("residue name", 6), ("atom name", 7)):
+        for value in {atom[place] for atom in table.atoms}:
+            if not str(value).isprintable():
+                raise StructureError(
+                    f"{name}: {what} {value!r} holds a character that cannot be printed; correct the file"
+                )
+    for code in {atom.ins_code for atom in table.atoms}:
+        if not re.fullmatch("[A-Za-z0-9]?", code):
+            raise StructureError(
+                f"{name}: insertion code {code!r} is not one letter or digit; correct the file"
+            )
+    return table
+
+
+def _element(text: str) -> str:
+    """Element symbol in upper case; empty where the field holds something else, as old files do."""
+    return text.upper() if re.fullmatch("[A-Za-z]{1,2}", text) else ""
+
+
 def _number(text: str) -> float:
     try:
         return float(text)
@@ -127,7 +153,7 @@ def parse_pdb(text: str, name: str) -> AtomTable:
                     line[17:20].strip().upper(),
                     line[12:16].strip().upper().replace("*", "'"),
                     line[16].strip(),
-                    line[76:78].strip().upper(),
+                    _element(line[76:78].strip()),
                     _number(line[30:38]),
                     _number(line[38:46]),
                     _number(line[46:54]),
@@ -150,7 +176,7 @@ def parse_pdb(text: str, name: str) -> AtomTable:
     table.predicted_by = predictor_in(" ".join(head))
     if any(line.startswith("EXPDTA") and "THEORETICAL" not in line.upper() for line in head):
         table.predicted_by = None
-    return table
+    return _checked(table, name)
 
 
 _ATOM_SITE = (
@@ -221,7 +247,7 @@ def parse_mmcif(text: str, name: str) -> AtomTable:
                 word(row, 7, word(row, 6)).upper(),
                 word(row, 8).upper(),
                 word(row, 9),
-                word(row, 10).upper(),
+                _element(word(row, 10)),
                 as_number(row[11]),
                 as_number(row[12]),
                 as_number(row[13]),
@@ -236,7 +262,7 @@ def parse_mmcif(text: str, name: str) -> AtomTable:
     table.n_models = max(len(models), 1)
     _stated_sequences(block, table, entity_of)
     _model_quality(block, table, author)
-    return table
+    return _checked(table, name)
 
 
 def _stated_sequences(block: gemmi.cif.Block, table: AtomTable, entity_of: dict[str, str]) -> None:
