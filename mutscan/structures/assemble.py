@@ -12,7 +12,7 @@ import numpy as np
 
 from mutscan.errors import StructureError
 from mutscan.residues import ONE_LETTER, UNKNOWN
-from mutscan.structures.atoms import atom_rank, is_standard_name, letter_of, standard_atom
+from mutscan.structures.atoms import atom_rank, is_d_residue, is_standard_name, letter_of, standard_atom
 from mutscan.structures.chain import Structure
 from mutscan.structures.mapping import place_residues
 from mutscan.structures.records import ATOMIC_PREDICTORS, predictor_in
@@ -84,6 +84,7 @@ def assemble(table: AtomTable, name: str, chain: str | None = None) -> Structure
     sequence = chosen.sequence
     res_id = np.array([one.key[0] for one in residues], dtype=np.int64)
     ca = np.array([one.where("CA") for one in residues], dtype=np.float64)
+    _require_a_chain(residues, ca, name, chosen.name)
     notes += _geometry_notes(residues, ca)
     full_sequence, full_index = _stated(table, chosen, res_id, ca, notes)
     plddt = _plddt(table, chosen, index, b_factor, name, notes)
@@ -102,6 +103,7 @@ def assemble(table: AtomTable, name: str, chain: str | None = None) -> Structure
         full_sequence=full_sequence,
         full_index=full_index,
         notes=tuple(notes),
+        modified=tuple((k, one.name) for k, one in enumerate(residues) if not is_standard_name(one.name)),
     )
 
 
@@ -194,9 +196,18 @@ def _clean(name: str, segment: list[_Residue], table: AtomTable, dropped: Counte
     if not kept:
         return None
     notes = []
+    mirrored = [f"{one.name} {one.number}" for one in kept if is_d_residue(one.name)]
+    if mirrored:
+        plural = "s are D-amino acids" if len(mirrored) > 1 else " is a D-amino acid"
+        notes.append(
+            f"{len(mirrored)} residue{plural}, read and scored as the L form: {_some(mirrored)}; "
+            "no score here knows the mirror image"
+        )
     if conformers:
         notes.append(f"{conformers} residues have alternate locations, the one of highest occupancy is read")
     for three, count in sorted(modified.items()):
+        if is_d_residue(three):
+            continue
         one = letter_of(three)
         parent = next(full for full, letter in ONE_LETTER.items() if letter == one)
         notes.append(f"{count} {three} read as {parent}")
@@ -311,6 +322,7 @@ def _bonded(first: _Residue, second: _Residue) -> bool:
 
 
 def _pick(proteins: list[_Chain], table: AtomTable, name: str, chain: str | None) -> tuple[_Chain, list[str]]:
+    everything = proteins
     long_enough = [one for one in proteins if len(one.residues) >= MIN_RESIDUES]
     if chain is not None:
         named = [one for one in proteins if one.name == chain.strip()]
@@ -332,6 +344,14 @@ def _pick(proteins: list[_Chain], table: AtomTable, name: str, chain: str | None
             f"at least {MIN_RESIDUES} are needed"
         )
     first, notes = long_enough[0], list[str]()
+    short = [one for one in everything if len(one.residues) < MIN_RESIDUES]
+    if short:
+        what = [
+            f"{residue.name} {residue.number} of chain {one.name or '(blank)'}"
+            for one in short
+            for residue in one.residues
+        ]
+        notes.append(f"left out, too short for a protein chain: {_some(what)}")
     if len(long_enough) > 1:
         if not all(_same_protein(first, other, table) for other in long_enough[1:]):
             if len({one.name for one in long_enough}) < len(long_enough):
@@ -375,6 +395,34 @@ def _require_finite(residues: list[_Residue], name: str, chain: str) -> None:
                     f"{name}: atom {atom} of {residue.name} {residue.number}, chain {chain or '(blank)'}, "
                     f"has a coordinate that is no finite number (record {one.serial}); correct or remove it"
                 )
+
+
+_SHORTEST, _LONGEST = 2.5, 10.0
+"""Å; the median C-alpha step of a chain is 3.8, that of a cis peptide 2.9."""
+
+_CLOSEST = 1.5
+"""Å; radius of gyration of the densest packing of residues is 2.46 times their number's cube root."""
+
+
+def _require_a_chain(residues: list[_Residue], ca: NDArray[np.float64], name: str, chain: str) -> None:
+    """Refuse C-alpha atoms that lie as in no protein: at one point, in other units, crushed or in disorder."""
+    numbers = np.array([residue.key[0] for residue in residues])
+    step = np.linalg.norm(np.diff(ca, axis=0), axis=1)[np.diff(numbers) <= 1]
+    points, counts = np.unique(np.round(ca, 2), axis=0, return_counts=True)
+    radius = float(np.sqrt(((ca - ca.mean(axis=0)) ** 2).sum(axis=1).mean()))
+    wrong = ""
+    if counts.max() >= MIN_RESIDUES:
+        point = ", ".join(f"{value + 0.0:g}" for value in points[counts.argmax()])
+        wrong = f"{counts.max()} of its {len(ca)} C-alpha atoms lie at one point ({point})"
+    elif step.size >= 5 and not _SHORTEST <= np.median(step) <= _LONGEST:
+        wrong = f"the C-alpha atoms of neighbouring residues are {np.median(step):.2g} Å apart (median), not 3.8 Å"
+    elif radius < _CLOSEST * len(ca) ** (1 / 3):
+        wrong = f"its {len(ca)} residues fill a space of {radius:.2g} Å radius, too small for them"
+    if wrong:
+        raise StructureError(
+            f"{name}: chain {chain or '(blank)'} is no protein structure: {wrong}; "
+            "expected coordinates in Å; make or download the file again"
+        )
 
 
 def _geometry_notes(residues: list[_Residue], ca: NDArray[np.float64]) -> list[str]:

@@ -50,6 +50,8 @@ class Structure:
         For each residue its 0-based place in `full_sequence`.
     notes : tuple of str
         What the reader had to decide (dropped ligands, altlocs, MSE -> MET ...), in plain words.
+    modified : tuple of (int, str)
+        Residues, 0-based, that are none of the 20 in the file, and their names there, such as ``"MSE"``.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Structure:
     full_sequence: str | None = None
     notes: tuple[str, ...] = ()
     full_index: NDArray[np.int64] | None = None
+    modified: tuple[tuple[int, str], ...] = ()
 
     def __post_init__(self) -> None:
         n, length = len(self.atom_name), len(self.sequence)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import gemmi
 
 from mutscan.errors import StructureError
+from mutscan.structures.atoms import FOUR_LETTER_NAMES, letter_of
 
 
 class AtomRecord(NamedTuple):
@@ -125,7 +126,9 @@ def parse_pdb(text: str, name: str) -> AtomTable:
     table = AtomTable([])
     head: list[str] = []
     block, models = 0, 0
-    for serial, line in enumerate(text.split("\n"), start=1):
+    lines = text.split("\n")
+    chains = _two_letter_chains(lines)
+    for serial, line in enumerate(lines, start=1):
         kind = line[:6]
         if kind in ("ATOM  ", "HETATM"):
             if models > 1:
@@ -141,16 +144,18 @@ def parse_pdb(text: str, name: str) -> AtomTable:
                 raise StructureError(
                     f"{name}, line {serial}: residue number {line[22:26]!r} in columns 23-26 is not a number"
                 ) from error
+            # Columns 18-20 and 21-22, or 18-21 and 22.
+            split = 21 if _fills_four(line) and line[20:22] not in chains else 20
             occupancy, b_factor = _number(line[54:60]), _number(line[60:66])
             table.atoms.append(
                 AtomRecord(
                     serial,
                     kind == "HETATM",
-                    line[20:22].strip(),
+                    line[split:22].strip(),
                     block,
                     number,
                     line[26].strip(),
-                    line[17:20].strip().upper(),
+                    line[17:split].strip().upper(),
                     line[12:16].strip().upper().replace("*", "'"),
                     line[16].strip(),
                     _element(line[76:78].strip()),
@@ -177,6 +182,25 @@ def parse_pdb(text: str, name: str) -> AtomTable:
     if any(line.startswith("EXPDTA") and "THEORETICAL" not in line.upper() for line in head):
         table.predicted_by = None
     return _checked(table, name)
+
+
+def _fills_four(line: str) -> bool:
+    return line[17:21].upper() in FOUR_LETTER_NAMES
+
+
+def _two_letter_chains(lines: list[str]) -> set[str]:
+    """Columns 21-22 where they name a chain: after an amino acid whose name is complete in columns 18-20.
+
+    So ``CYS2A`` is a CYS2 of chain A, but in a file that also has ``ALA2A`` a CYS of chain 2A.
+    """
+    return {
+        line[20:22]
+        for line in lines
+        if line[20:21].strip()
+        and line.startswith(("ATOM  ", "HETATM"))
+        and not _fills_four(line)
+        and letter_of(line[17:20]) is not None
+    }
 
 
 _ATOM_SITE = (

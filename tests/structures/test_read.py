@@ -272,6 +272,51 @@ class TestNasty:
         assert structure.sequence == f"A{letter}AA"
         assert not said(structure, name)
 
+    @pytest.mark.parametrize(
+        ("name", "letter"),
+        [
+            ("CYS2", "C"), ("CYSH", "C"), ("HISA", "H"), ("HISB", "H"), ("HISH", "H"), ("HIS1", "H"),
+            ("LYSH", "K"), ("ARGN", "R"), ("ASPH", "D"), ("GLUH", "E"), ("ASN1", "N"),
+            ("ASPP", "D"), ("GLUP", "E"), ("NASP", "D"), ("CPRO", "P"), ("NHIE", "H"), ("CCYX", "C"),
+        ],
+    )  # fmt: skip
+    @pytest.mark.parametrize("chain", ["A", " "])
+    @pytest.mark.parametrize("places", [[1], [0], [1, 3, 4]])
+    def test_names_of_four_letters(self, name: str, letter: str, chain: str, places: list[int]) -> None:
+        lines = chain_lines("AAAAAA", chain=chain)
+        for k in places:
+            rows = lines[5 * k : 5 * k + 5]
+            lines[5 * k : 5 * k + 5] = [f"{row[:17]}{name}{row[21:]}" for row in rows]
+        structure = read(lines)
+        assert structure.sequence == "".join(letter if k in places else "A" for k in range(6))
+        assert structure.chain_id == chain.strip()
+        assert structure.numbers == ("1", "2", "3", "4", "5", "6")
+        assert not structure.notes
+
+    def test_a_two_letter_chain_is_no_fourth_letter(self) -> None:
+        one, two = ([f"{row[:20]}{name}{row[22:]}" for row in chain_lines("ACDEC")] for name in ("2A", "2B"))
+        structure = read([*one, "TER", *two], chain="2B")
+        assert (structure.sequence, structure.chain_id) == ("ACDEC", "2B")
+
+    def test_no_residue_is_lost_without_a_word(self) -> None:
+        lines = chain_lines("AAAAAA")
+        lines[5:10] = [f"{row[:17]}XYZ9{row[21:]}" for row in lines[5:10]]
+        for chain in (None, "A"):
+            structure = read(lines, chain)
+            assert structure.sequence == "AAAAA"
+            assert said(structure, "left out, too short for a protein chain: XYZ 2 of chain 9A")
+
+    def test_d_residues_are_noted(self) -> None:
+        lines = chain_lines("AAAAA")
+        lines[5:10] = [row.replace("ALA", "DVA").replace("ATOM  ", "HETATM") for row in lines[5:10]]
+        lines[15:20] = [row.replace("ALA", "SEP").replace("ATOM  ", "HETATM") for row in lines[15:20]]
+        structure = read(lines)
+        assert structure.sequence == "AVASA"
+        assert structure.modified == ((1, "DVA"), (3, "SEP"))
+        assert said(structure, "1 residue is a D-amino acid, read and scored as the L form: DVA 2")
+        assert said(structure, "1 SEP read as SER")
+        assert not said(structure, "DVA read as")
+
     def test_force_field_atom_names(self) -> None:
         lines = chain_lines("AAI")
         lines += [line("CD", "ILE", 3, (1, 1, 1)), line("OT2", "ILE", 3, (2, 2, 2))]
@@ -489,6 +534,43 @@ class TestHopeless:
             read_structure(tmp_path)
 
 
+class TestNoProtein:
+    """Coordinates that are numbers, but of no protein: refused with words, and no warning of numpy's."""
+
+    def with_ca(self, change) -> list[str]:
+        moved = change(trace(40))
+        return [row for k, ca in enumerate(moved) for row in residue_lines("ALA", k + 1, ca)]
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (lambda ca: 0 * ca, r"40 of its 40 C-alpha atoms lie at one point \(0, 0, 0\)"),
+            (lambda ca: 0 * ca + 7.5, r"lie at one point \(7\.5, 7\.5, 7\.5\)"),
+            (lambda ca: ca * (np.arange(40) < 30)[:, None], "10 of its 40 C-alpha atoms lie at one point"),
+            (lambda ca: ca / 10, r"neighbouring residues are 0\.38 Å apart \(median\), not 3\.8 Å"),
+            (lambda ca: ca * 10, r"neighbouring residues are 38 Å apart"),
+            (lambda ca: np.random.default_rng(0).permutation(ca), "Å apart"),
+            (lambda ca: ca * [1, 1, 0.01] * (1 + 1e-3 * np.arange(40))[:, None], "too small for them"),
+        ],
+    )  # fmt: skip
+    def test_is_refused(self, change, words: str) -> None:
+        with pytest.raises(
+            StructureError, match=f"test: chain A is no protein structure: .*{words}"
+        ) as caught:
+            read(self.with_ca(change))
+        assert caught.value.code == "bad_structure"
+
+    def test_all_atoms_at_zero(self) -> None:
+        rows = [row[:30] + "   0.000   0.000   0.000" + row[54:] for row in chain_lines("ACD")]
+        with pytest.raises(StructureError, match="3 of its 3 C-alpha atoms lie at one point"):
+            read(rows)
+
+    def test_unusual_chains_are_read(self) -> None:
+        assert len(read(self.with_ca(lambda ca: ca * [1, 1, 2.2]))) == 40  # extended
+        gaps = [row for row in chain_lines("A" * 40) if int(row[22:26]) % 3 == 0]
+        assert len(read(gaps)) == 13
+
+
 class TestPlddt:
     def lines(self, values: list[float]) -> list[str]:
         rows = []
@@ -600,7 +682,7 @@ class TestWrite:
             residue_index=np.array([k for k, _ in flat]),
             atom_name=tuple(atom for _, atom in flat),
             element=tuple(atom[0] for _, atom in flat),
-            coord=rng.normal(scale=1, size=(len(flat), 3)) + trace(n)[[k for k, _ in flat]],
+            coord=rng.normal(scale=0.2, size=(len(flat), 3)) + trace(n)[[k for k, _ in flat]],
             b_factor=np.zeros(len(flat)),
         )
         folder = tmp_path_factory.mktemp("write")
