@@ -11,7 +11,7 @@ import numpy as np
 from mutscan.calling import LOW_PLDDT, mean_away_from_site, percentile, robust_z
 from mutscan.errors import BuildError
 from mutscan.evidence.structural import DROPS
-from mutscan.structures import plddt_by_position
+from mutscan.structures import plddt_by_position, site_notes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -113,6 +113,8 @@ class Assembler:
             notes.append(
                 "start codon lost: the protein may not be made at all, which no score here takes into account"
             )
+        if variant.indel is None:
+            notes.extend(site_notes(self.wild_type, variant.positions))
         notes.extend(verdict.notes)
         return {
             "flag": verdict.flag,

@@ -14,7 +14,7 @@ from mutscan.errors import StructureError
 from mutscan.residues import ONE_LETTER, UNKNOWN
 from mutscan.structures.atoms import atom_rank, is_d_residue, is_standard_name, letter_of, standard_atom
 from mutscan.structures.chain import Structure
-from mutscan.structures.mapping import place_residues
+from mutscan.structures.mapping import other_shifts, place_residues
 from mutscan.structures.records import ATOMIC_PREDICTORS, predictor_in
 
 if TYPE_CHECKING:
@@ -346,12 +346,12 @@ def _pick(proteins: list[_Chain], table: AtomTable, name: str, chain: str | None
     first, notes = long_enough[0], list[str]()
     short = [one for one in everything if len(one.residues) < MIN_RESIDUES]
     if short:
-        what = [
+        lost = [
             f"{residue.name} {residue.number} of chain {one.name or '(blank)'}"
             for one in short
             for residue in one.residues
         ]
-        notes.append(f"left out, too short for a protein chain: {_some(what)}")
+        notes.append(f"left out, too short for a protein chain: {_some(lost)}")
     if len(long_enough) > 1:
         if not all(_same_protein(first, other, table) for other in long_enough[1:]):
             if len({one.name for one in long_enough}) < len(long_enough):
@@ -405,7 +405,7 @@ _CLOSEST = 1.5
 
 
 def _require_a_chain(residues: list[_Residue], ca: NDArray[np.float64], name: str, chain: str) -> None:
-    """Refuse C-alpha atoms that lie as in no protein: at one point, in other units, crushed or in disorder."""
+    """Refuse C-alpha atoms that lie as in no protein: at one point, in other units, or crushed."""
     numbers = np.array([residue.key[0] for residue in residues])
     step = np.linalg.norm(np.diff(ca, axis=0), axis=1)[np.diff(numbers) <= 1]
     points, counts = np.unique(np.round(ca, 2), axis=0, return_counts=True)
@@ -415,7 +415,9 @@ def _require_a_chain(residues: list[_Residue], ca: NDArray[np.float64], name: st
         point = ", ".join(f"{value + 0.0:g}" for value in points[counts.argmax()])
         wrong = f"{counts.max()} of its {len(ca)} C-alpha atoms lie at one point ({point})"
     elif step.size >= 5 and not _SHORTEST <= np.median(step) <= _LONGEST:
-        wrong = f"the C-alpha atoms of neighbouring residues are {np.median(step):.2g} Å apart (median), not 3.8 Å"
+        wrong = (
+            f"C-alpha atoms of neighbouring residues are {np.median(step):.2g} Å apart (median), not 3.8 Å"
+        )
     elif radius < _CLOSEST * len(ca) ** (1 / 3):
         wrong = f"its {len(ca)} residues fill a space of {radius:.2g} Å radius, too small for them"
     if wrong:
@@ -458,6 +460,12 @@ def _stated(
         index = np.array([label - 1 for label in labels if label is not None], dtype=np.int64)
     else:
         index = place_residues(sequence, res_id, ca, full)
+        if other_shifts(sequence, index, full) and not np.array_equal(index + 1, res_id):
+            notes.append(
+                "the residues with coordinates fit several stretches of the sequence the file states "
+                f"({len(full)} residues), and their numbers do not decide: it is not used"
+            )
+            return None, None
     wrong = sum(
         k < 0 or (full[k] != letter and UNKNOWN not in (full[k], letter))
         for k, letter in zip(index.tolist(), sequence, strict=True)

@@ -154,19 +154,27 @@ class WildType:
     structure : Structure, optional
     structure_index : int array, shape (L,), optional
         For each residue of `sequence` its 0-based residue in `structure`, -1 where unresolved.
+    differences : tuple of (int, int)
+        Where the structure has another residue than `sequence`: 0-based place in `sequence`, and the
+        residue of the structure. `structure_index` is -1 there.
     features : tuple of Feature
     records : tuple of mapping
         Provenance of each file used: source, url or path, version, date, sha256.
     notes : tuple of str
+    identifiers : mapping of str to str
+        What databases call the protein, where that is known: ``accession`` (UniProt's), ``entry``
+        (UniProt's entry name), ``gene`` (the symbol; synonyms may follow it, with blanks between them).
     """
 
     name: str
     sequence: str
     structure: Structure | None = None
     structure_index: NDArray[np.int64] | None = None
+    differences: tuple[tuple[int, int], ...] = ()
     features: tuple[Feature, ...] = ()
     records: tuple[Mapping[str, object], ...] = field(default=())
     notes: tuple[str, ...] = ()
+    identifiers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_entry(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import pickle
+import re
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tmtools.testing import get_pdb_path
 
-from mutscan.errors import RunFolderError, StructureError, UsageError
+from mutscan.builders.pool import exchanges_of
+from mutscan.errors import BuildError, RunFolderError, StructureError, UsageError
 from mutscan.residues import STANDARD, THREE_LETTER
 from mutscan.structures import (
     HEAVY_ATOMS,
@@ -26,10 +28,12 @@ from mutscan.structures import (
     read_bytes,
     read_fasta,
     read_structure,
+    site_notes,
     wild_type_from_structure,
     with_structure,
     write_structure,
 )
+from mutscan.variants import parse_variant
 
 GLOBIN = Path(get_pdb_path("2gtl"))
 
@@ -547,8 +551,8 @@ class TestNoProtein:
             (lambda ca: 0 * ca, r"40 of its 40 C-alpha atoms lie at one point \(0, 0, 0\)"),
             (lambda ca: 0 * ca + 7.5, r"lie at one point \(7\.5, 7\.5, 7\.5\)"),
             (lambda ca: ca * (np.arange(40) < 30)[:, None], "10 of its 40 C-alpha atoms lie at one point"),
-            (lambda ca: ca / 10, r"neighbouring residues are 0\.38 Å apart \(median\), not 3\.8 Å"),
-            (lambda ca: ca * 10, r"neighbouring residues are 38 Å apart"),
+            (lambda ca: ca / 10, r"neighbours are 0\.38 Å apart \(median\), not 3\.8 Å"),
+            (lambda ca: ca * 10, r"neighbours are 38 Å apart"),
             (lambda ca: np.random.default_rng(0).permutation(ca), "Å apart"),
             (lambda ca: ca * [1, 1, 0.01] * (1 + 1e-3 * np.arange(40))[:, None], "too small for them"),
         ],
@@ -875,10 +879,108 @@ class TestMapping:
         assert joined.structure_index[19] == -1
         assert [record["source"] for record in joined.records] == ["UniProt", "file"]
         assert any(
-            "differs from the sequence at 1 positions: Y20 is W (residue 20)" in n for n in joined.notes
+            "differs from the sequence at 1 position, where none is built: Y20 is W (residue 20)" in n
+            for n in joined.notes
         )
-        assert any("covers 34 of 40 residues" in note for note in joined.notes)
+        assert any("covers 35 of 40 residues" in note for note in joined.notes)
+        assert joined.differences == ((19, 19),)
+        assert site_notes(joined, [19, 20]) == (
+            "test has W (residue 20) at position 20, where the sequence has Y",
+        )
         assert joined.notes[0] == "first"
+
+
+REPEAT = "MQIFVKTLTGKTITLEVEPSDTIENVKAK"
+OTHER = "GSPAWHDYRNCELMVT"
+TWICE = REPEAT + OTHER + REPEAT
+
+
+class TestCopies:
+    """A structure of one repeat or domain where the sequence has several: which one, or an error."""
+
+    def test_residue_numbers_name_the_copy(self) -> None:
+        start = len(REPEAT + OTHER)
+        for first, other in ((start + 1, "1-29"), (1, "46-74")):
+            structure = read(chain_lines(REPEAT, first))
+            joined = with_structure(WildType("P1", TWICE), structure)
+            assert joined.structure_index is not None
+            assert np.flatnonzero(joined.structure_index >= 0)[0] == first - 1
+            words = f"laid on {first}-{first + 28}, as its residue numbers say, and could also lie on {other}"
+            assert [note for note in joined.notes if words in note]
+
+    def test_numbers_of_no_copy_are_refused(self) -> None:
+        for first in (2, 501, -5):
+            structure = read(chain_lines(REPEAT, first))
+            with pytest.raises(
+                StructureError,
+                match=rf"fits several identical stretches .*, 1-29 and 46-74, .* \({first} to {first + 28}\) "
+                "are those of none; number its residues",
+            ) as caught:
+                map_sequence(structure, TWICE)
+            assert caught.value.code == "structure_mismatch"
+
+    def test_many_copies_are_counted(self) -> None:
+        with pytest.raises(StructureError, match="30-58, 59-87, 88-116, 117-145, 146-174 and 2 more"):
+            map_sequence(read(chain_lines(REPEAT, 901)), REPEAT * 8)
+
+    def test_an_engineered_residue_and_a_gap_do_not_hide_the_copies(self) -> None:
+        mutated = REPEAT[:9] + "A" + REPEAT[10:]
+        for first in (1, 46):
+            lines = chain_lines(mutated, first)
+            lines = lines[: 15 * 5] + lines[19 * 5 :]
+            index = map_sequence(read(lines), TWICE)
+            assert np.flatnonzero(index >= 0)[0] == first - 1
+            assert index[first + 8] == -1
+        with pytest.raises(StructureError, match="several identical stretches"):
+            map_sequence(read(chain_lines(mutated, 301)), TWICE)
+
+    def test_what_fits_once_needs_no_numbers(self) -> None:
+        joined = with_structure(WildType("P1", TWICE), read(chain_lines(REPEAT + OTHER[:3], 701)))
+        assert not [note for note in joined.notes if "identical" in note]
+        # Copies that differ in one letter are told apart.
+        index = map_sequence(read(chain_lines(REPEAT, 701)), REPEAT[:-1] + "A" + OTHER + REPEAT)
+        assert np.flatnonzero(index >= 0)[0] == 45
+
+    def test_a_stated_sequence_of_repeats(self) -> None:
+        names = [THREE_LETTER[letter] for letter in TWICE]
+        seqres = [
+            f"SEQRES{k // 13 + 1:>4} A   74  {' '.join(names[k : k + 13])}" for k in range(0, len(names), 13)
+        ]
+        structure = read([*seqres, *chain_lines(REPEAT, 46)])
+        assert structure.full_index is not None
+        assert structure.full_index[0] == 45
+        structure = read([*seqres, *chain_lines(REPEAT, 501)])
+        assert structure.full_sequence is None
+        assert said(structure, "fit several stretches of the sequence the file states (74 residues)")
+
+
+class TestSites:
+    def test_what_stands_at_a_site(self) -> None:
+        lines = chain_lines("ACDEFGHIKLMNPQRSTVWY" * 2)
+        for number, name, other in ((3, "ASP", "DAS"), (16, "SER", "SEP")):
+            lines = [
+                row.replace(name, other).replace("ATOM  ", "HETATM") if int(row[22:26]) == number else row
+                for row in lines
+            ]
+        wild_type = wild_type_from_structure(read(lines))
+        assert site_notes(wild_type, [1, 2]) == ()
+        assert site_notes(wild_type, [3, 16]) == (
+            "residue 3 of the structure is DAS, a D-amino acid, scored as L-D",
+            "residue 16 of the structure is SEP, scored as S",
+        )
+        assert site_notes(WildType("P1", "ACD"), [1]) == ()
+
+    def test_selenocysteine_against_cysteine(self) -> None:
+        sequence = "ACDEFGHIKLMNPQRSTVWY" * 2
+        wild_type = with_structure(
+            WildType("P1", sequence[:21] + "U" + sequence[22:]), read(chain_lines(sequence))
+        )
+        words = "test has C (residue 22) at position 22, where the sequence has U"
+        assert site_notes(wild_type, [22]) == (words,)
+        assert not [note for note in wild_type.notes if "covers" in note]
+        with pytest.raises(BuildError, match=re.escape(words)) as caught:
+            exchanges_of(wild_type, parse_variant("U22A"))
+        assert caught.value.code == "structure_mismatch"
 
 
 class TestFasta:
