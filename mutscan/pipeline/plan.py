@@ -12,7 +12,8 @@ from mutscan.alignments.source import relatives_for
 from mutscan.builders.choose import choose_builders
 from mutscan.errors import UsageError, VariantError
 from mutscan.fetch import Fetcher, is_accession
-from mutscan.hashes import file_sha256
+from mutscan.files import gunzip, read_file
+from mutscan.hashes import bytes_sha256, file_sha256
 from mutscan.inputs import InputTable, join_tables, read_arguments, read_variants
 from mutscan.model.checkpoint import find_model
 from mutscan.model.inverse_folding import installed_weights
@@ -22,12 +23,11 @@ from mutscan.structures import (
     WildType,
     is_fasta_file,
     is_structure_file,
-    read_fasta,
-    read_structure,
+    read_bytes,
     wild_type_from_structure,
     with_structure,
 )
-from mutscan.structures.fasta import FASTA_ENDINGS
+from mutscan.structures.fasta import FASTA_ENDINGS, decode_fasta, parse_fasta
 from mutscan.structures.files import STRUCTURE_ENDINGS
 from mutscan.variants import parse_variant, split_reference, suggest_offset
 
@@ -120,16 +120,18 @@ def resolve_wild_type(
     """
     path = Path(text).expanduser()
     looks_like_path = os.sep in text or is_structure_file(text) or is_fasta_file(text)
-    if path.is_file():
-        if is_structure_file(path):
+    if _is_readable(path):
+        data = _read(path)
+        # A pipe has no ending to go by.
+        if is_structure_file(path) or (not path.is_file() and not _looks_like_fasta(data)):
             if structure is not None:
                 raise UsageError(
                     f"{text} is already a structure; use --structure with an accession or a FASTA file"
                 )
-            resolved = wild_type_from_structure(read_structure(path, chain=chain))
-            return replace(resolved, records=(*resolved.records, file_record(path)))
-        if is_fasta_file(path):
-            return with_given_structure(_wild_type_from_fasta(path), structure, chain)
+            resolved = wild_type_from_structure(read_bytes(data, path.name, chain=chain))
+            return replace(resolved, records=(*resolved.records, file_record(path, data)))
+        if is_fasta_file(path) or not path.is_file():
+            return with_given_structure(_wild_type_from_fasta(path, data), structure, chain)
         raise UsageError(
             f"{text}: expected a structure ({' '.join(STRUCTURE_ENDINGS)}, also .gz) "
             f"or a FASTA file ({' '.join(FASTA_ENDINGS)}, also .gz); give the file one of these endings"
@@ -149,8 +151,30 @@ def resolve_wild_type(
     return with_given_structure(wild_type, structure, chain)
 
 
-def _wild_type_from_fasta(path: Path) -> WildType:
-    records = read_fasta(path)
+def _is_readable(path: Path) -> bool:
+    """Whether there is a file or a pipe, such as ``/dev/stdin``."""
+    return path.exists() and not path.is_dir()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_file(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def _looks_like_fasta(data: bytes) -> bool:
+    try:
+        head = gunzip(data) if data[:2] == b"\x1f\x8b" else data
+    except ValueError:  # who reads it says so
+        return False
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b">", b";")
+
+
+def _wild_type_from_fasta(path: Path, data: bytes) -> WildType:
+    records = parse_fasta(decode_fasta(data, str(path)), path.name)
     if len(records) != 1:
         names = ", ".join(name for name, _, _ in records[:5])
         raise UsageError(
@@ -158,7 +182,7 @@ def _wild_type_from_fasta(path: Path) -> WildType:
             "mutants in FASTA belong in --variants"
         )
     name, _, sequence = records[0]
-    return WildType(name=name or path.stem, sequence=sequence, records=(file_record(path),))
+    return WildType(name=name or path.stem, sequence=sequence, records=(file_record(path, data),))
 
 
 def with_given_structure(
@@ -170,15 +194,17 @@ def with_given_structure(
             raise UsageError("--chain needs a structure; add --structure FILE")
         return wild_type
     path = Path(structure).expanduser()
-    if not path.is_file():
+    if not _is_readable(path):
         raise UsageError(f"no such file: {structure} (--structure)")
-    resolved = with_structure(wild_type, read_structure(path, chain=chain))
-    return replace(resolved, records=(*resolved.records, file_record(path)))
+    data = _read(path)
+    resolved = with_structure(wild_type, read_bytes(data, path.name, chain=chain))
+    return replace(resolved, records=(*resolved.records, file_record(path, data)))
 
 
-def file_record(path: Path) -> dict[str, object]:
-    """Describe a user's own file for run.json."""
-    return {"source": "file", "path": str(path), "sha256": file_sha256(path)}
+def file_record(path: Path, data: bytes | None = None) -> dict[str, object]:
+    """Describe a user's own file for run.json; `data` is what was read of a pipe."""
+    sha256 = file_sha256(path) if data is None else bytes_sha256(data)
+    return {"source": "file", "path": str(path), "sha256": sha256}
 
 
 def read_inputs(

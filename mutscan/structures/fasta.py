@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
-import zlib
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mutscan.errors import UsageError
+from mutscan.files import gunzip, read_file
 from mutscan.residues import AMBIGUOUS, STANDARD
 from mutscan.structures.files import without_gz
 
@@ -90,18 +89,32 @@ def read_each(path: Path) -> Iterator[tuple[str, FastaRecord | UsageError]]:
 
 def _text_of(path: Path) -> str:
     try:
-        data = path.read_bytes()
+        return decode_fasta(read_file(path), str(path))
     except FileNotFoundError as error:
         raise UsageError(f"{path}: no such file; expected FASTA") from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def decode_fasta(data: bytes, name: str) -> str:
+    """Text of a FASTA file, plain or gzip; `name` stands in messages.
+
+    Raises
+    ------
+    UsageError
+        It is damaged, too large, or no text.
+    """
     if data[:2] == b"\x1f\x8b":
         try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise UsageError(f"{path}: damaged gzip file ({error})") from error
+            data = gunzip(data)
+        except ValueError as error:
+            raise UsageError(f"{name}: {error}") from error
+    if data[257:262] == b"ustar":
+        raise UsageError(f"{name}: is a tar archive of files; unpack it, and give one of its FASTA files")
     if b"\x00" in data[:4096]:
-        raise UsageError(f"{path}: is a binary file; expected FASTA")
+        raise UsageError(f"{name}: is a binary file; expected FASTA")
     return data.decode("utf-8-sig", errors="replace")
 
 

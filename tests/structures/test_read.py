@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import stat
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tmtools.testing import get_pdb_path
 
 from mutscan.builders.pool import exchanges_of
 from mutscan.errors import BuildError, RunFolderError, StructureError, UsageError
+from mutscan.inputs import read_variants
 from mutscan.residues import STANDARD, THREE_LETTER
 from mutscan.structures import (
     HEAVY_ATOMS,
@@ -519,6 +521,41 @@ class TestHopeless:
         with pytest.raises(StructureError, match=r"cut\.pdb\.gz: damaged gzip"):
             read_structure(path)
 
+    def test_gzip_is_read_up_to_a_limit(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        text = "\n".join([*chain_lines("ACDEF"), "REMARK " * 400_000]).encode()
+        (tmp_path / "bomb.pdb.gz").write_bytes(gzip.compress(text, mtime=0))
+        (tmp_path / "bomb.fa.gz").write_bytes(gzip.compress(b">a\n" + b"A" * 3_000_000, mtime=0))
+        assert (tmp_path / "bomb.pdb.gz").stat().st_size < 20_000
+        for limit in ("1", " 0.5 ", "2.5"):
+            monkeypatch.setenv("MUTSCAN_MAX_FILE_MB", limit)
+            words = (
+                rf"decompresses to more than {limit.strip()} MB; if that is right, set MUTSCAN_MAX_FILE_MB"
+            )
+            with pytest.raises(StructureError, match=rf"bomb\.pdb\.gz: {words}"):
+                read_structure(tmp_path / "bomb.pdb.gz")
+            with pytest.raises(UsageError, match=rf"bomb\.fa\.gz: {words}"):
+                read_fasta(tmp_path / "bomb.fa.gz")
+            with pytest.raises(UsageError, match=rf"bomb\.fa\.gz: {words}"):
+                read_variants(tmp_path / "bomb.fa.gz")
+        for limit in ("3", "", "1000"):
+            monkeypatch.setenv("MUTSCAN_MAX_FILE_MB", limit)
+            assert read_structure(tmp_path / "bomb.pdb.gz").sequence == "ACDEF"
+            assert len(read_fasta(tmp_path / "bomb.fa.gz")[0].sequence) == 3_000_000
+        for limit in ("0", "-1", "many", "nan", "inf"):
+            monkeypatch.setenv("MUTSCAN_MAX_FILE_MB", limit)
+            with pytest.raises(UsageError, match=f"MUTSCAN_MAX_FILE_MB={limit}: expected a number of MB"):
+                read_structure(tmp_path / "bomb.pdb.gz")
+
+    def test_a_tar_archive_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "x.pdb").write_text("\n".join(chain_lines("ACDEF")))
+        for name in ("x.pdb.gz", "x.fa.gz"):
+            with tarfile.open(tmp_path / name, "w:gz") as archive:
+                archive.add(tmp_path / "x.pdb", "x.pdb")
+        with pytest.raises(StructureError, match=r"x\.pdb\.gz: is a tar archive of files; unpack it"):
+            read_structure(tmp_path / "x.pdb.gz")
+        with pytest.raises(UsageError, match=r"x\.fa\.gz: is a tar archive of files; unpack it"):
+            read_fasta(tmp_path / "x.fa.gz")
+
     def test_cut_off_mmcif(self) -> None:
         data = GLOBIN.with_suffix(".cif").read_bytes()
         place = data.index(b"ATOM   500")
@@ -551,8 +588,8 @@ class TestNoProtein:
             (lambda ca: 0 * ca, r"40 of its 40 C-alpha atoms lie at one point \(0, 0, 0\)"),
             (lambda ca: 0 * ca + 7.5, r"lie at one point \(7\.5, 7\.5, 7\.5\)"),
             (lambda ca: ca * (np.arange(40) < 30)[:, None], "10 of its 40 C-alpha atoms lie at one point"),
-            (lambda ca: ca / 10, r"neighbours are 0\.38 Å apart \(median\), not 3\.8 Å"),
-            (lambda ca: ca * 10, r"neighbours are 38 Å apart"),
+            (lambda ca: ca / 10, r"neighbouring residues are 0\.38 Å apart \(median\), not 3\.8 Å"),
+            (lambda ca: ca * 10, r"neighbouring residues are 38 Å apart"),
             (lambda ca: np.random.default_rng(0).permutation(ca), "Å apart"),
             (lambda ca: ca * [1, 1, 0.01] * (1 + 1e-3 * np.arange(40))[:, None], "too small for them"),
         ],
