@@ -181,8 +181,13 @@ def _wild_type_from_fasta(path: Path, data: bytes) -> WildType:
             f"{path}: expected one protein, read {len(records)} ({names}); "
             "mutants in FASTA belong in --variants"
         )
-    name, _, sequence = records[0]
-    return WildType(name=name or path.stem, sequence=sequence, records=(file_record(path, data),))
+    record = records[0]
+    return WildType(
+        name=record.name or path.stem,
+        sequence=record.sequence,
+        records=(file_record(path, data),),
+        identifiers=record.identifiers,
+    )
 
 
 def with_given_structure(

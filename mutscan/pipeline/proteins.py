@@ -153,7 +153,10 @@ class ProteinSources:
                 code="ambiguous_protein",
             )
         if sequences:
-            wild_type = WildType(name=name, sequence=sequences.pop(), records=(self._record,))
+            known = next(record.identifiers for record in records if isinstance(record, FastaRecord))
+            wild_type = WildType(
+                name=name, sequence=sequences.pop(), records=(self._record,), identifiers=known
+            )
             return with_given_structure(wild_type, structure, None)
         if structure is not None:
             return replace(resolve_wild_type(str(structure)), name=name)

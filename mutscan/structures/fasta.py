@@ -34,12 +34,40 @@ def is_fasta_file(name: str | Path) -> bool:
     return without_gz(os.path.basename(name)).lower().endswith(FASTA_ENDINGS)
 
 
+# https://www.uniprot.org/help/fasta-headers
+_UNIPROT: Final = re.compile(
+    r"(?:sp|tr)\|([A-Z0-9]{6,10}(?:-[0-9]+)?)\|([A-Z0-9]+_[A-Z0-9]+)", re.IGNORECASE | re.ASCII
+)
+_GENE: Final = re.compile(r"(?:^|\s)(?:GN=|gene_symbol:)(\S+)")  # UniProt's, Ensembl's
+
+
 class FastaRecord(NamedTuple):
     """One entry: `id` is the first word of the header, `description` the rest."""
 
     id: str
     description: str
     sequence: str
+
+    @property
+    def identifiers(self) -> dict[str, str]:
+        """What the header says of the protein, as `WildType.identifiers`.
+
+        Examples
+        --------
+        >>> FastaRecord("sp|P04637|P53_HUMAN", "Tumor antigen OS=Homo sapiens GN=TP53", "MEEP").identifiers
+        {'accession': 'P04637', 'entry': 'P53_HUMAN', 'gene': 'TP53'}
+        """
+        found = {}
+        if match := _UNIPROT.fullmatch(self.id):
+            found = {"accession": match[1].upper(), "entry": match[2].upper()}
+        if match := _GENE.search(self.description):
+            found["gene"] = match[1]
+        return found
+
+    @property
+    def name(self) -> str:
+        """Short name: the accession of a UniProt header, else `id`."""
+        return self.identifiers.get("accession", self.id)
 
 
 def read_fasta(path: str | Path) -> list[FastaRecord]:

@@ -21,6 +21,8 @@ from tmtools.testing import get_pdb_path
 from mutscan.builders.pool import exchanges_of
 from mutscan.errors import BuildError, RunFolderError, StructureError, UsageError
 from mutscan.inputs import read_variants
+from mutscan.pipeline.plan import resolve_wild_type
+from mutscan.pipeline.proteins import ProteinSources
 from mutscan.residues import STANDARD, THREE_LETTER
 from mutscan.structures import (
     HEAVY_ATOMS,
@@ -1025,12 +1027,52 @@ class TestFasta:
         path = tmp_path / "x.fasta"
         path.write_text(">sp|P1|X_HUMAN Some protein\nacde fg-h.\nIKL*\n\n;comment\n>two\nMXU\n")
         records = read_fasta(path)
+        assert records[0].identifiers == {}
         assert records == [("sp|P1|X_HUMAN", "Some protein", "ACDEFGHIKL"), ("two", "", "MXU")]
         zipped = tmp_path / "x.fa.gz"
         zipped.write_bytes(gzip.compress(path.read_bytes()))
         assert read_fasta(zipped) == records
         path.write_bytes(b"\xef\xbb\xbf>a\r\nACD\r\n>\r\nEF\r\n")
         assert read_fasta(path) == [("a", "", "ACD"), ("sequence2", "", "EF")]
+
+    @pytest.mark.parametrize(
+        ("header", "name", "known"),
+        [
+            (
+                "sp|P04637|P53_HUMAN Cellular tumor antigen p53 OS=Homo sapiens OX=9606 GN=TP53 PE=1 SV=4",
+                "P04637",
+                {"accession": "P04637", "entry": "P53_HUMAN", "gene": "TP53"},
+            ),
+            (
+                "sp|P04637-2|P53_HUMAN Isoform 2 of Cellular tumor antigen p53 OS=Homo sapiens GN=TP53",
+                "P04637-2",
+                {"accession": "P04637-2", "entry": "P53_HUMAN", "gene": "TP53"},
+            ),
+            (
+                "tr|A0A024R161|A0A024R161_HUMAN Guanine nucleotide-binding protein OS=Homo sapiens PE=3",
+                "A0A024R161",
+                {"accession": "A0A024R161", "entry": "A0A024R161_HUMAN"},
+            ),
+            (
+                "ENSP00000269305.4 pep gene:ENSG00000141510 gene_symbol:TP53 description:tumor protein",
+                "ENSP00000269305.4",
+                {"gene": "TP53"},
+            ),
+            ("NP_000537.3 cellular tumor antigen p53 isoform a [Homo sapiens]", "NP_000537.3", {}),
+            ("sp|P04637 half a header", "sp|P04637", {}),
+            ("TP53", "TP53", {}),
+        ],
+    )
+    def test_headers(self, tmp_path: Path, header: str, name: str, known: dict[str, str]) -> None:
+        path = tmp_path / "x.fasta"
+        path.write_text(f">{header}\nACDEFGHIKL\n")
+        (record,) = read_fasta(path)
+        assert (record.name, record.identifiers) == (name, known)
+        protein = resolve_wild_type(str(path), offline=True)
+        assert (protein.name, protein.identifiers) == (name, known)
+        assert not protein.is_entry
+        sources = ProteinSources(path, None, None, True, "")
+        assert sources.wild_type(record.id).identifiers == known
 
     @pytest.mark.parametrize(
         ("text", "message"),
