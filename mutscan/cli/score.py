@@ -137,6 +137,7 @@ def check(
         builder=options.builder,
         structure=options.structure,
         chain=options.chain,
+        plddt=options.plddt,
         alignment=options.alignment,
         inverse_folding=options.inverse_folding,
         offline=options.offline,

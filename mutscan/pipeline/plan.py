@@ -93,6 +93,7 @@ def resolve_wild_type(
     offline: bool = False,
     fetcher: Fetcher | None = None,
     coordinates: bool = True,
+    plddt: bool = False,
 ) -> WildType:
     """Find the wild type a user names.
 
@@ -110,6 +111,8 @@ def resolve_wild_type(
         Services and cache; the default ones otherwise.
     coordinates : bool
         Also fetch AlphaFold DB's model of an accession.
+    plddt : bool
+        B factors of the structure file are pLDDT.
 
     Raises
     ------
@@ -128,10 +131,10 @@ def resolve_wild_type(
                 raise UsageError(
                     f"{text} is already a structure; use --structure with an accession or a FASTA file"
                 )
-            resolved = wild_type_from_structure(read_bytes(data, path.name, chain=chain))
+            resolved = wild_type_from_structure(read_bytes(data, path.name, chain=chain, plddt=plddt))
             return replace(resolved, records=(*resolved.records, file_record(path, data)))
         if is_fasta_file(path) or not path.is_file():
-            return with_given_structure(_wild_type_from_fasta(path, data), structure, chain)
+            return with_given_structure(_wild_type_from_fasta(path, data), structure, chain, plddt=plddt)
         raise UsageError(
             f"{text}: expected a structure ({' '.join(STRUCTURE_ENDINGS)}, also .gz) "
             f"or a FASTA file ({' '.join(FASTA_ENDINGS)}, also .gz); give the file one of these endings"
@@ -148,7 +151,7 @@ def resolve_wild_type(
         raise UsageError(
             "--chain needs a structure file: AlphaFold DB models have one chain; add --structure FILE"
         )
-    return with_given_structure(wild_type, structure, chain)
+    return with_given_structure(wild_type, structure, chain, plddt=plddt)
 
 
 def _is_readable(path: Path) -> bool:
@@ -191,18 +194,24 @@ def _wild_type_from_fasta(path: Path, data: bytes) -> WildType:
 
 
 def with_given_structure(
-    wild_type: WildType, structure: str | os.PathLike[str] | None, chain: str | None
+    wild_type: WildType,
+    structure: str | os.PathLike[str] | None,
+    chain: str | None,
+    *,
+    plddt: bool = False,
 ) -> WildType:
     """Add the coordinates of a structure file to a protein, where one is given."""
     if structure is None:
         if chain is not None:
             raise UsageError("--chain needs a structure; add --structure FILE")
+        if plddt:
+            raise UsageError("--plddt is about the B factors of a structure file; add --structure FILE")
         return wild_type
     path = Path(structure).expanduser()
     if not _is_readable(path):
         raise UsageError(f"no such file: {structure} (--structure)")
     data = _read(path)
-    resolved = with_structure(wild_type, read_bytes(data, path.name, chain=chain))
+    resolved = with_structure(wild_type, read_bytes(data, path.name, chain=chain, plddt=plddt))
     return replace(resolved, records=(*resolved.records, file_record(path, data)))
 
 
@@ -310,6 +319,7 @@ def check(
     builder: str = DEFAULTS.builder,
     structure: str | os.PathLike[str] | None = None,
     chain: str | None = None,
+    plddt: bool = DEFAULTS.plddt,
     alignment: str | os.PathLike[str] = DEFAULTS.alignment,
     inverse_folding: str = DEFAULTS.inverse_folding,
     offline: bool = False,
@@ -321,7 +331,7 @@ def check(
     """
     Options(inverse_folding=inverse_folding)  # refuses another word
     table = read_inputs(variants, variants_file, variant_column, stdin)
-    resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
+    resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, plddt=plddt, offline=offline)
     builders = tuple(backend.name for backend in choose_builders(builder, resolved))
     relatives = relatives_for(resolved, alignment)
     plan = make_plan(resolved, table)

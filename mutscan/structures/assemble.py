@@ -67,8 +67,11 @@ class _Chain:
         return "".join(one.letter for one in self.residues)
 
 
-def assemble(table: AtomTable, name: str, chain: str | None = None) -> Structure:
-    """Make a `Structure` of a file's only protein chain, or of the requested one."""
+def assemble(table: AtomTable, name: str, chain: str | None = None, *, plddt: bool = False) -> Structure:
+    """Make a `Structure` of a file's only protein chain, or of the requested one.
+
+    With `plddt` its B factors are pLDDT, whatever the file says or does not say of itself.
+    """
     proteins = _proteins(table)
     chosen, notes = _pick(proteins, table, name, chain)
     if table.n_models > 1:
@@ -87,7 +90,10 @@ def assemble(table: AtomTable, name: str, chain: str | None = None) -> Structure
     _require_a_chain(residues, ca, name, chosen.name)
     notes += _geometry_notes(residues, ca)
     full_sequence, full_index = _stated(table, chosen, res_id, ca, notes)
-    plddt = _plddt(table, chosen, index, b_factor, name, notes)
+    if plddt and not table.plddt:
+        confidence = _stated_plddt(table, chosen, name)
+    else:
+        confidence = _plddt(table, chosen, index, b_factor, name, notes)
     return Structure(
         name=name,
         chain_id=chosen.name,
@@ -99,7 +105,7 @@ def assemble(table: AtomTable, name: str, chain: str | None = None) -> Structure
         element=tuple(_element(residues[k], atom, one) for k, atom, one in atoms),
         coord=coord,
         b_factor=b_factor,
-        plddt=plddt,
+        plddt=confidence,
         full_sequence=full_sequence,
         full_index=full_index,
         notes=tuple(notes),
@@ -479,6 +485,23 @@ def _stated(
     return full, index
 
 
+def _stated_plddt(table: AtomTable, chosen: _Chain, name: str) -> NDArray[np.float64]:
+    """PLDDT per residue (0-100) of a file whose user says that its B factors are that."""
+    values = np.array([residue.atoms["CA"].b_factor for residue in chosen.residues])
+    wrong = ""
+    if table.measured_by is not None:
+        wrong = f"the file states an experiment ({table.measured_by})"
+    elif values.min() < 0 or values.max() > 100:
+        wrong = f"they go from {values.min():g} to {values.max():g}, beyond 0 to 100"
+    elif np.ptp(values) == 0:
+        wrong = f"they are all {values[0]:g}"
+    if wrong:
+        raise StructureError(
+            f"{name}: B factors of chain {chosen.name or '(blank)'} are no pLDDT: {wrong}; leave --plddt out"
+        )
+    return values * 100.0 if values.max() <= 1.0 else values
+
+
 def _plddt(
     table: AtomTable,
     chosen: _Chain,
@@ -503,7 +526,7 @@ def _plddt(
         if constant and len(b_factor) > 2 * len(per_residue) and np.unique(per_residue).size > 5:
             notes.append(
                 "B factors are constant in each residue as in a predicted model, but the file does not say "
-                "that it is one: they are not read as pLDDT"
+                "that it is one: they are not read as pLDDT (--plddt says that they are)"
             )
         return None
     if not constant and said != "ModelCIF" and said not in ATOMIC_PREDICTORS:

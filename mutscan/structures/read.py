@@ -57,7 +57,7 @@ def read_structure(path: str | Path, *, chain: str | None = None) -> Structure:
     return read_bytes(data, path.name, chain=chain)
 
 
-def read_bytes(data: bytes, name: str, *, chain: str | None = None) -> Structure:
+def read_bytes(data: bytes, name: str, *, chain: str | None = None, plddt: bool = False) -> Structure:
     """As `read_structure`, from the bytes of a file.
 
     Parameters
@@ -67,9 +67,11 @@ def read_bytes(data: bytes, name: str, *, chain: str | None = None) -> Structure
     name : str
         Its file name, for messages and for `Structure.name` (without structure endings).
     chain : str, optional
+    plddt : bool
+        The B factors are pLDDT, 0-100 or 0-1, although the file may not say so; refused where they cannot be.
     """
     table = read_table(data, name)
-    return assemble(table, stem(name), chain)
+    return assemble(table, stem(name), chain, plddt=plddt)
 
 
 def read_table(data: bytes, name: str) -> AtomTable:

@@ -45,7 +45,7 @@ class AtomTable:
     `stated` holds for each chain the residue names of SEQRES or the polymer
     entity; `plddt` for (chain, number, insertion code) the confidence that a
     ModelCIF file gives per residue; `predicted_by` the words by which the
-    file calls itself a model.
+    file calls itself a model; `measured_by` its experiment.
     """
 
     atoms: list[AtomRecord]
@@ -53,6 +53,7 @@ class AtomTable:
     stated: dict[str, list[str]] = field(default_factory=dict)
     plddt: dict[tuple[str, int, str], float] = field(default_factory=dict)
     predicted_by: str | None = None
+    measured_by: str | None = None
     is_mmcif: bool = False
 
 
@@ -179,7 +180,9 @@ def parse_pdb(text: str, name: str) -> AtomTable:
                 head.append(line)
     table.n_models = max(models, 1)
     table.predicted_by = predictor_in(" ".join(head))
-    if any(line.startswith("EXPDTA") and "THEORETICAL" not in line.upper() for line in head):
+    methods = [line[10:].strip() for line in head if line.startswith("EXPDTA")]
+    table.measured_by = next((method for method in methods if "THEORETICAL" not in method.upper()), None)
+    if table.measured_by is not None:
         table.predicted_by = None
     return _checked(table, name)
 
@@ -320,7 +323,8 @@ def _model_quality(
         where = author.get((gemmi.cif.as_string(asym), gemmi.cif.as_int(place, 0)))
         if gemmi.cif.as_string(metric) in metrics and where is not None:
             table.plddt[where] = gemmi.cif.as_number(value)
-    if table.predicted_by is None and not block.find_loop("_exptl.method") and not _has_experiment(block):
+    table.measured_by = _experiment(block)
+    if table.predicted_by is None and table.measured_by is None:
         words = " ".join(
             gemmi.cif.as_string(block.find_value(tag) or "")
             for tag in ("_struct.title", "_entry.id", "_struct.pdbx_descriptor")
@@ -328,6 +332,7 @@ def _model_quality(
         table.predicted_by = predictor_in(words)
 
 
-def _has_experiment(block: gemmi.cif.Block) -> bool:
-    method = block.find_value("_exptl.method")
-    return method is not None and "THEORETICAL" not in gemmi.cif.as_string(method).upper()
+def _experiment(block: gemmi.cif.Block) -> str | None:
+    """Find the method of the experiment, the first of several."""
+    methods = [gemmi.cif.as_string(value) for value in block.find_values("_exptl.method")]
+    return next((method for method in methods if method and "THEORETICAL" not in method.upper()), None)

@@ -634,6 +634,33 @@ class TestPlddt:
         assert anonymous.plddt is None
         assert said(anonymous, "not read as pLDDT")
 
+    def test_b_factors_that_the_user_calls_plddt(self) -> None:
+        for values, factor in (([90, 80, 40, 70], 1), ([0.9, 0.8, 0.4, 0.7], 100)):
+            data = "\n".join(self.lines(values)).encode()
+            structure = read_bytes(data, "ranked_0.pdb", plddt=True)
+            assert structure.plddt == pytest.approx(np.array(values) * factor)
+            assert not structure.notes
+            assert read_bytes(data, "ranked_0.pdb").plddt is None
+
+    @pytest.mark.parametrize(
+        ("head", "values", "words"),
+        [
+            ("", [90, 101.5, 40, 70], "they go from 40 to 101.5, beyond 0 to 100"),
+            ("", [90, -1, 40, 70], "they go from -1 to 90"),
+            ("", [20, 20, 20, 20], "they are all 20"),
+            ("EXPDTA    X-RAY DIFFRACTION", [90, 80, 40, 70], r"states an experiment \(X-RAY DIFFRACTION\)"),
+        ],
+    )
+    def test_b_factors_that_are_no_plddt(self, head: str, values: list[float], words: str) -> None:
+        data = "\n".join([head, *self.lines(values)]).encode()
+        with pytest.raises(StructureError, match=f"chain A are no pLDDT: .*{words}.*leave --plddt out"):
+            read_bytes(data, "x.pdb", plddt=True)
+
+    def test_an_experiment_in_mmcif(self) -> None:
+        data = GLOBIN.with_suffix(".cif").read_bytes()
+        with pytest.raises(StructureError, match=r"the file states an experiment \(X-RAY DIFFRACTION\)"):
+            read_bytes(data, "2gtl.cif", chain="A", plddt=True)
+
     def test_fractions_become_percent(self) -> None:
         structure = read(["REMARK   1 ESMFOLD V1", *self.lines([0.9, 0.8, 0.4, 0.7])])
         assert structure.plddt is not None
@@ -1071,7 +1098,7 @@ class TestFasta:
         protein = resolve_wild_type(str(path), offline=True)
         assert (protein.name, protein.identifiers) == (name, known)
         assert not protein.is_entry
-        sources = ProteinSources(path, None, None, True, "")
+        sources = ProteinSources(path, offline=True)
         assert sources.wild_type(record.id).identifiers == known
 
     @pytest.mark.parametrize(
