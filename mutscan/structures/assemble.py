@@ -90,10 +90,10 @@ def assemble(table: AtomTable, name: str, chain: str | None = None, *, plddt: bo
     _require_a_chain(residues, ca, name, chosen.name)
     notes += _geometry_notes(residues, ca)
     full_sequence, full_index = _stated(table, chosen, res_id, ca, notes)
-    if plddt and not table.plddt:
-        confidence = _stated_plddt(table, chosen, name)
-    else:
-        confidence = _plddt(table, chosen, index, b_factor, name, notes)
+    told = plddt and not table.plddt
+    confidence = (
+        _stated_plddt(table, chosen, name) if told else _plddt(table, chosen, index, b_factor, name, notes)
+    )
     return Structure(
         name=name,
         chain_id=chosen.name,
