@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import platformdirs
 
-from mutscan.errors import RunFolderError, UsageError
+from mutscan.errors import RunFolderError, UsageError, WrongFolderError
 from mutscan.hashes import text_sha256
 
 if TYPE_CHECKING:
@@ -167,4 +167,5 @@ def write_errors(path: Path) -> Iterator[None]:
         reason = (REFUSALS | _BAD_PATHS).get(error.errno or 0)
         if reason is None:
             raise
-        raise RunFolderError(f"cannot write {error.filename or path}: {reason}") from error
+        kind = WrongFolderError if error.errno in _BAD_PATHS else RunFolderError
+        raise kind(f"cannot write {error.filename or path}: {reason}") from error

@@ -418,7 +418,7 @@ class JobFolder:
             try:
                 lock.acquire()
             except filelock.Timeout:
-                raise RunFolderError(self._in_use()) from None
+                raise WrongFolderError(self._in_use()) from None
             self._lock = lock
             write_json(self.state / "owner.json", {"pid": os.getpid(), "host": socket.gethostname()})
             if self._restart:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from mutscan.errors import RunFolderError
+from mutscan.errors import RunFolderError, WrongFolderError
 from mutscan.files import replacing, write_errors
 from mutscan.results import (
     RESIDUE_COLUMNS,
@@ -135,7 +135,7 @@ def test_second_run_in_one_folder_is_refused(tmp_path: Path) -> None:
         assert other.stdout is not None
         assert other.stdout.readline() == "in\n"
         with (
-            pytest.raises(RunFolderError, match=f"in use by process {other.pid}"),
+            pytest.raises(WrongFolderError, match=f"in use by process {other.pid}"),
             RunFolder(tmp_path / "run"),
         ):
             pass
