@@ -128,6 +128,21 @@ def read_file(path: Path) -> bytes:
     return data
 
 
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    OSError
+    ValueError
+        It is no JSON, or lists in lists without end.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("JSON nested too deeply") from error
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Write to a temporary file beside `path`, and rename it to `path` if nothing failed."""
