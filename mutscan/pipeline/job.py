@@ -20,7 +20,7 @@ import numpy as np
 
 from mutscan.alignments.source import AUTO, fetched_relatives, relatives_for
 from mutscan.builders.choose import choose_builders, default_jobs, describe_builders
-from mutscan.builders.pool import BuildTask, MutantFactory, exchanges_of, read_measured
+from mutscan.builders.pool import BuildTask, MutantFactory, exchanges_of, is_whole, read_measured
 from mutscan.errors import BuildError, RunFolderError
 from mutscan.files import file_name, write_errors, write_json
 from mutscan.model.inverse_folding import describe_inverse_folding, load_inverse_folding
@@ -224,7 +224,7 @@ class Job(ABC):
             {
                 v: task
                 for v, task in self.tasks.items()
-                if not (task.part.exists() and task.structure.exists())
+                if not (task.part.exists() and is_whole(task.structure))
             }
         )
 
@@ -331,7 +331,7 @@ class Job(ABC):
                 add({name: getattr(self.null, name) for name in NULL_SCHEMA.names})
 
 
-def read_part(path: Path, make: Callable[[], None]) -> dict[str, NDArray[Any]]:
+def read_part(path: Path, make: Callable[[], None], **shapes: tuple[int, ...]) -> dict[str, NDArray[Any]]:
     """Read a stored part; one that is damaged is made again.
 
     Parameters
@@ -339,17 +339,19 @@ def read_part(path: Path, make: Callable[[], None]) -> dict[str, NDArray[Any]]:
     path : Path
     make : callable
         Makes and stores it.
+    **shapes : tuple of int
+        Of its arrays, by name.
 
     Raises
     ------
     RunFolderError
         It cannot be read back.
     """
-    arrays = read_arrays(path)
+    arrays = read_arrays(path, **shapes)
     if arrays is None:
         _log.warning("%s: cannot be read; it is computed again", path)
         make()
-        arrays = read_arrays(path)
+        arrays = read_arrays(path, **shapes)
     if arrays is None:
         raise _unreadable(path)
     return arrays

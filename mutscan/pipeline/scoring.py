@@ -211,7 +211,8 @@ class ScoreJob(Job):
 
     def prediction(self, variant: Variant) -> Prediction:
         """Read the stored prediction of a variant."""
-        arrays = read_part(self._part(variant), lambda: self._predict([variant]))
+        length = len(self.wild_type.sequence)
+        arrays = read_part(self._part(variant), lambda: self._predict([variant]), tm=(2,), lddt=(length,))
         tm, tm_raw = arrays["tm"].tolist()
         return tm, tm_raw, arrays["lddt"]
 
