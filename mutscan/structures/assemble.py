@@ -199,7 +199,7 @@ def _clean(name: str, segment: list[_Residue], table: AtomTable, dropped: Counte
             _forget(residue, modified, unknown)
         else:
             kept.append(residue)
-    if not kept:
+    if not kept and not without_ca:
         return None
     notes = []
     mirrored = [f"{one.name} {one.number}" for one in kept if is_d_residue(one.name)]
@@ -357,7 +357,11 @@ def _pick(proteins: list[_Chain], table: AtomTable, name: str, chain: str | None
             for one in short
             for residue in one.residues
         ]
-        notes.append(f"left out, too short for a protein chain: {_some(lost)}")
+        if lost:
+            notes.append(f"left out, too short for a protein chain: {_some(lost)}")
+        for one in short:
+            if not one.residues:
+                notes += [f"chain {one.name or '(blank)'}: {note}" for note in one.notes]
     if len(long_enough) > 1:
         if not all(_same_protein(first, other, table) for other in long_enough[1:]):
             if len({one.name for one in long_enough}) < len(long_enough):

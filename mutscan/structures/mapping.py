@@ -164,7 +164,7 @@ def _as_numbered(
     """Move an alignment to the copy of a repeat that the residue numbers name, if it fits there as well."""
     placed = np.flatnonzero(places >= 0)
     shifts = np.unique(res_id[placed] - 1 - places[placed])
-    if shifts.size == 1 and int(shifts[0]) in other_shifts(observed, places, full):
+    if shifts.size == 1 and shifts[0] and int(shifts[0]) in other_shifts(observed, places, full):
         places = np.where(places >= 0, places + shifts[0], places)
     return places
 

@@ -314,6 +314,13 @@ class TestNasty:
             assert structure.sequence == "AAAAA"
             assert said(structure, "left out, too short for a protein chain: XYZ 2 of chain 9A")
 
+    def test_a_chain_without_c_alpha_is_named(self) -> None:
+        bare = [row for row in chain_lines("ACD", chain="B", offset=(30, 0, 0)) if row[12:16] != " CA "]
+        structure = read([*chain_lines("ACDEF"), *bare])
+        assert said(structure, "chain B: 3 residues without C-alpha left out: ALA 1, CYS 2, ASP 3")
+        with pytest.raises(StructureError, match="has 0 residues with a C-alpha, at least 3"):
+            read(bare)
+
     def test_d_residues_are_noted(self) -> None:
         lines = chain_lines("AAAAA")
         lines[5:10] = [row.replace("ALA", "DVA").replace("ATOM  ", "HETATM") for row in lines[5:10]]
