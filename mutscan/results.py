@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mutscan.errors import RunFolderError, WrongFolderError
-from mutscan.files import file_name, replacing, write_errors, write_json
+from mutscan.files import file_name, read_json, replacing, write_errors, write_json
 from mutscan.rounding import rounded
 
 if TYPE_CHECKING:
@@ -427,7 +427,7 @@ class JobFolder:
             try:
                 lock.acquire()
             except filelock.Timeout:
-                raise RunFolderError(self._in_use()) from None
+                raise WrongFolderError(self._in_use()) from None
             self._lock = lock
             write_json(self.state / "owner.json", {"pid": os.getpid(), "host": socket.gethostname()})
             if self._restart:
@@ -463,7 +463,7 @@ class JobFolder:
         if path.exists():
             stored = None
             with contextlib.suppress(ValueError):
-                stored = json.loads(path.read_text(encoding="utf-8"))
+                stored = read_json(path)
             if not isinstance(stored, dict):
                 raise RunFolderError(f"{path}: is damaged; discard the results of this folder with --restart")
             named = wanted if partly else {*stored, *wanted}
@@ -509,7 +509,7 @@ class JobFolder:
 
     def _in_use(self) -> str:
         try:
-            owner = json.loads((self.state / "owner.json").read_text(encoding="utf-8"))
+            owner = read_json(self.state / "owner.json")
             who = f"process {owner['pid']} on {owner['host']}"
         except (OSError, ValueError, KeyError):
             who = "another process"

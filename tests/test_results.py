@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from mutscan.errors import RunFolderError
-from mutscan.files import replacing, write_errors
+from mutscan.errors import RunFolderError, UsageError, WrongFolderError
+from mutscan.files import read_json, replacing, write_errors
+from mutscan.reports.views import view_script
 from mutscan.results import (
     RESIDUE_COLUMNS,
     RESIDUE_SCHEMA,
@@ -26,6 +27,7 @@ from mutscan.results import (
     write_arrays,
     write_variants,
 )
+from tests.built_run import made_up_run
 
 INTERFACE = (
     "input, status, error_code, message, wild_type, variant, hgvs, n_substitutions, positions, "
@@ -135,7 +137,7 @@ def test_second_run_in_one_folder_is_refused(tmp_path: Path) -> None:
         assert other.stdout is not None
         assert other.stdout.readline() == "in\n"
         with (
-            pytest.raises(RunFolderError, match=f"in use by process {other.pid}"),
+            pytest.raises(WrongFolderError, match=f"in use by process {other.pid}"),
             RunFolder(tmp_path / "run"),
         ):
             pass
@@ -188,6 +190,29 @@ def test_a_folder_of_something_else_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError) as caught, RunFolder(tmp_path / "run") as folder:
         folder.claim({"seed": 1})
     assert caught.value.exit_code == 2
+
+
+def test_a_path_through_a_file_is_a_usage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(WrongFolderError, match="a part of the path is a file") as caught:
+        RunFolder(tmp_path / "file" / "run").__enter__()
+    assert caught.value.exit_code == 2
+
+
+def test_json_nested_too_deeply_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text("[" * 200_000)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        read_json(path)
+    with RunFolder(tmp_path / "run") as folder:
+        folder.claim({"seed": 0})
+    path.replace(tmp_path / "run" / ".state" / "job.json")
+    with pytest.raises(RunFolderError, match="is damaged"), RunFolder(tmp_path / "run") as folder:
+        folder.claim({"seed": 0})
+    run = made_up_run(tmp_path / "saved")
+    (run / "run.json").write_text("[" * 200_000)
+    with pytest.raises(UsageError, match="damaged run folder"):
+        view_script(run, "pymol")
 
 
 def test_a_restart_deletes_what_runs_wrote_and_nothing_else(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from mutscan.builders import Exchange
 from mutscan.errors import BuildError, MutscanError, StructureError
 from mutscan.results import read_arrays, write_arrays
 from mutscan.scores import score_structures
-from mutscan.structures import write_structure
+from mutscan.structures import other_residue, write_structure
 from mutscan.worker import interrupts_held
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ def exchanges_of(wild_type: WildType, variant: Variant) -> tuple[Exchange, ...]:
     Raises
     ------
     BuildError
-        ``indel_not_built`` for an indel, ``structure_missing`` for an unresolved residue.
+        ``indel_not_built`` for an indel, ``structure_missing`` for an unresolved residue,
+        ``structure_mismatch`` where the structure has another residue than the sequence.
     """
     if variant.indel is not None:
         raise BuildError(
@@ -103,6 +104,9 @@ def exchanges_of(wild_type: WildType, variant: Variant) -> tuple[Exchange, ...]:
     for substitution in variant.substitutions:
         index = int(wild_type.structure_index[substitution.position - 1])
         if index < 0:
+            other = other_residue(wild_type, substitution.position)
+            if other:
+                raise BuildError(f"{variant}: {other}; no mutant is built there", code="structure_mismatch")
             raise BuildError(
                 f"{variant}: position {substitution.position} has no coordinates "
                 f"in {wild_type.structure.name}",

@@ -21,6 +21,7 @@ from mutscan.cli.options import (
     command,
     option,
 )
+from mutscan.structures import other_residue
 
 if TYPE_CHECKING:
     from mutscan.pipeline import PlannedRow
@@ -136,6 +137,7 @@ def check(
         builder=options.builder,
         structure=options.structure,
         chain=options.chain,
+        plddt=options.plddt,
         alignment=options.alignment,
         inverse_folding=options.inverse_folding,
         offline=options.offline,
@@ -181,7 +183,8 @@ def _check_row(row: PlannedRow, wild_type: WildType, builder: str | None) -> dic
             index = int(wild_type.structure_index[position - 1])
             numbers.append(wild_type.structure.numbers[index] if index >= 0 else "?")
         if "?" in numbers:
-            action = "predict; a changed residue has no coordinates"
+            others = [other_residue(wild_type, position) for position in variant.positions]
+            action = f"predict; {next(filter(None, others), 'a changed residue has no coordinates')}"
         elif builder is None:
             action = "predict"
     return cells | {

@@ -69,6 +69,7 @@ def scan(
     builder: str = "none",
     structure: str | os.PathLike[str] | None = None,
     chain: str | None = None,
+    plddt: bool = DEFAULTS.plddt,
     alignment: str | os.PathLike[str] = DEFAULTS.alignment,
     device: str = DEFAULTS.device,
     precision: str = DEFAULTS.precision,
@@ -102,8 +103,8 @@ def scan(
         Run folder; ``mutscan-<wild type>`` by default. An unfinished scan there is continued.
     builder : str
         As `score`; by default no structure is built.
-    model, structure, chain, alignment, device, precision, batch_residues, jobs, offline, restart, prior, \
-    inverse_folding, predict, shard, engine, ray_address, ray_cores, seed, progress
+    model, structure, chain, plddt, alignment, device, precision, batch_residues, jobs, offline, restart, \
+    prior, inverse_folding, predict, shard, engine, ray_address, ray_cores, seed, progress
         As `score`.
 
     Returns
@@ -116,7 +117,8 @@ def scan(
         When the run as a whole cannot be done.
     """
     options = Options(
-        out=out, model=model, builder=builder, structure=structure, chain=chain, alignment=alignment,
+        out=out, model=model, builder=builder, structure=structure, chain=chain, plddt=plddt,
+        alignment=alignment,
         device=device, precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline,
         restart=restart, prior=prior, inverse_folding=inverse_folding, predict=predict, shard=shard,
         engine=engine, ray_address=ray_address, ray_cores=ray_cores, seed=seed, progress=progress or Silent(),
@@ -129,7 +131,7 @@ def scan(
     if many is not None:
         stem = Path(wild_type.removeprefix("@")).name.split(".")[0]
         return scan_many(*many, options, arguments, f"mutscan-{file_name(stem)}")
-    resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
+    resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, plddt=plddt, offline=offline)
     sites = scanned_positions(resolved, positions)
     return run_job(Request("scan", resolved, options, arguments, partial(ScanJob, resolved, sites)))
 

@@ -45,6 +45,7 @@ def score(
     builder: str = DEFAULTS.builder,
     structure: str | os.PathLike[str] | None = None,
     chain: str | None = None,
+    plddt: bool = DEFAULTS.plddt,
     alignment: str | os.PathLike[str] = DEFAULTS.alignment,
     device: str = DEFAULTS.device,
     precision: str = DEFAULTS.precision,
@@ -83,6 +84,8 @@ def score(
         ``auto``, ``modeller``, ``openmm``, ``template``, ``none``, or a folder of mutant structures.
     structure, chain : optional
         Structure file for an accession or FASTA; author chain name.
+    plddt : bool
+        B factors of the structure file are pLDDT, although it may not say so.
     alignment : path or {"auto", "library"}
         Relatives of the protein: an a3m, a2m, Stockholm, aligned FASTA or CLUSTAL file; by default
         AlphaFold DB's alignment of an accession where there is one, else the model's library.
@@ -126,7 +129,8 @@ def score(
         When the run as a whole cannot be done; single variants fail in their row.
     """
     options = Options(
-        out=out, model=model, builder=builder, structure=structure, chain=chain, alignment=alignment,
+        out=out, model=model, builder=builder, structure=structure, chain=chain, plddt=plddt,
+        alignment=alignment,
         device=device, precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline,
         restart=restart, prior=prior, inverse_folding=inverse_folding, predict=predict, shard=shard,
         engine=engine, ray_address=ray_address, ray_cores=ray_cores, seed=seed, progress=progress or Silent(),
@@ -134,7 +138,7 @@ def score(
     if shard is not None and variants_file is not None and str(variants_file) == "-":
         raise UsageError("--shard: the parts of a job read the same list; give --variants a file")
     table = read_inputs(variants, variants_file, variant_column, stdin)
-    resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
+    resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, plddt=plddt, offline=offline)
     plan = make_plan(resolved, table)
     arguments = {
         "wild_type": wild_type,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mutscan.errors import UsageError
+from mutscan.files import read_json
 from mutscan.reports.affected import AffectedRegion, read_stretches
 from mutscan.reports.sentences import account
 from mutscan.results import (
@@ -53,7 +53,7 @@ def refuse_part(directory: Path) -> None:
     said: object = None
     # Whoever reads the run next says what is wrong with the file.
     with suppress(OSError, ValueError):
-        said = json.loads(RunFolder(directory).run_json.read_text(encoding="utf-8"))
+        said = read_json(RunFolder(directory).run_json)
     if isinstance(said, dict) and said.get("shard"):
         raise UsageError(
             f"{directory}: is a part of a job ({said['shard']}); join the parts with mutscan merge"
@@ -267,7 +267,7 @@ def read_run(directory: Path, *, rows: int | None = None) -> SavedRun:
         table = pd.read_csv(
             folder.variants_csv, dtype=str, keep_default_na=False, encoding="utf-8", nrows=rows
         )
-        provenance = json.loads(folder.run_json.read_text(encoding="utf-8"))
+        provenance = read_json(folder.run_json)
     except (ValueError, OSError) as error:
         raise UsageError(f"{directory}: damaged run folder ({error}); run mutscan score again") from error
     for column in ADDED_COLUMNS:

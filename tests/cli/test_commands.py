@@ -376,7 +376,7 @@ def test_arguments_reach_the_library(scored, tmp_path):
         *("--out", tmp_path / "out", "--restart", "--offline", "--device", "cpu", "--precision", "bf16"),
         *("--batch-residues", "99", "--jobs", "2", "--seed", "7", "--quiet"),
         *("--alignment", "b.a3m", "--prior", "scan", "--inverse-folding", "off"),
-        *("--predict", "probability", "--engine", "ray", "--ray-address", "auto"),
+        *("--predict", "probability", "--engine", "ray", "--ray-address", "auto", "--plddt"),
     )
     assert done.exit_code == 3
     assert scored.arguments == ("P04637", ("R175H", "p.Arg248Gln"))
@@ -393,6 +393,7 @@ def test_arguments_reach_the_library(scored, tmp_path):
         "variant_column": "v",
         "structure": tmp_path / "a.cif",
         "chain": "B",
+        "plddt": True,
         "alignment": "b.a3m",
         "prior": "scan",
         "inverse_folding": "off",
