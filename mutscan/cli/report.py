@@ -17,13 +17,15 @@ class Format(StrEnum):
     chimerax = "chimerax"
     figures = "figures"
     json = "json"
+    xlsx = "xlsx"
 
 
 @command(
     format="html: the page. pymol, chimerax: a script that opens the structures. "
-    "figures: SVG and PNG of each figure. json: the whole run as one file.",
+    "figures: SVG and PNG of each figure. json: the whole run as one file. "
+    "xlsx: an Excel workbook (needs mutscan[xlsx]).",
     out="Where to write it: a file, for figures a folder. Default: RUN/report.html, "
-    "RUN/structures/view.pml or view.cxc, RUN/figures, RUN/report.json.",
+    "RUN/structures/view.pml or view.cxc, RUN/figures, RUN/report.json, RUN/report.xlsx.",
 )
 def report(
     run: Annotated[

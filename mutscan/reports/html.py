@@ -23,7 +23,7 @@ LONGEST: Final = 160
 
 SCRIPTS: Final = (
     "elements.js", "theme.js", "data.js", "table.js", "trace.js", "stage.js", "track.js", "matrix.js",
-    "colouring.js", "variant.js", "heatmap.js", "page.js",
+    "colouring.js", "variant.js", "map.js", "heatmap.js", "page.js",
 )  # fmt: skip
 """Scripts of a page, in this order; the last one starts it."""
 
@@ -155,8 +155,9 @@ def cells_of(row: Mapping[Any, Any], columns: Any) -> tuple[tuple[str, str], ...
     for column, _, decimals, _ in columns:
         value = row[column]
         text = probability(value, decimals) if column == "p_deleterious" else number(value, decimals)
+        shown = text.replace("-", "−")
         full = f"{value:.6g}" if value == value else ""
-        cells.append((text.replace("-", "−"), full if full != text else ""))
+        cells.append((shown, full if full != shown else ""))
     return tuple(cells)
 
 

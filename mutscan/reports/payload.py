@@ -10,6 +10,7 @@ from mutscan.reports.annotations import annotate
 from mutscan.reports.block import Block
 from mutscan.reports.coordinates import read_changes, read_frame
 from mutscan.reports.digest import section, sentence
+from mutscan.reports.findings import confidence_reason, structure_finding, verdict
 from mutscan.reports.saved import read_null, site_positions
 from mutscan.results import RunFolder
 
@@ -76,6 +77,7 @@ def score_payload(run: SavedRun) -> tuple[dict[str, Any], str]:
             pieces.get(row["variant"], []),
             residues,
             atoms,
+            judged=run.judged,
         )
         for index, (_, row) in zip(rows.index.tolist(), rows.iterrows(), strict=True)
     ]
@@ -116,7 +118,8 @@ class _Stored:
 def _residues(run: SavedRun, wanted: set[Any], block: Block) -> _Stored:
     stored = _Stored()
     columns: dict[str, list[Any]] = {
-        name: [] for name in ("lddt_predicted", "lddt_measured", "lddt_drop_z", "ca_shift", "affected")
+        name: []
+        for name in ("lddt_predicted", "lddt_measured", "lddt_drop_z", "ca_shift", "affected", "p_affected")
     }
     for variant, frame in run.residues():
         if variant not in wanted or variant in stored.place:
@@ -140,6 +143,7 @@ def _residues(run: SavedRun, wanted: set[Any], block: Block) -> _Stored:
         ("lddt_drop_z", "i1", 1 / 8),
         ("ca_shift", "u2", 0.01),
         ("affected", "u1", 1.0),
+        ("p_affected", "u1", 1 / 250),
     ):
         block.add(name, np.stack(columns[name]), dtype, step=step)
     return stored
@@ -225,9 +229,13 @@ def _variant(
     pieces: list[tuple[str, str, float]],
     residues: _Stored,
     atoms: _Mutants,
+    *,
+    judged: bool,
 ) -> dict[str, Any]:
     variant = str(row["variant"])
     sites = [p for p in site_positions(str(row["positions"])) if p > 0]
+    cells = row.to_dict()
+    structure = structure_finding(cells, regions)
     return {
         "row": number,
         "name": variant,
@@ -236,9 +244,13 @@ def _variant(
         "message": clip(row["message"]),
         "sites": sites,
         "sentence": clip(sentence(row, [region for region in regions if region.disturbed])),
-        "flag": str(row["flag"]),
+        "flag": verdict(cells) if judged else "",
+        "structure": [structure.state, clip(structure.why)],
+        "input": clip(row["input"]),
+        "context": clip(row["site_context"]),
         "rule": clip(row["flag_rule"]),
         "confidence": str(row["confidence"]),
+        "reason": clip(confidence_reason(cells)),
         "notes": clip(row["notes"]),
         "numbers": {name: known(row[name]) for name in NUMBERS},
         "regions": [
