@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _STYLES = {"ok": "green", "partial": "yellow", "skipped": "yellow", "failed": "red"}
 _FILES = (
     "variants.csv", "variants.parquet", "proteins.csv", "proteins", "positions.csv", "scan.parquet",
-    "residues.parquet", "affected.parquet", "evidence.parquet", "null.parquet", "run.json", "report.html",
+    "residues.parquet", "regions.parquet", "evidence.parquet", "null.parquet", "run.json", "report.html",
     "structures", "log.txt",
 )  # fmt: skip
 _BAD_ROWS_SHOWN = 5

@@ -277,7 +277,8 @@ class Job(ABC):
             scored: dict[Variant, dict[str, object]] = {}
             variants = [*dict.fromkeys(row.variant for row in chunk if row.variant is not None)]
             if variants and assembler is None:
-                assembler = Assembler(self.wild_type, self.null, self.alphamissense)
+                contexts = self._subdomains.contexts
+                assembler = Assembler(self.wild_type, self.null, self.alphamissense, contexts)
             for result in self._results(variants, add_evidence):
                 assert assembler is not None
                 if self.null is not None:

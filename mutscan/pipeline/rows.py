@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.builders.pool import Measured
-    from mutscan.calling import Null
+    from mutscan.calling import Null, SiteContexts
     from mutscan.pipeline.alphamissense import AlphaMissense
     from mutscan.pipeline.plan import PlannedRow
     from mutscan.pipeline.subdomains import Affected
@@ -56,9 +56,12 @@ def unscored_row(planned: PlannedRow) -> dict[str, object]:
 class Assembler:
     """Turns results into rows, against one wild type and, where mutants are predicted, its null."""
 
-    def __init__(self, wild_type: WildType, null: Null | None, alphamissense: AlphaMissense) -> None:
+    def __init__(
+        self, wild_type: WildType, null: Null | None, alphamissense: AlphaMissense, contexts: SiteContexts
+    ) -> None:
         self.wild_type = wild_type
         self.null = null
+        self._contexts = contexts
         self._alphamissense = alphamissense
         self._plddt = plddt_by_position(wild_type)
         self._numbering = "" if _file_counts_alike(wild_type) else " (the file's numbering)"
@@ -123,6 +126,7 @@ class Assembler:
             "notes": "; ".join(dict.fromkeys(notes)),
             "evidence": verdict.words,
             "ddg_predicted": verdict.ddg,
+            "site_context": self._contexts.of(variant),
             "alignment": verdict.alignment,
             "alphamissense": self._alphamissense.of(variant),
         }

@@ -84,15 +84,15 @@ def check_columns(
         load_inverse_folding() if folds else None,
         relatives_for(protein, alignment),
     )
-    assembler, near = Assembler(protein, None, alphamissense), SubdomainCaller(protein, None)
+    assembler = Assembler(protein, None, alphamissense, SubdomainCaller(protein, None).contexts)
     positions = scanned_positions(protein, None)
     variants = [v for position in positions for v in substitutions(protein.sequence, position)]
     rows = [
-        {"input": str(v), "wild_type": protein.name, **assembler.judged_row(v, verdict, near.site_notes(v))}
+        {"input": str(v), "wild_type": protein.name, **assembler.judged_row(v, verdict)}
         for v, verdict in zip(variants, judge.judge(variants), strict=True)
     ]
     write_variants(folder / "variants.csv", rows)
-    table = scan_columns(judge, assembler, near, alphamissense, positions)
+    table = scan_columns(judge, assembler, alphamissense, positions)
     pq.write_table(table, folder / "variants.parquet")
     table = pq.read_table(folder / "variants.parquet")
     assert table.schema == VARIANT_SCHEMA
