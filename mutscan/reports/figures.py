@@ -94,11 +94,11 @@ def draw_run(directory: Path) -> Iterator[Drawing]:
 
 
 def _overview(run: SavedRun, chosen: pd.DataFrame) -> Drawing:
-    """Every variant on one axis: probability where the model is calibrated, else z."""
+    """Every variant on one axis: probability where the model is calibrated, else drop z."""
     calibrated = bool(chosen["p_deleterious"].notna().any())
     column = "p_deleterious" if calibrated else "z_score"
     rows = chosen.iloc[::-1]
-    values = rows[column].to_numpy(dtype=float)
+    values = rows[column].to_numpy(dtype=float) * (1 if calibrated else -1)
     places = np.arange(len(rows))
     flags = rows["flag"].to_numpy(dtype=object)
     with panel((_WIDE[0], 0.9 + 0.22 * max(len(rows), 4))) as (figure, axes):
@@ -122,7 +122,7 @@ def _overview(run: SavedRun, chosen: pd.DataFrame) -> Drawing:
             axes.set(xlim=(-0.02, 1.02), xlabel="P(deleterious)")
         else:
             axes.axvline(0.0, color=INK, linewidth=0.7, linestyle=":")
-            axes.set(xlabel="z of the predicted lDDT against other substitutions (left: more disruptive)")
+            axes.set(xlabel="drop z of the predicted lDDT against other substitutions (positive: worse)")
         legend(axes, 4, handletextpad=0.2)
         scored = len(run.scored)
         more = "" if len(rows) == scored else f" The {len(rows)} of {scored} that matter most are shown."
@@ -228,10 +228,10 @@ def _difference(name: str, variant: str, change: NDArray[np.float64]) -> Drawing
 
 
 HEAT: Final = (
-    ("p_deleterious", "P(deleterious)", "cividis", 0.0, 1.0),
-    ("z_score", "z (lower: more disruptive)", "cividis_r", -4.0, 2.0),
+    ("p_deleterious", "P(deleterious)", 1, 0.0, 1.0),
+    ("z_score", "drop z (positive: worse)", -1, -2.0, 4.0),
 )
-"""What a heat map shows, the first of these that a scan knows: column, label, colours, their ends."""
+"""What a heat map shows, the first of these that a scan knows: column, label, sign, ends of the colours."""
 
 
 def _scan_figures(directory: Path) -> Iterator[Drawing]:
@@ -241,14 +241,14 @@ def _scan_figures(directory: Path) -> Iterator[Drawing]:
             table = stored.read().to_pandas()
         letters = list(dict.fromkeys(table["mutant"]))
         positions = table["position"].to_numpy().reshape(-1, len(letters))[:, 0]
-        column, label, cmap, low, high = next(kind for kind in HEAT if table[kind[0]].notna().any())
-        values = table[column].to_numpy(dtype=float).reshape(-1, len(letters)).T
+        column, label, sign, low, high = next(kind for kind in HEAT if table[kind[0]].notna().any())
+        values = sign * table[column].to_numpy(dtype=float).reshape(-1, len(letters)).T
     except (OSError, ValueError, KeyError, StopIteration) as error:
         raise UsageError(f"{path}: cannot be read ({error}); run mutscan scan again") from error
     width = float(np.clip(1.6 + 0.06 * len(positions), 7.2, 60.0))
     with panel((width, 4.2)) as (figure, axes):
         image = axes.imshow(
-            np.ma.masked_invalid(values), cmap=colormaps[cmap].with_extremes(bad="white"),
+            np.ma.masked_invalid(values), cmap=colormaps["cividis"].with_extremes(bad="white"),
             vmin=low, vmax=high, aspect="auto", interpolation="none",
             extent=(-0.5, len(positions) - 0.5, len(letters) - 0.5, -0.5),
         )  # fmt: skip

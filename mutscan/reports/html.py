@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jinja2
 from markupsafe import Markup, escape
 
+from mutscan.calling.regions import ALPHA, MIN_DROP
 from mutscan.hashes import text_sha256
 from mutscan.reports.digest import number, probability, section
 from mutscan.version import __version__
@@ -104,6 +105,7 @@ def fill_page(
             script=Markup(script),
             provenance=provenance,
             exponent=_exponent(provenance),
+            region_rule={"alpha": ALPHA, "least": MIN_DROP},
             **context,
         )
     )

@@ -68,6 +68,7 @@ def score_payload(run: SavedRun) -> tuple[dict[str, Any], str]:
         frame = add_wild_type(run.directory, run.provenance, residues.first, data, block)
     _add_null(run.directory, data, block)
     pieces = run.evidence()
+    named = _Regions()
     atoms = _Mutants(block, data, frame, RunFolder(run.directory))
     data["variants"] = [
         _variant(
@@ -77,11 +78,13 @@ def score_payload(run: SavedRun) -> tuple[dict[str, Any], str]:
             pieces.get(row["variant"], []),
             residues,
             atoms,
+            named,
             judged=run.judged,
         )
         for index, (_, row) in zip(rows.index.tolist(), rows.iterrows(), strict=True)
     ]
     atoms.store()
+    data["regions"] = named.told
     data["arrays"] = block.index
     return data, block.text()
 
@@ -215,6 +218,33 @@ class _Mutants:
             _add_atoms("mutant", self._parts, self._data, self._block)
 
 
+class _Regions:
+    """Names each region of the protein once; a variant points at it."""
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, Any]] = []
+        self._place: dict[tuple[Any, ...], int] = {}
+
+    def add(self, regions: Sequence[AffectedRegion]) -> list[list[Any]]:
+        """Place of each region, drop, z, measured drop, distance (Å), and 1 where it is disturbed."""
+        rows = []
+        for one in regions:
+            key = (one.name, one.kind, one.source, one.stretches)
+            if key not in self._place:
+                self._place[key] = len(self.told)
+                stretches = [list(stretch) for stretch in one.stretches]
+                told = {"name": clip(one.name), "kind": one.kind, "source": one.source}
+                self.told.append(told | {"stretches": stretches})
+            numbers = [known(one.drop), _short(one.z), known(one.measured_drop), _short(one.distance)]
+            rows.append([self._place[key], *numbers, int(one.disturbed)])
+        return rows
+
+
+def _short(value: float) -> float | None:
+    """Return a z or a distance to the two decimals that a page can show."""
+    return None if value != value else round(float(value), 2)
+
+
 def _add_null(directory: Path, data: dict[str, Any], block: Block) -> None:
     null = read_null(directory)
     if null is not None and len(null) == len(data["sequence"]):
@@ -229,6 +259,7 @@ def _variant(
     pieces: list[tuple[str, str, float]],
     residues: _Stored,
     atoms: _Mutants,
+    named: _Regions,
     *,
     judged: bool,
 ) -> dict[str, Any]:
@@ -253,20 +284,7 @@ def _variant(
         "reason": clip(confidence_reason(cells)),
         "notes": clip(row["notes"]),
         "numbers": {name: known(row[name]) for name in NUMBERS},
-        "regions": [
-            {
-                "name": clip(region.name),
-                "kind": region.kind,
-                "source": region.source,
-                "stretches": [list(stretch) for stretch in region.stretches],
-                "drop": known(region.drop),
-                "z": known(region.z),
-                "measured": known(region.measured_drop),
-                "distance": known(region.distance),
-                "disturbed": region.disturbed,
-            }
-            for region in regions
-        ],
+        "regions": named.add(regions),
         "evidence": [[clip(name), clip(value), known(weight)] for name, value, weight in pieces],
         "place": residues.place.get(variant),
         "mutant": residues.mutant.get(variant, []),

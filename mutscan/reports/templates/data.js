@@ -33,6 +33,10 @@ function numbers(name, start = 0, count = undefined) {
 
 const L = page.sequence.length;
 
+// Each region is named once; a variant points at it.
+for (const variant of page.kind === "score" ? page.variants : [])
+  variant.regions = variant.regions.map(([place, drop, z, measured, distance, disturbed]) => ({ ...page.regions[place], drop, z, measured, distance, disturbed: Boolean(disturbed) }));
+
 // Small helpers ------------------------------------------------------------------------------
 
 // The name of SVG is asked of the browser, so that no address stands in the page.

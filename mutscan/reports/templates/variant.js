@@ -234,7 +234,7 @@ function makeVariantView(host) {
       more.remove();
     } }, `Show all ${list.length} regions`);
     part("regions").replaceChildren(...(list.length
-      ? [el("p", { class: "quiet" }, variant.regions.some(({ disturbed }) => disturbed) ? "Bars: drop z (positive: worse); filled ones are beyond background." : "No region is beyond background. Bars: drop z (positive: worse)."),
+      ? [el("p", { class: "quiet" }, variant.regions.some(({ disturbed }) => disturbed) ? "Bars: drop z (positive: worse); filled ones are beyond background." : "No region is beyond background: its drop is too small, or no larger than what other substitutions do. Bars: drop z (positive: worse)."),
         el("ol", { class: "regions" }, ...list), ...(list.length > SHOWN_REGIONS ? [more] : [])]
       : [el("p", { class: "quiet" }, "Not known: the mutant was not predicted.")]));
   }
