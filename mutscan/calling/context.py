@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -57,7 +58,7 @@ BONDS: Final = ("Disulfide bond", "Cross-link")
 
 PACKED: Final = (25, 18)
 """C-alpha atoms within 10 Å of where a C-beta atom points (2.4 Å out), from which a residue is buried,
-and half buried. Of 8,245 residues of 53 experimental chains, 75 % fall into the class that `BURIED` and
+and half buried. Of 8,245 residues of experimental chains, 75 % fall into the class that `BURIED` and
 `EXPOSED` give, 0.5 % are buried by one and exposed by the other."""
 
 TOUCH: Final = 4.5
@@ -78,8 +79,9 @@ LOW_PLDDT: Final = 70.0
 LISTED: Final = 4
 """Near sites, and touched elements, that are named."""
 
-_APART: Final = 64
-"""Residues whose surface is worked out one by one before that of the whole chain is."""
+_APART: Final = 0.1
+"""Share of a chain's residues whose surfaces are worked out one by one before all are at once, which takes
+about as long."""
 
 _REACH: Final = 6.8
 """Å; atoms further apart hide nothing of each other's surface (radii at most 2.0, probe 1.4)."""
@@ -289,7 +291,7 @@ class SiteContexts:
     The structure is one chain without ligands, ions, water, membrane and partner chains: a residue at
     an interface counts as exposed, and what binds is seen by the sites that UniProt knows alone. Contacts
     are those of side chains; glycine has its C-alpha atom for one. Secondary structure and compact
-    domains are the namer's, from C-alpha atoms; short 3-10 helices and bends are loops there.
+    domains are the namer's; 3-10 helices and strands of two residues are loops there.
 
     Accessibility is Shrake-Rupley's (Bio.PDB, 100 points) over the maxima of Tien et al., PLoS ONE 8,
     e80635 (2013); a residue whose side chain is missing or incomplete is judged by how many C-alpha
@@ -332,17 +334,17 @@ class SiteContexts:
         end = self._end(index) if self._wild_type.structure is not None else ""
         if not self._atoms.known[index]:
             return SiteContext(domains=homes, sites=sites, end=end)
-        plddt = math.nan if self._plddt is None else round(float(self._plddt[index]))
+        plddt = math.nan if self._plddt is None else float(np.rint(self._plddt[index]))
         accessibility = self._accessibility(index)
         return SiteContext(
             *self._element(index),
             burial=self._burial(index, accessibility),
-            accessibility=round(accessibility, 2),
+            accessibility=accessibility,
             domains=homes,
             sites=sites,
             touches=self._touches(index),
             end=end,
-            plddt=float(plddt) if plddt < LOW_PLDDT else math.nan,
+            plddt=plddt if plddt < LOW_PLDDT else math.nan,
         )
 
     def _end(self, index: int) -> str:
@@ -364,8 +366,7 @@ class SiteContexts:
         own = {_purpose(feature) for feature in at}
         near: dict[tuple[str, str], tuple[Feature, float]] = {}
         for feature, distance in sorted(around, key=lambda one: (one[0].kind not in KINDS, one[1])):
-            bonded = feature.kind in BONDS and feature.description.split("; ")[-1] == f"to {index + 1}"
-            if distance and not bonded and _purpose(feature) not in own:
+            if _purpose(feature) not in own:
                 near.setdefault(_purpose(feature), (feature, distance))
         told = [(feature, 0.0) for feature in at]
         told += sorted(list(near.values())[:LISTED], key=lambda one: one[1])
@@ -420,7 +421,7 @@ class SiteContexts:
         return cKDTree(self._atoms.ca[self._atoms.known])
 
     def _accessibility(self, index: int) -> float:
-        """Relative accessibility; NaN where the side chain is not whole."""
+        """Relative accessibility to 0.01; NaN where the side chain is not whole."""
         from Bio.Data.PDBData import residue_sasa_scales
 
         structure, place = self._wild_type.structure, self._wild_type.structure_index
@@ -431,7 +432,7 @@ class SiteContexts:
         if not {*HEAVY_ATOMS.get(letter, ("?",))} <= {*structure.atom_name[structure.atoms_of(residue)]}:
             return math.nan
         largest = float(residue_sasa_scales["Wilke"][THREE_LETTER[letter]])
-        return min(self._surfaces.of(residue) / largest, 1.0)
+        return round(min(self._surfaces.of(residue) / largest, 1.0), 2)
 
     @cached_property
     def _surfaces(self) -> _Surfaces:
@@ -451,15 +452,13 @@ class SiteContexts:
             touched = np.flatnonzero(apart <= CONTACT_CA)
         touched = touched[np.abs(touched - index) > NEIGHBOURS]
         own = self._element_of[index]
-        count: dict[tuple[int, str], int] = {}
-        for other in touched.tolist():
+        count: Counter[tuple[int, str]] = Counter()
+        for other, atoms_there in Counter(touched.tolist()).items():
             element, body = self._element_of[other], self._namer.body(other)
             if element is not None and element is not own:
-                key = (element.first, element_name(element))
-                count[key] = count.get(key, 0) + 1
+                count[element.first, element_name(element)] += atoms_there
             if body is not None and not body.holds(index):
-                key = (len(atoms.ca), _plain(body.name))
-                count[key] = count.get(key, 0) + 1
+                count[len(atoms.ca), _plain(body.name)] += atoms_there
         most = sorted(count, key=lambda key: (-count[key], key))[:LISTED]
         return tuple(name for _, name in sorted(most))
 
@@ -474,7 +473,7 @@ class _Surfaces:
 
     def of(self, residue: int) -> float:
         self._asked += 1
-        if self._asked > _APART:
+        if self._asked > _APART * len(self._structure):
             return float(self._whole[residue])
         atoms = self._heavy[self._structure.residue_index[self._heavy] == residue]
         around = self._tree.query_ball_point(self._structure.coord[atoms], _REACH)
@@ -508,8 +507,10 @@ class _Surfaces:
 
 def _purpose(feature: Feature) -> tuple[str, str]:
     """Equal for residues that do one thing together, of which the nearest stands for all."""
-    alone = feature.kind in BONDS or not feature.description
-    return feature.kind, str(feature.start) if alone else feature.description
+    if feature.kind in BONDS:
+        partner = feature.description.rpartition("to ")[2]
+        return feature.kind, "-".join(sorted((str(feature.start), partner)))
+    return feature.kind, feature.description or str(feature.start)
 
 
 def _plain(name: str) -> str:

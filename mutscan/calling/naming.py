@@ -121,6 +121,8 @@ class Namer:
         except UniProt's domains, regions and repeats, which are one each.
     ca : float array, shape (L, 3), Å, optional
         C-alpha coordinates laid out on the sequence, NaN where unresolved.
+    backbone : float array, shape (L, 4, 3), Å, optional
+        N, CA, C and O in the same way; with them, hydrogen bonds tell helices and strands.
     plddt : float array, shape (L,), optional
     """
 
@@ -130,17 +132,19 @@ class Namer:
         features: Sequence[Feature] = (),
         *,
         ca: NDArray[np.float64] | None = None,
+        backbone: NDArray[np.float64] | None = None,
         plddt: NDArray[np.float64] | None = None,
     ) -> None:
         self._length = length
         self._features = features
         self._ca = ca
+        self._backbone = backbone
         self._plddt = plddt
 
     @cached_property
     def elements(self) -> tuple[Element, ...]:
         """Helices and strands, indices on the sequence."""
-        return () if self._ca is None else secondary_structure(self._ca)
+        return () if self._ca is None else secondary_structure(self._ca, self._backbone)
 
     @cached_property
     def domains(self) -> tuple[tuple[tuple[int, int], ...], ...]:

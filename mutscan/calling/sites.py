@@ -8,27 +8,22 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.spatial import cKDTree
 
-from mutscan.calling.naming import is_site, point_name
+from mutscan.calling.naming import is_site
 from mutscan.structures import BACKBONE, ca_by_position
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from mutscan.structures import Feature, WildType
 
 KINDS: Final = ("Active site", "Binding site")
-"""UniProt's kinds of residues that do the work."""
+"""Kinds of sites that are told before the others near a residue."""
 
 CONTACT: Final = 5.0
 """Å between heavy atoms of side chains (C-alpha for glycine)."""
 
 CONTACT_CA: Final = 8.0
 """Å between C-alpha atoms where a side chain is not there."""
-
-NAMED: Final = 4
-"""Sites named; the rest are counted."""
 
 
 class FunctionalSites:
@@ -51,27 +46,6 @@ class FunctionalSites:
             (feature, np.array(sorted(self._distances(number))))
             for number, feature in enumerate(self._features)
         ]
-
-    def near(self, indices: NDArray[np.int64] | Sequence[int]) -> tuple[str, ...]:
-        """Catalytic and binding residues among residues (0-based) or within 5 Å, in order of position.
-
-        Examples
-        --------
-        >>> from mutscan.structures import Feature, WildType
-        >>> features = (Feature("Active site", "", 3, 3, "UniProt"),)
-        >>> sites = FunctionalSites(WildType("x", "MKTA", features=features))
-        >>> sites.near([2]), sites.near([0])
-        (('active site 3',), ())
-        """
-        among = set(np.asarray(indices).tolist())
-        found = [
-            point_name(feature)
-            for number, feature in enumerate(self._features)
-            if feature.kind in KINDS and not among.isdisjoint(self._distances(number))
-        ]
-        found = list(dict.fromkeys(found))
-        rest = [f"{len(found) - NAMED} more"] if len(found) > NAMED else []
-        return (*found[:NAMED], *rest)
 
     def around(self, index: int) -> list[tuple[Feature, float]]:
         """Sites of all kinds that hold a residue (0-based; distance 0) or lie near it (Å).

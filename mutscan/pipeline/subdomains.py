@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mutscan.calling import Namer, RegionBackground, SiteContexts, drop_z, measured_drop
-from mutscan.structures import ca_by_position, plddt_by_position
+from mutscan.structures import backbone_by_position, ca_by_position, plddt_by_position
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,8 +65,13 @@ class SubdomainCaller:
     def __init__(self, wild_type: WildType, null: Null | None) -> None:
         self.null = null
         self._ca = ca_by_position(wild_type)
-        plddt = plddt_by_position(wild_type)
-        self._namer = Namer(len(wild_type.sequence), wild_type.features, ca=self._ca, plddt=plddt)
+        self._namer = Namer(
+            len(wild_type.sequence),
+            wild_type.features,
+            ca=self._ca,
+            backbone=backbone_by_position(wild_type),
+            plddt=plddt_by_position(wild_type),
+        )
         self.contexts = SiteContexts(wild_type, self._namer)
 
     @cached_property

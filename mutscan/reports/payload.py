@@ -164,8 +164,8 @@ def add_wild_type(
     if any(n is not None and n != str(place) for place, n in enumerate(numbers, start=1)):
         data["numbers"] = [n or "" for n in numbers]
     frame = read_frame(RunFolder(directory).structures, numbers)
-    ca = None if frame is None else frame.ca
-    data["places"] = annotate(section(provenance, "wild_type"), ca, plddt)
+    ca, backbone = (None, None) if frame is None else (frame.ca, frame.backbone)
+    data["places"] = annotate(section(provenance, "wild_type"), ca, plddt, backbone)
     if frame is not None:
         atoms = frame.atoms
         centre = np.nanmean(frame.ca, axis=0)
