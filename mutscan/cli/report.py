@@ -50,4 +50,5 @@ def report(
     if format is Format.figures:
         terminal.say(f"{written.size} figures, each as SVG and PNG, written to {written.path}/")
     else:
-        terminal.say(f"{format.value} report written to {written.path} ({written.size / 1e6:.1f} MB)")
+        size = f"{written.size / 1e6:.1f} MB" if written.size >= 1e5 else f"{written.size / 1e3:.0f} kB"
+        terminal.say(f"{format.value} report written to {written.path} ({size})")
