@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
@@ -16,12 +17,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from loky import ProcessPoolExecutor
+from loky.backend import resource_tracker
 
 from mutscan.builders import Exchange
 from mutscan.errors import BuildError, MutscanError, StructureError
 from mutscan.results import read_arrays, write_arrays
 from mutscan.scores import score_structures
 from mutscan.structures import write_structure
+from mutscan.worker import interrupts_held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -182,12 +185,16 @@ class MutantFactory:
         )
         running: dict[Any, BuildTask] = {}
         clean = False
+        # Started with the first worker, multiprocessing's would let Ctrl-C through again.
+        for tracker in (multiprocessing.resource_tracker, resource_tracker):
+            tracker.ensure_running()
         try:
             while waiting or running:
                 # Few tasks in flight: when a worker dies, only these are suspect.
-                while waiting and len(running) < self._jobs:
-                    task = waiting.pop()
-                    running[pool.submit(_build_and_measure, task)] = task
+                with interrupts_held():
+                    while waiting and len(running) < self._jobs:
+                        task = waiting.pop()
+                        running[pool.submit(_build_and_measure, task)] = task
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     task = running.pop(future)
