@@ -103,8 +103,8 @@ EVIDENCE_SCHEMA: Final = pa.schema(
         ("contribution", pa.float32()),
     ]
 )
-"""Schema of evidence.parquet: what each piece of evidence adds to the log-odds that a variant is
-deleterious, the strongest piece of each variant first."""
+"""Schema of evidence.parquet: the baseline of each variant, then what each piece of evidence adds to the
+log-odds that it is deleterious, the strongest first; together they are the log-odds of `p_deleterious`."""
 
 _SHARED_TEXT: Final = pa.dictionary(pa.int32(), pa.string())
 

@@ -10,7 +10,8 @@ from rich.text import Text
 from mutscan.cli.console import plain
 from mutscan.reports.affected import in_words
 from mutscan.reports.compared import compared_facts, compared_headline, compared_scores
-from mutscan.reports.digest import UNCALIBRATED, digest, number, probability
+from mutscan.reports.digest import UNCALIBRATED, digest
+from mutscan.reports.sentences import number, probability
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

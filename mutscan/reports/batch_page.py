@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from mutscan.reports.batch import Rule, SavedBatch, Worst, read_batch, report_folder, rule_words
-from mutscan.reports.digest import UNCALIBRATED, VERDICTS, number, probability
+from mutscan.reports.digest import UNCALIBRATED
 from mutscan.reports.html import cells_of, fill_page, shorten
 from mutscan.reports.saved import site_positions
+from mutscan.reports.sentences import VERDICTS, number, probability
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -273,10 +274,11 @@ def _strip(row: Mapping[Any, Any], marks: Sequence[Mapping[Any, Any]]) -> Strip:
 
 
 def _marks(marks: Sequence[Mapping[Any, Any]], length: int) -> Iterator[Mark]:
+    ranked = any(row["p_deleterious"] == row["p_deleterious"] for row in marks)
     for row in marks:
         p, flag = row["p_deleterious"], row["flag"] if row["flag"] in SHAPES else ""
         sites = site_positions(str(row["positions"]))
-        if not sites:
+        if not sites or (ranked and not flag and p != p):  # what was not assessed has no height
             continue
         along = (min(sites[0], length) - 1) / max(length - 1, 1)
         x = EDGE + (WIDTH - 2 * EDGE) * along

@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from mutscan.reports.sentences import NOT_ASSESSED, is_scored, structure_disturbed, verdict_words
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mutscan.reports.affected import AffectedRegion
 
-NOT_ASSESSED: Final = "not assessed"
-"""Verdict and structure of a variant that no calibrated rule covers, such as an insertion or a deletion."""
-
 _UNIPROT: Final = re.compile(r"(?:sp|tr)\|[^|]*\|(\w+?)_\w+")
-_RULE: Final = re.compile(r"structure (not )?disturbed: ([^;(]*[^;( ])")
+_RULE: Final = re.compile(r"structure (?:not )?disturbed: ([^;(]*[^;( ])")
 _SITE: Final = re.compile(r"at |next to |[\d.]+ Å from ")
 
 
@@ -44,17 +43,22 @@ def display_name(name: str) -> str:
     return name if header is None else header[1]
 
 
-def verdict(row: Mapping[Any, Any]) -> str:
-    """Return the flag of a scored row; ``not assessed`` where there is neither a flag nor a calibrated rule.
+def verdict(row: Mapping[Any, Any], *, judged: bool) -> str:
+    """Return the flag of a scored row, or that it was not assessed; empty in a run without a calibration.
 
-    An insertion or a deletion has no probability, and its predicted drop nothing to be compared with.
+    Parameters
+    ----------
+    row : mapping
+        Of variants.csv.
+    judged : bool
+        Whether any row of the run has a flag.
     """
-    flag = str(row["flag"])
-    return flag if flag and row["n_substitutions"] != 0 else NOT_ASSESSED
+    unassessed = judged or verdict_words("", row["flag_rule"]) == NOT_ASSESSED
+    return row["flag"] or (NOT_ASSESSED if unassessed else "")
 
 
 def structure_finding(row: Mapping[Any, Any], regions: Sequence[AffectedRegion]) -> StructureFinding:
-    """Whether the structure is disturbed: by the calibrated rule in `flag_rule`, or in any region.
+    """Tell what `structure_disturbed` finds, with the rule and the regions it rests on.
 
     Parameters
     ----------
@@ -63,35 +67,17 @@ def structure_finding(row: Mapping[Any, Any], regions: Sequence[AffectedRegion])
     regions : sequence of AffectedRegion
         All of the variant's.
     """
-    if row["status"] not in ("ok", "partial"):
+    if not is_scored(row):
         return StructureFinding("", "")
-    if row["n_substitutions"] == 0:
-        return StructureFinding(NOT_ASSESSED, "the background is made of substitutions only")
-    rule = _RULE.search(str(row["flag_rule"]))
-    if rule is None and not regions:
-        return StructureFinding(NOT_ASSESSED, "the structure of the mutant was not predicted")
-    hit = [region.name for region in regions if region.disturbed]
-    reasons = [] if rule is None else [rule[2]]
-    reasons.append(f"beyond background: {', '.join(hit)}" if hit else "no region beyond background")
-    disturbed = bool(hit) or (rule is not None and not rule[1])
-    return StructureFinding("disturbed" if disturbed else "not disturbed", "; ".join(reasons))
-
-
-def confidence_reason(row: Mapping[Any, Any]) -> str:
-    """Say why the confidence of a scored row is not high; empty where it is.
-
-    The pipeline notes what lowers it before any other warning; a structure that could not be built is the
-    row's message.
-    """
-    if row["confidence"] in ("", "high"):
-        return ""
-    notes = [note for note in str(row["notes"]).split("; ") if note]
-    unsure = [note for note in notes if "pLDDT" in note]
-    if unsure and row["confidence"] == "low":
-        return unsure[0]
-    if row["message"]:
-        return str(row["message"])
-    return notes[0] if notes else "no structure of the mutant was built"
+    hit = [region for region in regions if region.disturbed]
+    found = structure_disturbed(row, hit)
+    if found is None:
+        return StructureFinding(NOT_ASSESSED, "no background of such variants, or nothing was predicted")
+    rule = _RULE.search(row["flag_rule"])
+    reasons = [] if rule is None else [rule[1]]
+    named = ", ".join(region.name for region in hit)
+    reasons.append(f"beyond background: {named}" if hit else "no region beyond background")
+    return StructureFinding("disturbed" if found else "not disturbed", "; ".join(reasons))
 
 
 def short_context(cell: str) -> str:

@@ -9,9 +9,10 @@ import numpy as np
 from mutscan.reports.annotations import annotate
 from mutscan.reports.block import Block
 from mutscan.reports.coordinates import read_changes, read_frame
-from mutscan.reports.digest import section, sentence
-from mutscan.reports.findings import confidence_reason, structure_finding, verdict
+from mutscan.reports.digest import section
+from mutscan.reports.findings import structure_finding, verdict
 from mutscan.reports.saved import read_null, site_positions
+from mutscan.reports.sentences import confidence_reason, sentence
 from mutscan.results import RunFolder
 
 if TYPE_CHECKING:
@@ -267,6 +268,7 @@ def _variant(
     sites = [p for p in site_positions(str(row["positions"])) if p > 0]
     cells = row.to_dict()
     structure = structure_finding(cells, regions)
+    disturbed = [region for region in regions if region.disturbed]
     return {
         "row": number,
         "name": variant,
@@ -274,8 +276,8 @@ def _variant(
         "status": str(row["status"]),
         "message": clip(row["message"]),
         "sites": sites,
-        "sentence": clip(sentence(row, [region for region in regions if region.disturbed])),
-        "flag": verdict(cells) if judged else "",
+        "sentence": clip(sentence(cells, disturbed)),
+        "flag": verdict(cells, judged=judged),
         "structure": [structure.state, clip(structure.why)],
         "input": clip(row["input"]),
         "context": clip(row["site_context"]),

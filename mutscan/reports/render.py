@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from mutscan.reports.digest import VERDICTS, digest, number
-from mutscan.reports.findings import confidence_reason, short_context, structure_finding, verdict
+from mutscan.reports.digest import digest
+from mutscan.reports.findings import short_context, structure_finding, verdict
 from mutscan.reports.html import cells_of, file_name, render_page, shorten
 from mutscan.reports.payload import score_payload
-from mutscan.reports.saved import SCORED, read_run
+from mutscan.reports.saved import read_run
 from mutscan.reports.scan import is_scan, render_scan
+from mutscan.reports.sentences import VERDICTS, confidence_reason, is_scored, number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -165,9 +166,9 @@ def _table_row(
     place: int, row: dict[Any, Any], run: SavedRun, probability: Any, shown: Any, detailed: set[str]
 ) -> TableRow:
     variant, typed = str(row["variant"]), str(row["input"])
-    scored = row["status"] in SCORED
+    scored = is_scored(row)
     regions = run.regions_of(variant) if scored else ()
-    flag = verdict(row) if run.judged and scored else ""
+    flag = verdict(row, judged=run.judged) if scored else ""
     hit = regions[0] if regions else None
     reason = confidence_reason(row) if scored else ""
     remark = str(row["message"] or row["notes"])
@@ -189,7 +190,10 @@ def _table_row(
         disturbed=hit is not None and hit.disturbed,
         confidence=row["confidence"],
         reason=shorten(reason, 120),
-        remark=shorten("; ".join(note for note in remark.split("; ") if note != reason), 300),
+        remark=shorten(
+            "; ".join(note for note in remark.split("; ") if not (reason and note.endswith(f": {reason}"))),
+            300,
+        ),
         cells=cells_of(row, shown),
         carried=tuple(shorten(row[column]) for column in run.carried),
     )

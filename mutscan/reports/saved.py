@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from mutscan.errors import UsageError
 from mutscan.reports.affected import AffectedRegion, read_stretches
 from mutscan.reports.findings import display_name
+from mutscan.reports.sentences import account
 from mutscan.results import (
     ADDED_COLUMNS,
     EVIDENCE_SCHEMA,
@@ -109,7 +110,7 @@ class SavedRun:
         }
 
     def json_rows(self) -> list[dict[str, object]]:
-        """Rows of variants.csv with numbers as numbers and None for what is not known."""
+        """Rows of variants.csv, each with its `account`; numbers are numbers, what is not known is None."""
         rows: list[dict[str, object]] = []
         for row in self.variants.to_dict(orient="records"):
             cells: dict[str, object] = {}
@@ -119,7 +120,7 @@ class SavedRun:
                     cells[str(column)] = (int(value) if column in COUNT_COLUMNS else value) if known else None
                 else:
                     cells[str(column)] = value if value != "" else None
-            rows.append(cells)
+            rows.append(cells | account(cells))
         return rows
 
     def regions_of(self, variant: str) -> tuple[AffectedRegion, ...]:
@@ -175,7 +176,7 @@ class SavedRun:
                     yield str(variant), block.reset_index(drop=True)
 
     def evidence(self) -> dict[str, list[tuple[str, str, float]]]:
-        """Name, value and contribution of each piece of evidence of each variant, strongest first.
+        """Name, value and contribution of each variant's evidence: the baseline, then the strongest first.
 
         Empty where the model carries no calibration.
 

@@ -1,4 +1,4 @@
-"""A saved run as an Excel workbook: rows, regions and evidence, each on a sheet of its own."""
+"""A saved run as an Excel workbook: rows with their accounts, regions and evidence, each on a sheet."""
 
 from __future__ import annotations
 
@@ -58,8 +58,9 @@ def write_workbook(run: SavedRun, path: Path) -> int:
             f"{run.directory}: {len(run.variants):,} rows do not fit an Excel sheet ({MOST_ROWS:,}); "
             "use variants.csv"
         )
+    rows = run.json_rows()
     sheets: dict[str, tuple[Sequence[str], Sequence[Sequence[object]]]] = {
-        "variants": ([*run.variants.columns], [[*row.values()] for row in run.json_rows()]),
+        "variants": ([*dict.fromkeys(key for row in rows for key in row)], [[*row.values()] for row in rows]),
         "regions": (REGION_SCHEMA.names, _regions(run)),
         "evidence": (EVIDENCE_SCHEMA.names, [*_evidence(run)]),
         "run": (["what", "value"], [("Result", headline(run)), *facts_of(run)]),
@@ -71,8 +72,8 @@ def write_workbook(run: SavedRun, path: Path) -> int:
         book.set_properties({"title": run.name, "created": _finished(run)})
         bold = book.add_format({"bold": True, "bottom": 1})
         filled = {name: sheet for name, sheet in sheets.items() if sheet[1]}
-        for name, (headings, rows) in filled.items():
-            _write(book.add_worksheet(name), headings, rows, bold)
+        for name, (headings, cells) in filled.items():
+            _write(book.add_worksheet(name), headings, cells, bold)
     return len(filled)
 
 

@@ -278,7 +278,7 @@ def with_indels(folder, *, same_site=4):
     for name, positions in (("K50del", "50"), ("K62_A63insG", "62;63")):
         row = dict(table.iloc[0].where(~table.columns.str.match("tm_|lddt_|z_|p_del|site_c|affected"), ""))
         row |= {"input": name, "variant": name, "positions": positions, "status": "partial"}
-        row |= {"n_substitutions": "0", "flag": "uncertain", "message": f"{name}: not built"}
+        row |= {"n_substitutions": "0", "flag": "", "flag_rule": "not assessed: an indel"}
         table.loc[len(table)] = row
     table.to_csv(folder / "variants.csv", index=False)
     return folder

@@ -4,7 +4,6 @@ import pytest
 
 from mutscan.reports.affected import AffectedRegion
 from mutscan.reports.findings import (
-    confidence_reason,
     display_name,
     short_context,
     structure_finding,
@@ -13,8 +12,7 @@ from mutscan.reports.findings import (
 
 NAN = float("nan")
 ROW = {
-    "status": "ok", "flag": "uncertain", "n_substitutions": 1.0, "flag_rule": "", "confidence": "high",
-    "notes": "", "message": "",
+    "status": "ok", "flag": "uncertain", "variant": "L38D", "flag_rule": "", "lddt_predicted_mean": 0.99,
 }  # fmt: skip
 RULE = "p >= 0.78 (specificity 0.83); structure {}disturbed: lDDT drop z {} (specificity 0.92)"
 
@@ -26,7 +24,6 @@ def region(name, disturbed):
 @pytest.mark.parametrize(
     ("rule", "regions", "state", "why"),
     [
-        ("", [], "not assessed", "not predicted"),
         ("", [region("helix 1", False)], "not disturbed", "no region beyond background"),
         ("", [region("helix 1", True), region("helix 2", True)], "disturbed", "helix 1, helix 2"),
         (RULE.format("", "5.29 >= 1.34"), [], "disturbed", "lDDT drop z 5.29 >= 1.34;"),
@@ -41,28 +38,14 @@ def test_the_structure_is_judged_by_rule_and_regions(rule, regions, state, why):
 
 
 def test_what_no_rule_covers_is_not_assessed():
-    indel = ROW | {"n_substitutions": 0.0, "flag_rule": RULE.format("", "9 >= 1"), "status": "partial"}
-    assert structure_finding(indel, [region("a", True)]).state == verdict(indel) == "not assessed"
-    assert verdict(ROW | {"flag": ""}) == "not assessed"
-    assert verdict(ROW) == "uncertain"
+    indel = ROW | {"variant": "K50del", "flag": "", "flag_rule": "not assessed: an insertion or a deletion"}
+    assert structure_finding(indel, [region("a", True)]).state == "not assessed"
+    assert verdict(indel, judged=True) == verdict(indel, judged=False) == "not assessed"
+    unjudged = ROW | {"flag": ""}
+    assert verdict(unjudged, judged=True) == "not assessed"
+    assert verdict(unjudged, judged=False) == ""
+    assert verdict(ROW, judged=True) == "uncertain"
     assert structure_finding(ROW | {"status": "failed"}, []).state == ""
-
-
-@pytest.mark.parametrize(
-    ("confidence", "notes", "message", "reason"),
-    [
-        ("high", "position 3 is within 5 residues of an end", "", ""),
-        ("low", "a clash remains: W1; opens a bridge", "", "a clash remains: W1"),
-        ("low", "a clash remains: W1; pLDDT 40 at the site", "", "pLDDT 40 at the site"),
-        ("medium", "outside what was calibrated", "A1C: no atoms", "A1C: no atoms"),
-        ("medium", "sequence only: no structure was given or found", "", "sequence only: no structure was"),
-        ("medium", "", "", "no structure of the mutant was built"),
-    ],
-)
-def test_a_confidence_below_high_has_its_reason(confidence, notes, message, reason):
-    said = confidence_reason(ROW | {"confidence": confidence, "notes": notes, "message": message})
-    assert said.startswith(reason)
-    assert bool(said) is bool(reason)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_every_sheet_reads_back_as_the_tables_of_the_run(tmp_path):
     sheets, book = read_back(tmp_path / "r.xlsx")
     assert list(sheets) == ["variants", "regions", "evidence", "run"]
     table = pd.DataFrame(sheets["variants"][1:], columns=sheets["variants"][0])
-    assert list(table.columns) == list(run.variants.columns)
+    assert list(table.columns) == [*run.variants.columns, "structure_disturbed", "sentence"]
     assert table["variant"].dropna().tolist() == [v for v in run.variants["variant"] if v]
     pd.testing.assert_series_equal(
         table["z_score"].astype(float), run.variants["z_score"], check_dtype=False, rtol=1e-12
