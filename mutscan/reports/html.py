@@ -125,14 +125,14 @@ def shorten(text: object, limit: int = LONGEST) -> str:
 
 
 def unbroken(text: str) -> Markup:
-    """Escape a text and keep its ranges of residues on one line.
+    """Escape a text and keep each range of residues and each z on one line.
 
     Examples
     --------
     >>> str(unbroken("residues 37-43 <"))
     'residues <span class="range">37-43</span> &lt;'
     """
-    return Markup(re.sub(r"(\d+-\d+)", r'<span class="range">\1</span>', str(escape(text))))
+    return Markup(re.sub(r"(\d+-\d+|\bz −?\d+\.\d)", r'<span class="range">\1</span>', str(escape(text))))
 
 
 def _exponent(provenance: Mapping[str, Any]) -> str:

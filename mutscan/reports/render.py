@@ -169,6 +169,7 @@ def _table_row(
     scored = is_scored(row)
     regions = run.regions_of(variant) if scored else ()
     flag = verdict(row, judged=run.judged) if scored else ""
+    structure = structure_finding(row, regions)
     hit = regions[0] if regions else None
     reason = confidence_reason(row) if scored else ""
     remark = str(row["message"] or row["notes"])
@@ -181,13 +182,13 @@ def _table_row(
         verdict=flag,
         chip=(flag.replace(" ", "-"), VERDICTS.get(flag, flag)) if flag else (row["status"], row["status"]),
         probability=cells_of(row, probability),
-        structure=structure_finding(row, regions),
+        structure=structure,
         context=shorten(short_context(row["site_context"])),
         full_context=shorten(row["site_context"], 600),
         region=""
         if hit is None
         else f"{hit.name} ({hit.positions}), z {number(hit.z, 1)}".replace("z -", "z −"),
-        disturbed=hit is not None and hit.disturbed,
+        disturbed=hit is not None and hit.disturbed and structure.state == "disturbed",
         confidence=row["confidence"],
         reason=shorten(reason, 120),
         remark=shorten(

@@ -33,9 +33,9 @@ function numbers(name, start = 0, count = undefined) {
 
 const L = page.sequence.length;
 
-// Each region is named once; a variant points at it.
+// Each region is named once; a variant points at it. None is disturbed where the structure was not assessed.
 for (const variant of page.kind === "score" ? page.variants : [])
-  variant.regions = variant.regions.map(([place, drop, z, measured, distance, disturbed]) => ({ ...page.regions[place], drop, z, measured, distance, disturbed: Boolean(disturbed) }));
+  variant.regions = variant.regions.map(([place, drop, z, measured, distance, disturbed]) => ({ ...page.regions[place], drop, z, measured, distance, disturbed: Boolean(disturbed) && variant.structure[0] !== "not assessed" }));
 
 // Small helpers ------------------------------------------------------------------------------
 

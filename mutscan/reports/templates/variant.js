@@ -233,8 +233,11 @@ function makeVariantView(host) {
       for (const item of list) item.hidden = false;
       more.remove();
     } }, `Show all ${list.length} regions`);
+    const beyond = variant.structure[0] === "not assessed" ? "Not assessed: the background is made of substitutions. "
+      : variant.regions.some(({ disturbed }) => disturbed) ? "Amber: beyond background. "
+        : "No region is beyond background: its drop is too small, or no larger than what other substitutions do. ";
     part("regions").replaceChildren(...(list.length
-      ? [el("p", { class: "quiet" }, variant.regions.some(({ disturbed }) => disturbed) ? "Bars: drop z (positive: worse); filled ones are beyond background." : "No region is beyond background: its drop is too small, or no larger than what other substitutions do. Bars: drop z (positive: worse)."),
+      ? [el("p", { class: "quiet" }, `${beyond}Bars: drop z (positive: worse).`),
         el("ol", { class: "regions" }, ...list), ...(list.length > SHOWN_REGIONS ? [more] : [])]
       : [el("p", { class: "quiet" }, "Not known: the mutant was not predicted.")]));
   }
