@@ -188,3 +188,33 @@ def test_a_folder_of_something_else_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError) as caught, RunFolder(tmp_path / "run") as folder:
         folder.claim({"seed": 1})
     assert caught.value.exit_code == 2
+
+
+def test_a_restart_deletes_what_runs_wrote_and_nothing_else(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.claim({"seed": 0})
+        for name in ("variants.csv", "run.json"):
+            (tmp_path / name).write_text("{}")
+        (folder.structures / "L38D.cif").write_text("ours")
+        (folder.structures / "notes.txt").write_text("mine")
+        (tmp_path / "mine.csv").write_text("mine")
+    with RunFolder(tmp_path, restart=True) as folder:
+        assert {path.name for path in tmp_path.iterdir()} == {".state", "structures", "mine.csv"}
+        assert [path.name for path in folder.structures.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", "no JSON", '{"name": "another tool"}'])
+def test_a_run_json_of_another_tool_makes_no_folder_ours(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    (tmp_path / "variants.csv").write_text("mine")
+    for restart in (False, True):
+        with pytest.raises(RunFolderError, match="not made by mutscan"), RunFolder(tmp_path, restart=restart):
+            pass
+    assert (tmp_path / "variants.csv").read_text() == "mine"
+
+
+def test_arrays_of_another_shape_are_damaged(tmp_path: Path) -> None:
+    write_arrays(tmp_path / "a.npz", tm=np.zeros(2), lddt=np.zeros(5))
+    assert read_arrays(tmp_path / "a.npz", tm=(2,), lddt=(5,)) is not None
+    assert read_arrays(tmp_path / "a.npz", tm=(2,), lddt=(6,)) is None
+    assert read_arrays(tmp_path / "a.npz", shift=(2,)) is None

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from mutscan.additive import AdditiveModel
 from mutscan.errors import CheckpointError
-from mutscan.evidence.additive import AdditiveModel
 from mutscan.evidence.ddg import DdgModel, read_ddg
 from mutscan.evidence.sequence import sequence_hash
 from mutscan.evidence.structural import StructuralRule, read_rule

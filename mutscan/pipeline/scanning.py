@@ -280,7 +280,14 @@ class ScanJob(Job):
         """Read the stored predictions of a position: TM-scores (19,) and lDDT profiles (19, L)."""
         batch = self._batch_of[position]
         if self._held[0] is not batch:
-            self._held = batch, read_part(self._part(batch), lambda: self._predict([batch]))
+            count = OTHERS * len(batch)
+            stored = read_part(
+                self._part(batch),
+                lambda: self._predict([batch]),
+                tm=(count,),
+                lddt=(count, len(self.wild_type.sequence)),
+            )
+            self._held = batch, stored
         start = OTHERS * batch.index(position)
         rows = slice(start, start + OTHERS)
         return self._held[1]["tm"][rows], self._held[1]["lddt"][rows]

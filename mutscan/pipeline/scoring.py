@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -145,6 +145,10 @@ def score(
     return run_job(Request("score", resolved, options, arguments, partial(ScoreJob, plan)))
 
 
+ROWS_JUDGED: Final = 512
+"""Rows judged together, and held in memory."""
+
+
 class ScoreJob(Job):
     """The work of `score`: each variant's prediction is a part of its own."""
 
@@ -207,13 +211,15 @@ class ScoreJob(Job):
 
     def prediction(self, variant: Variant) -> Prediction:
         """Read the stored prediction of a variant."""
-        arrays = read_part(self._part(variant), lambda: self._predict([variant]))
+        length = len(self.wild_type.sequence)
+        arrays = read_part(self._part(variant), lambda: self._predict([variant]), tm=(2,), lddt=(length,))
         tm, tm_raw = arrays["tm"].tolist()
         return tm, tm_raw, arrays["lddt"]
 
     def chunks(self) -> Iterator[Sequence[PlannedRow]]:
-        """Yield all rows at once: a variant that is given twice is judged once."""
-        yield self._rows
+        """Yield some rows at a time, so that memory does not grow with their number."""
+        for first in range(0, len(self._rows), ROWS_JUDGED):
+            yield self._rows[first : first + ROWS_JUDGED]
 
     def _part(self, variant: Variant) -> Path:
         return self.folder.part("predicted", self.folder.structure_of(str(variant)).stem)

@@ -10,8 +10,20 @@ import pyarrow.parquet as pq
 from matplotlib import colormaps
 
 from mutscan.errors import MutscanError, UsageError
+from mutscan.reports.changes import largest_change, reach_of
 from mutscan.reports.coordinates import distances, read_frame
-from mutscan.reports.drawing import GREY, INK, MODEL, RIVAL, colour_bar, drawing, legend, matrix, panel
+from mutscan.reports.drawing import (
+    CHANGE,
+    GREY,
+    INK,
+    MODEL,
+    RIVAL,
+    colour_bar,
+    drawing,
+    legend,
+    matrix,
+    panel,
+)
 from mutscan.reports.html import shorten
 from mutscan.reports.saved import read_null, read_run, site_positions
 from mutscan.reports.scan import is_scan
@@ -84,7 +96,7 @@ def draw_run(directory: Path) -> Iterator[Drawing]:
                 distances(frame.ca),
                 f"Distances within {run.name}",
                 "How far apart each two C-alpha atoms are: the fold as a map. Grey: no coordinates.",
-                colours="cividis",
+                colours="cividis_r",
                 ends=(0.0, float(np.nanmax(distances(frame.ca)))),
                 label="distance, Å",
             )
@@ -214,14 +226,14 @@ def _change(path: Path, frame: Frame) -> NDArray[np.float64] | None:
 
 
 def _difference(name: str, variant: str, change: NDArray[np.float64]) -> Drawing:
-    # One scale that shows the built change, and keeps the scatter of a quiet build pale.
-    reach = max(float(np.nanquantile(np.abs(change), 0.999)), 0.5)
+    reach = reach_of(change)
     return matrix(
         name,
         change,
         f"Distances that {shorten(variant, _LONGEST)} changes",
-        f"C-alpha distances of the built mutant {variant} minus the wild type's; white: the same.",
-        colours="PuOr",
+        f"C-alpha distances of the built mutant {variant} minus the wild type's: blue is closer together, "
+        f"orange farther apart. {largest_change(change)}",
+        colours=CHANGE,
         ends=(-reach, reach),
         label="change of distance, Å",
     )

@@ -559,7 +559,7 @@ def test_compare_prints_its_result_on_stdout(compared, tmp_path):
     assert "note: short" in done.stderr
     assert table.read_text() == "position_a,lddt_predicted\n1,0.500000\n2,\n"
     assert compared.settings["chain_b"] == "C"
-    assert "TM-score, by the length of one" in done.stderr
+    assert "TM-score, by all 14 residues of one" in done.stderr
 
 
 def test_compare_writes_its_page(compared, tmp_path):

@@ -4,6 +4,7 @@
 ``MUTSCAN_TEST_3DMOL`` names; tests that need it, a browser or playwright skip without.
 """
 
+import base64
 import csv
 import hashlib
 import io
@@ -16,18 +17,23 @@ import tarfile
 import time
 from pathlib import Path
 
+import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
 
 from mutscan.fetch.viewer import SHA256, VERSION
 from mutscan.reports.batch_page import MOST_SHOWN, render_many
+from mutscan.reports.changes import largest_change
+from mutscan.reports.compare_page import render_comparison
+from mutscan.reports.coordinates import distances
 from mutscan.reports.render import render_report
 from mutscan.reports.scan import COLUMNS
 from mutscan.residues import STANDARD
 from mutscan.structures import read_structure
 from tests.fabricated import make_run
 from tests.fabricated_batch import make_batch
+from tests.made_up_comparison import make_comparison
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -194,6 +200,114 @@ def test_every_variant_opens_and_a_picked_residue_moves_the_view(browser, run, e
             if opened.data("[data-part=track]", "selected"):
                 break
         assert re.fullmatch(r"\d+", opened.data("[data-part=track]", "selected"))
+
+
+def drawn_again(opened, act, least=1):
+    """Do something, and wait until the 3-D view was drawn again: the page's policy forbids to poll within."""
+    before = int(opened.data(".stage", "drawn"))
+    act()
+    end = time.monotonic() + WAIT / 1000
+    while int(opened.data(".stage", "drawn")) < before + least:
+        assert time.monotonic() < end, "the 3-D view was not drawn again"
+        opened.page.wait_for_timeout(20)
+
+
+def stage_pixels(page):
+    """Colours of the canvas of the 3-D view, shape (height, width, 4)."""
+    address = page.eval_on_selector(".stage canvas", "node => node.toDataURL()")
+    picture = matplotlib.image.imread(io.BytesIO(base64.b64decode(address.split(",")[1])))
+    return (255 * picture).round().astype(np.uint8)
+
+
+def test_the_structure_is_a_shaded_ribbon_in_its_colours(browser, run, tmp_path):
+    with Opened(browser, written(tmp_path, render_report(run))) as opened:
+        page = opened.page
+        drawn_again(opened, page.get_by_role("radio", name="Chain").click)
+        drawn_again(opened, page.get_by_role("radio", name="Mutant", exact=True).click)
+        pixels = stage_pixels(page)
+        solid = pixels[pixels[..., 3] == 255][:, :3].astype(int)
+        assert len(solid) > 0.05 * pixels.shape[0] * pixels.shape[1]
+        assert set(np.unique(pixels[..., 3])) == {0, 255}
+        # the mutant's orange (#e69f00): red over green over blue, in many shades
+        orange = solid[(solid[:, 0] > solid[:, 1]) & (solid[:, 1] > solid[:, 2])]
+        assert len(orange) > 0.8 * len(solid)
+        assert len(np.unique(orange[:, 0])) > 60
+
+
+def test_the_report_and_python_find_the_same_largest_change(browser, run, globin, tmp_path):
+    with Opened(browser, written(tmp_path, render_report(run))) as opened:
+        page = opened.page
+        page.wait_for_selector("[data-part=figure] figure:nth-child(3)")
+        variant = opened.data("#variant", "variant")
+        mutant = read_structure(run / "structures" / f"{variant}.cif")
+        said = page.inner_text("[data-part=figure] figure:nth-child(3) .reading")
+        assert said == largest_change(distances(mutant.ca) - distances(globin.ca))
+
+
+@pytest.fixture(scope="module")
+def comparison(globin):
+    """The globin against itself, its last 47 residues moved away and its first ten left out."""
+    moved = globin.ca.copy()
+    moved[100:] += [0.0, 0.0, 12.0]
+    length, pairs = len(globin), np.arange(11, len(globin) + 1)
+    residues = pd.DataFrame({"position_a": pairs, "position_b": pairs})
+    residues["lddt_predicted"], residues["lddt_measured"] = 1.0, np.where(pairs > 100, 0.2, 1.0)
+    both = {f"{name}_{side}": value for name, value in (("length", length), ("sequence", globin.sequence))
+            for side in "ab"}  # fmt: skip
+    return make_comparison(name_a=HOSTILE, ca_a=globin.ca, ca_b=moved, residues=residues, **both)
+
+
+def test_a_comparison_turns_both_chains_on_each_other(browser, comparison, tmp_path):
+    with Opened(browser, written(tmp_path, render_comparison(comparison))) as opened:
+        page = opened.page
+        assert opened.data(".stage", "engine") == "canvas"
+        page.locator(".stage").scroll_into_view_if_needed()
+        before = opened.data(".stage", "view")
+        page.locator(".stage").focus()
+        drawn_again(opened, lambda: page.keyboard.press("ArrowRight"), least=2)  # in motion, and at rest
+        assert opened.data(".stage", "view") != before
+
+        def drawn(key):
+            drawn_again(opened, lambda: page.click(f"[data-part=show] [data-key={key}]"))
+            return stage_pixels(page)
+
+        both, first, second = (drawn(key)[..., 3] > 0 for key in ("both", "wild", "mutant"))
+        assert first.sum() > 1000
+        assert (first != second).sum() > 1000
+        assert (both & ~first & ~second).mean() < 0.01
+        assert ((first | second) & ~both).mean() < 0.01
+
+        # a click reads the residue under it, with its partner
+        drawn("both")
+        box = page.locator(".stage").bounding_box()
+        rows, columns = np.nonzero(both)
+        at = len(rows) // 2
+        x, y = columns[at] / both.shape[1] * box["width"], rows[at] / both.shape[0] * box["height"]
+        page.mouse.click(box["x"] + x, box["y"] + y)
+        said = page.inner_text("[data-part=reading]")
+        assert re.search(r"[A-Z]\d+ · other [A-Z]\d+ · measured lDDT [\d.]+ · |[A-Z]\d+ · no partner", said)
+        assert page.locator("img").count() == 3
+
+
+def test_a_comparison_on_a_phone_dark_and_light(browser, comparison, tmp_path):
+    path = written(tmp_path, render_comparison(comparison))
+    with Opened(browser, path, viewport={"width": 400, "height": 800}, color_scheme="dark") as opened:
+        page = opened.page
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+        def paper():
+            colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            return sum(map(int, re.findall(r"\d+", colour)[:3]))
+
+        assert paper() < 150
+        drawn_again(opened, lambda: page.click("[data-theme-button]"))
+        assert paper() > 600
+
+
+def test_a_comparison_of_sequences_has_no_stage(browser, tmp_path):
+    with Opened(browser, written(tmp_path, render_comparison(make_comparison(structures=False)))) as opened:
+        assert opened.page.locator("#superposition").count() == 0
+        assert opened.page.locator("[data-theme-button]").is_visible()
 
 
 def test_the_table_sorts_filters_searches_and_saves(browser, run, tmp_path):
