@@ -42,7 +42,7 @@ def print_summary(run: SavedRun, console: Console) -> None:
     _print_findings(console, [(finding.variant, finding.sentence) for finding in account.findings])
     _print_facts(console, account.facts, [("Rows", _count_line(account.counts))])
     if account.predicted:
-        title = "Most disruptive, predicted (z against other substitutions of this protein)"
+        title = "Most disruptive, predicted (lDDT drop z against other substitutions; higher is worse)"
         _print_table(console, title, account.predicted, run, affected=True)
     if account.measured:
         title = "Most disruptive, measured on the built structures"
@@ -161,17 +161,16 @@ def _print_facts(
 def _print_positions(console: Console, title: str, positions: pd.DataFrame) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("residue", no_wrap=True)
-    for name in ("tolerance", "z mean", "z lowest", "lDDT", "TM"):
+    for name in ("tolerance", "p mean", "drop z mean", "drop z worst"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("worst", no_wrap=True)
     for row in positions.to_dict(orient="records"):
         table.add_row(
             Text(f"{row['wild_type']}{row['position']}"),
-            Text(number(row["tolerance"], 2)),
-            Text(number(row["z_score_mean"], 2)),
-            Text(number(row["z_score_min"], 2)),
-            Text(number(row["lddt_predicted_mean"])),
-            Text(number(row["tm_predicted_mean"])),
+            Text(probability(row["tolerance"])),
+            Text(probability(row["p_deleterious_mean"])),
+            Text(number(-row["z_score_mean"], 2)),
+            Text(number(-row["z_score_min"], 2)),
             Text(row["worst"] if isinstance(row["worst"], str) else "—"),
         )
     console.print(Text(f"\n{title}", style="bold"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from mutscan.evidence.residue_properties import BLOSUM62, VOLUME
@@ -43,6 +43,9 @@ LONG: Final = 25
 NO_ROOM: Final = ", where it has little room"
 CAVITY: Final = " and leaves a cavity"
 
+SITE: Final = "site"
+PACKING: Final = "packing"
+
 FUNCTIONAL: Final = (
     "active site", "binding site", "metal binding", "site", "disulfide bond", "zinc finger", "dna binding",
     "modified residue", "glycosylation", "lipidation", "cross-link",
@@ -66,15 +69,15 @@ class Change:
         How much it explains of harm: nothing, something, all.
     against : str
         What the side chain touches, where it is packed: ``, against helices 5 and 7``.
-    functional : bool
-        The residue is itself part of a functional site.
+    kind : str
+        `SITE`: the residue is itself part of a functional site. `PACKING`: the side chain is packed.
     """
 
     fact: str
     harm: str = ""
     weight: int = 0
     against: str = ""
-    functional: bool = False
+    kind: str = ""
 
 
 def change_of(substitution: Substitution, context: SiteContext) -> Change:
@@ -86,10 +89,7 @@ def change_of(substitution: Substitution, context: SiteContext) -> Change:
         return Change("removes the start codon", ": the protein may not be made at all", 2)
     found = (find(old, new, context) for find in _MECHANISMS)
     change = next(filter(None, found), None) or _chemistry(old, new, context)
-    packed = context.burial in ("buried", "half buried") and change.weight and not change.functional
-    if packed and context.touches:
-        return Change(change.fact, change.harm, change.weight, _against(context))
-    return change
+    return replace(change, against=_against(context)) if change.kind == PACKING and change.weight else change
 
 
 def alike(substitution: Substitution) -> bool:
@@ -128,7 +128,7 @@ def _function(old: str, new: str, context: SiteContext) -> Change | None:
             continue
         said = _of_site(kind["kind"], kind["place"], kind["what"] or "", old)
         if said:
-            return Change(said, "", 2, functional=True)
+            return Change(said, "", 2, kind=SITE)
     return None
 
 
@@ -139,7 +139,7 @@ def _of_site(kind: str, place: str, what: str, old: str) -> str:
     if kind in ("binding site", "metal binding"):
         return f"replaces a residue that binds {what}" if what else f"replaces a residue of {kind} {place}"
     if kind == "disulfide bond" and old == "C":
-        return f"opens the disulfide bond {place}"
+        return f"breaks the disulfide bond {place}"
     if kind in ("modified residue", "glycosylation", "lipidation", "cross-link"):
         return f"removes the residue that carries {what or 'a modification'}"
     if kind in ("zinc finger", "dna binding"):
@@ -155,7 +155,9 @@ def _proline(old: str, new: str, context: SiteContext) -> Change | None:
         if context.burial == "exposed":
             return Change(f"puts a proline into the first turn of {place}, where one fits")
         room = CAVITY if _growth(old, new) <= -NOTICED else NO_ROOM if _growth(old, new) >= NOTICED else ""
-        return Change(f"puts a proline in place of {NAMES[old]} into {_place(context)}", room, 2)
+        return Change(
+            f"puts a proline in place of {NAMES[old]} into {_place(context)}", room, 2, kind=PACKING
+        )
     if context.element == "helix":
         return Change(f"puts a proline into {place}", ", which it kinks or breaks", 2)
     if context.element == "strand":
@@ -175,11 +177,13 @@ def _charge(old: str, new: str, context: SiteContext) -> Change | None:
         return None
     deep = 2 if context.burial == "buried" else 1
     if new in CHARGED and old not in CHARGED:
-        return Change(f"puts a charge into {_place(context)}", "", deep)
+        return Change(f"puts a charge into {_place(context)}", "", deep, kind=PACKING)
     if old in CHARGED and new in CHARGED and (old in POSITIVE) != (new in POSITIVE):
-        return Change(f"reverses a charge in {_place(context)}", "", deep)
+        return Change(f"reverses a charge in {_place(context)}", "", deep, kind=PACKING)
     if old in CHARGED and new not in CHARGED:
-        return Change(f"removes a charge from {_place(context)}", ", where it is likely paired", 1)
+        return Change(
+            f"removes a charge from {_place(context)}", ", where it is likely paired", 1, kind=PACKING
+        )
     return None
 
 
@@ -192,7 +196,7 @@ def _special(old: str, new: str, context: SiteContext) -> Change | None:
     """Glycine and proline, whose backbones are like no other."""
     place = _place(context)
     if old == "G" and context.burial == "buried":
-        return Change(f"puts {NAMES[new]} in place of a glycine into {place}", NO_ROOM, 2)
+        return Change(f"puts {NAMES[new]} in place of a glycine into {place}", NO_ROOM, 2, kind=PACKING)
     if old == "G":
         harm = ", whose backbone may need it" if context.element == "loop" else ""
         return Change(f"replaces a glycine by {NAMES[new]}{_in(context)}", harm, 1)
@@ -213,6 +217,7 @@ def _polarity(old: str, new: str, context: SiteContext) -> Change | None:
         f"puts a {'smaller, ' if smaller else ''}polar side chain into {_place(context)}",
         CAVITY if smaller and deep else "",
         2 if deep else 1,
+        kind=PACKING,
     )
 
 
@@ -223,9 +228,9 @@ def _size(old: str, new: str, context: SiteContext) -> Change | None:
     growth, place = _growth(old, new), _place(context)
     weight = 2 if deep and abs(growth) >= MUCH else 1
     if growth >= NOTICED:
-        return Change(f"puts a larger side chain into {place}", NO_ROOM if deep else "", weight)
+        return Change(f"puts a larger side chain into {place}", NO_ROOM if deep else "", weight, kind=PACKING)
     if growth <= -NOTICED:
-        return Change(f"puts a smaller side chain into {place}", CAVITY if deep else "", weight)
+        return Change(f"puts a smaller side chain into {place}", CAVITY if deep else "", weight, kind=PACKING)
     if old in GREASY and new in GREASY:
         return Change(f"exchanges {NAMES[old]} for {NAMES[new]} of similar size in {place}")
     return Change(f"exchanges {NAMES[old]} for {NAMES[new]} in {place}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mutscan.calling.context import SiteContext, read_contexts
 from mutscan.evidence.structural import DISTURBED, SINGLES_ONLY
 from mutscan.reports.affected import AffectedRegion, in_words, read_stretches
-from mutscan.reports.mechanism import alike, change_of, near_site, region_words, unlike
+from mutscan.reports.mechanism import SITE, alike, change_of, near_site, region_words, unlike
 from mutscan.variants import parse_variant
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def _mechanism(row: Mapping[Any, Any], told: Substitution) -> str:
     if context.plddt == context.plddt:
         ease = f"the structure is not firm here (pLDDT {context.plddt:.0f})"
     elif context.end and context.burial != "buried":
-        ease = context.end
+        ease = f"it lies {context.end}" if " from " in context.end else f"it is the {context.end}"
     if flag == "tolerated":
         return f"{change.fact}{', but ' if change.weight else '; '}{ease}" if ease else change.fact
     if flag == "uncertain":
@@ -270,7 +270,7 @@ def _mechanism(row: Mapping[Any, Any], told: Substitution) -> str:
         fact += f", {region_words(context)}"
     ddg = _number(row, "ddg_predicted")
     more = (
-        "" if change.functional else near_site(context),
+        "" if change.kind == SITE else near_site(context),
         harm if change.weight < 2 else "",
         f"predicted to cost {ddg:.1f} kcal/mol of stability" if ddg >= COSTLY else "",
     )
