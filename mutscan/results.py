@@ -150,6 +150,8 @@ _DECIMALS: Final[dict[str, int]] = {
     "p_deleterious": 4,
     "ddg_predicted": 2,
     "alphamissense": 4,
+    "distance_to_site": 1,
+    "accessibility": 2,
 }
 
 _OTHERWISE: Final = 6

@@ -18,14 +18,17 @@ class Format(StrEnum):
     figures = "figures"
     json = "json"
     xlsx = "xlsx"
+    design = "design"
 
 
 @command(
     format="html: the page. pymol, chimerax: a script that opens the structures. "
     "figures: SVG and PNG of each figure. json: the whole run as one file. "
-    "xlsx: an Excel workbook (needs mutscan[xlsx]).",
+    "xlsx: an Excel workbook (needs mutscan[xlsx]). "
+    "design: of a scan, what each position tolerates, as CSV.",
     out="Where to write it: a file, for figures a folder. Default: RUN/report.html, "
-    "RUN/structures/view.pml or view.cxc, RUN/figures, RUN/report.json, RUN/report.xlsx.",
+    "RUN/structures/view.pml or view.cxc, RUN/figures, RUN/report.json, RUN/report.xlsx, "
+    "RUN/design.csv.",
 )
 def report(
     run: Annotated[

@@ -352,6 +352,11 @@ class ScanJob(Job):
             "positions": in_runs(self.positions),
             "n_positions": len(self.positions),
             "n_substitutions": total,
+            # Also where no mutant is predicted, and regions.parquet is empty.
+            "regions": [
+                {"name": r.name, "kind": r.kind, "source": r.source, "positions": r.positions}
+                for r in self._subdomains.regions
+            ],
         }
         if null is None:
             note = "no mutant was predicted: there are probabilities alone"

@@ -127,7 +127,12 @@ def render_report(run_dir: Path, *, viewer: str = "", viewer_note: str = "") -> 
             *((heading, True, hint, "") for _, heading, _, hint in PROBABILITY * judged),
             ("Structure", False, "Predicted structure against that of other substitutions", ""),
             *[("Site", False, "Where the changed residue sits", "")] * contexts,
-            ("Region hit most", False, "Named region with the largest drop z; bold: beyond background", ""),
+            (
+                "Region hit most",
+                False,
+                "Regions beyond background (bold) first, then by how likely their residues are to change",
+                "",
+            ),
             ("Confidence", False, "How reliable the inputs are, and why", ""),
             ("Notes", False, "What to know of the row, or what went wrong", ""),
             ("#", True, "Place in the input", "more"),
@@ -198,3 +203,8 @@ def _table_row(
         cells=cells_of(row, shown),
         carried=tuple(shorten(row[column]) for column in run.carried),
     )
+
+
+def _signed(value: float) -> str:
+    """Text of a z to one decimal; what rounds to 0 has no sign."""
+    return number(round(value, 1) + 0.0, 1).replace("-", "−")

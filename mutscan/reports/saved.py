@@ -135,12 +135,22 @@ class SavedRun:
 
     def disturbed_by(self, variant: str) -> tuple[AffectedRegion, ...]:
         """Regions that a variant disturbs beyond their background; raises as `regions_of`."""
-        return tuple(region for region in self.regions_of(variant) if region.disturbed)
+        return self._disturbed.get(variant, ())
 
     @cached_property
     def _regions(self) -> dict[str, tuple[AffectedRegion, ...]]:
+        return self._read_regions()
+
+    @cached_property
+    def _disturbed(self) -> dict[str, tuple[AffectedRegion, ...]]:
+        # Of a large scan these are few, and the whole table would not fit into memory.
+        return self._read_regions([("disturbed", "=", True)])
+
+    def _read_regions(
+        self, only: list[tuple[str, str, object]] | None = None
+    ) -> dict[str, tuple[AffectedRegion, ...]]:
         path = RunFolder(self.directory).regions_parquet
-        table = _read_table(path, REGION_SCHEMA)
+        table = _read_table(path, REGION_SCHEMA, only)
         if table is None:
             raise UsageError(
                 f"{path} is missing: an older mutscan made this run; run the same command again to write it "
@@ -199,12 +209,15 @@ def read_null(directory: Path) -> pd.DataFrame | None:
     return _read_table(RunFolder(directory).null_parquet, NULL_SCHEMA)
 
 
-def _read_table(path: Path, schema: pa.Schema) -> pd.DataFrame | None:
-    """Columns of a schema; unknown texts are empty. None where there is no file."""
+def _read_table(
+    path: Path, schema: pa.Schema, only: list[tuple[str, str, object]] | None = None
+) -> pd.DataFrame | None:
+    """Columns of a schema, of the rows that pass `only`; unknown texts are empty. None without a file."""
     if not path.is_file():
         return None
-    with reading(path), pq.ParquetFile(path) as table:
-        frame: pd.DataFrame = table.read(columns=schema.names).to_pandas()[schema.names]
+    with reading(path):
+        table = pq.read_table(path, columns=schema.names, filters=only)
+        frame: pd.DataFrame = table.to_pandas()[schema.names]
     # pandas gives an unknown text as NaN or None, whichever the rest of the column asks for.
     texts = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_dictionary(f.type)]
     return frame.assign(**{name: frame[name].astype(object).fillna("") for name in texts})

@@ -27,12 +27,14 @@ from mutscan.reports.batch_page import MOST_SHOWN, render_many
 from mutscan.reports.changes import largest_change
 from mutscan.reports.compare_page import render_comparison
 from mutscan.reports.coordinates import distances
+from mutscan.reports.design import design_csv
 from mutscan.reports.render import render_report
-from mutscan.reports.scan import COLUMNS
+from mutscan.reports.scan import read_scan
 from mutscan.residues import STANDARD
 from mutscan.structures import read_structure
 from tests.fabricated import make_run
 from tests.fabricated_batch import make_batch
+from tests.fabricated_scan import cells_of, make_scan
 from tests.made_up_comparison import make_comparison
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -444,12 +446,15 @@ def test_a_region_lights_up_in_the_track_and_in_space(browser, globin, tmp_path)
         assert first["region"] in button.inner_text()
         assert f"z {first['z']:.1f}" in button.inner_text()
         assert ("beyond background" in button.inner_text()) is bool(first["disturbed"])
+        start, end = map(int, first["positions"].split("-"))
+        residues = pd.read_parquet(folder / "residues.parquet").query("variant == @variant")
+        chance = residues["p_affected"].to_numpy()[start - 1 : end].mean()
+        assert f"{100 * chance:.0f} %" in button.inner_text()
         before = opened.data(".stage", "view")
         button.focus()
         page.keyboard.press("Enter")
         assert button.get_attribute("aria-pressed") == "true"
         assert opened.data("[data-part=track]", "selected") == first["positions"].replace("-", "–")
-        start, end = map(int, first["positions"].split("-"))
         assert len(opened.data(".stage", "focus").split()) == end - start + 1
         page.wait_for_function(f"document.querySelector('.stage').dataset.view !== {json.dumps(before)}")
         page.keyboard.press("Enter")
@@ -540,44 +545,9 @@ def test_a_run_without_a_structure_says_so(browser, tmp_path):
         assert opened.page.locator("[data-part=track] path.profile").count() == 1
 
 
-def make_scan(folder, globin):
-    """Make up what a scan leaves: the tables of positions and of cells beside those of a run."""
-    make_run(folder, count=1, protein=globin, bad=[])
-    rng = np.random.default_rng(3)
-    length = len(globin)
-    cells = pd.DataFrame(
-        {
-            "position": np.repeat(np.arange(1, length + 1), 20).astype("int32"),
-            "wild_type": np.repeat(list(globin.sequence), 20),
-            "mutant": list(STANDARD) * length,
-        }
-    )
-    for name in ("z_score", "lddt_percentile", "tm_percentile", "lddt_predicted_mean", "tm_predicted"):
-        values = rng.random(len(cells)) * {"z_score": -6, "lddt_percentile": 100}.get(name, 1)
-        cells[name] = np.where(cells["wild_type"] == cells["mutant"], np.nan, values).astype("float32")
-    cells["p_deleterious"] = np.float32("nan")
-    cells.to_parquet(folder / "scan.parquet")
-    positions = {
-        "position": range(1, length + 1),
-        "wild_type": list(globin.sequence),
-        "structure_number": list(globin.numbers),
-        "worst": [f"{letter}{place}W" for place, letter in enumerate(globin.sequence, start=1)],
-    } | {name: rng.random(length) for name, *_ in COLUMNS}
-    pd.DataFrame(positions).to_csv(folder / "positions.csv", index=False)
-    said = json.loads((folder / "run.json").read_text())
-    said["scan"] = {
-        "positions": f"1-{length}",
-        "n_positions": length,
-        "n_substitutions": 19 * length,
-        "null_note": "made up",
-    }
-    (folder / "run.json").write_text(json.dumps(said))
-    return folder
-
-
 def test_a_scan_walks_from_the_heat_map_into_the_structure(browser, globin, tmp_path):
-    folder = make_scan(tmp_path / "scan", globin)
-    cells = pd.read_parquet(folder / "scan.parquet").set_index(["position", "mutant"])
+    folder = make_scan(tmp_path / "scan", globin, calibrated=False)
+    cells = cells_of(folder)
     with Opened(browser, written(tmp_path, render_report(folder))) as opened:
         page = opened.page
         page.click("#all tbody tr:nth-child(5)")
@@ -595,11 +565,55 @@ def test_a_scan_walks_from_the_heat_map_into_the_structure(browser, globin, tmp_
         assert sorted(named) == sorted(f"{own}6{letter}" for letter in STANDARD if letter != own)
         lowest = cells.loc[6]["z_score"].idxmin()
         assert named[0] == f"{own}6{lowest}"
-        assert f"{cells.loc[6]['z_score'].min():.2f}".replace("-", "−") in page.inner_text(
+        assert f"{-cells.loc[6]['z_score'].min():.2f}" in page.inner_text(
             "[data-part=substitutions] tr:first-child"
         )
         page.get_by_role("radio", name="lDDT percentile").click()
         assert "lDDT percentile" in page.inner_text("[data-part=scale]")
+
+
+def test_a_cell_has_its_sentence_and_no_probability_below_one_reads_as_one(browser, globin, tmp_path):
+    folder = make_scan(tmp_path / "scan", globin)
+    rows = pd.read_csv(folder / "variants.csv").set_index("variant")
+    own = globin.sequence[4]
+    with Opened(browser, written(tmp_path, render_report(folder))) as opened:
+        page = opened.page
+        page.click("#all tbody tr:nth-child(5)")
+        assert page.inner_text("[data-part=cell]") == f"{own}5W"  # the worst of its position
+        assert page.inner_text("[data-part=told]").startswith("Likely deleterious (0.9999")
+        assert page.inner_text("[data-part=context]") == "helix 1 (1-10); buried (4 % accessible)"
+        reading = page.inner_text("[data-part=reading]")
+        assert f"Rank 1 of {19 * len(globin)}" in reading
+        assert "P(deleterious) 0.9999 " in reading
+        # a cell by mouse, by keyboard, and by its row
+        page.locator("[data-part=heat]").click(position={"x": 2, "y": 2})
+        assert page.inner_text("[data-part=cell]") == f"{globin.sequence[0]}1G"
+        page.keyboard.press("ArrowDown")
+        variant = f"{globin.sequence[0]}1A"
+        assert page.inner_text("[data-part=cell]") == variant
+        flag = rows["flag"][variant]
+        assert flag.lower() in page.inner_text("[data-part=told]").lower()
+        page.click(f"[data-variant={globin.sequence[0]}1W]")
+        assert page.inner_text("[data-part=cell]") == f"{globin.sequence[0]}1W"
+        assert opened.data("#scan", "selected") == "1"
+
+
+def test_a_region_is_marked_and_the_design_table_saved(browser, globin, tmp_path):
+    folder = make_scan(tmp_path / "scan", globin)
+    with Opened(browser, written(tmp_path, render_report(folder))) as opened:
+        page = opened.page
+        page.click("[data-region]:has-text('<b>two</b>')")
+        assert page.locator("[data-part=marks] div").count() == 2
+        assert page.locator("[data-region][aria-pressed=true]").count() == 1
+        page.click("[data-region][aria-pressed=true]")
+        assert page.locator("[data-part=marks] div").count() == 0
+        with page.expect_download() as saved:
+            page.click("[data-design]")
+        assert saved.value.suggested_filename == "mutscan-wild_type-design.csv"
+        text = Path(saved.value.path()).read_bytes().decode("utf-8")
+        assert text == "\ufeff" + design_csv(read_scan(folder))
+        page.set_viewport_size({"width": 400, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
 
 
 def test_the_tables_of_many_proteins_sort_filter_and_search(browser, tmp_path):

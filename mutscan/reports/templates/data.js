@@ -50,7 +50,7 @@ function svg(tag, attributes = {}, ...children) {
 }
 
 const known = (value) => value !== null && value !== undefined && Number.isFinite(value);
-const fixed = (value, decimals = 3) => (known(value) ? value.toFixed(decimals).replace("-", "−") : "—");
+const fixed = (value, decimals = 3) => (known(value) ? value.toFixed(decimals).replace(/^-(?=[0.]*$)/, "").replace("-", "−") : "—");
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const mean = (values) => {
   let sum = 0, count = 0;

@@ -216,18 +216,21 @@ function makeVariantView(host) {
   }
 
   function regions() {
-    const most = Math.max(...variant.regions.map(({ z }) => z || 0), 4);
+    // The bar shows what the regions stand in order of: how likely their residues are to change; else drop z.
+    const places = variant.regions.map(({ stretches }) => stretches.flatMap(([a, b]) => Array.from({ length: b - a + 1 }, (_, i) => a - 1 + i)));
+    const values = places.map((indices, k) => (data.chance ? mean(indices.map((i) => data.chance[i])) : variant.regions[k].z) || 0);
+    const most = Math.max(...values, data.chance ? 0.1 : 4);
     const list = variant.regions.map((region, k) => {
-      const indices = region.stretches.flatMap(([a, b]) => Array.from({ length: b - a + 1 }, (_, i) => a - 1 + i));
       const where = region.stretches.map(([a, b]) => (a === b ? `${a}` : `${a}–${b}`)).join(", ");
-      const said = [region.disturbed && "beyond background", known(region.drop) && `mean lDDT drop ${region.drop.toPrecision(2).replace("-", "−")}`,
+      const z = known(region.z) ? `z ${fixed(region.z, 1)}` : "";
+      const said = [region.disturbed && "beyond background", data.chance && z, known(region.drop) && `mean lDDT drop ${region.drop.toPrecision(2).replace("-", "−")}`,
         known(region.distance) && (region.distance ? `${region.distance.toFixed(0)} Å from the change` : "holds the change"),
         region.source && region.source !== "structure" && region.source].filter(Boolean).join(" · ");
       return el("li", { hidden: k >= SHOWN_REGIONS },
-        el("button", { type: "button", class: `region${region.disturbed ? " beyond" : ""}`, "data-region": k, "aria-pressed": "false", onclick: () => light(k, indices) },
+        el("button", { type: "button", class: `region${region.disturbed ? " beyond" : ""}`, "data-region": k, "aria-pressed": "false", onclick: () => light(k, places[k]) },
           el("span", { class: "where" }, el("b", {}, region.name || where), region.name ? ` ${where}` : ""),
-          el("span", { class: "meter" }, el("i", { style: `width:${(100 * clamp(region.z || 0, 0, most)) / most}%` })),
-          el("span", { class: "z" }, known(region.z) ? `z ${fixed(region.z, 1)}` : ""), el("small", {}, said)));
+          el("span", { class: "meter" }, el("i", { style: `width:${(100 * clamp(values[k], 0, most)) / most}%` })),
+          el("span", { class: "z" }, data.chance ? `${(100 * values[k]).toFixed(0)} %` : z), el("small", {}, said)));
     });
     const more = el("button", { type: "button", class: "button", "aria-expanded": "false", onclick: () => {
       for (const item of list) item.hidden = false;
@@ -237,7 +240,7 @@ function makeVariantView(host) {
       : variant.regions.some(({ disturbed }) => disturbed) ? "Amber: beyond background. "
         : "No region is beyond background: its drop is too small, or no larger than what other substitutions do. ";
     part("regions").replaceChildren(...(list.length
-      ? [el("p", { class: "quiet" }, `${beyond}Bars: drop z (positive: worse).`),
+      ? [el("p", { class: "quiet" }, `${beyond}Bars: ${data.chance ? "how likely a residue of the region is to change, on average" : "drop z"}. z: drop against other substitutions (positive: worse).`),
         el("ol", { class: "regions" }, ...list), ...(list.length > SHOWN_REGIONS ? [more] : [])]
       : [el("p", { class: "quiet" }, "Not known: the mutant was not predicted.")]));
   }
