@@ -155,6 +155,9 @@ class WildType:
     records : tuple of mapping
         Provenance of each file used: source, url or path, version, date, sha256.
     notes : tuple of str
+    identifiers : mapping of str to str
+        What databases call the protein, where that is known: ``accession`` (UniProt's), ``entry``
+        (UniProt's entry name), ``gene`` (the symbol; synonyms may follow it, with blanks between them).
     """
 
     name: str
@@ -164,6 +167,7 @@ class WildType:
     features: tuple[Feature, ...] = ()
     records: tuple[Mapping[str, object], ...] = field(default=())
     notes: tuple[str, ...] = ()
+    identifiers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_entry(self) -> bool:
