@@ -15,6 +15,7 @@ from mutscan.cli.options import (
     JsonOption,
     Messages,
     RunOptions,
+    StrictOption,
     VersionOption,
     WildTypeArgument,
     argument,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 CHECK_COLUMNS = (
     "input", "status", "error_code", "message", "wild_type", "variant", "hgvs", "n_substitutions",
-    "positions", "structure_numbers", "action",
+    "positions", "structure_numbers", "action", "notes",
 )  # fmt: skip
 """Columns of ``mutscan check``: those of variants.csv it can know, and what score would do."""
 
@@ -61,6 +62,7 @@ class Variants:
             PROTEIN,
         ),
     ] = None
+    strict: StrictOption = False
 
 
 @command()
@@ -90,6 +92,7 @@ def score(
             tuple(given.variants or ()),
             variants_file=given.variants_file,
             variant_column=given.variant_column,
+            strict=given.strict,
             **options.named(),
             progress=progress,
             stdin=sys.stdin,
@@ -138,6 +141,8 @@ def check(
         chain=options.chain,
         alignment=options.alignment,
         inverse_folding=options.inverse_folding,
+        numbering=options.numbering,
+        strict=given.strict,
         offline=options.offline,
         stdin=sys.stdin,
     )
@@ -192,6 +197,7 @@ def _check_row(row: PlannedRow, wild_type: WildType, builder: str | None) -> dic
         "positions": ";".join(map(str, variant.positions)),
         "structure_numbers": ";".join(numbers),
         "action": action or f"predict, build with {builder}, measure",
+        "notes": "; ".join(row.notes),
     }
 
 

@@ -162,6 +162,8 @@ def batch(
     prior: str = DEFAULTS.prior,
     inverse_folding: str = DEFAULTS.inverse_folding,
     predict: str = DEFAULTS.predict,
+    numbering: str = DEFAULTS.numbering,
+    strict: bool = DEFAULTS.strict,
     shard: str | None = None,
     engine: str = DEFAULTS.engine,
     ray_address: str | None = None,
@@ -190,7 +192,7 @@ def batch(
     alignment : {"auto", "library"}
         For proteins without a file in `alignments_dir`.
     model, builder, device, precision, batch_residues, jobs, offline, restart, prior, inverse_folding, \
-    predict, shard, engine, ray_address, ray_cores, seed, progress, stdin
+    predict, numbering, strict, shard, engine, ray_address, ray_cores, seed, progress, stdin
         As `mutscan.score`; by default no structure is built.
 
     Returns
@@ -205,8 +207,8 @@ def batch(
     options = Options(
         out=out, model=model, builder=builder, alignment=alignment, device=device, precision=precision,
         batch_residues=batch_residues, jobs=jobs, offline=offline, restart=restart, prior=prior,
-        inverse_folding=inverse_folding, predict=predict, shard=shard, engine=engine,
-        ray_address=ray_address, ray_cores=ray_cores, seed=seed, progress=progress or Silent(),
+        inverse_folding=inverse_folding, predict=predict, numbering=numbering, strict=strict, shard=shard,
+        engine=engine, ray_address=ray_address, ray_cores=ray_cores, seed=seed, progress=progress or Silent(),
     )  # fmt: skip
     if os.fspath(alignment) not in ("auto", "library"):
         raise UsageError(f"--alignment {alignment}: is for one protein; give --alignments-dir a folder")

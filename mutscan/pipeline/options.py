@@ -25,6 +25,9 @@ PREDICT: Final = ("all", "probability")
 
 ENGINES: Final = ("local", "ray")
 
+NUMBERING: Final = ("sequence", "author")
+"""``author``: the residue numbers of the structure file."""
+
 INVERSE_FOLDING: Final = ("auto", "off")
 """``auto``: where the extra mutscan[mpnn] is installed and the wild type has a structure."""
 
@@ -90,6 +93,8 @@ class Options:
     prior: str = "clinical"
     inverse_folding: str = "auto"
     predict: str = "all"
+    numbering: str = "sequence"
+    strict: bool = False
     shard: str | None = None
     engine: str = "local"
     ray_address: str | None = None
@@ -107,6 +112,7 @@ class Options:
             ("prior", PRIORS),
             ("inverse_folding", INVERSE_FOLDING),
             ("predict", PREDICT),
+            ("numbering", NUMBERING),
             ("engine", ENGINES),
         ):
             if getattr(self, name) not in known:

@@ -108,11 +108,6 @@ class Assembler:
         if variant.indel is not None:
             confidence = "low"
             notes.append("in-frame indel: the model and its background were made for substitutions")
-        if variant.exchanges_start:
-            confidence = "low"
-            notes.append(
-                "start codon lost: the protein may not be made at all, which no score here takes into account"
-            )
         notes.extend(verdict.notes)
         return {
             "flag": verdict.flag,

@@ -360,6 +360,8 @@ class Worker:
             "prior": options.prior,
             "inverse_folding": options.inverse_folding,
             "predict": options.predict,
+            "numbering": options.numbering,
+            "strict": options.strict,
             "inverse_folding_weights": WEIGHTS_SHA256 if folds else None,
             "seed": options.seed,
         }
@@ -455,7 +457,9 @@ class Worker:
         if task.rows is None:
             positions = scanned_positions(wild_type, None)
             return Request("scan", wild_type, options, arguments, partial(ScanJob, wild_type, positions))
-        plan = make_plan(wild_type, InputTable(task.rows, task.carried_columns))
+        table = InputTable(task.rows, task.carried_columns)
+        plan = make_plan(wild_type, table, numbering=options.numbering, strict=options.strict)
+        wild_type = plan.wild_type
         return Request("score", wild_type, options, arguments, partial(ScoreJob, plan))
 
     def _scored(self, task: Task, wild_type: WildType) -> Outcome:

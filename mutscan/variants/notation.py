@@ -506,8 +506,8 @@ class _Reader:
         code, rest = _insertion_code(tail)
         if code and _is_residue(rest):
             self.refuse(
-                f"read {_quote(tail)} after {head}, expected one residue; if {head.lstrip(_LETTERS)}{code} is "
-                "a residue number of a structure file with its insertion code, use --numbering author and "
+                f"read {_quote(tail)} after {head}, expected one residue; if {head.lstrip(_LETTERS)}{code} "
+                "is a residue number of a structure file with its insertion code, use --numbering author and "
                 f"write {head}{code.lower()}{rest}"
             )
         self.refuse(f"read {_quote(tail)} after {head}, which is not a residue; {_EXPECTED}")
