@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import json
 import os
 import re
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -59,6 +61,16 @@ def file_name(text: str) -> str:
     if safe == text and len(safe) <= 80:
         return safe
     return f"{safe[:60]}-{text_sha256(text)[:8]}"
+
+
+@contextlib.contextmanager
+def any_length() -> Iterator[None]:
+    """Let cells that the csv module reads be of any length: escaping makes them longer."""
+    limit = csv.field_size_limit(sys.maxsize)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
 
 
 @contextlib.contextmanager

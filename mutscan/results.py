@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import socket
-import sys
 import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -293,16 +292,6 @@ def write_variants(path: Path, rows: Iterable[Mapping[str, object]], carried: Se
         writer.writerow([escape_cell(column) for column in columns])
         for row in rows:
             writer.writerow([format_cell(column, row.get(column)) for column in columns])
-
-
-@contextmanager
-def any_length() -> Iterator[None]:
-    """Let cells that the csv module reads be of any length: escaping makes them longer."""
-    limit = csv.field_size_limit(sys.maxsize)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(limit)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from mutscan.errors import UsageError
 from mutscan.inputs.layout import Table
 from mutscan.inputs.rows import InputRow, InputTable
 from mutscan.inputs.text import is_blank, lines_of, open_bytes, read_text
+from mutscan.inputs.vep import is_vcf
 from mutscan.structures.fasta import is_fasta_file
 from mutscan.structures.files import without_gz
 
@@ -56,6 +57,12 @@ def read_variants(
         No such file, not text, nothing in it, no such column, or a table whose lines cannot be told apart.
     """
     name, stream = open_bytes(source, stdin)
+    if is_vcf(stream):
+        stream.close()
+        raise UsageError(
+            f"{name}: is a VCF file, whose changes of DNA may concern many proteins; annotate it with "
+            "Ensembl VEP, then use 'mutscan batch'"
+        )
     text = read_text(stream, name)
     first = next((line for line in lines_of(text) if not is_blank(line)), None)
     if first is None:

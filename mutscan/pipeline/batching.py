@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from mutscan.builders import BUILDERS, NO_BUILDER
 from mutscan.errors import UsageError
-from mutscan.files import file_name, replacing, write_errors, write_json, write_text
+from mutscan.files import any_length, file_name, replacing, write_errors, write_json, write_text
 from mutscan.hashes import json_sha256
 from mutscan.inputs import read_protein_table
 from mutscan.model.checkpoint import find_model
@@ -40,7 +40,6 @@ from mutscan.results import (
     VARIANT_COLUMNS,
     VARIANT_SCHEMA,
     BatchFolder,
-    any_length,
     carried_names,
     escape_cell,
     format_cell,

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from mutscan.calling import NULL_SIZE
 from mutscan.errors import CheckpointError, MissingDependencyError, MutscanError, RunFolderError
-from mutscan.files import file_name, replacing, write_errors, write_json
+from mutscan.files import any_length, file_name, replacing, write_errors, write_json
 from mutscan.hashes import json_sha256, text_sha256
 from mutscan.inputs import InputTable
 from mutscan.model.inverse_folding import WEIGHTS_SHA256, installed_weights
@@ -34,7 +34,7 @@ from mutscan.pipeline.run import exit_code_of
 from mutscan.pipeline.scanning import ScanJob, scanned_positions
 from mutscan.pipeline.scoring import ScoreJob
 from mutscan.progress import Silent
-from mutscan.results import RunFolder, any_length
+from mutscan.results import RunFolder
 from mutscan.structures import WildType
 from mutscan.version import __version__
 
