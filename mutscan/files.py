@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import platformdirs
 
-from mutscan.errors import RunFolderError
+from mutscan.errors import RunFolderError, UsageError
 from mutscan.hashes import text_sha256
 
 if TYPE_CHECKING:
@@ -92,10 +92,25 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_name(path: str | os.PathLike[str]) -> None:
+    """Refuse a name that is no text.
+
+    Raises
+    ------
+    UsageError
+        It has bytes that are not those of the system's encoding, mostly UTF-8.
+    """
+    name = os.fspath(path)
+    shown = name.encode("utf-8", "backslashreplace").decode()
+    if shown != name:
+        raise UsageError(f"{shown}: the name has bytes that are no UTF-8 text; rename the file or folder")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write text as UTF-8, atomically."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # Half letters, as paths may have them, are valid in JSON when they are escaped.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

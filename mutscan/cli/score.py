@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mutscan.cli.console import print_json, print_table
+from mutscan.cli.console import plain, print_json, print_table
 from mutscan.cli.merge import end_part
 from mutscan.cli.options import (
     PROTEIN,
@@ -125,7 +125,7 @@ def check(
     """Dry run of score: read everything, verify wild-type letters, print what would be done.
 
     Takes the arguments of score; computes and writes nothing.
-    One line for each variant goes to stdout, tab-separated in a pipe.
+    One line for each variant goes to stdout; in a pipe with all columns, tab-separated.
     """
     terminal = messages.terminal()
     from mutscan import pipeline
@@ -150,6 +150,11 @@ def check(
     rows = [_check_row(row, plan.wild_type, builders[0] if builders else None) for row in plan.rows]
     if json:
         print_json(rows)
+    elif sys.stdout.isatty():
+        told = (
+            (plain(row["input"], limit=24), row["error_code"] or row["status"], _told(row)) for row in rows
+        )
+        print_table(("input", "status", "what would be done, or why not"), told)
     else:
         print_table(CHECK_COLUMNS, ([row[column] for column in CHECK_COLUMNS] for row in rows))
     protein = plan.wild_type
@@ -199,6 +204,14 @@ def _check_row(row: PlannedRow, wild_type: WildType, builder: str | None) -> dic
         "action": action or f"predict, build with {builder}, measure",
         "notes": "; ".join(row.notes),
     }
+
+
+def _told(row: dict[str, object]) -> str:
+    """Sum up a line of the dry run for a terminal, where its columns have no room."""
+    if row["error_code"]:
+        return str(row["message"])
+    named = "" if row["variant"] == row["input"] else f"{row['variant']}: "
+    return named + "; ".join(str(row[column]) for column in ("action", "notes") if row[column])
 
 
 def _check_exit_code(rows: list[dict[str, object]]) -> int:

@@ -29,6 +29,8 @@ def read_arguments(texts: Sequence[str]) -> InputTable:
     """Take variants from the command line or a call, one row each."""
     if isinstance(texts, str):  # a str is a sequence too, of the wrong things
         texts = [texts]
+    # Bytes that are no text come from a shell as halves of letters, which nothing can write.
+    texts = [text.encode("utf-8", "backslashreplace").decode() for text in texts]
     return InputTable(tuple(InputRow(number, text.strip()) for number, text in enumerate(texts, start=1)))
 
 

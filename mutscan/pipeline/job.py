@@ -377,6 +377,8 @@ class Request:
     make_job : callable
         Makes the job from the loaded model, the open run folder, the options, the builders and the
         protein's relatives.
+    bound : mapping
+        What the folder is bound to besides: another list of variants would take the place of its table.
     """
 
     command: str
@@ -384,6 +386,7 @@ class Request:
     options: Options
     arguments: Mapping[str, object]
     make_job: Callable[[LoadedModel, RunFolder, Options, Sequence[MutantBuilder], Relatives | None], Job]
+    bound: Mapping[str, object] = field(default_factory=dict)
     relatives: Relatives | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -427,7 +430,7 @@ class Request:
             described = describe_builders(builders)
             job.settings = fingerprint(wild_type, model, described, options, folding, relatives) | job.claim
             is_merged(folder, job.inputs_sha256, options)  # refuses inputs that the parts were not made of
-            folder.claim(job.settings | part_claim(options, job.inputs_sha256))
+            folder.claim(job.settings | dict(self.bound) | part_claim(options, job.inputs_sha256))
             yield job
             _log.info("done: %s", dict(job.counts))
 
@@ -471,10 +474,11 @@ def run_job(request: Request) -> Run:
     # What is missing is said before anything is loaded.
     _ = request.builders
     model = loaded_model(options)
-    with (
-        RunFolder(request.directory, restart=options.restart) as folder,
-        request.job(model, folder) as job,
-    ):
+    with RunFolder(request.directory, restart=options.restart) as folder, contextlib.ExitStack() as stack:
+        continued = folder.is_claimed
+        job = stack.enter_context(request.job(model, folder))
+        if continued:
+            options.progress.note(f"continuing the run in {folder.path}: what is finished there is kept")
         job.work(options.part.pick(job.items))
         if options.shard is None:
             finish_job(request, job)
@@ -498,7 +502,7 @@ def finish_job(request: Request, job: Job, *, report: bool = True) -> None:
 @contextlib.contextmanager
 def logging_to(path: Path) -> Iterator[None]:
     """Append everything mutscan logs to the run's log.txt."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     level = _log.level
     _log.addHandler(handler)

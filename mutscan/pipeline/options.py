@@ -12,6 +12,7 @@ from mutscan.alignments.source import AUTO, LIBRARY
 from mutscan.builders import BUILDERS, NO_BUILDER
 from mutscan.errors import UsageError
 from mutscan.evidence.calibration import PRIORS
+from mutscan.files import check_name
 from mutscan.model.names import DEFAULT_MODEL
 from mutscan.progress import Progress, Silent
 
@@ -104,6 +105,9 @@ class Options:
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
+        for path in (self.out, self.structure, self.alignment, self.model, self.builder):
+            if path is not None:
+                check_name(path)
         if self.seed < 0:
             raise UsageError(f"--seed {self.seed}: expected 0 or more")
         if self.jobs is not None and self.jobs < 1:

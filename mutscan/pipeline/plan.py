@@ -13,6 +13,7 @@ from mutscan.alignments.source import relatives_for
 from mutscan.builders.choose import choose_builders
 from mutscan.errors import UsageError, VariantError
 from mutscan.fetch import Fetcher, is_accession
+from mutscan.files import check_name
 from mutscan.hashes import file_sha256
 from mutscan.inputs import InputTable, join_tables, read_arguments, read_variants
 from mutscan.model.checkpoint import find_model
@@ -127,6 +128,7 @@ def resolve_wild_type(
         As they occur.
     """
     text = os.fspath(wild_type)
+    check_name(text)
     path = Path(text).expanduser()
     looks_like_path = os.sep in text or is_structure_file(text) or is_fasta_file(text)
     if path.is_file():

@@ -161,6 +161,7 @@ def parse_positions(text: str, length: int, numbers: Mapping[str, int] | None = 
     >>> parse_positions("-1-27A", 10, {"-1": 1, "1": 2, "27": 3, "27A": 4})
     (1, 2, 3, 4)
     """
+    number = r"\d+" if numbers is None else r"-?\d+[A-Za-z]?"
     if numbers is None:
         numbers = {str(position): position for position in range(1, length + 1)}
         there = f"the protein has positions 1 to {length}"
@@ -168,7 +169,7 @@ def parse_positions(text: str, length: int, numbers: Mapping[str, int] | None = 
         there = f"the structure file has residues {' to '.join([*numbers][:: max(1, len(numbers) - 1)])}"
     found: set[int] = set()
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(-?\d+[A-Za-z]?)\s*(?:-\s*(-?\d+[A-Za-z]?)\s*)?", part, re.ASCII)
+        match = re.fullmatch(rf"\s*({number})\s*(?:-\s*({number})\s*)?", part, re.ASCII)
         if match is None:
             raise UsageError(
                 f"--positions: read {part.strip()!r}, expected numbers and ranges as in 94-292,305"

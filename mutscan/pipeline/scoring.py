@@ -15,7 +15,7 @@ from mutscan.pipeline.network import protein_null
 from mutscan.pipeline.options import DEFAULTS, Options
 from mutscan.pipeline.plan import make_plan, read_inputs, resolve_wild_type
 from mutscan.progress import Silent
-from mutscan.results import write_arrays
+from mutscan.results import shortened, write_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mutscan.alignments.source import Relatives
     from mutscan.builders import MutantBuilder
     from mutscan.calling import Null
+    from mutscan.inputs import InputRow
     from mutscan.pipeline.job import Prediction
     from mutscan.pipeline.network import LoadedModel
     from mutscan.pipeline.plan import Plan, PlannedRow
@@ -153,7 +154,23 @@ def score(
         "variants_file": variants_file,
         "variant_column": variant_column,
     }
-    return run_job(Request("score", plan.wild_type, options, arguments, partial(ScoreJob, plan)))
+    bound = {"variants": list_in_words(table.rows)}
+    return run_job(Request("score", plan.wild_type, options, arguments, partial(ScoreJob, plan), bound))
+
+
+def list_in_words(rows: Sequence[InputRow]) -> str:
+    """Describe a list of variants in one line that no other list has.
+
+    Examples
+    --------
+    >>> from mutscan.inputs import InputRow
+    >>> list_in_words([InputRow(1, "R175H"), InputRow(2, "R248Q")])
+    'R175H to R248Q (2 rows, 4d2e34b0)'
+    """
+    first, last = (shortened(row.text, 12) for row in (rows[0], rows[-1]))
+    named = first if len(rows) == 1 else f"{first} to {last}"
+    digest = json_sha256([(row.text, row.sequence) for row in rows])
+    return f"{named} ({len(rows)} row{'s' if len(rows) > 1 else ''}, {digest[:8]})"
 
 
 class ScoreJob(Job):
