@@ -290,10 +290,10 @@ class Job(ABC):
                     if planned.variant is None
                     else {"input": planned.source.text, **scored[planned.variant]}
                 )
-                if planned.variant is not None:
+                if planned.notes:
                     row["notes"] = "; ".join(filter(None, (*planned.notes, str(row["notes"]))))
-                    if planned.doubtful:
-                        row["confidence"] = "low"
+                if planned.doubtful:
+                    row["confidence"] = "low"
                 row["wild_type"] = self.wild_type.name
                 carried = (planned.source.carried.get(column, "") for column in self.carried_columns)
                 row.update(zip(carried_names(self.carried_columns), carried, strict=True))
