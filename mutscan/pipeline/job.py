@@ -294,6 +294,10 @@ class Job(ABC):
                     if planned.variant is None
                     else {"input": planned.source.text, **scored[planned.variant]}
                 )
+                if planned.notes:
+                    row["notes"] = "; ".join(filter(None, (*planned.notes, str(row["notes"]))))
+                if planned.doubtful:
+                    row["confidence"] = "low"
                 row["wild_type"] = self.wild_type.name
                 carried = (planned.source.carried.get(column, "") for column in self.carried_columns)
                 row.update(zip(carried_names(self.carried_columns), carried, strict=True))
@@ -384,6 +388,8 @@ class Request:
     make_job : callable
         Makes the job from the loaded model, the open run folder, the options, the builders and the
         protein's relatives.
+    bound : mapping
+        What the folder is bound to besides: another list of variants would take the place of its table.
     """
 
     command: str
@@ -391,6 +397,7 @@ class Request:
     options: Options
     arguments: Mapping[str, object]
     make_job: Callable[[LoadedModel, RunFolder, Options, Sequence[MutantBuilder], Relatives | None], Job]
+    bound: Mapping[str, object] = field(default_factory=dict)
     relatives: Relatives | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -434,7 +441,7 @@ class Request:
             described = describe_builders(builders)
             job.settings = fingerprint(wild_type, model, described, options, folding, relatives) | job.claim
             is_merged(folder, job.inputs_sha256, options)  # refuses inputs that the parts were not made of
-            folder.claim(job.settings | part_claim(options, job.inputs_sha256))
+            folder.claim(job.settings | dict(self.bound) | part_claim(options, job.inputs_sha256))
             yield job
             _log.info("done: %s", dict(job.counts))
 
@@ -478,10 +485,11 @@ def run_job(request: Request) -> Run:
     # What is missing is said before anything is loaded.
     _ = request.builders
     model = loaded_model(options)
-    with (
-        RunFolder(request.directory, restart=options.restart) as folder,
-        request.job(model, folder) as job,
-    ):
+    with RunFolder(request.directory, restart=options.restart) as folder, contextlib.ExitStack() as stack:
+        continued = folder.is_claimed
+        job = stack.enter_context(request.job(model, folder))
+        if continued:
+            options.progress.note(f"continuing the run in {folder.path}: what is finished there is kept")
         job.work(options.part.pick(job.items))
         if options.shard is None:
             finish_job(request, job)
@@ -505,7 +513,7 @@ def finish_job(request: Request, job: Job, *, report: bool = True) -> None:
 @contextlib.contextmanager
 def logging_to(path: Path) -> Iterator[None]:
     """Append everything mutscan logs to the run's log.txt."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     level = _log.level
     _log.addHandler(handler)

@@ -104,8 +104,6 @@ class Assembler:
             doubts.append(("low", f"pLDDT {plddt_site:.0f} at the site"))
         if variant.indel is not None:
             doubts.append(("low", "the model and its background were made for substitutions"))
-        if variant.exchanges_start:
-            doubts.append(("low", "the start codon is lost, the protein may not be made at all"))
         confidence = min((level for level, _ in doubts), default="high")  # "low" before "medium"
         reasons = ", ".join(why for level, why in doubts if level == confidence)
         notes = [f"confidence {confidence}: {reasons}"] if reasons else []
