@@ -240,7 +240,8 @@ function makeVariantView(host) {
       : variant.regions.some(({ disturbed }) => disturbed) ? "Amber: beyond background. "
         : "No region is beyond background: its drop is too small, or no larger than what other substitutions do. ";
     part("regions").replaceChildren(...(list.length
-      ? [el("p", { class: "quiet" }, `${beyond}Bars: ${data.chance ? "how likely a residue of the region is to change, on average" : "drop z"}. z: drop against other substitutions (positive: worse).`),
+      ? [el("p", { class: "quiet" }, beyond + (data.chance ? "Bars: how likely a residue of the region is to change, on average. z: drop against other substitutions (positive: worse)."
+        : "Nearest regions first. Bars: drop z against other substitutions (positive: worse).")),
         el("ol", { class: "regions" }, ...list), ...(list.length > SHOWN_REGIONS ? [more] : [])]
       : [el("p", { class: "quiet" }, "Not known: the mutant was not predicted.")]));
   }
