@@ -81,9 +81,9 @@ CASES = [
             site_context=CORE,
             evidence="burial +0.6; exchange -0.5; inverse folding -0.4",
         ),
-        "uncertain (0.55). Puts a smaller, polar side chain into the buried core of helix 2 "
-        "(24-41); the site is tightly packed, but the new residue suits this backbone. No "
-        "wider stretch moves beyond background",
+        "uncertain (0.55). Puts a smaller, polar side chain into the buried core of helix 2 (24-41); "
+        "binding site 93 (heme) 6 Å away; the site is tightly packed, but the new residue suits this "
+        "backbone. No wider stretch moves beyond background",
         id="a polar side chain",
     ),
     pytest.param(
