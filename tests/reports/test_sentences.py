@@ -469,6 +469,7 @@ def test_what_was_not_assessed_is_counted_as_such(tmp_path):
     table.to_csv(tmp_path / "variants.csv", index=False)
     run = read_run(tmp_path)
     assert "1 not assessed" in digest(run).remainder
+    assert "K40del" not in [standout.variant for standout in digest(run).predicted + digest(run).measured]
     first = run.json_rows()[0]
     assert first["sentence"] == f"K40del: {INDEL}."
     assert first["structure_disturbed"] is first["p_deleterious"] is first["flag"] is None
