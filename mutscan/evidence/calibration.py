@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from mutscan.additive import AdditiveModel
 from mutscan.errors import CheckpointError
-from mutscan.evidence.additive import AdditiveModel
 from mutscan.evidence.ddg import DdgModel, read_ddg
 from mutscan.evidence.sequence import sequence_hash
 from mutscan.evidence.structural import StructuralRule, read_rule
@@ -24,6 +23,7 @@ from mutscan.evidence.wording import (
     group_of,
     strongest_words,
 )
+from mutscan.files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -417,7 +417,7 @@ def load_calibration(folder: Path) -> Calibration | None:
     """
     path = folder / CALIBRATION_FILE
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

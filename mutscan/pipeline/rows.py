@@ -11,7 +11,7 @@ import numpy as np
 from mutscan.calling import LOW_PLDDT, mean_away_from_site, percentile, robust_z
 from mutscan.errors import BuildError
 from mutscan.evidence.structural import DROPS
-from mutscan.structures import plddt_by_position
+from mutscan.structures import plddt_by_position, site_notes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,13 +104,13 @@ class Assembler:
             doubts.append(("low", f"pLDDT {plddt_site:.0f} at the site"))
         if variant.indel is not None:
             doubts.append(("low", "the model and its background were made for substitutions"))
-        if variant.exchanges_start:
-            doubts.append(("low", "the start codon is lost, the protein may not be made at all"))
         confidence = min((level for level, _ in doubts), default="high")  # "low" before "medium"
         reasons = ", ".join(why for level, why in doubts if level == confidence)
         notes = [f"confidence {confidence}: {reasons}"] if reasons else []
         if measured is not None:
             notes.extend(f"{note}{self._numbering}" for note in measured.notes)
+        if variant.indel is None:
+            notes.extend(site_notes(self.wild_type, variant.positions))
         notes.extend(verdict.notes)
         return {
             "flag": verdict.flag,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 
 from mutscan.errors import UsageError
 from mutscan.evidence.structural import DISTURBED, SINGLES_ONLY
+from mutscan.files import read_json
 from mutscan.reports.digest import STANDS_OUT, job_facts
 from mutscan.reports.saved import SCORED, reading
 from mutscan.reports.sentences import NOT_ASSESSED, SUBSTITUTED, UNDISTURBED, VERDICTS, sentence
@@ -327,7 +327,7 @@ def read_batch(directory: Path) -> SavedBatch:
     with reading(path, "batch"):
         proteins = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     with reading(folder.run_json, "batch"):
-        provenance = json.loads(folder.run_json.read_text(encoding="utf-8"))
+        provenance = read_json(folder.run_json)
     missing = [column for column in PROTEIN_COLUMNS if column not in proteins.columns]
     if missing or not isinstance(provenance, dict):
         raise UsageError(
@@ -377,7 +377,7 @@ def _shared(directory: Path, proteins: pd.DataFrame) -> dict[str, Any]:
         path = RunFolder(directory / folder).run_json
         if path.is_file():
             with reading(path, "batch"):
-                said = json.loads(path.read_text(encoding="utf-8"))
+                said = read_json(path)
             return {name: said[name] for name in _SHARED if name in said}
     return {}
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from mutscan.evidence.residue_properties import BLOSUM62, VOLUME
+from mutscan.residue_properties import BLOSUM62, VOLUME
 from mutscan.residues import STANDARD
 
 if TYPE_CHECKING:

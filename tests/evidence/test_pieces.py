@@ -25,8 +25,8 @@ from mutscan.evidence import (
     warnings_for,
 )
 from mutscan.evidence.calibration import PRIORS, TIERS
-from mutscan.evidence.residue_properties import BLOSUM62, CODE, GRANTHAM
 from mutscan.evidence.sequence import encoder_views, sequence_hash
+from mutscan.residue_properties import BLOSUM62, CODE, GRANTHAM
 from mutscan.residues import STANDARD
 from mutscan.train.statistics.fits import folds_of
 from tests.made_up_calibration import fit_additive, one_protein
