@@ -223,7 +223,7 @@ def _print_table(
     for standout, row in zip(standouts, rows, strict=True):
         cells = [Text(plain(standout.variant))]
         if judged:
-            words = verdict_words(row["flag"], row["flag_rule"]).removeprefix("likely ")
+            words = verdict_words(str(row["flag"]), str(row["flag_rule"])).removeprefix("likely ")
             cells += [Text(words or "—"), Text(probability(row["p_deleterious"]))]
         cells += [Text(value) for name, value in standout.values if not (judged and name == "percentile")]
         if affected:
