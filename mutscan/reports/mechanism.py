@@ -82,8 +82,6 @@ def change_of(substitution: Substitution, context: SiteContext) -> Change:
     old, new = substitution.wild_type, substitution.mutant
     if old not in STANDARD:
         return Change(f"replaces a residue of unknown kind by {NAMES[new]}")
-    if substitution.position == 1 and old == "M":
-        return Change("removes the start codon", ": the protein may not be made at all", 2)
     found = (find(old, new, context) for find in _MECHANISMS)
     change = next(filter(None, found), None) or _chemistry(old, new, context)
     return replace(change, against=_against(context)) if change.kind == PACKING and change.weight else change

@@ -262,18 +262,19 @@ def _mechanism(row: Mapping[Any, Any], told: Substitution) -> str:
         ease = f"it lies {context.end}" if " from " in context.end else f"it is the {context.end}"
     if flag == "tolerated":
         return f"{change.fact}{', but ' if change.weight else '; '}{ease}" if ease else change.fact
+    near = "" if change.kind == SITE else near_site(context)
     if flag == "uncertain":
         weighed = f"{harm}, but {ease}" if harm and ease else harm or ease
-        return "; ".join(filter(None, (change.fact, weighed)))
+        return "; ".join(filter(None, (change.fact, near, weighed)))
     if flag != "deleterious":
-        return "; ".join(filter(None, (change.fact + change.against, near_site(context))))
+        return "; ".join(filter(None, (change.fact + change.against, near)))
     fact = change.fact + change.harm + change.against
     if context.burial == "exposed" and context.element and not change.weight and context.domains:
         fact += f", {region_words(context)}"
     kept = _first([piece for piece in pieces if piece[0] != "exchange"], _HARM, 1)
     ddg = _number(row, "ddg_predicted")
     more = (
-        "" if change.kind == SITE else near_site(context),
+        near,
         kept if change.weight < 2 else "",
         f"predicted to cost {ddg:.1f} kcal/mol of stability" if ddg >= COSTLY else "",
     )

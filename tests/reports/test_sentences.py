@@ -81,9 +81,9 @@ CASES = [
             site_context=CORE,
             evidence="burial +0.6; exchange -0.5; inverse folding -0.4",
         ),
-        "uncertain (0.55). Puts a smaller, polar side chain into the buried core of helix 2 "
-        "(24-41); the site is tightly packed, but the new residue suits this backbone. No "
-        "wider stretch moves beyond background",
+        "uncertain (0.55). Puts a smaller, polar side chain into the buried core of helix 2 (24-41); "
+        "binding site 93 (heme) 6 Å away; the site is tightly packed, but the new residue suits this "
+        "backbone. No wider stretch moves beyond background",
         id="a polar side chain",
     ),
     pytest.param(
@@ -291,12 +291,6 @@ CASES = [
         id="nothing known",
     ),
     pytest.param(
-        row("M1V", site_context=""),
-        "likely deleterious (0.93). Removes the start codon: the protein may not be made at "
-        "all. No wider stretch moves beyond background",
-        id="the start codon",
-    ),
-    pytest.param(
         row("X21A", p=NAN, structure=DISTURBED, evidence=""),
         "likely deleterious by the predicted structure alone. Replaces a residue of unknown "
         "kind by alanine. The structure as a whole moves beyond background, no single region "
@@ -440,7 +434,8 @@ def test_terminal_report_and_json_say_the_same(tmp_path):
         assert shown[finding.variant]["sentence"] == finding.sentence
     for variant, line in rows.items():
         assert line["sentence"] == f"{variant}: {shown[variant]['sentence']}."
-        assert line["structure_disturbed"] is shown[variant]["disturbed"]
+        states = {True: "disturbed", False: "not disturbed", None: "not assessed"}
+        assert states[line["structure_disturbed"]] == shown[variant]["structure"][0]
         assert exported[variant]["sentence"] == line["sentence"]
     assert {line["structure_disturbed"] for line in rows.values()} == {True, False}
     lost = [line for line in run.json_rows() if line["status"] in ("failed", "skipped")]
@@ -469,15 +464,13 @@ def test_what_was_not_assessed_is_counted_as_such(tmp_path):
     table.to_csv(tmp_path / "variants.csv", index=False)
     run = read_run(tmp_path)
     assert "1 not assessed" in digest(run).remainder
+    assert "K40del" not in [standout.variant for standout in digest(run).predicted + digest(run).measured]
     first = run.json_rows()[0]
     assert first["sentence"] == f"K40del: {INDEL}."
     assert first["structure_disturbed"] is first["p_deleterious"] is first["flag"] is None
     shown = score_payload(run)[0]["variants"][0]
-    assert (shown["verdict"], shown["disturbed"], shown["numbers"]["p_deleterious"]) == (
-        "not assessed",
-        None,
-        None,
-    )
+    assert shown["flag"] == shown["structure"][0] == "not assessed"
+    assert shown["numbers"]["p_deleterious"] is None
     table.head(1).to_csv(tmp_path / "variants.csv", index=False)
     assert digest(read_run(tmp_path)).headline == "The variant of wild_type is not assessed."
 
