@@ -29,7 +29,10 @@ def main() -> None:
     try:
         from mutscan.cli.app import app
 
-        app(prog_name="mutscan")
+        given = sys.argv[1:]
+        # pyhmmer writes the command line into what it makes, and cannot where it is no text.
+        sys.argv = [text.encode("utf-8", "backslashreplace").decode() for text in sys.argv]
+        app(given, prog_name="mutscan")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

@@ -21,9 +21,11 @@ from typing import ClassVar, Final
 
 ROW_CODES: Final = {
     "bad_variant": "The text is not a variant.",
-    "wild_type_mismatch": "The variant names another residue or protein than the wild type.",
+    "wild_type_mismatch": "The variant names another residue than the wild type.",
+    "wrong_protein": "The row names another protein than the wild type, before the variant or in a column.",
     "position_out_of_range": "The position is past the end of the wild type.",
-    "unsupported_variant": "The variant is understood but not scored: a stop, frameshift or extension.",
+    "unsupported_variant": "The variant is understood but not scored: a stop, frameshift, extension or lost "
+    "start.",
     "synonymous": "The variant changes no residue.",
     "too_long": "The protein is longer than 5,000 residues.",
     "indel_not_built": "No structure is built for an insertion or deletion; scores are predicted only.",

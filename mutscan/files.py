@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import gzip
 import io
@@ -10,6 +11,7 @@ import json
 import math
 import os
 import re
+import sys
 import tempfile
 import zlib
 from pathlib import Path
@@ -144,6 +146,16 @@ def read_json(path: Path) -> Any:
 
 
 @contextlib.contextmanager
+def any_length() -> Iterator[None]:
+    """Let cells that the csv module reads be of any length: escaping makes them longer."""
+    limit = csv.field_size_limit(sys.maxsize)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
+
+
+@contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Write to a temporary file beside `path`, and rename it to `path` if nothing failed."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
@@ -162,10 +174,25 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_name(path: str | os.PathLike[str]) -> None:
+    """Refuse a name that is no text.
+
+    Raises
+    ------
+    UsageError
+        It has bytes that are not those of the system's encoding, mostly UTF-8.
+    """
+    name = os.fspath(path)
+    shown = name.encode("utf-8", "backslashreplace").decode()
+    if shown != name:
+        raise UsageError(f"{shown}: the name has bytes that are no UTF-8 text; rename the file or folder")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write text as UTF-8, atomically."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # Half letters, as paths may have them, are valid in JSON when they are escaped.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

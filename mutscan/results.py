@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import socket
-import sys
+import unicodedata
 import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mutscan.errors import RunFolderError, WrongFolderError
-from mutscan.files import file_name, read_json, replacing, write_errors, write_json
+from mutscan.files import check_name, file_name, read_json, replacing, write_errors, write_json
 from mutscan.rounding import rounded
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ EVIDENCE_SCHEMA: Final = pa.schema(
         ("contribution", pa.float32()),
     ]
 )
-"""Schema of evidence.parquet: what each piece of evidence adds to the log-odds that a variant is
-deleterious, the strongest piece of each variant first."""
+"""Schema of evidence.parquet: the baseline of each variant, then what each piece of evidence adds to the
+log-odds that it is deleterious, the strongest first; together they are the log-odds of `p_deleterious`."""
 
 _SHARED_TEXT: Final = pa.dictionary(pa.int32(), pa.string())
 
@@ -150,10 +150,15 @@ _DECIMALS: Final[dict[str, int]] = {
     "p_deleterious": 4,
     "ddg_predicted": 2,
     "alphamissense": 4,
+    "distance_to_site": 1,
+    "accessibility": 2,
 }
 
 _OTHERWISE: Final = 6
 """Decimals of a number that has none of its own."""
+
+_INVISIBLE: Final = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
+_FORMULA: Final = frozenset("=+-@\N{MINUS SIGN}")
 
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
@@ -225,8 +230,9 @@ def variant_table(columns: Mapping[str, Shared | Sequence[str] | NDArray[Any]], 
 
 
 def escape_cell(text: str) -> str:
-    """Text that no spreadsheet runs as a formula: a leading ``= + - @`` or control gets a quote before it.
+    """Text that no spreadsheet runs as a formula: a quote goes before a leading ``= + - @`` or tab.
 
+    Blanks, line breaks and invisible characters before the sign do not hide it, nor does its full width.
     Numbers stay as they are.
 
     Examples
@@ -236,9 +242,10 @@ def escape_cell(text: str) -> str:
     """
     # A bare carriage return ends a row for some readers; csv quotes only the line ends it writes.
     text = text.replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n")
-    if text[:1] in {"=", "+", "-", "@", "\t"} and not _NUMBER.fullmatch(text):
-        return "'" + text
-    return text
+    sign = next((letter for letter in text if unicodedata.category(letter) not in _INVISIBLE), "")
+    if text[:1] != "\t" and unicodedata.normalize("NFKC", sign) not in _FORMULA:
+        return text
+    return text if _NUMBER.fullmatch(text.strip(" ")) else "'" + text
 
 
 def carried_names(columns: Sequence[str]) -> list[str]:
@@ -301,16 +308,6 @@ def write_variants(path: Path, rows: Iterable[Mapping[str, object]], carried: Se
 
 
 @contextmanager
-def any_length() -> Iterator[None]:
-    """Let cells that the csv module reads be of any length: escaping makes them longer."""
-    limit = csv.field_size_limit(sys.maxsize)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(limit)
-
-
-@contextmanager
 def block_writer(
     path: Path, schema: pa.Schema, *, row_group: int = ROW_GROUP
 ) -> Iterator[Callable[[Mapping[str, Sequence[object] | NDArray[Any]]], None]]:
@@ -359,6 +356,11 @@ CLAIM_WORDS: Final = {
     "sequence_sha256": "sequence",
     "structure_sha256": "structure",
     "shard": "part of the job",
+    "builders": "builder",
+    "device": "processor",
+    "inverse_folding": "inverse folding",
+    "proteins": "command over many proteins",
+    **{name: f"--{name}" for name in ("alignment", "predict", "prior", "numbering", "strict", "seed")},
 }
 """What a folder is bound to, in words."""
 
@@ -409,6 +411,7 @@ class JobFolder:
         self._lock: filelock.BaseFileLock | None = None
 
     def __enter__(self) -> Self:
+        check_name(self.path.absolute())
         with write_errors(self.path):
             if self._shared:
                 for folder in (self.state, *(self.path / name for name in self.FOLDERS)):
@@ -447,6 +450,11 @@ class JobFolder:
             self._lock.release()
             self._lock = None
 
+    @property
+    def is_claimed(self) -> bool:
+        """Whether the folder holds some of a job's work."""
+        return (self.state / "job.json").exists()
+
     def claim(self, fingerprint: Mapping[str, object], *, partly: bool = False) -> None:
         """Bind the folder to what determines its numbers, or refuse when it holds those of another job.
 
@@ -467,11 +475,7 @@ class JobFolder:
             named = wanted if partly else {*stored, *wanted}
             keys = [key for key in sorted(named) if stored.get(key) != wanted.get(key)]
             if keys:
-                changes = "; ".join(
-                    f"{CLAIM_WORDS.get(key, key)}: {shortened(stored.get(key))} there, "
-                    f"{shortened(wanted.get(key))} now"
-                    for key in keys[:3]
-                )
+                changes = "; ".join(_difference(key, stored.get(key), wanted.get(key)) for key in keys[:3])
                 raise WrongFolderError(
                     f"{self.path} holds results of another job ({changes}); "
                     "choose another --out, or discard them with --restart"
@@ -594,7 +598,21 @@ class BatchFolder(_ResultFolder):
         self.proteins_csv = path / "proteins.csv"
 
 
-def shortened(value: object, most: int = 40) -> str:
-    """Write a value of a claim in at most so many characters."""
-    text = json.dumps(value) if not isinstance(value, str) else value
+def _difference(key: str, there: object, now: object) -> str:
+    name, before, after = CLAIM_WORDS.get(key, key), shortened(there), shortened(now)
+    if before == after:
+        return f"{name}: {before} there, but with other settings or files"
+    return f"{name}: {before} there, {after} now"
+
+
+def shortened(value: object, most: int = 60) -> str:
+    """Write a value of a claim in words, in at most so many characters."""
+    if isinstance(value, list):
+        text = ", ".join(shortened(one, most) for one in value) or "none"
+    elif isinstance(value, dict):
+        text = str(value.get("name", "other settings"))
+    elif value is None or isinstance(value, bool):
+        text = {None: "none", True: "yes", False: "no"}[value]
+    else:
+        text = str(value)
     return text if len(text) <= most else text[: most - 3] + "..."

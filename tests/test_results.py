@@ -47,12 +47,22 @@ def test_columns_are_the_promised_ones() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["=SUM(A1)", "+cmd", "-2+3", "@x", "\tx"])
+@pytest.mark.parametrize(
+    "text",
+    ["=SUM(A1)", "+cmd", "-2+3", "@x", "\tx", "\n=1", " =1", "\u00a0 =1", "\u200b=1", "\ufeff=1", "\x1b=1",
+     "\uff1d1+1", "\uff0bx", "\uff0d2+3", "\uff20x", "\u22122+3", " \n\t-2+3"],
+)  # fmt: skip
 def test_formulas_are_defused(text: str) -> None:
     assert escape_cell(text) == "'" + text
 
 
-@pytest.mark.parametrize("text", ["-1.5", "+3", "-2e-5", "R175H", "", "a=b"])
+def test_line_breaks_do_not_hide_a_formula() -> None:
+    assert escape_cell("\r=1") == "'\n=1"
+    assert escape_cell("\r\n=1") == "'\n=1"
+    assert escape_cell("\x00=1") == "'=1"
+
+
+@pytest.mark.parametrize("text", ["-1.5", " -1.5 ", "+3", "-2e-5", "R175H", "", "a=b", " x", "\nx"])
 def test_plain_text_and_numbers_stay(text: str) -> None:
     assert escape_cell(text) == text
 

@@ -290,7 +290,13 @@ class Fetcher:
     @staticmethod
     def _told(record: Record, sequence: str, entry: uniprot.Entry | None = None) -> dict[str, object]:
         versions: dict[str, object] = (
-            {"entry_version": entry.version, "sequence_version": entry.sequence_version} if entry else {}
+            {
+                "organism": entry.organism,
+                "entry_version": entry.version,
+                "sequence_version": entry.sequence_version,
+            }
+            if entry
+            else {}
         )
         digest = text_sha256(sequence)
         return {**record.to_dict(), **versions, "sequence_sha256": digest}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mutscan.errors import UsageError
-from mutscan.files import gunzip, read_file
+from mutscan.files import check_name, gunzip, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +44,7 @@ def open_bytes(source: str | os.PathLike[str], stdin: TextIO | None) -> tuple[st
         except UnicodeDecodeError as error:
             raise UsageError(f"stdin: is not {error.encoding} text; send it as UTF-8") from error
         return "stdin", io.BytesIO(data)
+    check_name(source)
     path = Path(source).expanduser()
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; expected a file of variants")

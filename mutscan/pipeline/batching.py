@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from mutscan.builders import BUILDERS, NO_BUILDER
 from mutscan.errors import UsageError
-from mutscan.files import file_name, replacing, write_errors, write_json, write_text
+from mutscan.files import any_length, file_name, replacing, write_errors, write_json, write_text
 from mutscan.hashes import json_sha256
 from mutscan.inputs import read_protein_table
 from mutscan.model.checkpoint import find_model
@@ -40,7 +40,6 @@ from mutscan.results import (
     VARIANT_COLUMNS,
     VARIANT_SCHEMA,
     BatchFolder,
-    any_length,
     carried_names,
     escape_cell,
     format_cell,
@@ -163,6 +162,8 @@ def batch(
     prior: str = DEFAULTS.prior,
     inverse_folding: str = DEFAULTS.inverse_folding,
     predict: str = DEFAULTS.predict,
+    numbering: str = DEFAULTS.numbering,
+    strict: bool = DEFAULTS.strict,
     shard: str | None = None,
     engine: str = DEFAULTS.engine,
     ray_address: str | None = None,
@@ -193,7 +194,7 @@ def batch(
     alignment : {"auto", "library"}
         For proteins without a file in `alignments_dir`.
     model, builder, device, precision, batch_residues, jobs, offline, restart, prior, inverse_folding, \
-    predict, shard, engine, ray_address, ray_cores, seed, progress, stdin
+    predict, numbering, strict, shard, engine, ray_address, ray_cores, seed, progress, stdin
         As `mutscan.score`; by default no structure is built.
 
     Returns
@@ -208,7 +209,8 @@ def batch(
     options = Options(
         out=out, model=model, builder=builder, plddt=plddt, alignment=alignment, device=device,
         precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline, restart=restart,
-        prior=prior, inverse_folding=inverse_folding, predict=predict, shard=shard, engine=engine,
+        prior=prior, inverse_folding=inverse_folding, predict=predict, numbering=numbering, strict=strict,
+        shard=shard, engine=engine,
         ray_address=ray_address, ray_cores=ray_cores, seed=seed, progress=progress or Silent(),
     )  # fmt: skip
     if os.fspath(alignment) not in ("auto", "library"):

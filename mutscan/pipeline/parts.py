@@ -85,7 +85,8 @@ def write_part(
     n_items : int
         Items of the job's first stage.
     """
-    given = asked(options, arguments, without=OF_ONE_PROTEIN if command == "batch" else ())
+    without = {"batch": OF_ONE_PROTEIN, "scan": ("strict",)}.get(command, ())
+    given = asked(options, arguments, without=without)
     # Parts may be merged in another folder than they were made in.
     call = {name: from_anywhere(name, value) for name, value in given.items()}
     call["model"] = model_from_anywhere(options.model)

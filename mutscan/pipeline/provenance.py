@@ -50,6 +50,8 @@ def fingerprint(
         "prior": options.prior,
         "inverse_folding": inverse_folding,
         "predict": options.predict,
+        "numbering": options.numbering,
+        "strict": options.strict,
         "seed": options.seed,
     }
 
@@ -113,7 +115,8 @@ def provenance(
 
 _ASKED = (
     "model", "builder", "structure", "chain", "plddt", "alignment", "device", "precision", "batch_residues",
-    "jobs", "offline", "prior", "inverse_folding", "predict", "seed",
+    "jobs", "offline", "prior", "inverse_folding", "predict", "numbering", "strict",
+    "seed",
 )  # fmt: skip
 """Options that describe what was asked, in run.json."""
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.builders.pool import Measured
-    from mutscan.calling import Null, RegionHit
+    from mutscan.calling import Null, Region, RegionHit
     from mutscan.structures import WildType
     from mutscan.variants import Variant
 
@@ -75,10 +75,14 @@ class SubdomainCaller:
         self.contexts = SiteContexts(wild_type, self._namer)
 
     @cached_property
+    def regions(self) -> tuple[Region, ...]:
+        """Every named region of the wild type."""
+        return self._namer.regions(self.contexts.sites.shells)
+
+    @cached_property
     def _background(self) -> RegionBackground:
         assert self.null is not None
-        regions = self._namer.regions(self.contexts.sites.shells)
-        return RegionBackground(regions, self.null, self._ca)
+        return RegionBackground(self.regions, self.null, self._ca)
 
     def call(self, variant: Variant, lddt: NDArray[np.float64], measured: Measured | None) -> Affected:
         """Judge one variant's profiles, each shape (L,), against their backgrounds."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mutscan.reports.digest import number
+from mutscan.reports.sentences import number
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -159,6 +159,10 @@ def test_every_region_is_told_and_the_lowered_one_comes_first(globin: WildType) 
     assert hits[0].distance == pytest.approx(by_hand)
     nothing = background.hits([20], np.zeros(len(globin.sequence)))
     assert not any(hit.disturbed for hit in nothing)
+    assert [hit.distance for hit in nothing] == sorted(hit.distance for hit in nothing)
+    p = np.full(len(globin.sequence), 0.01)
+    p[helix.indices] = 0.3
+    assert background.hits([20], np.zeros(len(globin.sequence)), p=p)[0].region is helix
 
 
 def test_a_drop_beside_the_site_is_less_news_than_the_same_far_away(globin: WildType) -> None:

@@ -509,6 +509,22 @@ def test_check_maps_the_structure_s_numbering(project, model):
     assert (row["positions"], row["structure_numbers"], row["action"]) == ("97", "101", "predict")
 
 
+def test_check_is_readable_on_a_terminal(project, model, monkeypatch, capsys):
+    from mutscan.cli import app as room
+
+    example = project / "examples" / "globin" / "wild_type.cif"
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    given = ["check", str(example), "p.His101Ala", "W38A", "--numbering", "author", "--builder", "none"]
+    assert room.app([*given, "--model", str(model), "--offline"], standalone_mode=False) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    text = " ".join(" ".join(lines).split())
+    assert "p.His101Ala ok H97A: predict; residue 101 of the file is position 97" in text
+    assert "W38A wild_type_mismatch" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -650,8 +666,9 @@ def test_models_list_and_show(shelf):
     assert "made-up" in [row["name"] for row in json.loads(done.stdout)]
     assert re.search(r"^made-up\tcache\t", run("models", "list").stdout, re.MULTILINE)
     shown = run("models", "show", "made-up")
-    assert "config.siamese.d\t8" in shown.stdout
-    assert "metrics.tm.mae\t0.04" in shown.stdout
+    assert re.search(r"^name +made-up$", shown.stdout, re.MULTILINE)
+    assert re.search(r"^verified +yes$", shown.stdout, re.MULTILINE)
+    assert "--json prints all settings" in shown.stderr
     assert json.loads(run("models", "show", "made-up", "--json").stdout)["verified"] is True
 
 

@@ -68,6 +68,7 @@ def test_accession(service: Service, fetcher: Fetcher) -> None:
 def test_records_say_where_everything_came_from(service: Service, fetcher: Fetcher) -> None:
     service.protein()
     entry, listing, model = fetcher.wild_type(ACCESSION).records
+    assert entry["organism"] == "Homo sapiens"
 
     assert (entry["source"], entry["version"], entry["entry_version"], entry["sequence_version"]) == (
         "UniProt",

@@ -119,7 +119,6 @@ def test_columns_of_a_sequence_are_its_rows(model: LoadedModel, protein: WildTyp
     assert len({row["flag"] for row in rows}) == 3
     assert not any(row["positions"] == "21" for row in rows)
     assert all(row["wild_type"] == "'=p" for row in rows)
-    assert "start codon" in rows[0]["notes"]
     assert {row["alignment"][:7] for row in rows} == {"p.a3m 3", "library"}
     assert {"alignment evidence" in row["flag_rule"] for row in rows} == {True, False}
     assert not any(row["ddg_predicted"] for row in rows)
