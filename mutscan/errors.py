@@ -9,7 +9,7 @@ MutscanError
 ├── CheckpointError            a model on disk is missing, damaged or of another kind
 ├── MissingDependencyError     a backend or its licence is missing (exit code 6)
 └── RunFolderError             the run folder cannot be written or is in use
-    └── WrongFolderError       the folder belongs to something else (exit code 2)
+    └── WrongFolderError       the folder belongs to something else, or is in use (exit code 2)
 
 A message says what was read, what was expected, and what to do. A code identifies the cause in scripts:
 `ROW_CODES` are those of the ``error_code`` column, `RUN_CODES` those that end a command.
@@ -144,6 +144,6 @@ class RunFolderError(MutscanError):
 
 
 class WrongFolderError(RunFolderError):
-    """The folder of ``--out`` belongs to something else."""
+    """The folder of ``--out`` belongs to something else, or another run is using it."""
 
     exit_code = 2

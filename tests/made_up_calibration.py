@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mutscan.additive import AdditiveModel, Curve
 from mutscan.embed.source import find_encoder
-from mutscan.evidence.additive import AdditiveModel, Curve
 from mutscan.evidence.calibration import CALIBRATION_FILE, FORMAT
 from mutscan.families import FAMILIES_FILE, FamilyLibrary, load_library, write_library
 from mutscan.model.checkpoint import WEIGHTS_FILE

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from mutscan.evidence.residue_properties import BLOSUM62, CODE
+from mutscan.residue_properties import BLOSUM62, CODE
 from mutscan.residues import STANDARD
 from mutscan.train.evaluate.scores import Scored
 from mutscan.train.labelled.evidence import Assessed

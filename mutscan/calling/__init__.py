@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from mutscan.calling.context import (
+    NearSite,
+    SiteContext,
+    SiteContexts,
+    read_context,
+    read_contexts,
+    write_contexts,
+)
 from mutscan.calling.naming import LOW_PLDDT, Namer, Region
 from mutscan.calling.null import (
     MAD_TO_SD,
@@ -27,16 +35,22 @@ __all__ = [
     "SITE_MARGIN",
     "FunctionalSites",
     "Namer",
+    "NearSite",
     "Null",
     "Region",
     "RegionBackground",
     "RegionHit",
+    "SiteContext",
+    "SiteContexts",
     "away_from_site",
     "build_null",
     "drop_z",
     "mean_away_from_site",
     "measured_drop",
     "percentile",
+    "read_context",
+    "read_contexts",
     "robust_z",
     "sample_null",
+    "write_contexts",
 ]

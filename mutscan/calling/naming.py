@@ -29,23 +29,34 @@ STRUCTURE: Final = "structure"
 SEQUENCE: Final = "sequence"
 """Source of the segments of a protein without a structure."""
 
-SITES: Final = frozenset({"Active site", "Binding site", "Metal binding", "Disulfide bond", "Site"})
+SOURCES: Final = ("UniProt", "TED", "InterPro")
+"""Databases in the order in which they are asked; others come after them."""
+
+WORKING: Final = frozenset({"Active site", "Binding site", "Metal binding", "Disulfide bond", "Site"})
 """Kinds of residues that do the work; with all that lies within 5 Å they are a region."""
 
 MARKS: Final = frozenset({"Modified residue", "Glycosylation", "Lipidation", "Cross-link"})
 """Kinds of single residues that are no region: being modified says little about a place."""
 
-MOTIFS: Final = frozenset({"Motif", "Short sequence motif", "Zinc finger", "DNA binding", "Repeat"})
-"""Kinds of stretches that are smaller than a domain."""
+SITES: Final = WORKING | MARKS | {
+    "Motif", "Active site signature", "Binding site signature", "Conserved site",
+}  # fmt: skip
+"""Kinds of places that are sites whatever their size."""
 
-PARTS: Final = frozenset({
-    "Region", "Coiled coil", "Compositional bias", "Topological domain", "Signal", "Transit peptide",
-    "Propeptide",
-})  # fmt: skip
-"""Kinds of stretches that need not fold by themselves."""
+BODIES: Final = frozenset({"Domain", "DNA binding"})
+"""Kinds of places that are bodies, which a residue of another one may touch."""
+
+SHORT: Final = 20
+"""Residues up to which a DNA-binding stretch or a region with a purpose is a site too."""
+
+MOTIFS: Final = frozenset({"Zinc finger", "Repeat"})
+"""Kinds of stretches that are smaller than a domain."""
 
 WHOLE: Final = frozenset({"Chain", "Helix", "Beta strand", "Turn"})
 """Kinds that name the whole chain, or what the structure shows itself."""
+
+LISTED: Final = 3
+"""Domains and stretches that one residue is said to lie in."""
 
 LEAST_LOOP: Final = 4
 """Residues of the shortest loop that is a region."""
@@ -84,6 +95,15 @@ class Region:
         return np.concatenate([np.arange(first - 1, last) for first, last in self.stretches])
 
     @property
+    def size(self) -> int:
+        """Count the residues."""
+        return sum(last - first + 1 for first, last in self.stretches)
+
+    def holds(self, index: int) -> bool:
+        """Whether a residue (0-based) is part of it."""
+        return any(first <= index + 1 <= last for first, last in self.stretches)
+
+    @property
     def positions(self) -> str:
         """Text of the stretches: ``3-60,141-220``."""
         return describe_stretches(self.stretches)
@@ -101,6 +121,8 @@ class Namer:
         except UniProt's domains, regions and repeats, which are one each.
     ca : float array, shape (L, 3), Å, optional
         C-alpha coordinates laid out on the sequence, NaN where unresolved.
+    backbone : float array, shape (L, 4, 3), Å, optional
+        N, CA, C and O in the same way; with them, hydrogen bonds tell helices and strands.
     plddt : float array, shape (L,), optional
     """
 
@@ -110,17 +132,19 @@ class Namer:
         features: Sequence[Feature] = (),
         *,
         ca: NDArray[np.float64] | None = None,
+        backbone: NDArray[np.float64] | None = None,
         plddt: NDArray[np.float64] | None = None,
     ) -> None:
         self._length = length
         self._features = features
         self._ca = ca
+        self._backbone = backbone
         self._plddt = plddt
 
     @cached_property
     def elements(self) -> tuple[Element, ...]:
         """Helices and strands, indices on the sequence."""
-        return () if self._ca is None else secondary_structure(self._ca)
+        return () if self._ca is None else secondary_structure(self._ca, self._backbone)
 
     @cached_property
     def domains(self) -> tuple[tuple[tuple[int, int], ...], ...]:
@@ -132,6 +156,46 @@ class Namer:
             for domain in compact_domains(self._ca, self._plddt)
         )
 
+    @cached_property
+    def bodies(self) -> tuple[Region, ...]:
+        """Domains in the order of the databases, the smallest first.
+
+        Where no database names any: the compact domains of the structure, if there are several.
+        """
+        named = [region for region in self._larger if region.kind == "domain"]
+        return tuple(sorted(named, key=_order)) or self._compact
+
+    def body(self, index: int) -> Region | None:
+        """First of the `bodies` that holds a residue (0-based)."""
+        return next((body for body in self.bodies if body.holds(index)), None)
+
+    def homes(self, index: int) -> list[Region]:
+        """Domain of a residue (0-based) and the smallest of the other stretches that hold it.
+
+        Other stretches are UniProt's; without a domain, those of the first database that has any.
+        """
+        body = self.body(index)
+        others = [region for region in self._larger if region.kind != "domain" and region.holds(index)]
+        others.sort(key=_order)
+        if body is None:
+            return [region for region in others if region.source == others[0].source][:LISTED]
+        return [body, *(region for region in others if region.source == SOURCES[0])][:LISTED]
+
+    @cached_property
+    def _compact(self) -> tuple[Region, ...]:
+        """Compact domains of the structure, where there are several."""
+        if len(self.domains) < 2:
+            return ()
+        return tuple(
+            Region(f"compact domain {number}", "compact domain", STRUCTURE, stretches)
+            for number, stretches in enumerate(self.domains, start=1)
+        )
+
+    @cached_property
+    def _larger(self) -> list[Region]:
+        """Named stretches that are no sites."""
+        return [*_named([feature for feature in self._features if not is_site(feature)])]
+
     def regions(self, shells: Iterable[tuple[Feature, NDArray[np.int64]]] = ()) -> tuple[Region, ...]:
         """All named regions, those of databases first; never empty.
 
@@ -140,11 +204,11 @@ class Namer:
         shells : iterable of (Feature, int array)
             Functional residues, each with itself and all residues within 5 Å of it, 0-based.
         """
-        found = [*self._of_databases(), *_sites(shells), *self._of_structure()]
+        found = [*_named(self._features), *_sites(shells), *self._of_structure(), *self._compact]
         if self._ca is None:
             held = np.zeros(self._length, dtype=bool)
             for region in found:
-                held[region.indices] |= region.kind in {"domain", "motif"}
+                held[region.indices] |= region.kind != "site"
             found += [
                 Region(f"residues {start}-{end}", "segment", SEQUENCE, ((start, end),))
                 for first, last in runs(~held)
@@ -161,19 +225,6 @@ class Namer:
         low = bool(known.size and known.mean() < LOW_PLDDT)
         return Region(region.name, region.kind, region.source, region.stretches, low)
 
-    def _of_databases(self) -> Iterator[Region]:
-        parts: dict[tuple[object, ...], list[Feature]] = {}
-        for number, feature in enumerate(self._features):
-            if feature.kind in SITES | MARKS | WHOLE:
-                continue
-            alone = number if feature.source == "UniProt" else -1
-            parts.setdefault((feature.source, feature.kind, feature.description, alone), []).append(feature)
-        for group in parts.values():
-            first = group[0]
-            kind = "motif" if first.kind in MOTIFS else "region" if first.kind in PARTS else "domain"
-            stretches = tuple(sorted((feature.start, feature.end) for feature in group))
-            yield Region(feature_name(first), kind, first.source, stretches)
-
     def _of_structure(self) -> Iterator[Region]:
         elements = self.elements
         for element in elements:
@@ -189,9 +240,41 @@ class Namer:
                 if len(known) >= LEAST_LOOP:
                     stretch = (int(known[0]) + 1, int(known[-1]) + 1)
                     yield Region(_loop_name(before, after), "loop", STRUCTURE, (stretch,))
-        if len(self.domains) > 1:
-            for number, stretches in enumerate(self.domains, start=1):
-                yield Region(f"compact domain {number}", "compact domain", STRUCTURE, stretches)
+
+
+def _named(features: Sequence[Feature]) -> Iterator[Region]:
+    """Stretches that databases name; those of several parts are one region."""
+    parts: dict[tuple[object, ...], list[Feature]] = {}
+    for number, feature in enumerate(features):
+        if feature.kind in WORKING | MARKS | WHOLE:
+            continue
+        alone = number if feature.source == "UniProt" else -1
+        parts.setdefault((feature.source, feature.kind, feature.description, alone), []).append(feature)
+    for group in parts.values():
+        first = group[0]
+        kind = "domain" if first.kind in BODIES else "region"
+        kind = "motif" if is_site(first) or first.kind in MOTIFS else kind
+        stretches = tuple(sorted((feature.start, feature.end) for feature in group))
+        yield Region(feature_name(first), kind, first.source, stretches)
+
+
+def _order(region: Region) -> tuple[int, int, tuple[tuple[int, int], ...], str]:
+    """Order of the databases, then the smallest first."""
+    rank = SOURCES.index(region.source) if region.source in SOURCES else len(SOURCES)
+    return rank, region.size, region.stretches, region.name
+
+
+def is_site(feature: Feature) -> bool:
+    """Whether a feature is a site: a residue of note, a motif, or another short stretch with a purpose."""
+    if feature.kind in SITES:
+        return True
+    short = feature.end - feature.start < SHORT and feature.description != "Disordered"
+    return short and feature.kind in ("DNA binding", "Region")
+
+
+def element_name(element: Element) -> str:
+    """Call a helix or strand by kind, number and positions: ``helix 2 (24-41)``."""
+    return f"{element.kind} {element.number} ({element.first + 1}-{element.last + 1})"
 
 
 def _loop_name(before: Element | None, after: Element | None) -> str:
@@ -216,7 +299,7 @@ def _sites(shells: Iterable[tuple[Feature, NDArray[np.int64]]]) -> Iterator[Regi
     """One region for the residues that bind the same thing, with all that lies around them."""
     groups: dict[tuple[str, str, str], list[tuple[Feature, NDArray[np.int64]]]] = {}
     for feature, around in shells:
-        if feature.kind in SITES:
+        if feature.kind in WORKING:
             what = _clean(feature.description.partition(";")[0])
             # Bonds and catalytic residues are told by their positions.
             alone = f"{feature.start}" if feature.kind == "Disulfide bond" or not what else what
@@ -255,7 +338,7 @@ def _clean(text: str) -> str:
 def feature_name(feature: Feature) -> str:
     """Join description and kind: ``SH3 domain``, ``Helical transmembrane``."""
     said = _clean(feature.description)
-    kind = feature.kind
+    kind = "DNA-binding region" if feature.kind == "DNA binding" else feature.kind
     if not said:
         return kind
     # A word such as "SH3" or "WD 1" says little without its kind.

@@ -125,8 +125,13 @@ class RegionBackground:
         positions: Sequence[int],
         drop: NDArray[np.float64],
         measured: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+        p: NDArray[np.float64] | None = None,
     ) -> tuple[RegionHit, ...]:
         """Judge every region for one variant, the one hit most first.
+
+        Disturbed regions stand first, then by the mean probability of their residues to change, then by
+        distance. z has no part in the order: in crystals of mutants the region with the highest z is the
+        one that changes most no more often than any other is (`mutscan train affected`).
 
         Parameters
         ----------
@@ -136,6 +141,8 @@ class RegionBackground:
             The null's median minus predicted lDDT.
         measured : (drop, z), optional
             From `measured_drop`.
+        p : float array, shape (L,), optional
+            Probability of each residue to change.
         """
         away = away_from_site(self._length, positions)
         means = self._means(np.where(away, drop, np.nan)[None])[0]
@@ -151,7 +158,8 @@ class RegionBackground:
         above = len(self._most) - np.searchsorted(self._most, np.nan_to_num(z, nan=-np.inf))
         beyond = (1 + above) / (1 + len(self._most)) <= ALPHA
         disturbed = moved | (beyond & (np.nan_to_num(means) >= MIN_DROP))
-        order = np.lexsort((np.arange(len(z)), -np.nan_to_num(z, nan=-np.inf), ~disturbed))
+        expected = np.full(len(z), np.nan) if p is None else self._means(p[None])[0]
+        order = np.lexsort((np.arange(len(z)), reach, -np.nan_to_num(expected, nan=-1.0), ~disturbed))
         columns = (means, z, built, distance, disturbed)
         values = [column[order].tolist() for column in columns]
         return tuple(

@@ -1,24 +1,23 @@
-"""Catalytic and binding residues, and what lies next to them."""
+"""Residues that do the work and single residues of note, and what lies near them."""
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from mutscan.calling.naming import point_name
-from mutscan.structures.atoms import BACKBONE
+from mutscan.calling.naming import is_site
+from mutscan.structures import BACKBONE, ca_by_position
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from mutscan.structures import Feature, WildType
 
 KINDS: Final = ("Active site", "Binding site")
-"""UniProt's kinds of residues that do the work."""
+"""Kinds of sites that are told before the others near a residue."""
 
 CONTACT: Final = 5.0
 """Å between heavy atoms of side chains (C-alpha for glycine)."""
@@ -26,12 +25,9 @@ CONTACT: Final = 5.0
 CONTACT_CA: Final = 8.0
 """Å between C-alpha atoms where a side chain is not there."""
 
-NAMED: Final = 4
-"""Sites named; the rest are counted."""
-
 
 class FunctionalSites:
-    """The catalytic and binding residues of one wild type.
+    """The sites of one wild type: catalytic and binding residues, motifs, bonds, modified residues.
 
     Parameters
     ----------
@@ -39,76 +35,126 @@ class FunctionalSites:
     """
 
     def __init__(self, wild_type: WildType) -> None:
-        self._sites: list[tuple[Feature, NDArray[np.int64]]] = []
-        wanted = [f for f in wild_type.features if f.kind in KINDS]
-        atoms = _Atoms(wild_type) if wanted else None
-        for feature in wanted:
-            own = np.arange(feature.start - 1, feature.end)
-            self._sites.append((feature, own if atoms is None else atoms.around(own)))
+        self.atoms = PlacedAtoms(wild_type)
+        self._features = [feature for feature in wild_type.features if is_site(feature)]
+        self._reach: dict[int, dict[int, float]] = {}
 
     @property
     def shells(self) -> list[tuple[Feature, NDArray[np.int64]]]:
-        """Each site with itself and all residues within 5 Å of it, 0-based."""
-        return self._sites
-
-    def near(self, indices: NDArray[np.int64] | Sequence[int]) -> tuple[str, ...]:
-        """Sites that are among residues (0-based) or within 5 Å of one, in order of position.
-
-        Examples
-        --------
-        >>> from mutscan.structures import Feature, WildType
-        >>> features = (Feature("Active site", "", 3, 3, "UniProt"),)
-        >>> sites = FunctionalSites(WildType("x", "MKTA", features=features))
-        >>> sites.near([2]), sites.near([0])
-        (('active site 3',), ())
-        """
-        found = [
-            point_name(feature)
-            for feature, around in self._sites
-            if np.isin(np.asarray(indices), around).any()
+        """Each site of any kind with itself and all residues near it, 0-based."""
+        return [
+            (feature, np.array(sorted(self._distances(number))))
+            for number, feature in enumerate(self._features)
         ]
-        found = list(dict.fromkeys(found))
-        rest = [f"{len(found) - NAMED} more"] if len(found) > NAMED else []
-        return (*found[:NAMED], *rest)
+
+    def around(self, index: int) -> list[tuple[Feature, float]]:
+        """Sites of all kinds that hold a residue (0-based; distance 0) or lie near it (Å).
+
+        Near is a side chain within 5 Å, or a C-alpha atom within 8 Å where a side chain is not there.
+        """
+        return [
+            (feature, reach[index])
+            for number, feature in enumerate(self._features)
+            if index in (reach := self._distances(number))
+        ]
+
+    def beside(self, index: int, reach: int = 2) -> list[Feature]:
+        """Sites within `reach` residues in sequence of a residue whose distance to them is not known."""
+        known = self.atoms.known
+        return [
+            feature
+            for feature in self._features
+            if max(feature.start - 1 - index, index - feature.end + 1) in range(1, reach + 1)
+            and not (known[index] and known[feature.start - 1 : feature.end].any())
+        ]
+
+    def _distances(self, number: int) -> dict[int, float]:
+        """Distance in Å of each residue that is part of a site or near it."""
+        if number not in self._reach:
+            feature = self._features[number]
+            self._reach[number] = self.atoms.around(np.arange(feature.start - 1, feature.end))
+        return self._reach[number]
 
 
-class _Atoms:
-    """Which residues touch which, in a wild type's structure."""
+class PlacedAtoms:
+    """The heavy atoms of a wild type's structure, laid out on its sequence of L residues.
+
+    Parameters
+    ----------
+    wild_type : WildType
+
+    Attributes
+    ----------
+    known : bool array, shape (L,)
+        Residues with a C-alpha atom.
+    """
 
     def __init__(self, wild_type: WildType) -> None:
-        structure, index = wild_type.structure, wild_type.structure_index
-        self.known = structure is not None and index is not None
+        self._wild_type = wild_type
+        ca = ca_by_position(wild_type)
+        self.ca = np.full((len(wild_type.sequence), 3), np.nan) if ca is None else ca
+        self.known: NDArray[np.bool_] = np.asarray(np.isfinite(self.ca).all(axis=1))
+
+    @cached_property
+    def coord(self) -> NDArray[np.float64]:
+        """Of n atoms, shape (n, 3), Å; those of residues without a place in the sequence are left out."""
+        return self._placed[0]
+
+    @cached_property
+    def owner(self) -> NDArray[np.int64]:
+        """Index of each atom's residue in the sequence, shape (n,)."""
+        return self._placed[1]
+
+    @cached_property
+    def side(self) -> NDArray[np.bool_]:
+        """Which atoms are of a side chain, shape (n,); for glycine its C-alpha atom."""
+        return self._placed[2]
+
+    @cached_property
+    def tree(self) -> cKDTree:
+        """Of all n atoms."""
+        return cKDTree(self.coord)
+
+    @cached_property
+    def has_side(self) -> NDArray[np.bool_]:
+        """Residues with atoms of a side chain, shape (L,)."""
+        has: NDArray[np.bool_] = np.zeros(len(self.ca), dtype=np.bool_)
+        has[self.owner[self.side]] = True
+        return has
+
+    @cached_property
+    def _placed(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
+        structure, index = self._wild_type.structure, self._wild_type.structure_index
         if structure is None or index is None:
-            return
+            return np.empty((0, 3)), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.bool_)
         place = np.full(len(structure), -1)  # structure residue to index on the sequence
         place[index[index >= 0]] = np.flatnonzero(index >= 0)
-        side = np.array([name not in BACKBONE for name in structure.atom_name])
-        side &= np.array([element != "H" for element in structure.element])
-        glycine = np.array([letter == "G" for letter in structure.sequence])
+        name = np.array(structure.atom_name)
+        side = ~np.isin(name, (*BACKBONE, "OXT"))
         if side.any():
-            alpha = np.array([name == "CA" for name in structure.atom_name])
-            side |= alpha & glycine[structure.residue_index]
+            glycine = np.array([letter == "G" for letter in structure.sequence])
+            side |= (name == "CA") & glycine[structure.residue_index]
         owner = place[structure.residue_index]
-        kept = side & (owner >= 0)
-        self.owner, self.coord = owner[kept], structure.coord[kept]
-        self.has_side = np.zeros(len(index), dtype=bool)
-        self.has_side[self.owner] = True
-        self.ca = np.full((len(index), 3), np.nan)
-        self.ca[index >= 0] = structure.ca[index[index >= 0]]
+        kept = (owner >= 0) & (np.array(structure.element) != "H")
+        return structure.coord[kept], owner[kept], side[kept]
 
-    def around(self, own: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Find the residues `own` and all that touch them."""
-        if not self.known:
-            return own
-        found = [own]
-        mine = self.coord[np.isin(self.owner, own)]
-        if len(mine):
-            distance, _ = cKDTree(mine).query(self.coord, distance_upper_bound=CONTACT)
-            found.append(np.unique(self.owner[np.isfinite(distance)]))
-        bare = ~self.has_side & np.isfinite(self.ca).all(axis=1)
+    def around(self, own: NDArray[np.int64]) -> dict[int, float]:
+        """Distances, Å, of the residues that touch the residues `own`, which have 0 themselves."""
+        near: dict[int, float] = {}
+        mine = self.coord[self.side & np.isin(self.owner, own)]
+        for atom, found in zip(mine, self.tree.query_ball_point(mine, CONTACT), strict=True):
+            there = np.asarray(found, dtype=np.int64)
+            there = there[self.side[there]]
+            for residue, apart in zip(
+                self.owner[there].tolist(),
+                np.linalg.norm(self.coord[there] - atom, axis=1).tolist(),
+                strict=True,
+            ):
+                near[residue] = min(apart, near.get(residue, np.inf))
         for residue in own.tolist():
-            with np.errstate(invalid="ignore"):
-                near = np.linalg.norm(self.ca - self.ca[residue], axis=1) <= CONTACT_CA
+            apart = np.linalg.norm(self.ca - self.ca[residue], axis=1)
             # A pair with both side chains was judged by them.
-            found.append(np.flatnonzero(near & (bare | ~self.has_side[residue])))
-        return np.unique(np.concatenate(found))
+            judged = self.has_side & self.has_side[residue]
+            for other in np.flatnonzero((apart <= CONTACT_CA) & ~judged).tolist():
+                near[other] = min(float(apart[other]), near.get(other, np.inf))
+        return near | dict.fromkeys(own.tolist(), 0.0)

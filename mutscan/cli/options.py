@@ -216,6 +216,14 @@ class SharedOptions:
         ),
     ] = str(DEFAULTS.alignment)
     builder: BuilderOption = DEFAULTS.builder
+    plddt: Annotated[
+        bool,
+        flag(
+            "B factors of the structure file are pLDDT: for models whose file does not say so.",
+            PROTEIN,
+            "--plddt",
+        ),
+    ] = DEFAULTS.plddt
     model: ModelOption = DEFAULTS.model
     out: Annotated[Path | None, path("DIR", "Run folder (default: mutscan-<wild type>).", RUNNING)] = None
     restart: Annotated[

@@ -17,13 +17,16 @@ class Format(StrEnum):
     chimerax = "chimerax"
     figures = "figures"
     json = "json"
+    design = "design"
 
 
 @command(
     format="html: the page. pymol, chimerax: a script that opens the structures. "
-    "figures: SVG and PNG of each figure. json: the whole run as one file.",
+    "figures: SVG and PNG of each figure. json: the whole run as one file. "
+    "design: of a scan, what each position tolerates, as CSV.",
     out="Where to write it: a file, for figures a folder. Default: RUN/report.html, "
-    "RUN/structures/view.pml or view.cxc, RUN/figures, RUN/report.json.",
+    "RUN/structures/view.pml or view.cxc, RUN/figures, RUN/report.json, "
+    "RUN/design.csv.",
 )
 def report(
     run: Annotated[

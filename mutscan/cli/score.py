@@ -22,6 +22,7 @@ from mutscan.cli.options import (
     command,
     option,
 )
+from mutscan.structures import other_residue
 
 if TYPE_CHECKING:
     from mutscan.pipeline import PlannedRow
@@ -139,6 +140,7 @@ def check(
         builder=options.builder,
         structure=options.structure,
         chain=options.chain,
+        plddt=options.plddt,
         alignment=options.alignment,
         inverse_folding=options.inverse_folding,
         numbering=options.numbering,
@@ -191,7 +193,8 @@ def _check_row(row: PlannedRow, wild_type: WildType, builder: str | None) -> dic
             index = int(wild_type.structure_index[position - 1])
             numbers.append(wild_type.structure.numbers[index] if index >= 0 else "?")
         if "?" in numbers:
-            action = "predict; a changed residue has no coordinates"
+            others = [other_residue(wild_type, position) for position in variant.positions]
+            action = f"predict; {next(filter(None, others), 'a changed residue has no coordinates')}"
         elif builder is None:
             action = "predict"
     return cells | {
@@ -202,7 +205,7 @@ def _check_row(row: PlannedRow, wild_type: WildType, builder: str | None) -> dic
         "positions": ";".join(map(str, variant.positions)),
         "structure_numbers": ";".join(numbers),
         "action": action or f"predict, build with {builder}, measure",
-        "notes": "; ".join(row.notes),
+        "notes": "; ".join((f"doubtful: {row.doubt}", *row.notes) if row.doubt else row.notes),
     }
 
 

@@ -6,7 +6,7 @@ says what lies outside of what was calibrated. Nothing here knows a network: wha
 arrays.
 """
 
-from mutscan.evidence.additive import AdditiveModel
+from mutscan.additive import AdditiveModel
 from mutscan.evidence.aligned import (
     ALIGNED_EVIDENCE,
     DEEP_EVIDENCE,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from mutscan.evidence.conservation import EXPECTED
-from mutscan.evidence.residue_properties import BACKGROUND, codes_of, entropy_of
+from mutscan.residue_properties import BACKGROUND, codes_of, entropy_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

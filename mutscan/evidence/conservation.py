@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from mutscan.evidence.residue_properties import BACKGROUND, BLOSUM62, codes_of, entropy_of
 from mutscan.evidence.windows import window_mean
+from mutscan.residue_properties import BACKGROUND, BLOSUM62, codes_of, entropy_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

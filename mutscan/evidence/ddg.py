@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from mutscan.additive import AdditiveModel
 from mutscan.errors import CheckpointError
-from mutscan.evidence.additive import AdditiveModel
 from mutscan.evidence.inverse_folding import INVERSE_FOLDING_EVIDENCE
 from mutscan.evidence.whole import WholeScan
 

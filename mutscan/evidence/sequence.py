@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from mutscan.evidence.conservation import conservation_evidence
-from mutscan.evidence.residue_properties import (
+from mutscan.evidence.structure import residue_evidence
+from mutscan.evidence.windows import window_mean, window_sum
+from mutscan.hashes import text_sha256
+from mutscan.residue_properties import (
     BLOSUM62,
     CHARGE,
     GRANTHAM,
@@ -19,9 +22,6 @@ from mutscan.evidence.residue_properties import (
     codes_of,
     entropy_of,
 )
-from mutscan.evidence.structure import residue_evidence
-from mutscan.evidence.windows import window_mean, window_sum
-from mutscan.hashes import text_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

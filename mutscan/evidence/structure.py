@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy import sparse
-from scipy.linalg import inv
-from scipy.sparse.csgraph import connected_components
 
-from mutscan.evidence.residue_properties import CHARGE, CODE, HYDROPHOBICITY
+from mutscan.residue_properties import CHARGE, CODE, HYDROPHOBICITY
+from mutscan.structures.packing import flexibility, network_parts, side_chain_direction
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,9 +44,6 @@ REPEATED: Final = frozenset({
 })  # fmt: skip
 """Evidence that repeats burial_rank and packing. It is shown but not weighed: together, such pieces pull
 against each other, and what burial adds can no longer be read from their sum."""
-
-_LONGEST_NETWORK: Final = 1500
-"""Residues up to which the Gaussian network's matrix is inverted; its cost grows with the cube."""
 
 
 def structure_evidence(
@@ -112,7 +107,7 @@ def _residues(
 ) -> dict[str, NDArray[np.float64]]:
     """Evidence of all resolved residues, shape (m,) each; `place` is theirs in the sequence."""
     m = len(ca)
-    toward = _side_chain_direction(ca, place)
+    toward = side_chain_direction(ca, place)
     sided: NDArray[np.bool_] = np.asarray(np.isfinite(toward).all(axis=1))
     toward = np.where(sided[:, None], toward, 0.0)
     side_chain = ca + 2.4 * toward
@@ -156,7 +151,7 @@ def _residues(
         "contact_number_near": (running[right] - running[left]) / (right - left),
         "far_contacts": (near & (span >= 12)).sum(axis=1).astype(np.float64),
         "contact_span": (near * span).sum(axis=1) / count,
-        "flexibility": _flexibility(near),
+        "flexibility": flexibility(network_parts(near), m),
         "depth": np.linalg.norm(centre, axis=1) / radius,
         "hydrophobicity_around": near @ HYDROPHOBICITY[codes] / count,
         "positive_around": near @ (CHARGE[codes] > 0.5).astype(np.float64),
@@ -169,33 +164,6 @@ def _residues(
 def _rank(values: NDArray[np.float64]) -> NDArray[np.float64]:
     ordered = np.sort(values)
     return np.searchsorted(ordered, values) / max(len(values), 1)
-
-
-def _side_chain_direction(ca: NDArray[np.float64], place: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Point away from the mean of both neighbours (Hamelryck 2005), unit vectors (m, 3); NaN at breaks."""
-    direction = np.full(ca.shape, np.nan)
-    joined = np.diff(place) == 1
-    middle = np.flatnonzero(joined[:-1] & joined[1:]) + 1
-    bent = 2 * ca[middle] - ca[middle - 1] - ca[middle + 1]
-    direction[middle] = bent / np.maximum(np.linalg.norm(bent, axis=1), 1e-6)[:, None]
-    return direction
-
-
-def _flexibility(near: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Read a Gaussian network (Bahar 1997): diagonal of the pseudo-inverse of the contact Laplacian."""
-    moved = np.full(len(near), np.nan)
-    _, part = connected_components(sparse.csr_matrix(near.astype(np.int8)), directed=False)
-    # Parts without contact move against each other in ways no number is defined for: each by itself.
-    for one in range(int(part.max()) + 1):
-        rows = np.flatnonzero(part == one)
-        m = len(rows)
-        if not 3 < m <= _LONGEST_NETWORK:
-            continue
-        laplacian = -near[np.ix_(rows, rows)].astype(np.float64)
-        laplacian[np.diag_indices(m)] = -laplacian.sum(axis=1)
-        moved[rows] = np.diag(inv(laplacian + 1.0 / m, check_finite=False)) - 1.0 / m
-    known = moved[np.isfinite(moved)]
-    return np.log(moved / np.median(known)) if known.size else moved
 
 
 def _handedness(ca: NDArray[np.float64], place: NDArray[np.int64]) -> NDArray[np.float64]:

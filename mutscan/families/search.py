@@ -15,7 +15,7 @@ import pyhmmer
 from loky import cpu_count
 
 from mutscan.evidence import FamilyProfile
-from mutscan.evidence.residue_properties import CODE
+from mutscan.residue_properties import CODE
 from mutscan.residues import STANDARD, UNKNOWN
 
 if TYPE_CHECKING:

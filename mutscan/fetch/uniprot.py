@@ -130,6 +130,8 @@ class Entry:
         The entry's primary accession, which is not always the one asked for.
     sequence : str
         The displayed sequence; empty for an inactive entry.
+    organism : str
+        Such as ``Homo sapiens``; empty where not said.
     version, sequence_version : int, optional
     annotations : tuple of Annotation
     unplaced : int
@@ -147,6 +149,7 @@ class Entry:
 
     accession: str
     sequence: str
+    organism: str
     version: int | None
     sequence_version: int | None
     annotations: tuple[Annotation, ...]
@@ -183,6 +186,7 @@ def read_entry(data: bytes) -> Entry:
     return Entry(
         accession=accession,
         sequence=sequence,
+        organism=str(_dict(page.get("organism")).get("scientificName") or ""),
         version=_integer(audit.get("entryVersion")),
         sequence_version=_integer(audit.get("sequenceVersion")),
         annotations=annotations,

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import re
 import shutil
 from dataclasses import dataclass, field, fields
@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from mutscan.errors import CheckpointError
-from mutscan.files import cache_dir, replacing, write_errors, write_json, write_text
+from mutscan.files import cache_dir, read_json, replacing, write_errors, write_json, write_text
 from mutscan.hashes import file_sha256, text_sha256
 from mutscan.model.config import SiameseConfig
 from mutscan.model.siamese import SiameseNet
@@ -33,6 +33,7 @@ CONFIG_FILE: Final = "config.json"
 WEIGHTS_FILE: Final = "model.safetensors"
 SUMS_FILE: Final = "SHA256SUMS"
 OWN_ENCODER: Final = "encoder"
+_WEIGHTS: Final = (".safetensors", ".npz")
 _NO_PREDICTION: Final = frozenset(
     {"README.md", "metrics.json", "splits.csv", "encoder/vocab.txt", "encoder/tokenizer_config.json",
      "encoder/special_tokens_map.json"}
@@ -152,8 +153,8 @@ class ModelConfig:
                     revision=None if encoder.get("revision") is None else str(encoder["revision"]),
                     precision=str(encoder.get("precision", "fp32")),
                 ),
-                lddt_exponent=float(lddt["exponent"]),
-                lddt_radius=float(lddt["radius"]),
+                lddt_exponent=_at_least_zero(lddt, "exponent"),
+                lddt_radius=_at_least_zero(lddt, "radius"),
                 training=dict(document.get("training") or {}),
                 data_sha256=document.get("data_sha256"),
                 version=str(document.get("version", "1")),
@@ -179,6 +180,13 @@ class ModelInfo:
     path: Path
     source: str
     size: int
+
+
+def _at_least_zero(lddt: Mapping[str, Any], key: str) -> float:
+    value = float(lddt[key])
+    if not 0 <= value < math.inf:
+        raise ValueError(f"lddt.{key} is {value}, expected a number of at least 0")
+    return value
 
 
 def _section(document: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
@@ -280,9 +288,63 @@ def model_hash(path: Path) -> str:
 
     A corrected model card is not another model. `verify_model` checks every file.
     """
+    return _joint_hash(_hashes(path))
+
+
+def checked_hash(path: Path) -> str:
+    """Give the `model_hash` of a model whose weights are those that ``SHA256SUMS`` beside its folder lists.
+
+    A model without such a file, as one that is being trained, has nothing to be compared with.
+
+    Raises
+    ------
+    CheckpointError
+        A file of weights has changed since it was listed.
+    """
+    hashes = _hashes(path)
+    listed, _ = _read_sums(path.resolve())
+    for name, found in hashes.items():
+        if name.endswith(_WEIGHTS) and listed.get(name, found) != found:
+            raise CheckpointError(
+                f"{_changed(path / name, found, listed[name])}; install the model again, or run "
+                "'mutscan models sums' if you changed it yourself"
+            )
+    return _joint_hash(hashes)
+
+
+def _hashes(path: Path) -> dict[str, str]:
+    """Hash of each file that predictions depend on, by name."""
     names = {file.relative_to(path).as_posix(): file for file in _files(path)}
-    lines = [f"{file_sha256(file)}  {name}\n" for name, file in names.items() if name not in _NO_PREDICTION]
-    return text_sha256("".join(lines))
+    return {name: file_sha256(file) for name, file in names.items() if name not in _NO_PREDICTION}
+
+
+def _joint_hash(hashes: Mapping[str, str]) -> str:
+    return text_sha256("".join(f"{found}  {name}\n" for name, found in hashes.items()))
+
+
+def _changed(file: Path, found: str, listed: str) -> str:
+    return (
+        f"{file}: sha256 is {found[:12]}..., {SUMS_FILE} says {listed[:12]}...; "
+        "the file is damaged or was changed"
+    )
+
+
+def _read_sums(path: Path) -> tuple[dict[str, str], list[str]]:
+    """Hash of each file of a model that ``SHA256SUMS`` beside its folder lists, and lines that are none."""
+    sums = path.parent / SUMS_FILE
+    listed: dict[str, str] = {}
+    problems: list[str] = []
+    text = sums.read_text(encoding="utf-8") if sums.is_file() else ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](.+)", line)
+        if match is None:
+            if line.strip():
+                problems.append(f"{sums}, line {number}: expected a sha256, two spaces and a file name")
+            continue
+        folder, _, rest = match.group(2).removeprefix("./").partition("/")
+        if folder == path.name and rest:
+            listed[rest] = match.group(1).lower()
+    return listed, problems
 
 
 def write_sums(shelf: Path) -> Path:
@@ -326,17 +388,7 @@ def verify_model(path: Path) -> list[str]:
     sums = path.parent / SUMS_FILE
     if not sums.is_file():
         return [f"{sums}: missing, so nothing can be verified"]
-    problems = []
-    listed: dict[str, str] = {}
-    for number, line in enumerate(sums.read_text(encoding="utf-8").splitlines(), start=1):
-        match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](.+)", line)
-        if match is None:
-            if line.strip():
-                problems.append(f"{sums}, line {number}: expected a sha256, two spaces and a file name")
-            continue
-        folder, _, rest = match.group(2).removeprefix("./").partition("/")
-        if folder == path.name and rest:
-            listed[rest] = match.group(1).lower()
+    listed, problems = _read_sums(path)
     if not listed:
         problems.append(f"{sums}: lists no file of {path.name}")
     present = {file.relative_to(path).as_posix(): file for file in _files(path)}
@@ -346,10 +398,7 @@ def verify_model(path: Path) -> list[str]:
         elif name not in listed:
             problems.append(f"{path / name}: not listed in {SUMS_FILE}")
         elif (found := file_sha256(present[name])) != listed[name]:
-            problems.append(
-                f"{path / name}: sha256 is {found[:12]}..., {SUMS_FILE} says {listed[name][:12]}...; "
-                "the file is damaged or was changed"
-            )
+            problems.append(_changed(path / name, found, listed[name]))
     return problems
 
 
@@ -447,7 +496,7 @@ def load_config(path: Path) -> ModelConfig:
     """Read config.json of a model folder."""
     file = Path(path) / CONFIG_FILE
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = read_json(file)
     except FileNotFoundError as error:
         raise CheckpointError(f"model folder {path}: no {CONFIG_FILE}; expected a mutscan model") from error
     except (OSError, ValueError) as error:

@@ -140,6 +140,11 @@ class Predictor:
         pairs : int array, shape (n, 2), optional
             Corresponding residues, 0-based; residue by residue when not given, which needs
             equal lengths.
+
+        Raises
+        ------
+        CheckpointError
+            The net gives numbers that are not finite.
         """
         n_1, n_2 = len(encoded_1), len(encoded_2)
         if pairs is None:
@@ -157,6 +162,7 @@ class Predictor:
             )
         lddt = np.full(n_1, np.nan, dtype=np.float32)
         lddt[rows[:, 0]] = similarity.clamp(0.0, 1.0).cpu().numpy()
+        check_finite(tm_score.cpu().numpy(), lddt[rows[:, 0]])
         raw_1, raw_2 = tm_score.tolist()
         return Prediction(_clip(raw_1), _clip(raw_2), raw_1, lddt)
 
@@ -185,6 +191,12 @@ class Predictor:
             pair_of=torch.from_numpy(pair_of).to(self.device),
             departures=torch.from_numpy(departures).to(self.device),
         )
+
+
+def check_finite(*values: NDArray[np.floating]) -> None:
+    """Refuse a net whose predictions are not finite: CheckpointError."""
+    if not all(np.isfinite(some).all() for some in values):
+        raise CheckpointError("the network predicts numbers that are not finite; its weights are damaged")
 
 
 def _together(encoded_1: Encoded, encoded_2: Encoded) -> ChainVectors:

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from mutscan.model.pair_head import CLOSE
-from mutscan.model.predict import one_thread_on_cpu
+from mutscan.model.predict import check_finite, one_thread_on_cpu
 from mutscan.model.sequence_alignment import FAR, NEAR, REACHES, align_scores, letter_places
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class SubstitutionPredictor:
                 tm, lddt = self._compare(x, mutants[some])
                 scores.append(tm.double().cpu().numpy())
                 profiles.append(lddt.clamp(0.0, 1.0).cpu().numpy())
+                check_finite(scores[-1], profiles[-1])
         return np.concatenate(scores), np.concatenate(profiles)
 
     def _encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:

@@ -22,7 +22,7 @@ from mutscan.evidence import load_calibration
 from mutscan.families import FamilySearch, load_library
 from mutscan.files import cache_dir
 from mutscan.hashes import file_sha256, text_sha256
-from mutscan.model.checkpoint import WEIGHTS_FILE, find_model, load_checkpoint, model_hash
+from mutscan.model.checkpoint import WEIGHTS_FILE, checked_hash, find_model, load_checkpoint
 from mutscan.model.predict import Predictor
 from mutscan.model.substitutions import SubstitutionPredictor
 from mutscan.results import read_arrays, write_arrays
@@ -211,7 +211,7 @@ def load_model(
             offline=offline,
             batch_residues=batch_residues,
         )
-        return LoadedModel(path, config, model_hash(path), encoder, Predictor(net, encoder.device))
+        return LoadedModel(path, config, checked_hash(path), encoder, Predictor(net, encoder.device))
 
 
 class WildTypePredictor:
@@ -368,7 +368,8 @@ def protein_null(
     identity = "\n".join((sequence, model.sha256, model.encoder.key, str(model.encoder.device), str(seed)))
     path = cache_dir() / "nulls" / f"{text_sha256(identity)}.npz"
     variants = sample_null(sequence, seed=seed)
-    arrays = read_arrays(path)
+    m = len(variants)
+    arrays = read_arrays(path, tm=(m,), profiles=(m, len(sequence)))
     if arrays is None:
         tm = np.empty(len(variants))
         profiles = np.empty((len(variants), len(sequence)), dtype=np.float32)

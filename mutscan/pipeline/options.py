@@ -84,6 +84,7 @@ class Options:
     builder: str = "auto"
     structure: str | os.PathLike[str] | None = None
     chain: str | None = None
+    plddt: bool = False
     alignment: str | os.PathLike[str] = AUTO
     device: str = "auto"
     precision: str = "auto"

@@ -13,8 +13,8 @@ from mutscan.alignments.source import relatives_for
 from mutscan.builders.choose import choose_builders
 from mutscan.errors import UsageError, VariantError
 from mutscan.fetch import Fetcher, is_accession
-from mutscan.files import check_name
-from mutscan.hashes import file_sha256
+from mutscan.files import check_name, gunzip, read_file
+from mutscan.hashes import bytes_sha256, file_sha256
 from mutscan.inputs import InputTable, join_tables, read_arguments, read_variants
 from mutscan.model.checkpoint import find_model
 from mutscan.model.inverse_folding import installed_weights
@@ -26,12 +26,11 @@ from mutscan.structures import (
     WildType,
     is_fasta_file,
     is_structure_file,
-    read_fasta,
-    read_structure,
+    read_bytes,
     wild_type_from_structure,
     with_structure,
 )
-from mutscan.structures.fasta import FASTA_ENDINGS
+from mutscan.structures.fasta import FASTA_ENDINGS, decode_fasta, parse_fasta
 from mutscan.structures.files import STRUCTURE_ENDINGS
 from mutscan.variants import parse_variant, split_reference
 
@@ -60,8 +59,8 @@ class PlannedRow:
     error: VariantError | None = None
     notes: tuple[str, ...] = ()
     """On how the line was read."""
-    doubtful: bool = False
-    """Whether the other lines say that another residue is meant."""
+    doubt: str = ""
+    """Why the other lines say that another residue is meant."""
 
     @property
     def status(self) -> str:
@@ -102,6 +101,7 @@ def resolve_wild_type(
     offline: bool = False,
     fetcher: Fetcher | None = None,
     coordinates: bool = True,
+    plddt: bool = False,
 ) -> WildType:
     """Find the wild type a user names.
 
@@ -119,6 +119,8 @@ def resolve_wild_type(
         Services and cache; the default ones otherwise.
     coordinates : bool
         Also fetch AlphaFold DB's model of an accession.
+    plddt : bool
+        B factors of the structure file are pLDDT.
 
     Raises
     ------
@@ -131,16 +133,18 @@ def resolve_wild_type(
     check_name(text)
     path = Path(text).expanduser()
     looks_like_path = os.sep in text or is_structure_file(text) or is_fasta_file(text)
-    if path.is_file():
-        if is_structure_file(path):
+    if _is_readable(path):
+        data = _read(path)
+        # A pipe has no ending to go by.
+        if is_structure_file(path) or (not path.is_file() and not _looks_like_fasta(data)):
             if structure is not None:
                 raise UsageError(
                     f"{text} is already a structure; use --structure with an accession or a FASTA file"
                 )
-            resolved = wild_type_from_structure(read_structure(path, chain=chain))
-            return replace(resolved, records=(*resolved.records, file_record(path)))
-        if is_fasta_file(path):
-            return with_given_structure(_wild_type_from_fasta(path), structure, chain)
+            resolved = wild_type_from_structure(read_bytes(data, path.name, chain=chain, plddt=plddt))
+            return replace(resolved, records=(*resolved.records, file_record(path, data)))
+        if is_fasta_file(path) or not path.is_file():
+            return with_given_structure(_wild_type_from_fasta(path, data), structure, chain, plddt=plddt)
         raise UsageError(
             f"{text}: expected a structure ({' '.join(STRUCTURE_ENDINGS)}, also .gz) "
             f"or a FASTA file ({' '.join(FASTA_ENDINGS)}, also .gz); give the file one of these endings"
@@ -157,39 +161,74 @@ def resolve_wild_type(
         raise UsageError(
             "--chain needs a structure file: AlphaFold DB models have one chain; add --structure FILE"
         )
-    return with_given_structure(entry, structure, chain)
+    return with_given_structure(entry, structure, chain, plddt=plddt)
 
 
-def _wild_type_from_fasta(path: Path) -> WildType:
-    records = read_fasta(path)
+def _is_readable(path: Path) -> bool:
+    """Whether there is a file or a pipe, such as ``/dev/stdin``."""
+    return path.exists() and not path.is_dir()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_file(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def _looks_like_fasta(data: bytes) -> bool:
+    try:
+        head = gunzip(data) if data[:2] == b"\x1f\x8b" else data
+    except ValueError:  # who reads it says so
+        return False
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b">", b";")
+
+
+def _wild_type_from_fasta(path: Path, data: bytes) -> WildType:
+    records = parse_fasta(decode_fasta(data, str(path)), path.name)
     if len(records) != 1:
         names = ", ".join(name for name, _, _ in records[:5])
         raise UsageError(
             f"{path}: expected one protein, read {len(records)} ({names}); "
             "mutants in FASTA belong in --variants"
         )
-    name, _, sequence = records[0]
-    return WildType(name=name or path.stem, sequence=sequence, records=(file_record(path),))
+    record = records[0]
+    return WildType(
+        name=record.name or path.stem,
+        sequence=record.sequence,
+        records=(file_record(path, data),),
+        identifiers=record.identifiers,
+    )
 
 
 def with_given_structure(
-    wild_type: WildType, structure: str | os.PathLike[str] | None, chain: str | None
+    wild_type: WildType,
+    structure: str | os.PathLike[str] | None,
+    chain: str | None,
+    *,
+    plddt: bool = False,
 ) -> WildType:
     """Add the coordinates of a structure file to a protein, where one is given."""
     if structure is None:
         if chain is not None:
             raise UsageError("--chain needs a structure; add --structure FILE")
+        if plddt:
+            raise UsageError("--plddt is about the B factors of a structure file; add --structure FILE")
         return wild_type
     path = Path(structure).expanduser()
-    if not path.is_file():
+    if not _is_readable(path):
         raise UsageError(f"no such file: {structure} (--structure)")
-    resolved = with_structure(wild_type, read_structure(path, chain=chain))
-    return replace(resolved, records=(*resolved.records, file_record(path)))
+    data = _read(path)
+    resolved = with_structure(wild_type, read_bytes(data, path.name, chain=chain, plddt=plddt))
+    return replace(resolved, records=(*resolved.records, file_record(path, data)))
 
 
-def file_record(path: Path) -> dict[str, object]:
-    """Describe a user's own file for run.json."""
-    return {"source": "file", "path": str(path), "sha256": file_sha256(path)}
+def file_record(path: Path, data: bytes | None = None) -> dict[str, object]:
+    """Describe a user's own file for run.json; `data` is what was read of a pipe."""
+    sha256 = file_sha256(path) if data is None else bytes_sha256(data)
+    return {"source": "file", "path": str(path), "sha256": sha256}
 
 
 def read_inputs(
@@ -272,7 +311,7 @@ def _marked(row: PlannedRow, written: Variant | None, shift: Shift, *, strict: b
     if strict:
         error = VariantError(f"{written}: {shift.doubt} (--strict)", code="wild_type_mismatch")
         return replace(row, variant=None, error=error, notes=())
-    return replace(row, notes=(shift.doubt, *row.notes[:1]), doubtful=True)
+    return replace(row, notes=row.notes[:1], doubt=shift.doubt)
 
 
 class _RowReader:
@@ -371,6 +410,7 @@ def check(
     builder: str = DEFAULTS.builder,
     structure: str | os.PathLike[str] | None = None,
     chain: str | None = None,
+    plddt: bool = DEFAULTS.plddt,
     alignment: str | os.PathLike[str] = DEFAULTS.alignment,
     inverse_folding: str = DEFAULTS.inverse_folding,
     numbering: str = DEFAULTS.numbering,
@@ -384,7 +424,7 @@ def check(
     """
     Options(inverse_folding=inverse_folding, numbering=numbering)  # refuses another word
     table = read_inputs(variants, variants_file, variant_column, stdin)
-    resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
+    resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, plddt=plddt, offline=offline)
     builders = tuple(backend.name for backend in choose_builders(builder, resolved))
     relatives = relatives_for(resolved, alignment)
     plan = make_plan(resolved, table, numbering=numbering, strict=strict)

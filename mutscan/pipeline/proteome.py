@@ -13,6 +13,7 @@ from mutscan.pipeline.network import WildTypePredictor, ahead
 from mutscan.pipeline.plan import MAX_LENGTH, uses_inverse_folding
 from mutscan.pipeline.rows import Assembler
 from mutscan.pipeline.scanning import scanned_positions
+from mutscan.pipeline.subdomains import SubdomainCaller
 from mutscan.pipeline.verdict import Judge
 
 if TYPE_CHECKING:
@@ -58,7 +59,9 @@ def scan_protein(model: LoadedModel, wild_type: WildType, options: Options) -> p
     predictor = WildTypePredictor(model, wild_type.sequence)
     judge = Judge(model, predictor, wild_type, options.prior, folding, relatives)
     alphamissense = alphamissense_of(wild_type, offline=options.offline)
-    return scan_columns(judge, Assembler(wild_type, None, alphamissense), alphamissense, positions)
+    contexts = SubdomainCaller(wild_type, None).contexts
+    assembler = Assembler(wild_type, None, alphamissense, contexts)
+    return scan_columns(judge, assembler, alphamissense, positions)
 
 
 def prepared(

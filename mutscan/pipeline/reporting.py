@@ -12,6 +12,7 @@ from mutscan.fetch import get_viewer
 from mutscan.files import replacing, write_errors
 from mutscan.reports.batch import is_batch
 from mutscan.reports.batch_page import render_many
+from mutscan.reports.design import design_of
 from mutscan.reports.export import run_json
 from mutscan.reports.figures import draw_run
 from mutscan.reports.render import render_report
@@ -22,7 +23,7 @@ from mutscan.results import RunFolder
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-FORMATS: Final = ("html", "pymol", "chimerax", "figures", "json")
+FORMATS: Final = ("html", "pymol", "chimerax", "figures", "json", "design")
 """What a report can be drawn as."""
 
 
@@ -58,8 +59,8 @@ def report(
     ----------
     run : path
         Run folder of `score`, `scan` or `batch`.
-    format : {"html", "pymol", "chimerax", "figures", "json"}
-        Of many proteins only ``html``.
+    format : {"html", "pymol", "chimerax", "figures", "json", "design"}
+        Of many proteins only ``html``; ``design`` only of a scan.
     out : path, optional
         Where to write it: a file, for figures a folder. In the run folder by default.
     offline : bool
@@ -112,6 +113,8 @@ def _content(directory: Path, format: str, *, offline: bool) -> tuple[Iterable[s
         return [page], folder.report_html, note
     if format == "json":
         return run_json(directory), directory / "report.json", ""
+    if format == "design":
+        return [design_of(directory)], directory / "design.csv", ""
     name = "view.pml" if format == "pymol" else "view.cxc"
     return [view_script(directory, format)], folder.structures / name, ""
 

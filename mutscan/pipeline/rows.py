@@ -11,13 +11,13 @@ import numpy as np
 from mutscan.calling import LOW_PLDDT, mean_away_from_site, percentile, robust_z
 from mutscan.errors import BuildError
 from mutscan.evidence.structural import DROPS
-from mutscan.structures import plddt_by_position
+from mutscan.structures import plddt_by_position, site_notes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.builders.pool import Measured
-    from mutscan.calling import Null
+    from mutscan.calling import Null, SiteContexts
     from mutscan.pipeline.alphamissense import AlphaMissense
     from mutscan.pipeline.plan import PlannedRow
     from mutscan.pipeline.subdomains import Affected
@@ -56,9 +56,12 @@ def unscored_row(planned: PlannedRow) -> dict[str, object]:
 class Assembler:
     """Turns results into rows, against one wild type and, where mutants are predicted, its null."""
 
-    def __init__(self, wild_type: WildType, null: Null | None, alphamissense: AlphaMissense) -> None:
+    def __init__(
+        self, wild_type: WildType, null: Null | None, alphamissense: AlphaMissense, contexts: SiteContexts
+    ) -> None:
         self.wild_type = wild_type
         self.null = null
+        self._contexts = contexts
         self._alphamissense = alphamissense
         self._plddt = plddt_by_position(wild_type)
         self._numbering = "" if _file_counts_alike(wild_type) else " (the file's numbering)"
@@ -90,24 +93,24 @@ class Assembler:
     def _judged(self, variant: Variant, verdict: Verdict, measured: Measured | None) -> dict[str, object]:
         """Cells of a verdict, of the wild type's site, and of what both leave uncertain."""
         plddt_site = math.nan if self._plddt is None else _least(self._plddt[_sites(variant)])
-        notes = []
-        confidence = "high"
+        doubts: list[tuple[str, str]] = []
         if self.wild_type.structure is None:
-            confidence = "medium"
-            notes.append("sequence only: no structure was given or found")
+            doubts.append(("medium", "sequence only, no structure was given or found"))
         elif measured is None:
-            confidence = "medium"
-        else:
-            notes.extend(f"{note}{self._numbering}" for note in measured.notes)
-            if measured.low_confidence:
-                confidence = "low"
+            doubts.append(("medium", "no mutant was built"))
+        elif measured.low_confidence:
+            doubts.append(("low", "the built mutant is doubtful"))
         if plddt_site < LOW_PLDDT:
-            confidence = "low"
-        if plddt_site < LOW_PLDDT and not math.isfinite(verdict.p):  # else its warnings say so
-            notes.append(f"pLDDT {plddt_site:.0f} at the site: the structure model has low confidence there")
+            doubts.append(("low", f"pLDDT {plddt_site:.0f} at the site"))
         if variant.indel is not None:
-            confidence = "low"
-            notes.append("in-frame indel: the model and its background were made for substitutions")
+            doubts.append(("low", "the model and its background were made for substitutions"))
+        confidence = min((level for level, _ in doubts), default="high")  # "low" before "medium"
+        reasons = ", ".join(why for level, why in doubts if level == confidence)
+        notes = [f"confidence {confidence}: {reasons}"] if reasons else []
+        if measured is not None:
+            notes.extend(f"{note}{self._numbering}" for note in measured.notes)
+        if variant.indel is None:
+            notes.extend(site_notes(self.wild_type, variant.positions))
         notes.extend(verdict.notes)
         return {
             "flag": verdict.flag,
@@ -118,6 +121,7 @@ class Assembler:
             "notes": "; ".join(dict.fromkeys(notes)),
             "evidence": verdict.words,
             "ddg_predicted": verdict.ddg,
+            "site_context": self._contexts.of(variant),
             "alignment": verdict.alignment,
             "alphamissense": self._alphamissense.of(variant),
         }

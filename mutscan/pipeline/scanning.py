@@ -70,6 +70,7 @@ def scan(
     builder: str = "none",
     structure: str | os.PathLike[str] | None = None,
     chain: str | None = None,
+    plddt: bool = DEFAULTS.plddt,
     alignment: str | os.PathLike[str] = DEFAULTS.alignment,
     device: str = DEFAULTS.device,
     precision: str = DEFAULTS.precision,
@@ -104,8 +105,8 @@ def scan(
         Run folder; ``mutscan-<wild type>`` by default. An unfinished scan there is continued.
     builder : str
         As `score`; by default no structure is built.
-    model, structure, chain, alignment, device, precision, batch_residues, jobs, offline, restart, prior, \
-    inverse_folding, predict, numbering, shard, engine, ray_address, ray_cores, seed, progress
+    model, structure, chain, plddt, alignment, device, precision, batch_residues, jobs, offline, restart, \
+    prior, inverse_folding, predict, numbering, shard, engine, ray_address, ray_cores, seed, progress
         As `score`.
 
     Returns
@@ -118,7 +119,8 @@ def scan(
         When the run as a whole cannot be done.
     """
     options = Options(
-        out=out, model=model, builder=builder, structure=structure, chain=chain, alignment=alignment,
+        out=out, model=model, builder=builder, structure=structure, chain=chain, plddt=plddt,
+        alignment=alignment,
         device=device, precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline,
         restart=restart, prior=prior, inverse_folding=inverse_folding, predict=predict, numbering=numbering,
         shard=shard, engine=engine, ray_address=ray_address, ray_cores=ray_cores, seed=seed,
@@ -133,7 +135,7 @@ def scan(
     if many is not None:
         stem = Path(wild_type.removeprefix("@")).name.split(".")[0]
         return scan_many(*many, options, arguments, f"mutscan-{file_name(stem)}")
-    resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
+    resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, plddt=plddt, offline=offline)
     sites = scanned_positions(resolved, positions, numbering)
     return run_job(Request("scan", resolved, options, arguments, partial(ScanJob, resolved, sites)))
 
@@ -318,7 +320,14 @@ class ScanJob(Job):
         """Read the stored predictions of a position: TM-scores (19,) and lDDT profiles (19, L)."""
         batch = self._batch_of[position]
         if self._held[0] is not batch:
-            self._held = batch, read_part(self._part(batch), lambda: self._predict([batch]))
+            count = OTHERS * len(batch)
+            stored = read_part(
+                self._part(batch),
+                lambda: self._predict([batch]),
+                tm=(count,),
+                lddt=(count, len(self.wild_type.sequence)),
+            )
+            self._held = batch, stored
         start = OTHERS * batch.index(position)
         rows = slice(start, start + OTHERS)
         return self._held[1]["tm"][rows], self._held[1]["lddt"][rows]
@@ -383,6 +392,11 @@ class ScanJob(Job):
             "positions": in_runs(self.positions),
             "n_positions": len(self.positions),
             "n_substitutions": total,
+            # Also where no mutant is predicted, and regions.parquet is empty.
+            "regions": [
+                {"name": r.name, "kind": r.kind, "source": r.source, "positions": r.positions}
+                for r in self._subdomains.regions
+            ],
         }
         if null is None:
             note = "no mutant was predicted: there are probabilities alone"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -46,6 +46,7 @@ def score(
     builder: str = DEFAULTS.builder,
     structure: str | os.PathLike[str] | None = None,
     chain: str | None = None,
+    plddt: bool = DEFAULTS.plddt,
     alignment: str | os.PathLike[str] = DEFAULTS.alignment,
     device: str = DEFAULTS.device,
     precision: str = DEFAULTS.precision,
@@ -86,6 +87,8 @@ def score(
         ``auto``, ``modeller``, ``openmm``, ``template``, ``none``, or a folder of mutant structures.
     structure, chain : optional
         Structure file for an accession or FASTA; author chain name.
+    plddt : bool
+        B factors of the structure file are pLDDT, although it may not say so.
     alignment : path or {"auto", "library"}
         Relatives of the protein: an a3m, a2m, Stockholm, aligned FASTA or CLUSTAL file; by default
         AlphaFold DB's alignment of an accession where there is one, else the model's library.
@@ -135,7 +138,8 @@ def score(
         When the run as a whole cannot be done; single variants fail in their row.
     """
     options = Options(
-        out=out, model=model, builder=builder, structure=structure, chain=chain, alignment=alignment,
+        out=out, model=model, builder=builder, structure=structure, chain=chain, plddt=plddt,
+        alignment=alignment,
         device=device, precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline,
         restart=restart, prior=prior, inverse_folding=inverse_folding, predict=predict, numbering=numbering,
         strict=strict, shard=shard, engine=engine, ray_address=ray_address, ray_cores=ray_cores, seed=seed,
@@ -144,7 +148,7 @@ def score(
     if shard is not None and variants_file is not None and str(variants_file) == "-":
         raise UsageError("--shard: the parts of a job read the same list; give --variants a file")
     table = read_inputs(variants, variants_file, variant_column, stdin)
-    resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
+    resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, plddt=plddt, offline=offline)
     plan = make_plan(resolved, table, numbering=numbering, strict=strict)
     for note in plan.wild_type.notes[len(resolved.notes) :]:
         options.progress.note(f"note: {note}")
@@ -171,6 +175,10 @@ def list_in_words(rows: Sequence[InputRow]) -> str:
     named = first if len(rows) == 1 else f"{first} to {last}"
     digest = json_sha256([(row.text, row.sequence) for row in rows])
     return f"{named} ({len(rows)} row{'s' if len(rows) > 1 else ''}, {digest[:8]})"
+
+
+ROWS_JUDGED: Final = 512
+"""Rows judged together, and held in memory."""
 
 
 class ScoreJob(Job):
@@ -235,13 +243,15 @@ class ScoreJob(Job):
 
     def prediction(self, variant: Variant) -> Prediction:
         """Read the stored prediction of a variant."""
-        arrays = read_part(self._part(variant), lambda: self._predict([variant]))
+        length = len(self.wild_type.sequence)
+        arrays = read_part(self._part(variant), lambda: self._predict([variant]), tm=(2,), lddt=(length,))
         tm, tm_raw = arrays["tm"].tolist()
         return tm, tm_raw, arrays["lddt"]
 
     def chunks(self) -> Iterator[Sequence[PlannedRow]]:
-        """Yield all rows at once: a variant that is given twice is judged once."""
-        yield self._rows
+        """Yield some rows at a time, so that memory does not grow with their number."""
+        for first in range(0, len(self._rows), ROWS_JUDGED):
+            yield self._rows[first : first + ROWS_JUDGED]
 
     def _part(self, variant: Variant) -> Path:
         return self.folder.part("predicted", self.folder.structure_of(str(variant)).stem)

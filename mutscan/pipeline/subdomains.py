@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mutscan.calling import FunctionalSites, Namer, RegionBackground, drop_z, measured_drop
-from mutscan.structures import ca_by_position, plddt_by_position
+from mutscan.calling import Namer, RegionBackground, SiteContexts, drop_z, measured_drop
+from mutscan.structures import backbone_by_position, ca_by_position, plddt_by_position
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mutscan.builders.pool import Measured
-    from mutscan.calling import Null, RegionHit
+    from mutscan.calling import Null, Region, RegionHit
     from mutscan.structures import WildType
     from mutscan.variants import Variant
 
@@ -55,20 +55,34 @@ class SubdomainCaller:
     wild_type : WildType
     null : Null, optional
         Background of the predictions, where there are any.
+
+    Attributes
+    ----------
+    contexts : SiteContexts
+        Where its residues sit.
     """
 
     def __init__(self, wild_type: WildType, null: Null | None) -> None:
         self.null = null
         self._ca = ca_by_position(wild_type)
-        self._wild_type = wild_type
-        plddt = plddt_by_position(wild_type)
-        self._namer = Namer(len(wild_type.sequence), wild_type.features, ca=self._ca, plddt=plddt)
+        self._namer = Namer(
+            len(wild_type.sequence),
+            wild_type.features,
+            ca=self._ca,
+            backbone=backbone_by_position(wild_type),
+            plddt=plddt_by_position(wild_type),
+        )
+        self.contexts = SiteContexts(wild_type, self._namer)
+
+    @cached_property
+    def regions(self) -> tuple[Region, ...]:
+        """Every named region of the wild type."""
+        return self._namer.regions(self.contexts.sites.shells)
 
     @cached_property
     def _background(self) -> RegionBackground:
         assert self.null is not None
-        regions = self._namer.regions(FunctionalSites(self._wild_type).shells)
-        return RegionBackground(regions, self.null, self._ca)
+        return RegionBackground(self.regions, self.null, self._ca)
 
     def call(self, variant: Variant, lddt: NDArray[np.float64], measured: Measured | None) -> Affected:
         """Judge one variant's profiles, each shape (L,), against their backgrounds."""

@@ -9,7 +9,6 @@ each may be killed at any time.
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import time
 import traceback
@@ -22,7 +21,7 @@ import pyarrow.parquet as pq
 
 from mutscan.calling import NULL_SIZE
 from mutscan.errors import CheckpointError, MissingDependencyError, MutscanError, RunFolderError
-from mutscan.files import any_length, file_name, replacing, write_errors, write_json
+from mutscan.files import any_length, file_name, read_json, replacing, write_errors, write_json
 from mutscan.hashes import json_sha256, text_sha256
 from mutscan.inputs import InputTable
 from mutscan.model.inverse_folding import WEIGHTS_SHA256, installed_weights
@@ -254,7 +253,7 @@ class Outcome:
     def read(cls, path: Path) -> Outcome | None:
         """Read one back; None where there is none, or a damaged one."""
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
+            stored = read_json(path)
             return cls(**{**stored, "regions": tuple(stored["regions"])})
         except (OSError, ValueError, KeyError, TypeError):
             return None

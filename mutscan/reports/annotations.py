@@ -27,7 +27,10 @@ MAX_LANES: Final = 4
 
 
 def annotate(
-    said: Mapping[str, Any], ca: NDArray[np.float64] | None, plddt: NDArray[np.float64] | None
+    said: Mapping[str, Any],
+    ca: NDArray[np.float64] | None,
+    plddt: NDArray[np.float64] | None,
+    backbone: NDArray[np.float64] | None = None,
 ) -> dict[str, Any]:
     """Lanes for the track, and the domain of each residue for colouring.
 
@@ -37,6 +40,8 @@ def annotate(
         ``wild_type`` of run.json.
     ca : float array, shape (L, 3), Å, optional
     plddt : float array, shape (L,), optional
+    backbone : float array, shape (L, 4, 3), Å, optional
+        N, CA, C and O.
 
     Returns
     -------
@@ -72,7 +77,7 @@ def annotate(
             }
             for domain in compact_domains(ca, plddt)
         ]
-    elements = [] if ca is None else secondary_structure(ca)
+    elements = [] if ca is None else secondary_structure(ca, backbone)
     return {
         "domains": _in_lanes(domains),
         "sites": sites,

@@ -61,6 +61,12 @@ class Frame:
         return np.where(here, self.structure.ca[np.maximum(self.places, 0)], np.nan)
 
     @property
+    def backbone(self) -> NDArray[np.float64]:
+        """Coordinates of N, CA, C and O (L, 4, 3), NaN where there is none."""
+        atoms = np.stack([self.structure.atom_coord(name) for name in ("N", "CA", "C", "O")], axis=1)
+        return np.where((self.places >= 0)[:, None, None], atoms[np.maximum(self.places, 0)], np.nan)
+
+    @property
     def atoms(self) -> Atoms:
         """All heavy atoms."""
         return _atoms(self.structure, self._index(), np.ones(len(self.places), dtype=bool), ())

@@ -12,7 +12,8 @@ import jinja2
 from markupsafe import Markup, escape
 
 from mutscan.hashes import text_sha256
-from mutscan.reports.digest import number, probability, section
+from mutscan.reports.digest import section
+from mutscan.reports.sentences import number, probability
 from mutscan.version import __version__
 
 if TYPE_CHECKING:

@@ -9,8 +9,15 @@ import numpy as np
 from mutscan.reports.annotations import annotate
 from mutscan.reports.block import Block
 from mutscan.reports.coordinates import read_changes, read_frame
-from mutscan.reports.digest import section, sentence
+from mutscan.reports.digest import section
 from mutscan.reports.saved import read_null, site_positions
+from mutscan.reports.sentences import (
+    confidence_reason,
+    probability,
+    sentence,
+    structure_disturbed,
+    verdict_words,
+)
 from mutscan.results import RunFolder
 
 if TYPE_CHECKING:
@@ -157,8 +164,8 @@ def add_wild_type(
     if any(n is not None and n != str(place) for place, n in enumerate(numbers, start=1)):
         data["numbers"] = [n or "" for n in numbers]
     frame = read_frame(RunFolder(directory).structures, numbers)
-    ca = None if frame is None else frame.ca
-    data["places"] = annotate(section(provenance, "wild_type"), ca, plddt)
+    ca, backbone = (None, None) if frame is None else (frame.ca, frame.backbone)
+    data["places"] = annotate(section(provenance, "wild_type"), ca, plddt, backbone)
     if frame is not None:
         atoms = frame.atoms
         centre = np.nanmean(frame.ca, axis=0)
@@ -228,6 +235,8 @@ def _variant(
 ) -> dict[str, Any]:
     variant = str(row["variant"])
     sites = [p for p in site_positions(str(row["positions"])) if p > 0]
+    cells = row.to_dict()
+    disturbed = [region for region in regions if region.disturbed]
     return {
         "row": number,
         "name": variant,
@@ -235,11 +244,15 @@ def _variant(
         "status": str(row["status"]),
         "message": clip(row["message"]),
         "sites": sites,
-        "sentence": clip(sentence(row, [region for region in regions if region.disturbed])),
+        "sentence": clip(sentence(cells, disturbed)),
+        "disturbed": structure_disturbed(cells, disturbed),
         "flag": str(row["flag"]),
+        "verdict": verdict_words(str(row["flag"]), str(row["flag_rule"])),
         "rule": clip(row["flag_rule"]),
         "confidence": str(row["confidence"]),
+        "confidence_reason": clip(confidence_reason(cells)),
         "notes": clip(row["notes"]),
+        "probability": probability(row["p_deleterious"]),
         "numbers": {name: known(row[name]) for name in NUMBERS},
         "regions": [
             {

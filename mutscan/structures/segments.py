@@ -1,7 +1,8 @@
-"""Cut a structure into compact domains and into helices and strands, from its C-alpha trace alone.
+"""Cut a structure into compact domains and into helices and strands.
 
 Used to name places for which no database has a name. Secondary structure
-follows the distances and angles of P-SEA [1]_; domains are communities of the
+is DSSP's where the backbone is there, else it follows the distances and
+angles of the C-alpha trace as P-SEA does [1]_; domains are communities of the
 graph of C-alpha contacts (Louvain), joined again until what is left apart
 touches too little to be one body.
 
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from scipy.spatial import cKDTree
+
+from mutscan.structures.dssp import helices_and_strands
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +43,9 @@ JOINED: Final = 0.3
 """Contacts between two parts, against those within the part that has fewer, from which they are one body.
 Of 33 chains looked at, one-domain folds lie at 0.4 or more between any two halves, lobes joined by a
 hinge (kinases, calmodulin, periplasmic binding proteins) at 0.25 or less."""
+
+LEAST: Final = {"helix": 5, "strand": 3}
+"""Residues of the shortest helix and strand."""
 
 LOW_CONFIDENCE: Final = 50.0
 """pLDDT below which a stretch of a model is no body at all (AlphaFold DB's own boundary)."""
@@ -78,7 +84,9 @@ def runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
 # Secondary structure
 
 
-def secondary_structure(ca: NDArray[np.float64]) -> tuple[Element, ...]:
+def secondary_structure(
+    ca: NDArray[np.float64], backbone: NDArray[np.float64] | None = None
+) -> tuple[Element, ...]:
     """Helices and strands of a chain.
 
     Parameters
@@ -86,6 +94,8 @@ def secondary_structure(ca: NDArray[np.float64]) -> tuple[Element, ...]:
     ca : float array, shape (L, 3), Å
         C-alpha coordinates; NaN where there is none. A distance of more than 4.3 Å between
         neighbours is a break, which no element passes.
+    backbone : float array, shape (L, 4, 3), Å, optional
+        N, CA, C and O. Where at least 90 % of the residues have all four, hydrogen bonds decide.
 
     Returns
     -------
@@ -95,9 +105,29 @@ def secondary_structure(ca: NDArray[np.float64]) -> tuple[Element, ...]:
     length = len(ca)
     if length < 5:
         return ()
-    whole = np.isfinite(ca).all(axis=1)
+    whole: NDArray[np.bool_] = np.asarray(np.isfinite(ca).all(axis=1))
     bond = np.linalg.norm(np.diff(ca, axis=0), axis=1)
     linked = np.concatenate([np.nan_to_num(bond, nan=np.inf) < 4.3, [False]])  # i to i + 1
+    complete = backbone is not None and np.isfinite(backbone).all(axis=(1, 2)).sum() >= 0.9 * whole.sum()
+    if backbone is not None and complete:
+        helix, strand = helices_and_strands(backbone)
+    else:
+        helix, strand = _by_trace(ca, whole, linked)
+    found = [("helix", *run) for run in _unbroken(helix, linked)]
+    found += [("strand", *run) for run in _unbroken(strand, linked)]
+    elements, count = [], {"helix": 0, "strand": 0}
+    for kind, first, last in sorted(found, key=lambda one: one[1]):
+        if last - first + 1 >= LEAST[kind]:
+            count[kind] += 1
+            elements.append(Element(kind, count[kind], first, last))
+    return tuple(elements)
+
+
+def _by_trace(
+    ca: NDArray[np.float64], whole: NDArray[np.bool_], linked: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Residues of helices and of strands by C-alpha atoms alone."""
+    length = len(ca)
     with np.errstate(invalid="ignore", divide="ignore"):
         d2, d3, d4 = (_apart(ca, linked, step) for step in (2, 3, 4))
         tau, alpha = _bend(ca, linked), _twist(ca, linked)
@@ -119,14 +149,7 @@ def secondary_structure(ca: NDArray[np.float64]) -> tuple[Element, ...]:
         if size >= 5 or (size >= 3 and partners[first : last + 1].sum() >= 5):
             strand[first : last + 1] = True
     strand = _grow(strand, near_extended & whole & ~helix, linked) & ~helix
-    found = [("helix", *run) for run in _unbroken(helix, linked)]
-    found += [("strand", *run) for run in _unbroken(strand, linked)]
-    elements, count = [], {"helix": 0, "strand": 0}
-    for kind, first, last in sorted(found, key=lambda one: one[1]):
-        if last - first + 1 >= (5 if kind == "helix" else 3):
-            count[kind] += 1
-            elements.append(Element(kind, count[kind], first, last))
-    return tuple(elements)
+    return helix, strand
 
 
 def _apart(ca: NDArray[np.float64], linked: NDArray[np.bool_], step: int) -> NDArray[np.float64]:

@@ -55,7 +55,7 @@ def test_columns_against_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
     sequence, nothing = protein.sequence, AlphaMissense()
     model.prepare([sequence])
     positions = scanned_positions(protein, None)
-    assembler, near = Assembler(protein, None, nothing), SubdomainCaller(protein, None)
+    assembler = Assembler(protein, None, nothing, SubdomainCaller(protein, None).contexts)
     variants = [v for position in positions for v in substitutions(sequence, position)]
 
     def judge() -> Judge:
@@ -63,7 +63,7 @@ def test_columns_against_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
 
     def one_by_one() -> None:
         for variant, verdict in zip(variants, judge().judge(variants), strict=True):
-            row = {"input": str(variant), **assembler.judged_row(variant, verdict, near.site_notes(variant))}
+            row = {"input": str(variant), **assembler.judged_row(variant, verdict)}
             [format_cell(column, value) for column, value in row.items()]
 
     seconds: dict[str, list[float]] = {"rows": [], "columns": []}
@@ -71,7 +71,7 @@ def test_columns_against_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
         start = time.process_time()
         one_by_one()
         middle = time.process_time()
-        scan_columns(judge(), assembler, near, nothing, positions)
+        scan_columns(judge(), assembler, nothing, positions)
         seconds["rows"].append(middle - start)
         seconds["columns"].append(time.process_time() - middle)
     rows, columns = (min(values) for values in seconds.values())

@@ -110,7 +110,7 @@ def test_a_site_is_a_region_with_what_is_around_it(globin: WildType) -> None:
     assert [region.name for region in sites] == [
         "binding site (Zn(2+)) at 20, 24 and 5 Å around", "active site 60 and 5 Å around",
     ]  # fmt: skip
-    around = {i for i in range(len(globin.sequence)) if FunctionalSites(wild_type).near([i])}
+    around = {i for i in range(len(globin.sequence)) if FunctionalSites(wild_type).around(i)}
     assert {*np.concatenate([region.indices for region in sites]).tolist()} == around
 
 
@@ -159,6 +159,10 @@ def test_every_region_is_told_and_the_lowered_one_comes_first(globin: WildType) 
     assert hits[0].distance == pytest.approx(by_hand)
     nothing = background.hits([20], np.zeros(len(globin.sequence)))
     assert not any(hit.disturbed for hit in nothing)
+    assert [hit.distance for hit in nothing] == sorted(hit.distance for hit in nothing)
+    p = np.full(len(globin.sequence), 0.01)
+    p[helix.indices] = 0.3
+    assert background.hits([20], np.zeros(len(globin.sequence)), p=p)[0].region is helix
 
 
 def test_a_drop_beside_the_site_is_less_news_than_the_same_far_away(globin: WildType) -> None:
@@ -243,8 +247,8 @@ def test_side_chains_say_what_is_near_a_working_residue(globin: WildType) -> Non
         globin.name, globin.sequence, globin.structure, globin.structure_index, features=(site,)
     )
     sites = FunctionalSites(wild_type)
-    near = [i for i in range(len(globin.sequence)) if sites.near([i])]
-    assert 59 in near
+    near = [i for i in range(len(globin.sequence)) if sites.around(i)]
+    assert near == sites.shells[0][1].tolist()
     structure, index = globin.structure, globin.structure_index
     assert structure is not None
     assert index is not None
@@ -282,5 +286,6 @@ def test_without_side_chains_c_alpha_atoms_do(globin: WildType) -> None:
     site = Feature("Binding site", "Zn(2+)", 60, 60, "UniProt")
     sites = FunctionalSites(WildType("x", globin.sequence, trace, globin.structure_index, features=(site,)))
     distance = np.linalg.norm(trace.ca - trace.ca[59], axis=1)
-    assert [i for i in range(len(trace)) if sites.near([i])] == np.flatnonzero(distance <= 8.0).tolist()
-    assert sites.near([58]) == ("binding site 60 (Zn(2+))",)
+    assert [i for i in range(len(trace)) if sites.around(i)] == np.flatnonzero(distance <= 8.0).tolist()
+    assert sites.around(58) == [(site, pytest.approx(distance[58]))]
+    assert sites.around(59) == [(site, 0.0)]

@@ -376,7 +376,7 @@ def test_arguments_reach_the_library(scored, tmp_path):
         *("--out", tmp_path / "out", "--restart", "--offline", "--device", "cpu", "--precision", "bf16"),
         *("--batch-residues", "99", "--jobs", "2", "--seed", "7", "--quiet"),
         *("--alignment", "b.a3m", "--prior", "scan", "--inverse-folding", "off"),
-        *("--predict", "probability", "--engine", "ray", "--ray-address", "auto"),
+        *("--predict", "probability", "--engine", "ray", "--ray-address", "auto", "--plddt"),
     )
     assert done.exit_code == 3
     assert scored.arguments == ("P04637", ("R175H", "p.Arg248Gln"))
@@ -393,6 +393,7 @@ def test_arguments_reach_the_library(scored, tmp_path):
         "variant_column": "v",
         "structure": tmp_path / "a.cif",
         "chain": "B",
+        "plddt": True,
         "alignment": "b.a3m",
         "prior": "scan",
         "inverse_folding": "off",
@@ -575,7 +576,7 @@ def test_compare_prints_its_result_on_stdout(compared, tmp_path):
     assert "note: short" in done.stderr
     assert table.read_text() == "position_a,lddt_predicted\n1,0.500000\n2,\n"
     assert compared.settings["chain_b"] == "C"
-    assert "TM-score, by the length of one" in done.stderr
+    assert "TM-score, by all 14 residues of one" in done.stderr
 
 
 def test_compare_writes_its_page(compared, tmp_path):

@@ -1,17 +1,17 @@
 """Names of domains from InterPro and TED: welcome, and never missed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from mutscan.calling import Namer
 from mutscan.fetch import Fetcher
 from mutscan.fetch.domains import read_interpro, read_ted
 from mutscan.fetch.http import Patience
+from mutscan.structures import Feature
 from tests import fake_services as fake
 from tests.fake_services import ACCESSION, SEQUENCE, Service
 
@@ -117,12 +117,13 @@ def test_uniprot_goes_before_ted_before_interpro(service: Service, tmp_path: Pat
     service.json(INTERPRO, interpro_page(interpro_entry("IPR000001", "Small", "domain", [(52, 57)])))
     service.json(TED, ted_page(("45-60", "2.60.40.720")))
     features = fetcher(service, tmp_path).wild_type(ACCESSION, structure=False).features
-    everything = Namer(len(SEQUENCE), features)
-    assert everything.name(np.arange(52, 57)) == ("WD 1 repeat", "UniProt")
-    ours = [f for f in features if f.source != "UniProt"]
-    assert Namer(len(SEQUENCE), ours).name(np.arange(52, 57))[1] == "TED"
-    only = [f for f in features if f.source == "InterPro"]
-    assert Namer(len(SEQUENCE), only).name(np.arange(52, 57)) == ("Small [IPR000001]", "InterPro")
+
+    def homes(of: Sequence[Feature]) -> list[tuple[str, str]]:
+        return [(home.name, home.source) for home in Namer(len(SEQUENCE), of).homes(53)]
+
+    assert homes(features)[0][1] == "TED"  # the first that knows a domain
+    assert homes(features)[1] == ("WD 1 repeat", "UniProt")
+    assert homes([f for f in features if f.source == "InterPro"]) == [("Small [IPR000001]", "InterPro")]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from mutscan.model import checkpoint
 from mutscan.model.checkpoint import (
     EncoderReference,
     ModelConfig,
+    checked_hash,
     find_model,
     list_models,
     load_checkpoint,
@@ -24,7 +25,7 @@ from mutscan.model.checkpoint import (
     write_sums,
 )
 from mutscan.model.config import PRESETS, SiameseConfig
-from mutscan.model.predict import Predictor
+from mutscan.model.predict import Predictor, check_finite
 from mutscan.model.siamese import SiameseNet
 
 pytestmark = pytest.mark.timeout(60)
@@ -337,6 +338,12 @@ BROKEN = {
     ),
     "zero width": (lambda p: rewrite(p, siamese={**ASYMMETRIC.to_dict(), "n_heads": 0}), "n_heads is 0"),
     "section of text": (lambda p: rewrite(p, lddt="3"), "expected an object"),
+    "exponent is no number": (
+        lambda p: (p / "config.json").write_text(
+            (p / "config.json").read_text().replace('"exponent": 3.0', '"exponent": NaN')
+        ),
+        "lddt.exponent is nan",
+    ),
     "lddt of text": (lambda p: rewrite(p, lddt={"exponent": "three", "radius": 15}), "wrong type"),
     "no weights": (lambda p: (p / "model.safetensors").unlink(), r"no model\.safetensors"),
     "truncated weights": (lambda p: truncate(p / "model.safetensors"), "damaged"),
@@ -422,6 +429,23 @@ def test_sums_are_those_of_sha256sum_and_verify(folder: Path) -> None:
     ]
     if shutil.which("sha256sum"):
         subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder.parent, check=True)
+
+
+def test_changed_weights_are_refused_and_unlisted_ones_are_not(folder: Path) -> None:
+    assert checked_hash(folder) == model_hash(folder)
+    weights = folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: sha256 is .*mutscan models sums"):
+        checked_hash(folder)
+    (folder.parent / "SHA256SUMS").unlink()
+    assert checked_hash(folder) == model_hash(folder)
+
+
+def test_a_net_that_overflows_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="not finite; its weights are damaged"):
+        check_finite(np.array([0.9]), np.array([0.5, np.nan]))
 
 
 def test_verify_names_each_difference(folder: Path) -> None:

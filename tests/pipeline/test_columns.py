@@ -84,15 +84,15 @@ def check_columns(
         load_inverse_folding() if folds else None,
         relatives_for(protein, alignment),
     )
-    assembler, near = Assembler(protein, None, alphamissense), SubdomainCaller(protein, None)
+    assembler = Assembler(protein, None, alphamissense, SubdomainCaller(protein, None).contexts)
     positions = scanned_positions(protein, None)
     variants = [v for position in positions for v in substitutions(protein.sequence, position)]
     rows = [
-        {"input": str(v), "wild_type": protein.name, **assembler.judged_row(v, verdict, near.site_notes(v))}
+        {"input": str(v), "wild_type": protein.name, **assembler.judged_row(v, verdict)}
         for v, verdict in zip(variants, judge.judge(variants), strict=True)
     ]
     write_variants(folder / "variants.csv", rows)
-    table = scan_columns(judge, assembler, near, alphamissense, positions)
+    table = scan_columns(judge, assembler, alphamissense, positions)
     pq.write_table(table, folder / "variants.parquet")
     table = pq.read_table(folder / "variants.parquet")
     assert table.schema == VARIANT_SCHEMA
@@ -131,8 +131,9 @@ def test_columns_of_a_structure_are_its_rows(model: LoadedModel, protein: WildTy
     index[49] = -1
     plddt = np.full(len(protein.structure), 90.0)
     plddt[37] = 40.25
+    structure = dataclasses.replace(protein.structure, plddt=plddt, modified=((int(index[59]), "DTY"),))
     changed = dataclasses.replace(
-        protein, structure=dataclasses.replace(protein.structure, plddt=plddt), structure_index=index
+        protein, structure=structure, structure_index=index, differences=((49, 49),)
     )
     rows = check_columns(model, changed, tmp_path, folds=True)
     at = {int(row["positions"]): row for row in rows}
@@ -140,6 +141,9 @@ def test_columns_of_a_structure_are_its_rows(model: LoadedModel, protein: WildTy
     assert at[38]["confidence"] == "low"
     assert at[38]["plddt_site"] == "40.25"
     assert "no coordinates" in at[50]["notes"]
+    assert "at position 50, where the sequence has" in at[50]["notes"]
+    assert "is DTY, a D-amino acid" in at[60]["notes"]
+    assert not any("D-amino acid" in row["notes"] for row in rows if row["positions"] != "60")
     assert at[50]["ddg_predicted"] == ""
     assert at[38]["ddg_predicted"] != ""
     assert "calibration covers proteins of up to 100" in at[38]["notes"]

@@ -161,7 +161,7 @@ function makeVariantView(host) {
   function figure() {
     const holder = part("figure");
     holder.dataset.ready = variant.name;
-    drawFigure(holder, stage.scene, data.mutant.ca, colouring.colour, variant.sites.map((s) => s - 1), (indices) => select(indices));
+    drawFigure(holder, stage.scene, data.mutant, colouring.colour, variant.sites.map((s) => s - 1), (indices) => select(indices));
   }
 
   function tables() {

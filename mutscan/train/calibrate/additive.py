@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import solve
 
-from mutscan.evidence.additive import AdditiveModel, LinearMap, Table
+from mutscan.additive import AdditiveModel, LinearMap, Table
 from mutscan.evidence.sequence import LETTERS
 from mutscan.train.statistics.fits import (
     N_FOLDS,

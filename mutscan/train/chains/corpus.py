@@ -16,7 +16,7 @@ import numpy as np
 
 from mutscan.embed.tokens import clean
 from mutscan.errors import UsageError
-from mutscan.evidence.residue_properties import CODE
+from mutscan.residue_properties import CODE
 from mutscan.residues import AMBIGUOUS, STANDARD, UNKNOWN
 from mutscan.structures.fasta import FASTA_ENDINGS, is_fasta_file, read_fasta
 

@@ -15,7 +15,7 @@ from Bio.Align import PairwiseAligner, substitution_matrices
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from mutscan.evidence.residue_properties import CODE
+from mutscan.residue_properties import CODE
 from mutscan.residues import STANDARD, UNKNOWN
 from mutscan.train.chains.clusters import stable_number
 

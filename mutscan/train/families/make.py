@@ -11,10 +11,10 @@ import torch
 
 from mutscan.alignments.mmseqs import mmseqs_program, run_mmseqs
 from mutscan.errors import MissingDependencyError, UsageError
-from mutscan.evidence.residue_properties import CODE
 from mutscan.families import FamilyLibrary, write_library
 from mutscan.files import write_errors
 from mutscan.progress import Silent
+from mutscan.residue_properties import CODE
 from mutscan.train.chains.corpus import read_corpus
 from mutscan.train.families.settings import FamilySettings
 

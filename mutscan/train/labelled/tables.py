@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mutscan.errors import UsageError, VariantError
-from mutscan.evidence.residue_properties import CODE
+from mutscan.residue_properties import CODE
 from mutscan.variants.notation import parse_variant
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from scipy.linalg import solve
 
-from mutscan.evidence.additive import Curve, between
+from mutscan.additive import Curve, between
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray

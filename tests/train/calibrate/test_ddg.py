@@ -11,9 +11,9 @@ import pytest
 
 from mutscan.evidence import DDG_EVIDENCE
 from mutscan.evidence.ddg import read_ddg
-from mutscan.evidence.residue_properties import BLOSUM62
 from mutscan.model import inverse_folding as room
 from mutscan.progress import Silent
+from mutscan.residue_properties import BLOSUM62
 from mutscan.residues import STANDARD
 from mutscan.train.calibrate.ddg import fit_ddg
 from mutscan.train.labelled.tables import VariantTable

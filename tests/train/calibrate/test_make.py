@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from mutscan.errors import UsageError
 from mutscan.evidence import load_calibration
-from mutscan.evidence.residue_properties import BLOSUM62, CODE
+from mutscan.residue_properties import BLOSUM62, CODE
 from mutscan.residues import STANDARD
 from mutscan.train.labelled.structures import chains_on_sequences
 from mutscan.train.labelled.tables import read_variants

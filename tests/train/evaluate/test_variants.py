@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from mutscan.errors import UsageError
 from mutscan.evidence import STRUCTURE_EVIDENCE
-from mutscan.evidence.residue_properties import BLOSUM62, CODE
+from mutscan.residue_properties import BLOSUM62, CODE
 from mutscan.residues import STANDARD
 from mutscan.train.evaluate.choice import VariantInput
 from mutscan.train.evaluate.result import Settings
