@@ -188,7 +188,12 @@ def test_rows_that_fit_only_as_written_are_not_doubtful(globin: WildType) -> Non
 
 # --- names of proteins -----------------------------------------------------------------------------------
 
-P53 = {"accession": "P04637", "entry": "P53_HUMAN", "gene": "TP53 LFS1"}
+P53 = {
+    "accession": "P04637",
+    "entry": "P53_HUMAN",
+    "gene": "TP53 LFS1",
+    "others": "Q15086 NP_000537.3 NM_000546.5 ENST00000269305.9 ENSP00000269305.4",
+}
 
 
 @pytest.mark.parametrize(
@@ -197,8 +202,10 @@ P53 = {"accession": "P04637", "entry": "P53_HUMAN", "gene": "TP53 LFS1"}
         ("P04637", False), ("p04637", False), ("P04637-1", False), ("P04637.4", False), ("P04637-2", True),
         ("P60484", True), ("Q9Y6K9", True), ("P53_HUMAN", False), ("PTEN_HUMAN", True),
         ("TP53", False), ("tp53", False), ("LFS1", False), ("P53", False), ("BRCA2", True),
-        ("NM_000546.6(TP53)", False), ("NM_000314.8(PTEN)", True), ("NP_000537.3", None),
-        ("ENSP00000269305.4", None), ("1TUP", None), ("A", None),
+        ("NM_000546.6(TP53)", False), ("NM_000314.8(PTEN)", True), ("NP_000537.3", False),
+        ("NP_000537", False), ("NP_000305.3", True), ("NM_000546.6", False), ("NM_000314.8", True),
+        ("ENSP00000269305.2", False), ("ENSP00000361021", True), ("ENSG00000141510", None),
+        ("Q15086", False), ("NC_000017.11", None), ("1TUP", None), ("A", None),
     ],
 )  # fmt: skip
 def test_names_against_a_known_protein(name: str, verdict: bool | None) -> None:
