@@ -205,7 +205,7 @@ def _check_row(row: PlannedRow, wild_type: WildType, builder: str | None) -> dic
         "positions": ";".join(map(str, variant.positions)),
         "structure_numbers": ";".join(numbers),
         "action": action or f"predict, build with {builder}, measure",
-        "notes": "; ".join(row.notes),
+        "notes": "; ".join((f"doubtful: {row.doubt}", *row.notes) if row.doubt else row.notes),
     }
 
 

@@ -152,7 +152,14 @@ class Fetcher:
             counted = "1 UniProt feature" if entry.unplaced == 1 else f"{entry.unplaced} UniProt features"
             notes.append(f"{counted} without a definite position left out")
 
-        wild_type = WildType(name, sequence, features=features, records=tuple(records), notes=tuple(notes))
+        wild_type = WildType(
+            name,
+            sequence,
+            features=features,
+            records=tuple(records),
+            notes=tuple(notes),
+            identifiers=entry.identifiers,
+        )
         return self._with_model(wild_type, names) if structure else wild_type
 
     def get(self, url: str, *, kind: str, check: Callable[[bytes], object], refresh: bool = False) -> Record:

@@ -210,8 +210,8 @@ def batch(
         out=out, model=model, builder=builder, plddt=plddt, alignment=alignment, device=device,
         precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline, restart=restart,
         prior=prior, inverse_folding=inverse_folding, predict=predict, numbering=numbering, strict=strict,
-        shard=shard, engine=engine,
-        ray_address=ray_address, ray_cores=ray_cores, seed=seed, progress=progress or Silent(),
+        shard=shard, engine=engine, ray_address=ray_address, ray_cores=ray_cores, seed=seed,
+        progress=progress or Silent(),
     )  # fmt: skip
     if os.fspath(alignment) not in ("auto", "library"):
         raise UsageError(f"--alignment {alignment}: is for one protein; give --alignments-dir a folder")

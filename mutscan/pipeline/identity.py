@@ -50,10 +50,13 @@ class Identity:
         self._entry = known.get("entry", "").casefold()
         self._genes = {gene.casefold() for gene in known.get("gene", "").split()}
         self._chain = "" if wild_type.structure is None else wild_type.structure.chain_id
-        ids = [found for part in parts if (found := _DATABASE.fullmatch(part))]
-        self._numbers = {found[1].upper(): found[2].upper() for found in ids}
-        others = ", ".join(known[key] for key in ("accession", "entry", "gene") if known.get(key))
-        self.words = wild_type.name + (f" ({others})" if others and others != wild_type.name else "")
+        others = known.get("others", "").split()
+        self._names |= {name.casefold() for name in others}
+        self._numbers: dict[str, set[str]] = {}
+        for found in filter(None, map(_DATABASE.fullmatch, (*parts, *others))):
+            self._numbers.setdefault(found[1].upper(), set()).add(found[2].upper())
+        named = ", ".join(known[key].split()[0] for key in ("accession", "entry", "gene") if known.get(key))
+        self.words = wild_type.name + (f" ({named})" if named and named != wild_type.name else "")
 
     def contradicts(self, name: str) -> bool | None:
         """Whether a name is another protein's; None where that cannot be told."""
@@ -63,10 +66,9 @@ class Identity:
         if is_accession(_VERSION.sub("", name)):
             return _entry_accession(name) != self._accession if self._accession else None
         if found := _DATABASE.fullmatch(name):
+            of_gene = self._other_gene(found[3]) if found[3] else None
             own = self._numbers.get(found[1].upper())
-            if own is not None:
-                return own != found[2].upper()
-            return self._other_gene(found[3]) if found[3] else None
+            return of_gene if own is None or of_gene is not None else found[2].upper() not in own
         if _ENTRY.fullmatch(name):
             return folded != self._entry if self._entry else None
         if len(name) == 1:

@@ -294,10 +294,8 @@ class Job(ABC):
                     if planned.variant is None
                     else {"input": planned.source.text, **scored[planned.variant]}
                 )
-                if planned.notes:
-                    row["notes"] = "; ".join(filter(None, (*planned.notes, str(row["notes"]))))
-                if planned.doubtful:
-                    row["confidence"] = "low"
+                if planned.notes or planned.doubt:
+                    row |= _with_notes(planned, str(row["notes"]), str(row["confidence"]))
                 row["wild_type"] = self.wild_type.name
                 carried = (planned.source.carried.get(column, "") for column in self.carried_columns)
                 row.update(zip(carried_names(self.carried_columns), carried, strict=True))
@@ -341,6 +339,18 @@ class Job(ABC):
         if self.null is not None:
             with block_writer(self.folder.null_parquet, NULL_SCHEMA) as add:
                 add({name: getattr(self.null, name) for name in NULL_SCHEMA.names})
+
+
+def _with_notes(planned: PlannedRow, notes: str, confidence: str) -> dict[str, object]:
+    """Put what was noted on how a line was read before what was noted on its variant."""
+    said = [*planned.notes, notes]
+    if planned.doubt:
+        # The notes begin with the reason of the confidence.
+        reason, _, rest = notes.partition("; ") if notes.startswith("confidence ") else ("", "", notes)
+        others = f", {reason.partition(': ')[2]}" if confidence == "low" and reason else ""
+        said = [f"confidence low: {planned.doubt}{others}", *planned.notes, rest]
+        confidence = "low"
+    return {"confidence": confidence, "notes": "; ".join(filter(None, said))}
 
 
 def read_part(path: Path, make: Callable[[], None], **shapes: tuple[int, ...]) -> dict[str, NDArray[Any]]:

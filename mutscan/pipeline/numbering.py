@@ -160,7 +160,7 @@ def find_shift(
         sure = len(failed_sites) >= DOUBTFUL_SITES
     else:
         return None
-    doubt = f"doubtful: matches as written, but perhaps by chance, since {words}"
+    doubt = f"matches as written, but perhaps by chance, since {words}"
     return Shift(hint, frozenset(moved) if sure else frozenset(), doubt)
 
 

@@ -59,8 +59,8 @@ class PlannedRow:
     error: VariantError | None = None
     notes: tuple[str, ...] = ()
     """On how the line was read."""
-    doubtful: bool = False
-    """Whether the other lines say that another residue is meant."""
+    doubt: str = ""
+    """Why the other lines say that another residue is meant."""
 
     @property
     def status(self) -> str:
@@ -311,7 +311,7 @@ def _marked(row: PlannedRow, written: Variant | None, shift: Shift, *, strict: b
     if strict:
         error = VariantError(f"{written}: {shift.doubt} (--strict)", code="wild_type_mismatch")
         return replace(row, variant=None, error=error, notes=())
-    return replace(row, notes=(shift.doubt, *row.notes[:1]), doubtful=True)
+    return replace(row, notes=row.notes[:1], doubt=shift.doubt)
 
 
 class _RowReader:

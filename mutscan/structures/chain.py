@@ -163,7 +163,8 @@ class WildType:
     notes : tuple of str
     identifiers : mapping of str to str
         What databases call the protein, where that is known: ``accession`` (UniProt's), ``entry``
-        (UniProt's entry name), ``gene`` (the symbol; synonyms may follow it, with blanks between them).
+        (UniProt's entry name), ``gene`` (the symbol; synonyms may follow it, with blanks between them),
+        ``others`` (secondary accessions, RefSeq's and Ensembl's, with blanks between them).
     """
 
     name: str

@@ -96,7 +96,7 @@ def test_a_row_that_reads_both_ways_says_so(renumbered: Callable[..., WildType],
     other = renumbered(lambda p: (p, " ") if p < first else (p + last - first, " "))
     (row,) = planned(other, [f"S{last}A"]).rows
     assert str(row.variant) == f"S{last}A"
-    assert not row.doubtful
+    assert not row.doubt
     assert row.notes[-1] == (
         f"read as position {last}, but the file's own residue {last} is also S (position {first}): use "
         "--numbering author for the file's numbers"
@@ -131,15 +131,15 @@ def test_rows_that_match_by_chance_in_a_shifted_list_are_doubtful(
     good = [row for row in plan.rows if row.error is None]
     bad = [row for row in plan.rows if row.error is not None]
     assert [row.source.text for row in good] == in_file_numbers[-3:]
-    assert all(row.doubtful for row in good)
-    assert all("doubtful: matches as written" in row.notes[0] for row in good)
+    assert all(row.doubt for row in good)
+    assert all(row.doubt.startswith("matches as written, but perhaps by chance") for row in good)
     assert all("--numbering author" in row.error.message for row in bad if row.error)
     assert all("shifted by -4" in row.error.message for row in bad if row.error)
     strict = planned(globin, in_file_numbers, strict=True)
     assert set(outcome(strict)) == {"wild_type_mismatch"}
     fitting = planned(globin, in_file_numbers, numbering="author", strict=True)
     assert "wild_type_mismatch" not in outcome(fitting)
-    assert not any(row.doubtful for row in fitting.rows)
+    assert not any(row.doubt for row in fitting.rows)
 
 
 PRECURSOR = "MKALWLLLLLCVLLVSSVQAAQATEVKRWGHPFYNCIMSTEEQLKDAPRV"
@@ -160,7 +160,7 @@ def test_mature_numbers_on_a_precursor() -> None:
     plan = planned(wild_type, texts)
     assert outcome(plan)[:-1] == ["wild_type_mismatch"] * 5
     assert all("shifted by +20" in row.error.message for row in plan.rows if row.error)
-    assert plan.rows[-1].doubtful
+    assert plan.rows[-1].doubt
     assert outcome(planned(wild_type, texts, strict=True)) == ["wild_type_mismatch"] * 6
 
 
@@ -175,7 +175,7 @@ def test_a_slip_among_good_rows_casts_no_doubt(globin: WildType) -> None:
     good = ["L38D", "H97A", "I14V", "E10K", "K144E", "A33P"]
     plan = planned(globin, [*good, "W39A"])
     assert outcome(plan) == [*good, "wild_type_mismatch"]
-    assert not any(row.doubtful for row in plan.rows)
+    assert not any(row.doubt for row in plan.rows)
     (slip,) = (row.error for row in plan.rows if row.error is not None)
     assert "would match" not in slip.message
 
@@ -183,12 +183,17 @@ def test_a_slip_among_good_rows_casts_no_doubt(globin: WildType) -> None:
 def test_rows_that_fit_only_as_written_are_not_doubtful(globin: WildType) -> None:
     """Two lists in one: what fits no shift is left alone."""
     plan = planned(globin, ["R16A", "D21A", "L42D", "L38D", "H97A", "I14V", "K144E", "A33P", "E113K"])
-    assert not any(row.doubtful for row in plan.rows)
+    assert not any(row.doubt for row in plan.rows)
 
 
 # --- names of proteins -----------------------------------------------------------------------------------
 
-P53 = {"accession": "P04637", "entry": "P53_HUMAN", "gene": "TP53 LFS1"}
+P53 = {
+    "accession": "P04637",
+    "entry": "P53_HUMAN",
+    "gene": "TP53 LFS1",
+    "others": "Q15086 NP_000537.3 NM_000546.5 ENST00000269305.9 ENSP00000269305.4",
+}
 
 
 @pytest.mark.parametrize(
@@ -197,8 +202,10 @@ P53 = {"accession": "P04637", "entry": "P53_HUMAN", "gene": "TP53 LFS1"}
         ("P04637", False), ("p04637", False), ("P04637-1", False), ("P04637.4", False), ("P04637-2", True),
         ("P60484", True), ("Q9Y6K9", True), ("P53_HUMAN", False), ("PTEN_HUMAN", True),
         ("TP53", False), ("tp53", False), ("LFS1", False), ("P53", False), ("BRCA2", True),
-        ("NM_000546.6(TP53)", False), ("NM_000314.8(PTEN)", True), ("NP_000537.3", None),
-        ("ENSP00000269305.4", None), ("1TUP", None), ("A", None),
+        ("NM_000546.6(TP53)", False), ("NM_000314.8(PTEN)", True), ("NP_000537.3", False),
+        ("NP_000537", False), ("NP_000305.3", True), ("NM_000546.6", False), ("NM_000314.8", True),
+        ("ENSP00000269305.2", False), ("ENSP00000361021", True), ("ENSG00000141510", None),
+        ("Q15086", False), ("NC_000017.11", None), ("1TUP", None), ("A", None),
     ],
 )  # fmt: skip
 def test_names_against_a_known_protein(name: str, verdict: bool | None) -> None:

@@ -341,7 +341,8 @@ def test_rows_of_both_numberings_and_of_chance(tiny_model: Path, tmp_path: Path)
     run = mutscan.score(WILD_TYPE, shifted, out=tmp_path / "sequence", **common)
     (good,) = (row for row in rows_of(run.directory) if row["status"] == "ok")
     assert good["confidence"] == "low"
-    assert good["notes"].startswith("doubtful: matches as written")
+    assert good["notes"].startswith("confidence low: matches as written, but perhaps by chance")
+    assert "confidence medium" not in good["notes"]
     assert "residue 14 of the file is position 10" in good["notes"]
     strict = mutscan.score(WILD_TYPE, shifted, out=tmp_path / "strict", strict=True, **common)
     assert {row["error_code"] for row in rows_of(strict.directory)} == {"wild_type_mismatch"}
