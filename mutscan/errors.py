@@ -9,7 +9,7 @@ MutscanError
 ├── CheckpointError            a model on disk is missing, damaged or of another kind
 ├── MissingDependencyError     a backend or its licence is missing (exit code 6)
 └── RunFolderError             the run folder cannot be written or is in use
-    └── WrongFolderError       the folder belongs to something else (exit code 2)
+    └── WrongFolderError       the folder belongs to something else, or is in use (exit code 2)
 
 A message says what was read, what was expected, and what to do. A code identifies the cause in scripts:
 `ROW_CODES` are those of the ``error_code`` column, `RUN_CODES` those that end a command.
@@ -21,9 +21,11 @@ from typing import ClassVar, Final
 
 ROW_CODES: Final = {
     "bad_variant": "The text is not a variant.",
-    "wild_type_mismatch": "The variant names another residue or protein than the wild type.",
+    "wild_type_mismatch": "The variant names another residue than the wild type.",
+    "wrong_protein": "The row names another protein than the wild type, before the variant or in a column.",
     "position_out_of_range": "The position is past the end of the wild type.",
-    "unsupported_variant": "The variant is understood but not scored: a stop, frameshift or extension.",
+    "unsupported_variant": "The variant is understood but not scored: a stop, frameshift, extension or lost "
+    "start.",
     "synonymous": "The variant changes no residue.",
     "too_long": "The protein is longer than 5,000 residues.",
     "indel_not_built": "No structure is built for an insertion or deletion; scores are predicted only.",
@@ -142,6 +144,6 @@ class RunFolderError(MutscanError):
 
 
 class WrongFolderError(RunFolderError):
-    """The folder of ``--out`` belongs to something else."""
+    """The folder of ``--out`` belongs to something else, or another run is using it."""
 
     exit_code = 2

@@ -1,19 +1,25 @@
-"""The cache folder, atomic writes, and messages for errors of the file system."""
+"""The cache folder, reading within limits, atomic writes, and messages for errors of the file system."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
+import gzip
+import io
 import json
+import math
 import os
 import re
+import sys
 import tempfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import platformdirs
 
-from mutscan.errors import RunFolderError
+from mutscan.errors import RunFolderError, UsageError, WrongFolderError
 from mutscan.hashes import text_sha256
 
 if TYPE_CHECKING:
@@ -61,6 +67,94 @@ def file_name(text: str) -> str:
     return f"{safe[:60]}-{text_sha256(text)[:8]}"
 
 
+def largest_file() -> int:
+    """Most bytes read of what may grow without end, such as a compressed file, a pipe or a download.
+
+    ``MUTSCAN_MAX_FILE_MB`` in MB (2^20 bytes), else 256.
+
+    Raises
+    ------
+    UsageError
+        The variable is no positive number.
+    """
+    text = os.environ.get("MUTSCAN_MAX_FILE_MB", "").strip() or "256"
+    try:
+        size = float(text)
+    except ValueError:
+        size = math.nan
+    if not 0 < size < math.inf:
+        raise UsageError(f"MUTSCAN_MAX_FILE_MB={text}: expected a number of MB, such as 512")
+    return int(size * 2**20)
+
+
+def too_large(limit: int) -> str:
+    """Say that something has more bytes than `largest_file` allows, and what to do."""
+    return f"more than {limit / 2**20:g} MB; if that is right, set MUTSCAN_MAX_FILE_MB to more"
+
+
+def gunzip(data: bytes) -> bytes:
+    """Decompress the bytes of a gzip file, up to `largest_file`.
+
+    Raises
+    ------
+    ValueError
+        They are damaged, or grow to more; the message goes behind the name of the file.
+    """
+    limit = largest_file()
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+            plain = stream.read(limit + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"damaged gzip file ({error}); make or download it again") from error
+    if len(plain) > limit:
+        raise ValueError(f"decompresses to {too_large(limit)}")
+    return plain
+
+
+def read_file(path: Path) -> bytes:
+    """Read a file whole; of a pipe, which may have no end, up to `largest_file`.
+
+    Raises
+    ------
+    OSError
+    ValueError
+        A pipe sends more; the message goes behind its name.
+    """
+    if path.is_file():
+        return path.read_bytes()
+    limit = largest_file()
+    with path.open("rb") as stream:
+        data = stream.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"sends {too_large(limit)}")
+    return data
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    OSError
+    ValueError
+        It is no JSON, or lists in lists without end.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("JSON nested too deeply") from error
+
+
+@contextlib.contextmanager
+def any_length() -> Iterator[None]:
+    """Let cells that the csv module reads be of any length: escaping makes them longer."""
+    limit = csv.field_size_limit(sys.maxsize)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Write to a temporary file beside `path`, and rename it to `path` if nothing failed."""
@@ -80,10 +174,25 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_name(path: str | os.PathLike[str]) -> None:
+    """Refuse a name that is no text.
+
+    Raises
+    ------
+    UsageError
+        It has bytes that are not those of the system's encoding, mostly UTF-8.
+    """
+    name = os.fspath(path)
+    shown = name.encode("utf-8", "backslashreplace").decode()
+    if shown != name:
+        raise UsageError(f"{shown}: the name has bytes that are no UTF-8 text; rename the file or folder")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write text as UTF-8, atomically."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # Half letters, as paths may have them, are valid in JSON when they are escaped.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
@@ -100,4 +209,5 @@ def write_errors(path: Path) -> Iterator[None]:
         reason = (REFUSALS | _BAD_PATHS).get(error.errno or 0)
         if reason is None:
             raise
-        raise RunFolderError(f"cannot write {error.filename or path}: {reason}") from error
+        kind = WrongFolderError if error.errno in _BAD_PATHS else RunFolderError
+        raise kind(f"cannot write {error.filename or path}: {reason}") from error

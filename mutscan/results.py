@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import socket
-import sys
+import unicodedata
 import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mutscan.errors import RunFolderError, WrongFolderError
-from mutscan.files import file_name, replacing, write_errors, write_json
+from mutscan.files import check_name, file_name, read_json, replacing, write_errors, write_json
 from mutscan.rounding import rounded
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ EVIDENCE_SCHEMA: Final = pa.schema(
         ("contribution", pa.float32()),
     ]
 )
-"""Schema of evidence.parquet: what each piece of evidence adds to the log-odds that a variant is
-deleterious, the strongest piece of each variant first."""
+"""Schema of evidence.parquet: the baseline of each variant, then what each piece of evidence adds to the
+log-odds that it is deleterious, the strongest first; together they are the log-odds of `p_deleterious`."""
 
 _SHARED_TEXT: Final = pa.dictionary(pa.int32(), pa.string())
 
@@ -150,10 +150,15 @@ _DECIMALS: Final[dict[str, int]] = {
     "p_deleterious": 4,
     "ddg_predicted": 2,
     "alphamissense": 4,
+    "distance_to_site": 1,
+    "accessibility": 2,
 }
 
 _OTHERWISE: Final = 6
 """Decimals of a number that has none of its own."""
+
+_INVISIBLE: Final = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
+_FORMULA: Final = frozenset("=+-@\N{MINUS SIGN}")
 
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
@@ -225,8 +230,9 @@ def variant_table(columns: Mapping[str, Shared | Sequence[str] | NDArray[Any]], 
 
 
 def escape_cell(text: str) -> str:
-    """Text that no spreadsheet runs as a formula: a leading ``= + - @`` or control gets a quote before it.
+    """Text that no spreadsheet runs as a formula: a quote goes before a leading ``= + - @`` or tab.
 
+    Blanks, line breaks and invisible characters before the sign do not hide it, nor does its full width.
     Numbers stay as they are.
 
     Examples
@@ -236,9 +242,10 @@ def escape_cell(text: str) -> str:
     """
     # A bare carriage return ends a row for some readers; csv quotes only the line ends it writes.
     text = text.replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n")
-    if text[:1] in {"=", "+", "-", "@", "\t"} and not _NUMBER.fullmatch(text):
-        return "'" + text
-    return text
+    sign = next((letter for letter in text if unicodedata.category(letter) not in _INVISIBLE), "")
+    if text[:1] != "\t" and unicodedata.normalize("NFKC", sign) not in _FORMULA:
+        return text
+    return text if _NUMBER.fullmatch(text.strip(" ")) else "'" + text
 
 
 def carried_names(columns: Sequence[str]) -> list[str]:
@@ -266,14 +273,19 @@ def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
         np.savez(stream, **arrays)  # type: ignore[arg-type]
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
-    """Arrays written by `write_arrays`; None when the file is missing or damaged."""
+def read_arrays(path: Path, **shapes: tuple[int, ...]) -> dict[str, NDArray[Any]] | None:
+    """Arrays written by `write_arrays`; None when the file is missing or damaged.
+
+    A file that lacks one of the arrays named by `shapes`, or has it in another shape, counts as damaged.
+    """
     try:
         # np.load leaves a file of its own open when it is damaged
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
+            arrays = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
         return None
+    fit = all(name in arrays and arrays[name].shape == shape for name, shape in shapes.items())
+    return arrays if fit else None
 
 
 def write_variants(path: Path, rows: Iterable[Mapping[str, object]], carried: Sequence[str] = ()) -> None:
@@ -293,16 +305,6 @@ def write_variants(path: Path, rows: Iterable[Mapping[str, object]], carried: Se
         writer.writerow([escape_cell(column) for column in columns])
         for row in rows:
             writer.writerow([format_cell(column, row.get(column)) for column in columns])
-
-
-@contextmanager
-def any_length() -> Iterator[None]:
-    """Let cells that the csv module reads be of any length: escaping makes them longer."""
-    limit = csv.field_size_limit(sys.maxsize)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(limit)
 
 
 @contextmanager
@@ -354,6 +356,11 @@ CLAIM_WORDS: Final = {
     "sequence_sha256": "sequence",
     "structure_sha256": "structure",
     "shard": "part of the job",
+    "builders": "builder",
+    "device": "processor",
+    "inverse_folding": "inverse folding",
+    "proteins": "command over many proteins",
+    **{name: f"--{name}" for name in ("alignment", "predict", "prior", "numbering", "strict", "seed")},
 }
 """What a folder is bound to, in words."""
 
@@ -390,6 +397,9 @@ class JobFolder:
     FOLDERS: ClassVar[tuple[str, ...]] = ()
     """Folders that are made at the start."""
 
+    KEEPERS: ClassVar[Mapping[str, Callable[[Path], bool]]] = {}
+    """Folders among the results, and which of the files and folders in them a run has written."""
+
     def __init__(
         self, path: Path, *, restart: bool = False, shared: bool = False, patience: float = 0.0
     ) -> None:
@@ -401,6 +411,7 @@ class JobFolder:
         self._lock: filelock.BaseFileLock | None = None
 
     def __enter__(self) -> Self:
+        check_name(self.path.absolute())
         with write_errors(self.path):
             if self._shared:
                 for folder in (self.state, *(self.path / name for name in self.FOLDERS)):
@@ -408,8 +419,7 @@ class JobFolder:
                 return self
             if self.path.exists() and not self.path.is_dir():
                 raise WrongFolderError(f"{self.path} is a file; expected a folder for --out (it may be new)")
-            foreign = self.path.is_dir() and any(self.path.iterdir()) and not self.state.is_dir()
-            if foreign and not (self.path / self.PROOF).exists():
+            if self.path.is_dir() and any(self.path.iterdir()) and not self._is_ours():
                 raise WrongFolderError(
                     f"{self.path} exists and was not made by mutscan; give --out a new or empty folder"
                 )
@@ -418,7 +428,7 @@ class JobFolder:
             try:
                 lock.acquire()
             except filelock.Timeout:
-                raise RunFolderError(self._in_use()) from None
+                raise WrongFolderError(self._in_use()) from None
             self._lock = lock
             write_json(self.state / "owner.json", {"pid": os.getpid(), "host": socket.gethostname()})
             if self._restart:
@@ -440,6 +450,11 @@ class JobFolder:
             self._lock.release()
             self._lock = None
 
+    @property
+    def is_claimed(self) -> bool:
+        """Whether the folder holds some of a job's work."""
+        return (self.state / "job.json").exists()
+
     def claim(self, fingerprint: Mapping[str, object], *, partly: bool = False) -> None:
         """Bind the folder to what determines its numbers, or refuse when it holds those of another job.
 
@@ -454,17 +469,13 @@ class JobFolder:
         if path.exists():
             stored = None
             with contextlib.suppress(ValueError):
-                stored = json.loads(path.read_text(encoding="utf-8"))
+                stored = read_json(path)
             if not isinstance(stored, dict):
                 raise RunFolderError(f"{path}: is damaged; discard the results of this folder with --restart")
             named = wanted if partly else {*stored, *wanted}
             keys = [key for key in sorted(named) if stored.get(key) != wanted.get(key)]
             if keys:
-                changes = "; ".join(
-                    f"{CLAIM_WORDS.get(key, key)}: {shortened(stored.get(key))} there, "
-                    f"{shortened(wanted.get(key))} now"
-                    for key in keys[:3]
-                )
+                changes = "; ".join(_difference(key, stored.get(key), wanted.get(key)) for key in keys[:3])
                 raise WrongFolderError(
                     f"{self.path} holds results of another job ({changes}); "
                     "choose another --out, or discard them with --restart"
@@ -472,21 +483,46 @@ class JobFolder:
         elif not partly:
             write_json(path, wanted)
 
+    def _is_ours(self) -> bool:
+        """Whether an earlier run made the folder: its state or its last file says so."""
+        if any((self.state / name).is_file() for name in ("lock", "job.json")):
+            return True
+        try:
+            said = json.loads((self.path / self.PROOF).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return isinstance(said, dict) and "mutscan" in said
+
     def _clear(self) -> None:
-        state = [path for path in self.state.iterdir() if path.name not in {"lock", "owner.json"}]
-        for path in (*(self.path / name for name in self.RESULTS), *state):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
+        """Delete what runs leave, and nothing else that lies in the folder."""
+        for path in self.state.iterdir():
+            if path.name not in {"lock", "owner.json"}:
+                _delete(path)
+        for name in self.RESULTS:
+            path = self.path / name
+            if name in self.KEEPERS and path.is_dir() and not path.is_symlink():
+                for inner in path.iterdir():
+                    if self.KEEPERS[name](inner):
+                        _delete(inner)
+                if not any(path.iterdir()):
+                    path.rmdir()
+            elif path.is_symlink() or not path.is_dir():
                 path.unlink(missing_ok=True)
 
     def _in_use(self) -> str:
         try:
-            owner = json.loads((self.state / "owner.json").read_text(encoding="utf-8"))
+            owner = read_json(self.state / "owner.json")
             who = f"process {owner['pid']} on {owner['host']}"
         except (OSError, ValueError, KeyError):
             who = "another process"
         return f"{self.path} is in use by {who}; wait for it to end, or give another --out"
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 _RUN_RESULTS: Final = (
@@ -502,6 +538,10 @@ class _ResultFolder(JobFolder):
 
     PROOF: ClassVar[str] = "run.json"
     RESULTS: ClassVar[tuple[str, ...]] = _RUN_RESULTS
+    KEEPERS: ClassVar[Mapping[str, Callable[[Path], bool]]] = {
+        "structures": lambda path: path.suffix == ".cif" or path.name in {"view.pml", "view.cxc"},
+        "proteins": lambda path: (path / ".state").is_dir(),
+    }
 
     def __init__(
         self, path: Path, *, restart: bool = False, shared: bool = False, patience: float = 0.0
@@ -558,7 +598,21 @@ class BatchFolder(_ResultFolder):
         self.proteins_csv = path / "proteins.csv"
 
 
-def shortened(value: object, most: int = 40) -> str:
-    """Write a value of a claim in at most so many characters."""
-    text = json.dumps(value) if not isinstance(value, str) else value
+def _difference(key: str, there: object, now: object) -> str:
+    name, before, after = CLAIM_WORDS.get(key, key), shortened(there), shortened(now)
+    if before == after:
+        return f"{name}: {before} there, but with other settings or files"
+    return f"{name}: {before} there, {after} now"
+
+
+def shortened(value: object, most: int = 60) -> str:
+    """Write a value of a claim in words, in at most so many characters."""
+    if isinstance(value, list):
+        text = ", ".join(shortened(one, most) for one in value) or "none"
+    elif isinstance(value, dict):
+        text = str(value.get("name", "other settings"))
+    elif value is None or isinstance(value, bool):
+        text = {None: "none", True: "yes", False: "no"}[value]
+    else:
+        text = str(value)
     return text if len(text) <= most else text[: most - 3] + "..."

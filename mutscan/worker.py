@@ -16,10 +16,26 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from mutscan.errors import MissingDependencyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 START_LIMIT: Final = 120.0
 """Seconds the process may take to start; a cold disk and a busy machine are slow."""
+
+
+@contextlib.contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back while processes start; they inherit that, and the parent alone answers.
+
+    A process that gets the signal while it imports would print a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class PipedProcess:

@@ -1,6 +1,7 @@
 """What every test can rely on: no internet, a private cache, few threads, plain terminals.
 
 Tests marked ``network`` or ``benchmark`` are left out unless ``-m`` names the mark;
+Tests marked ``fuzz`` try a hundred random inputs each, and with ``-m fuzz`` 20,000 (or ``FUZZ_EXAMPLES``);
 ``gpu`` and ``modeller`` tests skip with a reason where there is none. Two processes share the
 tests (``-n 0``: one, for a debugger).
 """
@@ -43,6 +44,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Random input: a few examples beside all other tests, many where they alone are asked for."""
+    from hypothesis import settings
+
+    settings.register_profile("short", deadline=None)
+    settings.register_profile(
+        "long", deadline=None, max_examples=int(os.environ.get("FUZZ_EXAMPLES", "20000"))
+    )
+    settings.load_profile("long" if re.search(r"\bfuzz\b", config.getoption("-m") or "") else "short")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -155,6 +155,7 @@ def _row(name: str, variant: str, rng: np.random.Generator, *, calibrated: bool)
         "hgvs": f"p.{variant}",
         "n_substitutions": 1,
         "positions": variant[1:-1],
+        "lddt_predicted_mean": 0.998,
         "z_score": round(float(rng.normal(-0.5, 1.5)), 3),
         "affected_regions": "10-40 (Kinase domain, UniProt; mean lDDT drop 0.05)" if p > 0.9 else None,
         "confidence": "medium",

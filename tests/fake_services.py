@@ -154,6 +154,7 @@ def entry(**changes: Any) -> dict[str, Any]:
         "entryType": "UniProtKB reviewed (Swiss-Prot)",
         "primaryAccession": ACCESSION,
         "uniProtkbId": "TEST_HUMAN",
+        "organism": {"scientificName": "Homo sapiens", "commonName": "Human", "taxonId": 9606},
         "entryAudit": {
             "firstPublicDate": "1990-01-01",
             "lastAnnotationUpdateDate": "2026-10-01",

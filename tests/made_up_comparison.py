@@ -19,6 +19,7 @@ def make_comparison(*, structures: bool = True, **changes: object) -> types.Simp
     measured = np.linspace(0.3, 1.0, len(PAIRS)) if structures else np.full(len(PAIRS), np.nan)
     values = {
         "name_a": "one", "name_b": "other", "length_a": len(A), "length_b": len(B),
+        "resolved_a": len(A) if structures else None, "resolved_b": len(B) if structures else None,
         "tm_predicted": 0.61, "tm_predicted_b": 0.58,
         "tm_measured": 0.72 if structures else None, "tm_measured_b": 0.7 if structures else None,
         "rmsd": 1.5 if structures else None, "alignment": "structure" if structures else "sequence",
@@ -26,6 +27,7 @@ def make_comparison(*, structures: bool = True, **changes: object) -> types.Simp
         "lddt_measured_mean": 0.65 if structures else None, "notes": ("one thing worth knowing",),
         "model": "mutscan-mini, sha256 abc", "sequence_a": A, "sequence_b": B,
         "ca_a": ca_a if structures else None, "ca_b": ca_b if structures else None,
+        "elements_a": (), "elements_b": (),
         "residues": pd.DataFrame(
             {
                 "position_a": one + 1, "residue_a": [A[i] for i in one],

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from mutscan.errors import RunFolderError
-from mutscan.files import replacing, write_errors
+from mutscan.errors import RunFolderError, UsageError, WrongFolderError
+from mutscan.files import read_json, replacing, write_errors
+from mutscan.reports.views import view_script
 from mutscan.results import (
     RESIDUE_COLUMNS,
     RESIDUE_SCHEMA,
@@ -26,6 +27,7 @@ from mutscan.results import (
     write_arrays,
     write_variants,
 )
+from tests.built_run import made_up_run
 
 INTERFACE = (
     "input, status, error_code, message, wild_type, variant, hgvs, n_substitutions, positions, "
@@ -45,12 +47,22 @@ def test_columns_are_the_promised_ones() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["=SUM(A1)", "+cmd", "-2+3", "@x", "\tx"])
+@pytest.mark.parametrize(
+    "text",
+    ["=SUM(A1)", "+cmd", "-2+3", "@x", "\tx", "\n=1", " =1", "\u00a0 =1", "\u200b=1", "\ufeff=1", "\x1b=1",
+     "\uff1d1+1", "\uff0bx", "\uff0d2+3", "\uff20x", "\u22122+3", " \n\t-2+3"],
+)  # fmt: skip
 def test_formulas_are_defused(text: str) -> None:
     assert escape_cell(text) == "'" + text
 
 
-@pytest.mark.parametrize("text", ["-1.5", "+3", "-2e-5", "R175H", "", "a=b"])
+def test_line_breaks_do_not_hide_a_formula() -> None:
+    assert escape_cell("\r=1") == "'\n=1"
+    assert escape_cell("\r\n=1") == "'\n=1"
+    assert escape_cell("\x00=1") == "'=1"
+
+
+@pytest.mark.parametrize("text", ["-1.5", " -1.5 ", "+3", "-2e-5", "R175H", "", "a=b", " x", "\nx"])
 def test_plain_text_and_numbers_stay(text: str) -> None:
     assert escape_cell(text) == text
 
@@ -135,7 +147,7 @@ def test_second_run_in_one_folder_is_refused(tmp_path: Path) -> None:
         assert other.stdout is not None
         assert other.stdout.readline() == "in\n"
         with (
-            pytest.raises(RunFolderError, match=f"in use by process {other.pid}"),
+            pytest.raises(WrongFolderError, match=f"in use by process {other.pid}"),
             RunFolder(tmp_path / "run"),
         ):
             pass
@@ -188,3 +200,56 @@ def test_a_folder_of_something_else_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError) as caught, RunFolder(tmp_path / "run") as folder:
         folder.claim({"seed": 1})
     assert caught.value.exit_code == 2
+
+
+def test_a_path_through_a_file_is_a_usage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(WrongFolderError, match="a part of the path is a file") as caught:
+        RunFolder(tmp_path / "file" / "run").__enter__()
+    assert caught.value.exit_code == 2
+
+
+def test_json_nested_too_deeply_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text("[" * 200_000)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        read_json(path)
+    with RunFolder(tmp_path / "run") as folder:
+        folder.claim({"seed": 0})
+    path.replace(tmp_path / "run" / ".state" / "job.json")
+    with pytest.raises(RunFolderError, match="is damaged"), RunFolder(tmp_path / "run") as folder:
+        folder.claim({"seed": 0})
+    run = made_up_run(tmp_path / "saved")
+    (run / "run.json").write_text("[" * 200_000)
+    with pytest.raises(UsageError, match="damaged run folder"):
+        view_script(run, "pymol")
+
+
+def test_a_restart_deletes_what_runs_wrote_and_nothing_else(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.claim({"seed": 0})
+        for name in ("variants.csv", "run.json"):
+            (tmp_path / name).write_text("{}")
+        (folder.structures / "L38D.cif").write_text("ours")
+        (folder.structures / "notes.txt").write_text("mine")
+        (tmp_path / "mine.csv").write_text("mine")
+    with RunFolder(tmp_path, restart=True) as folder:
+        assert {path.name for path in tmp_path.iterdir()} == {".state", "structures", "mine.csv"}
+        assert [path.name for path in folder.structures.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", "no JSON", '{"name": "another tool"}'])
+def test_a_run_json_of_another_tool_makes_no_folder_ours(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    (tmp_path / "variants.csv").write_text("mine")
+    for restart in (False, True):
+        with pytest.raises(RunFolderError, match="not made by mutscan"), RunFolder(tmp_path, restart=restart):
+            pass
+    assert (tmp_path / "variants.csv").read_text() == "mine"
+
+
+def test_arrays_of_another_shape_are_damaged(tmp_path: Path) -> None:
+    write_arrays(tmp_path / "a.npz", tm=np.zeros(2), lddt=np.zeros(5))
+    assert read_arrays(tmp_path / "a.npz", tm=(2,), lddt=(5,)) is not None
+    assert read_arrays(tmp_path / "a.npz", tm=(2,), lddt=(6,)) is None
+    assert read_arrays(tmp_path / "a.npz", shift=(2,)) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
@@ -16,12 +17,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from loky import ProcessPoolExecutor
+from loky.backend import resource_tracker
 
 from mutscan.builders import Exchange
 from mutscan.errors import BuildError, MutscanError, StructureError
 from mutscan.results import read_arrays, write_arrays
 from mutscan.scores import score_structures
-from mutscan.structures import write_structure
+from mutscan.structures import other_residue, write_structure
+from mutscan.worker import interrupts_held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 
 _CRASHES_ALLOWED: Final = 2
 """A variant whose worker died so often is failed, not tried again."""
+
+END_OF_CIF: Final = b"\n#\n"
+"""What `write_structure` ends a file with."""
 
 SAME_FRAME: Final = 0.5
 """Å; a mutant whose C-alpha atoms lie this near to the wild type's, by the median, is superposed already."""
@@ -84,7 +90,8 @@ def exchanges_of(wild_type: WildType, variant: Variant) -> tuple[Exchange, ...]:
     Raises
     ------
     BuildError
-        ``indel_not_built`` for an indel, ``structure_missing`` for an unresolved residue.
+        ``indel_not_built`` for an indel, ``structure_missing`` for an unresolved residue,
+        ``structure_mismatch`` where the structure has another residue than the sequence.
     """
     if variant.indel is not None:
         raise BuildError(
@@ -97,6 +104,9 @@ def exchanges_of(wild_type: WildType, variant: Variant) -> tuple[Exchange, ...]:
     for substitution in variant.substitutions:
         index = int(wild_type.structure_index[substitution.position - 1])
         if index < 0:
+            other = other_residue(wild_type, substitution.position)
+            if other:
+                raise BuildError(f"{variant}: {other}; no mutant is built there", code="structure_mismatch")
             raise BuildError(
                 f"{variant}: position {substitution.position} has no coordinates "
                 f"in {wild_type.structure.name}",
@@ -182,12 +192,16 @@ class MutantFactory:
         )
         running: dict[Any, BuildTask] = {}
         clean = False
+        # Started with the first worker, multiprocessing's would let Ctrl-C through again.
+        for tracker in (multiprocessing.resource_tracker, resource_tracker):
+            tracker.ensure_running()
         try:
             while waiting or running:
                 # Few tasks in flight: when a worker dies, only these are suspect.
-                while waiting and len(running) < self._jobs:
-                    task = waiting.pop()
-                    running[pool.submit(_build_and_measure, task)] = task
+                with interrupts_held():
+                    while waiting and len(running) < self._jobs:
+                        task = waiting.pop()
+                        running[pool.submit(_build_and_measure, task)] = task
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     task = running.pop(future)
@@ -287,15 +301,29 @@ def on_wild_type(mutant: Structure, wild_type: Structure, scores: StructureScore
     return replace(mutant, coord=mutant.coord @ scores.rotation.T + scores.translation)
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a structure that was written here is there to its last line."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(-len(END_OF_CIF), os.SEEK_END)
+            return stream.read() == END_OF_CIF
+    except OSError:
+        return False
+
+
 def read_measured(task: BuildTask, wild_type: WildType) -> Measured | None:
     """Read a finished task's scores, laid out on the wild-type sequence; None when not finished."""
-    if not task.structure.exists():
-        return None
-    arrays = read_arrays(task.part)
-    if arrays is None:
-        return None
-    index = wild_type.structure_index
+    index, structure = wild_type.structure_index, wild_type.structure
     assert index is not None
+    assert structure is not None
+    if not is_whole(task.structure):
+        return None
+    resolved_shape = (len(structure),)
+    arrays = read_arrays(
+        task.part, tm_score=(), lddt=resolved_shape, ca_shift=resolved_shape, seconds=(2,), low_confidence=()
+    )
+    if arrays is None or not arrays.get("text", np.empty(0)).size:
+        return None
     resolved = index >= 0
     lddt = np.full(len(index), np.nan)
     lddt[resolved] = arrays["lddt"][index[resolved]]

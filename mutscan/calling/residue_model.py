@@ -200,6 +200,9 @@ def read_affected(path: Path) -> AffectedModel:
         tiers = {name: AdditiveModel.from_dict(part["model"]) for name, part in document["tiers"].items()}
         if set(tiers) != set(TIERS):
             raise ValueError(f"tiers are {sorted(tiers)}, expected {sorted(TIERS)}")
+        unknown = {name for tier in tiers.values() for name in tier.curves} - set(EVIDENCE)
+        if unknown:
+            raise ValueError(f"weighs {', '.join(sorted(unknown))}, which is no evidence of this mutscan")
         threshold = float(document["threshold"]["p"])
         if not 0.0 < threshold <= 1.0:
             raise ValueError(f"the threshold is {threshold}, expected a probability")

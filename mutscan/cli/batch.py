@@ -18,6 +18,7 @@ from mutscan.cli.options import (
     JsonOption,
     Messages,
     SharedOptions,
+    StrictOption,
     VersionOption,
     argument,
     command,
@@ -45,6 +46,7 @@ class BatchOptions(SharedOptions):
         ),
     ] = str(DEFAULTS.alignment)
     out: Annotated[Path | None, path("DIR", "Run folder (default: mutscan-<table>).", RUNNING)] = None
+    strict: StrictOption = False
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,9 @@ def compare(
     residues: Annotated[
         Path | None, path("FILE", "Write the aligned residues and their lDDT as CSV.")
     ] = None,
-    html: Annotated[Path | None, path("FILE", "Write a page: scores, alignment, track, matrices.")] = None,
+    html: Annotated[
+        Path | None, path("FILE", "Write a page: scores, superposition in 3-D, alignment, matrices.")
+    ] = None,
     model: ModelOption = DEFAULTS.model,
     offline: OfflineOption = False,
     device: DeviceOption = DEFAULTS.device,

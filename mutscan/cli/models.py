@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -63,7 +63,7 @@ def show(
     json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Show a model's settings, test metrics with baselines, and hash."""
+    """Show a model's hash, encoder and test metrics beside their baselines; --json prints all there is."""
     from mutscan.model.checkpoint import find_model, model_hash, verify_model
 
     path = find_model(name)
@@ -81,7 +81,9 @@ def show(
     if json:
         print_json_object(account)
     else:
-        print_table(("key", "value"), _flat(account))
+        for key, value in _summary(account):
+            typer.echo(f"{key:<{_KEY}}{value}")
+        Terminal().say("--json prints all settings, metrics and the calibration")
 
 
 @app.command("verify")
@@ -136,10 +138,37 @@ def _read(path: Path, *, optional: bool = False) -> Any:
         raise CheckpointError(f"{path}: cannot be read ({error}); reinstall the model") from error
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Flatten nested settings to dotted keys."""
-    for key, item in value.items():
-        if isinstance(item, dict) and item:
-            yield from _flat(item, f"{prefix}{key}.")
-        elif item is not None and item not in ([], {}):
-            yield f"{prefix}{key}", " ".join(map(str, item)) if isinstance(item, list) else item
+def _summary(account: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Answer what a person asks of a model: which it is, and how good on proteins it has not seen."""
+    yield "name", str(account["name"])
+    yield "path", str(account["path"])
+    yield "sha256", str(account["sha256"])
+    yield "verified", "yes" if account["verified"] else f"NO: {'; '.join(account['problems'])}"
+    config, metrics, calibration = (account[part] or {} for part in ("config", "metrics", "calibration"))
+    if encoder := config.get("encoder"):
+        yield "encoder", f"{encoder['name']}, {encoder['revision']}, {encoder['precision']}"
+    pairs = metrics.get("pairs", {})
+    for name, key, baselines in (
+        ("TM-score error", "tm", (("constant", "constant_mae"), ("identity", "identity_mae"))),
+        ("lDDT error", "lddt", (("constant", "constant_mae"),)),
+    ):
+        if key in pairs:
+            found = pairs[key]
+            others = ", ".join(f"{word} {found[place]:.3f}" for word, place in baselines)
+            yield name, f"{_measured(found, 'mae')} on {pairs['n']:,} test pairs ({others})"
+    for name, tier in calibration.get("tiers", {}).items():
+        test, key = tier["test"], f"AUROC, {name.replace('_', ' ')}"
+        blosum62 = f"(BLOSUM62 {test['blosum62_auroc']:.3f})"
+        yield key, f"{_measured(test, 'auroc')} on {test['n']:,} test variants {blosum62}"
+    if "data" in calibration:
+        data = calibration["data"]
+        yield "calibrated on", f"{data['n']:,} variants of proteins of up to {data['longest']:,} residues"
+
+
+_KEY: Final = 31
+"""Width of the first column."""
+
+
+def _measured(values: Mapping[str, Any], key: str) -> str:
+    low, high = values[f"{key}_ci"]
+    return f"{values[key]:.3f} [{low:.3f}, {high:.3f}]"

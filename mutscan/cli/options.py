@@ -16,7 +16,7 @@ import mutscan
 from mutscan.builders import BUILDERS, NO_BUILDER
 from mutscan.cli.console import Terminal
 from mutscan.cli.errors import VERBOSE
-from mutscan.pipeline.options import DEFAULTS, ENGINES, INVERSE_FOLDING, PREDICT
+from mutscan.pipeline.options import DEFAULTS, ENGINES, INVERSE_FOLDING, NUMBERING, PREDICT
 from mutscan.structures.files import STRUCTURE_ENDINGS
 
 if TYPE_CHECKING:
@@ -183,6 +183,14 @@ class Messages:
         return terminal
 
 
+StrictOption = Annotated[
+    bool,
+    flag(
+        "Fail rows that match by chance where the other rows say that the numbering is shifted.",
+        PROTEIN,
+        "--strict",
+    ),
+]
 BuilderOption = Annotated[
     str,
     option(
@@ -208,6 +216,14 @@ class SharedOptions:
         ),
     ] = str(DEFAULTS.alignment)
     builder: BuilderOption = DEFAULTS.builder
+    plddt: Annotated[
+        bool,
+        flag(
+            "B factors of the structure file are pLDDT: for models whose file does not say so.",
+            PROTEIN,
+            "--plddt",
+        ),
+    ] = DEFAULTS.plddt
     model: ModelOption = DEFAULTS.model
     out: Annotated[Path | None, path("DIR", "Run folder (default: mutscan-<wild type>).", RUNNING)] = None
     restart: Annotated[
@@ -248,6 +264,15 @@ class SharedOptions:
             RUNNING,
         ),
     ] = DEFAULTS.predict
+    numbering: Annotated[
+        str,
+        option(
+            "|".join(NUMBERING),
+            "Whose positions these are: the sequence's, or the structure file's own residue numbers with "
+            "insertion codes (S27aA).",
+            PROTEIN,
+        ),
+    ] = DEFAULTS.numbering
     shard: Annotated[
         str | None,
         option("I/N", "Do the I-th of N parts of the work; 'mutscan merge' joins the parts.", MACHINES),

@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mutscan.cli.console import print_json, print_table
+from mutscan.cli.console import plain, print_json, print_table
 from mutscan.cli.merge import end_part
 from mutscan.cli.options import (
     PROTEIN,
     JsonOption,
     Messages,
     RunOptions,
+    StrictOption,
     VersionOption,
     WildTypeArgument,
     argument,
     command,
     option,
 )
+from mutscan.structures import other_residue
 
 if TYPE_CHECKING:
     from mutscan.pipeline import PlannedRow
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 CHECK_COLUMNS = (
     "input", "status", "error_code", "message", "wild_type", "variant", "hgvs", "n_substitutions",
-    "positions", "structure_numbers", "action",
+    "positions", "structure_numbers", "action", "notes",
 )  # fmt: skip
 """Columns of ``mutscan check``: those of variants.csv it can know, and what score would do."""
 
@@ -61,6 +63,7 @@ class Variants:
             PROTEIN,
         ),
     ] = None
+    strict: StrictOption = False
 
 
 @command()
@@ -90,6 +93,7 @@ def score(
             tuple(given.variants or ()),
             variants_file=given.variants_file,
             variant_column=given.variant_column,
+            strict=given.strict,
             **options.named(),
             progress=progress,
             stdin=sys.stdin,
@@ -122,7 +126,7 @@ def check(
     """Dry run of score: read everything, verify wild-type letters, print what would be done.
 
     Takes the arguments of score; computes and writes nothing.
-    One line for each variant goes to stdout, tab-separated in a pipe.
+    One line for each variant goes to stdout; in a pipe with all columns, tab-separated.
     """
     terminal = messages.terminal()
     from mutscan import pipeline
@@ -136,8 +140,11 @@ def check(
         builder=options.builder,
         structure=options.structure,
         chain=options.chain,
+        plddt=options.plddt,
         alignment=options.alignment,
         inverse_folding=options.inverse_folding,
+        numbering=options.numbering,
+        strict=given.strict,
         offline=options.offline,
         stdin=sys.stdin,
     )
@@ -145,6 +152,11 @@ def check(
     rows = [_check_row(row, plan.wild_type, builders[0] if builders else None) for row in plan.rows]
     if json:
         print_json(rows)
+    elif sys.stdout.isatty():
+        told = (
+            (plain(row["input"], limit=24), row["error_code"] or row["status"], _told(row)) for row in rows
+        )
+        print_table(("input", "status", "what would be done, or why not"), told)
     else:
         print_table(CHECK_COLUMNS, ([row[column] for column in CHECK_COLUMNS] for row in rows))
     protein = plan.wild_type
@@ -181,7 +193,8 @@ def _check_row(row: PlannedRow, wild_type: WildType, builder: str | None) -> dic
             index = int(wild_type.structure_index[position - 1])
             numbers.append(wild_type.structure.numbers[index] if index >= 0 else "?")
         if "?" in numbers:
-            action = "predict; a changed residue has no coordinates"
+            others = [other_residue(wild_type, position) for position in variant.positions]
+            action = f"predict; {next(filter(None, others), 'a changed residue has no coordinates')}"
         elif builder is None:
             action = "predict"
     return cells | {
@@ -192,7 +205,16 @@ def _check_row(row: PlannedRow, wild_type: WildType, builder: str | None) -> dic
         "positions": ";".join(map(str, variant.positions)),
         "structure_numbers": ";".join(numbers),
         "action": action or f"predict, build with {builder}, measure",
+        "notes": "; ".join((f"doubtful: {row.doubt}", *row.notes) if row.doubt else row.notes),
     }
+
+
+def _told(row: dict[str, object]) -> str:
+    """Sum up a line of the dry run for a terminal, where its columns have no room."""
+    if row["error_code"]:
+        return str(row["message"])
+    named = "" if row["variant"] == row["input"] else f"{row['variant']}: "
+    return named + "; ".join(str(row[column]) for column in ("action", "notes") if row[column])
 
 
 def _check_exit_code(rows: list[dict[str, object]]) -> int:

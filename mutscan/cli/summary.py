@@ -10,7 +10,8 @@ from rich.text import Text
 from mutscan.cli.console import plain
 from mutscan.reports.affected import in_words
 from mutscan.reports.compared import compared_facts, compared_headline, compared_scores
-from mutscan.reports.digest import UNCALIBRATED, digest, number, probability
+from mutscan.reports.digest import UNCALIBRATED, digest
+from mutscan.reports.sentences import number, probability, structure_disturbed, verdict_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,7 +42,7 @@ def print_summary(run: SavedRun, console: Console) -> None:
     _print_findings(console, [(finding.variant, finding.sentence) for finding in account.findings])
     _print_facts(console, account.facts, [("Rows", _count_line(account.counts))])
     if account.predicted:
-        title = "Most disruptive, predicted (z against other substitutions of this protein)"
+        title = "Most disruptive, predicted (lDDT drop z, higher is worse)"
         _print_table(console, title, account.predicted, run, affected=True)
     if account.measured:
         title = "Most disruptive, measured on the built structures"
@@ -59,15 +60,18 @@ def print_summary(run: SavedRun, console: Console) -> None:
 
 def print_scan_summary(scan: SavedScan, console: Console) -> None:
     """Print where a scanned protein tolerates substitutions and where it does not."""
-    from mutscan.reports.scan import headline
+    from mutscan.reports.population import population
+    from mutscan.reports.scan import TOP, headline
 
     _print_top(console, headline(scan), "")
     facts = (*scan.facts, ("Positions", str(scan.about["n_positions"])))
     _print_facts(console, facts, [("Rows", _count_line(scan.counts))])
     _print_positions(console, "Least tolerant positions", scan.least_tolerant())
     _print_positions(console, "Most tolerant positions", scan.most_tolerant())
+    _print_regions(console, scan, TOP)
     console.print()
-    console.print(Text(f"note: {plain(scan.about['null_note'])}"))
+    for note in filter(None, (scan.about["null_note"], population(scan.provenance))):
+        console.print(Text(f"note: {plain(note, limit=400)}"))
     if not scan.calibrated:
         console.print(Text(UNCALIBRATED, style="dim"))
     console.print(Text(f"Files in {plain(scan.directory)}/: " + ", ".join(_present(scan.directory))))
@@ -160,20 +164,35 @@ def _print_facts(
 def _print_positions(console: Console, title: str, positions: pd.DataFrame) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("residue", no_wrap=True)
-    for name in ("tolerance", "z mean", "z lowest", "lDDT", "TM"):
+    for name in ("p mean", "tolerance", "drop z mean", "drop z worst"):
         table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("best", no_wrap=True)
     table.add_column("worst", no_wrap=True)
     for row in positions.to_dict(orient="records"):
         table.add_row(
             Text(f"{row['wild_type']}{row['position']}"),
-            Text(number(row["tolerance"], 2)),
-            Text(number(row["z_score_mean"], 2)),
-            Text(number(row["z_score_min"], 2)),
-            Text(number(row["lddt_predicted_mean"])),
-            Text(number(row["tm_predicted_mean"])),
-            Text(row["worst"] if isinstance(row["worst"], str) else "—"),
+            Text(probability(row["p_deleterious_mean"])),
+            Text(probability(row["tolerance"])),
+            Text(number(-row["z_score_mean"], 2)),
+            Text(number(-row["z_score_min"], 2)),
+            Text(row["best"] or "—"),
+            Text(row["worst"] or "—"),
         )
     console.print(Text(f"\n{title}", style="bold"))
+    console.print(table)
+
+
+def _print_regions(console: Console, scan: SavedScan, most: int) -> None:
+    regions = scan.regions()[:most]
+    if not regions:
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("region", overflow="fold", max_width=40)
+    table.add_column("positions", overflow="fold", max_width=24)
+    table.add_column("p mean" if scan.calibrated else "not tolerated", justify="right", no_wrap=True)
+    for region in regions:
+        table.add_row(Text(plain(region.name)), Text(region.where), Text(probability(region.harm)))
+    console.print(Text("\nMost sensitive regions", style="bold"))
     console.print(table)
 
 
@@ -199,13 +218,17 @@ def _print_table(
         if not (judged and name == "percentile"):
             table.add_column(name, justify="right", no_wrap=True)
     if affected:
-        table.add_column("affected residues")
+        table.add_column("structure", no_wrap=True)
+        table.add_column("disturbed residues")
     for standout, row in zip(standouts, rows, strict=True):
         cells = [Text(plain(standout.variant))]
         if judged:
-            cells += [Text(row["flag"] or "—"), Text(probability(row["p_deleterious"]))]
+            words = verdict_words(str(row["flag"]), str(row["flag_rule"])).removeprefix("likely ")
+            cells += [Text(words or "—"), Text(probability(row["p_deleterious"]))]
         cells += [Text(value) for name, value in standout.values if not (judged and name == "percentile")]
         if affected:
+            found = structure_disturbed(row.to_dict(), run.disturbed_by(standout.variant))
+            cells.append(Text({None: "—", True: "disturbed", False: "not disturbed"}[found]))
             cells.append(Text(_residues(standout.stretches)))
         table.add_row(*cells)
     console.print(Text(f"\n{title}", style="bold"))
@@ -213,7 +236,7 @@ def _print_table(
 
 
 def _residues(stretches: Iterable[tuple[int, int]]) -> str:
-    """Positions of all affected regions, of many the first ones; the sentences above name the regions."""
+    """Positions of all disturbed regions, of many the first ones; the sentences above name the regions."""
     return in_words(stretches, most=3).removeprefix("residues ").removeprefix("residue ") or "—"
 
 

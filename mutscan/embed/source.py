@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but
 
 from mutscan.embed.tokens import ESM_VOCABULARY, esm_vocabulary
 from mutscan.errors import CheckpointError, FetchError, UsageError
+from mutscan.files import read_json
 from mutscan.hashes import file_sha256, text_sha256
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _hub_quiet() -> Iterator[None]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{path.parent}: no {path.name}; expected an encoder in transformers' format"

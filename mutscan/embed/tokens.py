@@ -6,7 +6,6 @@ tokenising; it is filled once from the checkpoint's own vocabulary and checked t
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from mutscan.errors import CheckpointError
-from mutscan.files import replacing, write_json, write_text
+from mutscan.files import read_json, replacing, write_json, write_text
 from mutscan.residues import AMBIGUOUS, STANDARD, UNKNOWN
 
 if TYPE_CHECKING:
@@ -165,7 +164,7 @@ def _t5_tokens_from_json(path: Path) -> Tokens:
             f"{path.parent}: neither spiece.model nor tokenizer.json; a T5 encoder needs its vocabulary there"
         )
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
         listed = document["model"]["vocab"]
         words = [entry[0] for entry in listed]
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:

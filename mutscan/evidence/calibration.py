@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,15 @@ from mutscan.evidence.ddg import DdgModel, read_ddg
 from mutscan.evidence.sequence import sequence_hash
 from mutscan.evidence.structural import StructuralRule, read_rule
 from mutscan.evidence.whole import WholeScan
-from mutscan.evidence.wording import describe, group_of, strongest_words
+from mutscan.evidence.wording import (
+    BASELINE,
+    OTHER,
+    baseline_words,
+    describe,
+    group_of,
+    strongest_words,
+)
+from mutscan.files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -165,6 +172,11 @@ class Outcome:
     prior: str
 
     @property
+    def baseline(self) -> float:
+        """Log-odds of the average substitution of a protein, under the prior."""
+        return self.tier.model.intercept + self.tier.shift[self.prior]
+
+    @property
     def rule(self) -> str:
         """Threshold, where that was calibrated, and how often the flag was right there."""
         return self.tier.rule(self.flag, self.prior)
@@ -232,14 +244,21 @@ class Assessment:
         return strongest_words(self.groups, self.contributions, self._order)
 
     def explain(self, row: int, most: int | None = None) -> list[Contribution]:
-        """Evidence of one substitution in groups, the strongest first; at most `most` of them."""
+        """Evidence of one substitution: the baseline, then groups, the strongest first.
+
+        They add up to the log-odds of `p_deleterious`. With `most` the groups after so many are one piece.
+        """
         seen = {name: float(values[self.rows[row]]) for name, values in self.evidence.items()}
         here = self.contributions[row]
-        return [
-            Contribution(self.groups[i], describe(self.groups[i], seen), float(here[i]))
-            for i in self._order[row].tolist()[:most]
-            if math.isfinite(here[i])
-        ]
+        order = [i for i in self._order[row].tolist() if math.isfinite(here[i])]
+        told, rest = order[:most], order[len(order[:most]) :]
+        outcome = self.outcomes[int(self.outcome_of[row])]
+        pieces = [Contribution(BASELINE, baseline_words(outcome.baseline, outcome.prior), outcome.baseline)]
+        pieces += [Contribution(self.groups[i], describe(self.groups[i], seen), float(here[i])) for i in told]
+        if rest:
+            names = ", ".join(self.groups[i] for i in rest)
+            pieces.append(Contribution(OTHER, names, float(here[rest].sum())))
+        return pieces
 
     def worst(self, rows: Sequence[int]) -> int:
         """Row with the highest probability, which a joint mutant is judged by."""
@@ -398,7 +417,7 @@ def load_calibration(folder: Path) -> Calibration | None:
     """
     path = folder / CALIBRATION_FILE
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -61,7 +61,9 @@ def warnings_for(
         unseen = [i + 1 for i in index if not np.isfinite(protein.ca[i]).all()]
         if unseen:
             where = ", ".join(map(str, unseen))
-            said.append(f"position {where} has no coordinates: judged by sequence evidence alone")
+            said.append(
+                f"position {where} has no coordinates of its residue: judged by sequence evidence alone"
+            )
     if length > calibration.longest:
         said.append(f"{length:,} residues: the calibration covers proteins of up to {calibration.longest:,}")
     known = calibration.split_of(protein.sequence)

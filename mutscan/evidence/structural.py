@@ -30,6 +30,15 @@ STEP: Final = 0.01
 """Thresholds are multiples of it, so that what is printed is what is compared."""
 
 
+DISTURBED: Final = "structure disturbed: "
+"""In `flag_rule` where the rule finds the structure disturbed."""
+
+UNDISTURBED: Final = "structure not disturbed: "
+
+SINGLES_ONLY: Final = "the threshold is calibrated for single substitutions only"
+"""In `flag_rule` of a joint mutant, on which the rule decides nothing."""
+
+
 def turned(score: str, value: _Values) -> _Values:
     """Turn a score, of which less is worse, into a drop, of which more is worse.
 
@@ -63,8 +72,8 @@ class StructuralRule:
     facts : mapping
         The whole entry of calibration.json: specificity, precision, counts ...
     beyond : bool
-        It is applied to a joint mutant or an indel, for which nothing is calibrated: almost all indels and
-        most random pairs of substitutions exceed a threshold for single ones.
+        It is applied to a joint mutant, for which nothing is calibrated: most random pairs of substitutions
+        exceed a threshold for single ones.
     """
 
     score: str
@@ -92,10 +101,10 @@ class StructuralRule:
         # Rounded down, a drop never seems to reach a threshold that it does not reach.
         drop = math.floor(round(turned(self.score, scores[self.score]) / STEP, 6)) * STEP
         sign = ">=" if disturbed else "<"
-        said = f"structure {'' if disturbed else 'not '}disturbed: {DROPS[self.score]} {drop:.2f} {sign} "
+        said = f"{DISTURBED if disturbed else UNDISTURBED}{DROPS[self.score]} {drop:.2f} {sign} "
         said += f"{self.threshold:.2f}"
         if self.beyond:
-            return f"{said} (the threshold is calibrated for single substitutions only)"
+            return f"{said} ({SINGLES_ONLY})"
         if not disturbed:
             return said
         return (

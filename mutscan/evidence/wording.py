@@ -74,8 +74,35 @@ def group_of(piece: str) -> str:
     return GROUP_OF.get(first, CONTEXT)
 
 
+BASELINE: Final = "baseline"
+"""Name of the piece of evidence that all substitutions start from."""
+
+OTHER: Final = "other evidence"
+"""Name of the piece that sums what is not listed."""
+
+_LISTS: Final = {
+    "clinical": "variants that clinics report",
+    "scan": "all possible substitutions",
+}
+"""What a probability speaks of, by prior."""
+
+
+def baseline_words(log_odds: float, prior: str) -> str:
+    """Say what the average substitution of a protein has for a probability.
+
+    Examples
+    --------
+    >>> baseline_words(0.0, "scan")
+    'the average substitution, among all possible substitutions: p 0.50'
+    """
+    return f"the average substitution, among {_LISTS[prior]}: p {1 / (1 + math.exp(-log_odds)):.2f}"
+
+
 NAMED: Final = 6
 """Pieces of evidence named in a row, the strongest."""
+
+NEAR_END: Final = 20
+"""Residues from an end of the chain below which the site is close to it."""
 
 LEAST_SAID: Final = 0.05
 """Log-odds below which a piece of evidence is not named."""
@@ -133,13 +160,9 @@ def _exchange(seen: Mapping[str, float]) -> str:
     if not all(math.isfinite(x) for x in letters):
         return ""
     wild_type, mutant = (STANDARD[int(x)] for x in letters)
-    parts = [f"{wild_type} to {mutant}: BLOSUM62 {_value(seen, 'blosum62'):+.0f}"]
-    volume = _value(seen, "volume_change")
-    if abs(volume) >= 10:
-        parts.append(f"{abs(volume):.0f} Å³ {'larger' if volume > 0 else 'smaller'}")
-    hydrophobicity = _value(seen, "hydrophobicity_change")
-    if abs(hydrophobicity) >= 2:
-        parts.append("more hydrophobic" if hydrophobicity > 0 else "less hydrophobic")
+    common = _value(seen, "blosum62")
+    how = "common" if common > 0 else "neither common nor rare" if common > -2 else "rare"
+    parts = [f"{wild_type} to {mutant}, an exchange that is {how} in nature"]
     charge = _value(seen, "charge_change")
     if abs(charge) >= 0.5:
         parts.append(f"charge {charge:+.0f}")
@@ -147,80 +170,81 @@ def _exchange(seen: Mapping[str, float]) -> str:
         parts.append("introduces proline")
     elif wild_type in "PG":
         parts.append(f"loses {'proline' if wild_type == 'P' else 'glycine'}")
-    return ", ".join(parts)
+    changed = _side_chain(seen)
+    return ", ".join([*parts, changed] if changed else parts)
+
+
+def _side_chain(seen: Mapping[str, float]) -> str:
+    """Describe how size and polarity of the side chain change; empty where they hardly do."""
+    volume, water = _value(seen, "volume_change"), _value(seen, "hydrophobicity_change")
+    parts = []
+    if abs(volume) >= 20:
+        parts.append("larger" if volume > 0 else "smaller")
+    if abs(water) >= 2:
+        parts.append("more hydrophobic" if water > 0 else "more polar")
+    return f"{' and '.join(parts)} side chain" if parts else ""
 
 
 def _neighbourhood(seen: Mapping[str, float]) -> str:
-    shares = [
-        (_value(seen, name), word)
+    if not math.isfinite(_value(seen, "charged_near")):
+        return ""
+    told = [
+        f"{_value(seen, name):.0%} {word}"
         for name, word in (
             ("charged_near", "charged"),
-            ("loop_near", "G, P, S or N"),
+            ("loop_near", "turn formers (G, P, S, N)"),
             ("aromatic_near", "aromatic"),
             ("cysteine_near", "cysteine"),
         )
+        if _value(seen, name) > 0
     ]
-    told = [f"{share:.0%} {word}" for share, word in shares if share > 0]
-    if not math.isfinite(shares[0][0]):
-        return ""
     mean = _value(seen, "hydrophobicity_near")
-    return f"7 residues on each side: {', '.join(told) or 'none charged or aromatic'}, hydropathy {mean:+.1f}"
+    kind = "hydrophobic" if mean > 0.5 else "polar" if mean < -0.5 else "mixed"
+    return f"a {kind} stretch (7 residues on each side): {', '.join(told) or 'none charged or aromatic'}"
 
 
 def _place(seen: Mapping[str, float]) -> str:
     distance = _value(seen, "end_distance")
     if not math.isfinite(distance):
         return ""
-    where = f"{distance:.0f} residues from an end" if distance < 100 else "far from both ends"
-    length = _value(seen, "length")
-    return f"{where} of {math.exp(length):.0f} residues" if math.isfinite(length) else where
+    return "close to an end of the chain" if distance < NEAR_END else "inside the chain, away from its ends"
 
 
 def _language(seen: Mapping[str, float]) -> str:
     odds, rank = _value(seen, "log_odds"), _value(seen, "log_odds_rank")
     if not math.isfinite(odds):
         return ""
-    times = math.exp(abs(odds))
-    than = "less" if odds < 0 else "more"
     return (
-        f"mutant residue {times:.1f} times {than} likely than the wild type; "
-        f"{rank:.0%} of substitutions are less likely"
+        f"by the sequence model {_times(odds, 'more likely', 'less likely')} here than the wild type; "
+        f"{rank:.0%} of all substitutions fit worse"
     )
+
+
+def _times(odds: float, more: str, less: str) -> str:
+    """Put log-odds into words: ``4 times rarer``; about even are ``hardly rarer``."""
+    times, word = math.exp(abs(odds)), more if odds > 0 else less
+    return f"hardly {word}" if times < 1.3 else f"{times:.0f} times {word}" if times >= 2 else word
 
 
 def _burial(seen: Mapping[str, float]) -> str:
-    neighbours = _value(seen, "neighbours")
-    if not math.isfinite(neighbours):
+    if not math.isfinite(_value(seen, "neighbours")):
         return ""
-    rank, toward = _value(seen, "burial_rank"), _value(seen, "side_chain_neighbours")
+    rank = _value(seen, "burial_rank")
     how = "buried" if rank >= 0.7 else "exposed" if rank < 0.35 else "half buried"
-    text = f"{how}: more tightly packed than {rank:.0%} of the protein, {neighbours:.0f} residues within 10 Å"
-    text = f"{text}, {toward:.0f} on the side of the side chain" if math.isfinite(toward) else text
+    text = f"{how}: more tightly packed than {rank:.0%} of the protein"
     changed = _side_chain(seen)
     return f"{text}; {changed}" if changed else text
-
-
-def _side_chain(seen: Mapping[str, float]) -> str:
-    """Describe the change of the side chain, which is weighed together with the packing of the site."""
-    volume, water = _value(seen, "volume_change"), _value(seen, "hydrophobicity_change")
-    if not all(map(math.isfinite, (volume, water))):
-        return ""
-    change = f"{abs(volume):.0f} Å³ {'larger' if volume > 0 else 'smaller'}" if volume else "of the same size"
-    water_word = (
-        "less hydrophobic" if water < 0 else "more hydrophobic" if water > 0 else "equally hydrophobic"
-    )
-    return f"side chain {change}, {water_word}"
 
 
 def _rigidity(seen: Mapping[str, float]) -> str:
     flexible, far = _value(seen, "flexibility"), _value(seen, "far_contacts")
     if not math.isfinite(far):
         return ""
-    text = f"{far:.0f} residues within 10 Å that are distant in sequence"
+    text = f"near {far:.0f} residues from distant parts of the chain"
     if not math.isfinite(flexible):
         return text
     how = "rigid" if flexible < -0.3 else "flexible" if flexible > 0.3 else "of average flexibility"
-    return f"{how} ({math.exp(flexible):.1f} times the median motion in an elastic network model); {text}"
+    return f"{how} backbone, {text}"
 
 
 def _around(seen: Mapping[str, float]) -> str:
@@ -230,8 +254,9 @@ def _around(seen: Mapping[str, float]) -> str:
     positive, negative, aromatic = (
         _value(seen, f"{name}_around") for name in ("positive", "negative", "aromatic")
     )
+    kind = "hydrophobic" if water > 0.5 else "polar" if water < -0.5 else "mixed"
     return (
-        f"within 10 Å: hydropathy {water:+.1f}, {positive:.0f} positive, {negative:.0f} negative, "
+        f"{kind} surroundings (10 Å): {positive:.0f} positive, {negative:.0f} negative, "
         f"{aromatic:.0f} aromatic residues"
     )
 
@@ -243,13 +268,15 @@ def _secondary(seen: Mapping[str, float]) -> str:
     where = "helix" if helix > 0 else "strand" if strand > 0 else "loop"
     proline = _value(seen, "mutant_residue")
     if where != "loop" and math.isfinite(proline) and STANDARD[int(proline)] == "P":
-        return f"in a {where}, which proline breaks"
+        return f"in a {where}, where proline seldom fits"
     return f"in a {where}"
 
 
 def _confidence(seen: Mapping[str, float]) -> str:
     plddt = _value(seen, "plddt")
-    return f"pLDDT {plddt:.0f} at the site" if math.isfinite(plddt) else "no pLDDT: an experimental structure"
+    if not math.isfinite(plddt):
+        return "an experimental structure"
+    return f"structure model {'confident' if plddt >= 70 else 'not confident'} here (pLDDT {plddt:.0f})"
 
 
 def _conservation(seen: Mapping[str, float]) -> str:
@@ -265,9 +292,7 @@ def _conservation(seen: Mapping[str, float]) -> str:
         how = "more" if relative < -0.1 else "less" if relative > 0.1 else "as"
         text += f"; site {how} conserved {'as' if how == 'as' else 'than'} its surroundings"
     if math.isfinite(odds):
-        times = math.exp(abs(odds))
-        than = "rarer" if odds < 0 else "commoner"
-        text += f", mutant residue {times:.1f} times {than} than the wild type"
+        text += f", mutant residue {_times(odds, 'more common', 'rarer')} than the wild type"
     return text
 
 
@@ -277,7 +302,7 @@ def _alignment(seen: Mapping[str, float]) -> str:
         return ""
     carrier = f"carried by a relative of {nearest:.0%} identity" if nearest > 0 else "carried by no relative"
     return (
-        f"mutant residue {carrier}; {rank:.0%} of substitutions are less likely among relatives; "
+        f"mutant residue {carrier}; {rank:.0%} of all substitutions are rarer among relatives; "
         f"site more variable than {entropy:.0%} of the sites"
     )
 
@@ -287,8 +312,8 @@ def _couplings(seen: Mapping[str, float]) -> str:
     if not math.isfinite(deep):
         return ""
     return (
-        f"{coupled:.0%} of substitutions go worse with the other residues in the deep alignment, "
-        f"{deep:.0%} are less likely there in all"
+        f"{coupled:.0%} of all substitutions suit the other residues worse in related sequences, "
+        f"{deep:.0%} are rarer there in all"
     )
 
 
@@ -296,8 +321,7 @@ def _folding(seen: Mapping[str, float]) -> str:
     odds = _value(seen, "folding_log_odds")
     if not math.isfinite(odds):
         return ""
-    times, than = math.exp(abs(odds)), "worse" if odds < 0 else "better"
-    return f"mutant residue fits the backbone {times:.1f} times {than} than the wild type"
+    return f"mutant residue suits the backbone {_times(odds, 'better', 'worse')} than the wild type"
 
 
 def _context(seen: Mapping[str, float]) -> str:

@@ -1,7 +1,7 @@
 """Which of AlphaFold DB's models is the one of this very sequence.
 
 ``/api/prediction/ACCESSION`` answers with an array: the canonical model, isoforms, sometimes
-fragments and complexes, in no promised order, made from the sequence UniProt had when the
+fragments of long proteins and complexes, in no promised order, made from the sequence UniProt had when the
 model was made. Keys have been renamed over the years (``entryId`` and ``modelEntityId``,
 ``uniprotSequence`` and ``sequence``); only the file URLs can be counted on.
 """
@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from mutscan.errors import StructureError
+from mutscan.errors import FetchError
 from mutscan.fetch.http import read_json
 from mutscan.residues import AMBIGUOUS
 
@@ -39,7 +39,9 @@ class Model:
         The protein or isoform it is of: ``P04637-2``.
     fragment : int, optional
     sequence : str, optional
-        What was modelled.
+        What was modelled; of a fragment sometimes the whole protein.
+    first, last : int, optional
+        Residues of the protein that were modelled, 1-based.
     version : str, optional
     created : str
     url : str
@@ -58,6 +60,16 @@ class Model:
     url: str
     alphamissense_url: str | None = None
     alignment_url: str | None = None
+    first: int | None = None
+    last: int | None = None
+
+    @property
+    def modelled(self) -> str | None:
+        """Residues that the file should hold."""
+        if self.sequence is None or self.first is None or self.last is None:
+            return self.sequence
+        span = self.last - self.first + 1
+        return self.sequence[self.first - 1 : self.last] if len(self.sequence) > span > 0 else self.sequence
 
     @property
     def title(self) -> str:
@@ -103,7 +115,13 @@ def _model(item: dict[str, Any]) -> Model | None:
         url=url,
         alphamissense_url=_text(item.get("amAnnotationsUrl")),
         alignment_url=_text(item.get("msaUrl")),
+        first=_place(item, "sequenceStart", "uniprotStart"),
+        last=_place(item, "sequenceEnd", "uniprotEnd"),
     )
+
+
+def _place(item: dict[str, Any], *keys: str) -> int | None:
+    return next((item[key] for key in keys if type(item.get(key)) is int and item[key] > 0), None)
 
 
 def _text(value: object) -> str | None:
@@ -125,7 +143,7 @@ def choose(models: Sequence[Model], names: Sequence[str], sequence: str) -> Mode
 
     Raises
     ------
-    StructureError
+    FetchError
         Code ``structure_mismatch``: there is a model by that name, but of another sequence.
     """
     ours = _of_entry(models, names)
@@ -133,15 +151,29 @@ def choose(models: Sequence[Model], names: Sequence[str], sequence: str) -> Mode
     # Same protein and same sequence decides; the name may be an isoform's that has since
     # become the canonical one.
     for model in ours:
-        if model.sequence is not None and agree(model.sequence, sequence):
+        if model.modelled is not None and agree(model.modelled, sequence):
             return model
     if not named:
         return None
+    in_pieces = {m.accession for m in models if m.fragment is not None and m.fragment > 1}
+    for model in named:
+        if model.accession in in_pieces and part_of(model, sequence) is not None:
+            return model
     unstated = next((model for model in named if model.sequence is None), None)
     if unstated is not None:
         return unstated
     assert named[0].sequence is not None
     raise mismatch(named[0].title, named[0].sequence, names[0], sequence)
+
+
+def part_of(model: Model, sequence: str) -> tuple[int, int] | None:
+    """First and last residue of `sequence`, 1-based, that a fragment was made of; None where it was not."""
+    modelled = model.modelled
+    if modelled is None or len(modelled) >= len(sequence):
+        return None
+    first = model.first or 1
+    last = first + len(modelled) - 1
+    return (first, last) if agree(modelled, sequence[first - 1 : last]) else None
 
 
 def same(models: Sequence[Model], name: str, sequence: str) -> Model | None:
@@ -171,7 +203,7 @@ def agree(first: str, second: str) -> bool:
     )
 
 
-def mismatch(title: str, modelled: str, name: str, sequence: str) -> StructureError:
+def mismatch(title: str, modelled: str, name: str, sequence: str) -> FetchError:
     """Make the error for a model of another sequence than `sequence`."""
     pairs = zip(modelled, sequence, strict=False)
     first = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(modelled), len(sequence)))
@@ -179,7 +211,7 @@ def mismatch(title: str, modelled: str, name: str, sequence: str) -> StructureEr
     def at(text: str) -> str:
         return text[first] if first < len(text) else "no residue"
 
-    return StructureError(
+    return FetchError(
         f"AlphaFold DB's model {title} was made from another sequence than UniProt's current one of {name}: "
         f"{len(modelled)} residues against {len(sequence)}, first difference at position {first + 1} "
         f"({at(modelled)} in the model, {at(sequence)} in UniProt); it is not used: {ADVICE}",
@@ -195,20 +227,24 @@ def complete(structure: Structure, model: Model) -> None:
     ValueError
         It ends before the sequence does.
     """
-    if model.sequence is None:
+    modelled = model.modelled
+    if modelled is None:
         return
     there = structure.sequence
-    if len(there) < len(model.sequence) and agree(there, model.sequence[: len(there)]):
-        raise ValueError(f"cut off: {len(there)} of {len(model.sequence)} residues came")
+    if len(there) < len(modelled) and agree(there, modelled[: len(there)]):
+        raise ValueError(f"cut off: {len(there)} of {len(modelled)} residues came")
 
 
 def verify(structure: Structure, model: Model, names: Sequence[str], sequence: str) -> None:
-    """Check that the coordinates are those of `sequence`, all of it.
+    """Check that the coordinates are those of `sequence`, all of it or the part that a fragment covers.
 
     Raises
     ------
-    StructureError
+    FetchError
         Code ``structure_mismatch``.
     """
+    part = part_of(model, sequence)
+    if part is not None:
+        sequence = sequence[part[0] - 1 : part[1]]
     if not agree(structure.sequence, sequence):
         raise mismatch(model.title, structure.sequence, names[0], sequence)

@@ -205,7 +205,7 @@ def read_record(path: Path) -> Record | None:
         return Record(path=path, **fields)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise DamagedFileError(f"the record {sidecar} cannot be read ({error})") from error
 
 

@@ -121,9 +121,8 @@ class Fetcher:
         UsageError
             Not an accession.
         FetchError
-            A file cannot be had: ``not_found``, ``inactive_entry``, ``offline``, ``fetch_failed``.
-        StructureError
-            Code ``structure_mismatch``: the model was made from another sequence than UniProt's.
+            A file cannot be had: ``not_found``, ``inactive_entry``, ``offline``, ``fetch_failed``; or
+            ``structure_mismatch``: the model was made from another sequence than UniProt's.
         """
         if not uniprot.is_accession(accession):
             raise UsageError(f"{accession}: not a UniProt accession; expected one like P04637 or P04637-2")
@@ -153,7 +152,14 @@ class Fetcher:
             counted = "1 UniProt feature" if entry.unplaced == 1 else f"{entry.unplaced} UniProt features"
             notes.append(f"{counted} without a definite position left out")
 
-        wild_type = WildType(name, sequence, features=features, records=tuple(records), notes=tuple(notes))
+        wild_type = WildType(
+            name,
+            sequence,
+            features=features,
+            records=tuple(records),
+            notes=tuple(notes),
+            identifiers=entry.identifiers,
+        )
         return self._with_model(wild_type, names) if structure else wild_type
 
     def get(self, url: str, *, kind: str, check: Callable[[bytes], object], refresh: bool = False) -> Record:
@@ -291,7 +297,13 @@ class Fetcher:
     @staticmethod
     def _told(record: Record, sequence: str, entry: uniprot.Entry | None = None) -> dict[str, object]:
         versions: dict[str, object] = (
-            {"entry_version": entry.version, "sequence_version": entry.sequence_version} if entry else {}
+            {
+                "organism": entry.organism,
+                "entry_version": entry.version,
+                "sequence_version": entry.sequence_version,
+            }
+            if entry
+            else {}
         )
         digest = text_sha256(sequence)
         return {**record.to_dict(), **versions, "sequence_sha256": digest}
@@ -312,6 +324,12 @@ class Fetcher:
         notes = wild_type.notes
         if model.accession not in names:
             notes += (f"the structure is AlphaFold DB's {model.name}, a model of this sequence",)
+        part = afdb.part_of(model, wild_type.sequence)
+        if part is not None:
+            notes += (
+                f"AlphaFold DB has this protein in fragments: {model.name} is used, a model of residues "
+                f"{part[0]}-{part[1]} of {len(wild_type.sequence)}; the rest is scored without a structure",
+            )
         about = {
             **record.to_dict(),
             "model": model.name,

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import httpx
 
 from mutscan.errors import FetchError, MutscanError
+from mutscan.files import largest_file, too_large
 from mutscan.version import __version__
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ log = logging.getLogger(__name__)
 USER_AGENT: Final = f"mutscan/{__version__} (python-httpx/{httpx.__version__})"
 RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 ABSENT: Final = frozenset({204, 404, 410})
-MAX_BYTES: Final = 256 * 2**20
 CONNECT_RETRIES: Final = 2
 CONTENT_RETRIES: Final = 1
 HELP: Final = "try again later, or give the protein as a structure or FASTA file"
@@ -293,7 +293,7 @@ def reason(text: str) -> str:
     """Extract what a service's JSON error page says, one line; empty when it is none."""
     try:
         page: Any = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     if not isinstance(page, dict):
         return ""
@@ -329,10 +329,11 @@ def _date(text: str) -> datetime | None:
 def _body(response: httpx.Response, deadline: float, patience: Patience) -> bytes:
     """Read the whole body, decompressed, or fail; never part of it."""
     raw = bytearray()
+    limit = largest_file()
     for chunk in response.iter_raw():
         raw += chunk
-        if len(raw) > MAX_BYTES:
-            raise _FailedError(f"more than {MAX_BYTES // 2**20} MB were sent", retries=0)
+        if len(raw) > limit:
+            raise _FailedError(f"sends {too_large(limit)}", retries=0)
         if time.monotonic() > deadline:
             raise _FailedError(f"not finished after {patience.total:.3g} s ({len(raw)} bytes)", retries=0)
     stated = response.headers.get("content-length")
@@ -376,7 +377,7 @@ def _stream(response: httpx.Response, deadline: float, patience: Patience, into:
 def _gunzip(raw: bytes) -> bytes:
     """Decompress by hand: httpx would pass a stream that ends early without a word."""
     parts: list[bytes] = []
-    room = MAX_BYTES
+    room = limit = largest_file()
     while raw:
         member = zlib.decompressobj(wbits=31)
         try:
@@ -385,7 +386,7 @@ def _gunzip(raw: bytes) -> bytes:
             raise _FailedError(f"the compressed answer is damaged ({error})") from error
         room -= len(part)
         if room < 0:
-            raise _FailedError(f"more than {MAX_BYTES // 2**20} MB were sent", retries=0)
+            raise _FailedError(f"sends {too_large(limit)}", retries=0)
         if not member.eof:
             raise _FailedError("cut off: the compressed answer ends early")
         parts.append(part)

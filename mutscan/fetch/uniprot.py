@@ -130,6 +130,8 @@ class Entry:
         The entry's primary accession, which is not always the one asked for.
     sequence : str
         The displayed sequence; empty for an inactive entry.
+    organism : str
+        Such as ``Homo sapiens``; empty where not said.
     version, sequence_version : int, optional
     annotations : tuple of Annotation
     unplaced : int
@@ -143,10 +145,13 @@ class Entry:
     successors : tuple of str
         Accessions that took its place.
     deleted_reason : str
+    identifiers : mapping of str to str
+        As those of `mutscan.structures.WildType`.
     """
 
     accession: str
     sequence: str
+    organism: str
     version: int | None
     sequence_version: int | None
     annotations: tuple[Annotation, ...]
@@ -157,6 +162,7 @@ class Entry:
     inactive: str | None
     successors: tuple[str, ...]
     deleted_reason: str
+    identifiers: dict[str, str]
 
     def isoform(self, name: str) -> Isoform | None:
         """Find the isoform called `name` (``P04637-2``), if the entry lists it."""
@@ -183,6 +189,7 @@ def read_entry(data: bytes) -> Entry:
     return Entry(
         accession=accession,
         sequence=sequence,
+        organism=str(_dict(page.get("organism")).get("scientificName") or ""),
         version=_integer(audit.get("entryVersion")),
         sequence_version=_integer(audit.get("sequenceVersion")),
         annotations=annotations,
@@ -193,6 +200,7 @@ def read_entry(data: bytes) -> Entry:
         inactive=str(why.get("inactiveReasonType") or "INACTIVE") if inactive else None,
         successors=_strings(why.get("mergeDemergeTo")),
         deleted_reason=str(why.get("deletedReason") or ""),
+        identifiers=_identifiers(page, accession),
     )
 
 
@@ -217,6 +225,25 @@ def read_isoform(data: bytes, name: str) -> str:
     sequence = "".join("".join(lines).split())
     _check_letters(name, sequence)
     return sequence
+
+
+def _identifiers(page: dict[str, Any], accession: str) -> dict[str, str]:
+    """Names of the entry: its own, those of its gene, and of it in RefSeq and Ensembl."""
+    genes = _dicts(page.get("genes"))
+    stated = [_dict(gene.get("geneName")) for gene in genes]
+    stated += [synonym for gene in genes for synonym in _dicts(gene.get("synonyms"))]
+    others = _strings(page.get("secondaryAccessions"))
+    for reference in _dicts(page.get("uniProtKBCrossReferences")):
+        if reference.get("database") in ("RefSeq", "Ensembl"):
+            properties = _dicts(reference.get("properties"))
+            others += (str(reference.get("id")), *(str(one.get("value")) for one in properties))
+    found = {
+        "accession": accession,
+        "entry": str(page.get("uniProtkbId") or ""),
+        "gene": " ".join("".join(str(name.get("value") or "").split()) for name in stated),
+        "others": " ".join(dict.fromkeys(others)),
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def _sequence(accession: str, stated: dict[str, Any]) -> str:

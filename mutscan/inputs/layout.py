@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from mutscan.errors import UsageError, VariantError
+from mutscan.files import any_length
 from mutscan.inputs.rows import Cells, InputRow
 from mutscan.inputs.text import is_blank, lines_of
 from mutscan.variants import parse_variant
@@ -18,11 +20,17 @@ if TYPE_CHECKING:
 VARIANT_COLUMNS: Final = (
     "variant", "variants", "proteinvariant", "mutant", "mutants", "mutation", "mutations", "hgvspro", "hgvsp",
     "proteinchange", "aachange", "aminoacidchange", "aasubstitution", "aminoacidsubstitution", "substitution",
-    "substitutions", "mutname", "hgvs",
+    "substitutions", "mutname", "hgvs", "hgvspshort",
 )  # fmt: skip
 """Headers taken for the variant column, best first, as `plain` spells them."""
 
 _DELIMITERS: Final = ("\t", ",", ";")
+_SEPARATOR: Final = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+"""What Excel writes and reads before the header."""
+# ClinVar's column of variants is called Name, and so are many that hold none.
+_CLINVAR: Final = re.compile(r"[A-Z]{2}_[0-9]+\.[0-9]+(?:\([^()\s]+\))?:[cgmn]\.")
+_SAMPLE: Final = 50  # lines that are looked at to tell what a table is
+_HEADER_LINES: Final = 50
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,6 @@ class Table:
         column: str | None,
         *,
         surely: bool,
-        known: Sequence[str] = VARIANT_COLUMNS,
         example: str = "variant",
     ) -> Table | None:
         """Recognise a table in `text`, which has a line that is not blank.
@@ -60,8 +67,6 @@ class Table:
         surely : bool
             The file name says that it is a table. Without it and without `column`, a table is recognised
             by a header with a known column name.
-        known : sequence of str
-            Headers taken for the variant column, best first.
         example : str
             A header to propose where there is none.
 
@@ -76,22 +81,28 @@ class Table:
             if not is_blank(first):
                 break
             before, start, body = first, start + len(first), body + 1
+        declared = _SEPARATOR.fullmatch(first.strip("\r\n "))
+        delimiters = (declared[1],) if declared else _DELIMITERS
+        if declared:
+            before, start, body = "", start + len(first), body + 1
+        first, n_lines = _header(text, start)
         # Some programs write their header as a comment: '#variant<TAB>score'.
         comment = before.lstrip().lstrip("#").strip()
-        for line, end, number in ((comment, start, body - 1), (first, start + len(first), body)):
+        end, last = start + len(first), body + n_lines - 1
+        for line, after, number in ((comment, start, body - 1), (first, end, last)):
             # Most cells first: 'protein,variant' without a tab in it is no column of protein variants.
-            headers = ((_cells(line, delimiter), delimiter) for delimiter in _DELIMITERS)
+            headers = ((_cells(line, delimiter), delimiter) for delimiter in delimiters)
             for header, delimiter in sorted(headers, key=lambda one: -len(one[0])):
-                if number != body and not 1 < len(header) == len(_cells(first, delimiter)):
+                if after != end and not 1 < len(header) == len(_cells(first, delimiter)):
                     continue
-                found = _variant_column(header, column, known)
+                found = _variant_column(header, column, text, after, delimiter, name)
                 if found is not None:
                     if header.count(header[found]) > 1:
                         raise UsageError(f"{name}: has several columns {header[found]!r}; rename all but one")
-                    return cls(text, name, end, number, delimiter, tuple(header), found)
+                    return cls(text, name, after, number, delimiter, tuple(header), found)
         if column is None and not surely:
             return None
-        delimiter = next((one for one in _DELIMITERS if len(_cells(first, one)) > 1), ",")
+        delimiter = next((one for one in delimiters if len(_cells(first, one)) > 1), ",")
         header = _cells(first, delimiter)
         if column is not None:
             raise UsageError(f"{name}: has no column {column!r}; its columns are {listed(header)}")
@@ -103,7 +114,7 @@ class Table:
                 f"add one, such as {example!r}"
             )
         if len(header) == 1:
-            return cls(text, name, start + len(first), body, delimiter, tuple(header), 0)
+            return cls(text, name, end, last, delimiter, tuple(header), 0)
         raise UsageError(
             f"{name}: no column is called 'variant', 'mutant' or the like; its columns are {listed(header)}; "
             "name the one to use (--variant-column)"
@@ -144,7 +155,8 @@ class Table:
         while True:
             number = self.header_line + 2 + before
             try:
-                cells = next(reader)
+                with any_length():
+                    cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
@@ -157,12 +169,30 @@ class Table:
                 yield number, cells
 
 
-def _cells(line: str, delimiter: str) -> list[str]:
+def _header(text: str, start: int) -> tuple[str, int]:
+    """Take the first record of a table, which has a line break where quotes are open at a line's end.
+
+    Returns
+    -------
+    str
+    int
+        Its lines.
+    """
+    record = first = ""
+    for n_lines, line in enumerate(islice(lines_of(text, start), _HEADER_LINES), start=1):
+        record += line
+        first = first or line
+        if record.count('"') % 2 == 0:
+            return record, n_lines
+    return first, 1
+
+
+def _cells(record: str, delimiter: str) -> list[str]:
     try:
-        cells = next(csv.reader([line.rstrip("\r\n")], delimiter=delimiter), [""])
+        cells = next(csv.reader(lines_of(record.rstrip("\r\n")), delimiter=delimiter), [""])
     except csv.Error:  # a cell beyond the csv module's limit: no header
-        cells = [line]
-    return [cell.strip() for cell in cells]
+        cells = [record]
+    return [" ".join(cell.split()) if "\n" in cell or "\r" in cell else cell.strip() for cell in cells]
 
 
 def plain(header: str) -> str:
@@ -186,11 +216,50 @@ def listed(header: Sequence[str]) -> str:
     return ", ".join(repr(cell) for cell in header[:20]) + (", ..." if len(header) > 20 else "")
 
 
-def _variant_column(header: Sequence[str], column: str | None, known: Sequence[str]) -> int | None:
+def _variant_column(
+    header: Sequence[str], column: str | None, text: str, start: int, delimiter: str, name: str
+) -> int | None:
+    """Index of the variant column: that named, else that of the known ones that can be read best."""
     if column is not None:
         return named_column(header, column)
     spelled = [plain(cell) for cell in header]
-    return next((spelled.index(name) for name in known if name in spelled), None)
+    has_clinvar = any(map(_CLINVAR.search, islice(lines_of(text, start), _SAMPLE)))
+    known = (*VARIANT_COLUMNS, "name") if has_clinvar else VARIANT_COLUMNS
+    places = [spelled.index(one) for one in known if one in spelled]
+    if len(places) > 1:
+        sample = _sample(text, start, delimiter)
+        places.sort(key=lambda place: _unread([row[place] for row in sample if len(row) > place]))
+    if not places:
+        return None
+    same = [cell for cell, one in zip(header, spelled, strict=True) if one == spelled[places[0]]]
+    if len({*same}) > 1:
+        raise UsageError(
+            f"{name}: several columns may hold the variants: {listed(same)}; name the one to use "
+            "(--variant-column)"
+        )
+    return places[0]
+
+
+def _sample(text: str, start: int, delimiter: str) -> list[list[str]]:
+    """Cells of the first records; none where they cannot be split."""
+    try:
+        with any_length():
+            return [*islice(csv.reader(lines_of(text, start), delimiter=delimiter), _SAMPLE)]
+    except csv.Error:
+        return []
+
+
+def _unread(cells: Sequence[str]) -> tuple[int, int]:
+    """Rank a column: how few of its cells name a change of the protein to score, or any."""
+    codes = []
+    for cell in cells:
+        try:
+            parse_variant(cell)
+        except VariantError as error:
+            codes.append(error.code)
+        else:
+            codes.append("")
+    return -codes.count(""), codes.count("bad_variant")
 
 
 def _distinct(header: Sequence[str]) -> tuple[str, ...]:

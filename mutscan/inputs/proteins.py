@@ -10,11 +10,10 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from mutscan.errors import UsageError, VariantError
-from mutscan.inputs.layout import VARIANT_COLUMNS, Table, listed, named_column, plain
+from mutscan.inputs.layout import Table, listed, named_column, plain
 from mutscan.inputs.rows import InputRow
 from mutscan.inputs.spreadsheet import damage, is_serial
 from mutscan.inputs.text import is_blank, lines_of, open_bytes, read_text
@@ -42,10 +41,7 @@ _EXPECTED: Final = (
     "or a VCF file annotated by Ensembl VEP"
 )
 _MISSING: Final = frozenset({"", "na", "nan", "n/a", "none", "null", "-", "."})
-# ClinVar's column of variants is called Name, and so are many that hold none.
-_CLINVAR: Final = re.compile(r"[A-Z]{2}_[0-9]+\.[0-9]+(?:\([^()\s]+\))?:[cgmn]\.")
 _MAVISP_FILE: Final = re.compile(r"([A-Za-z0-9-]+)-(?:simple|ensemble)_mode\b")
-_SAMPLE: Final = 20  # lines after the header that are looked at to tell what a table is
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +150,11 @@ def read_protein_table(
             f"{name}: is ProteinGym's list of assays and holds no variants; give the file of an assay, "
             "and its target_seq as a FASTA file with --sequences"
         )
-    has_clinvar = any(map(_CLINVAR.search, islice(lines_of(text, text.find(first)), _SAMPLE)))
     table = Table.find(
         text,
         name,
         variant_column,
         surely=is_table_file(name) or protein_column is not None,
-        known=(*VARIANT_COLUMNS, "name") if has_clinvar else VARIANT_COLUMNS,
         example="protein,variant",
     )
     if table is None:

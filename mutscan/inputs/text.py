@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mutscan.errors import UsageError
+from mutscan.files import check_name, gunzip, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,17 +44,20 @@ def open_bytes(source: str | os.PathLike[str], stdin: TextIO | None) -> tuple[st
         except UnicodeDecodeError as error:
             raise UsageError(f"stdin: is not {error.encoding} text; send it as UTF-8") from error
         return "stdin", io.BytesIO(data)
+    check_name(source)
     path = Path(source).expanduser()
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; expected a file of variants")
     try:
         if not path.is_file():  # a pipe, which cannot be read twice
-            return path.name, io.BytesIO(path.read_bytes())
+            return path.name, io.BytesIO(read_file(path))
         return path.name, path.open("rb")
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}; give a file of variants, or - for stdin") from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from error
 
 
 def read_text(stream: BinaryIO, name: str) -> str:
@@ -106,9 +110,9 @@ def is_blank(line: str) -> bool:
 def _decode(data: bytes, name: str) -> str:
     if data.startswith(GZIP):
         try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise _damaged(name, error) from error
+            data = gunzip(data)
+        except ValueError as error:
+            raise UsageError(f"{name}: {error}") from error
     for magic, kind in _FOREIGN.items():
         if data.startswith(magic):
             raise UsageError(f"{name}: is {kind}; expected text, save it as CSV, TSV or plain text")

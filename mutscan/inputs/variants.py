@@ -13,6 +13,7 @@ from mutscan.errors import UsageError
 from mutscan.inputs.layout import Table
 from mutscan.inputs.rows import InputRow, InputTable
 from mutscan.inputs.text import is_blank, lines_of, open_bytes, read_text
+from mutscan.inputs.vep import is_vcf
 from mutscan.structures.fasta import is_fasta_file
 from mutscan.structures.files import without_gz
 
@@ -28,6 +29,8 @@ def read_arguments(texts: Sequence[str]) -> InputTable:
     """Take variants from the command line or a call, one row each."""
     if isinstance(texts, str):  # a str is a sequence too, of the wrong things
         texts = [texts]
+    # Bytes that are no text come from a shell as halves of letters, which nothing can write.
+    texts = [text.encode("utf-8", "backslashreplace").decode() for text in texts]
     return InputTable(tuple(InputRow(number, text.strip()) for number, text in enumerate(texts, start=1)))
 
 
@@ -56,6 +59,12 @@ def read_variants(
         No such file, not text, nothing in it, no such column, or a table whose lines cannot be told apart.
     """
     name, stream = open_bytes(source, stdin)
+    if is_vcf(stream):
+        stream.close()
+        raise UsageError(
+            f"{name}: is a VCF file, whose changes of DNA may concern many proteins; annotate it with "
+            "Ensembl VEP, then use 'mutscan batch'"
+        )
     text = read_text(stream, name)
     first = next((line for line in lines_of(text) if not is_blank(line)), None)
     if first is None:

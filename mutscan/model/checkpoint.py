@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shutil
@@ -18,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from mutscan.errors import CheckpointError
-from mutscan.files import cache_dir, replacing, write_errors, write_json, write_text
+from mutscan.files import cache_dir, read_json, replacing, write_errors, write_json, write_text
 from mutscan.hashes import file_sha256, text_sha256
 from mutscan.model.config import SiameseConfig
 from mutscan.model.siamese import SiameseNet
@@ -497,7 +496,7 @@ def load_config(path: Path) -> ModelConfig:
     """Read config.json of a model folder."""
     file = Path(path) / CONFIG_FILE
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = read_json(file)
     except FileNotFoundError as error:
         raise CheckpointError(f"model folder {path}: no {CONFIG_FILE}; expected a mutscan model") from error
     except (OSError, ValueError) as error:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from mutscan.builders import BUILDERS, NO_BUILDER
 from mutscan.errors import UsageError
-from mutscan.files import file_name, replacing, write_errors, write_json, write_text
+from mutscan.files import any_length, file_name, replacing, write_errors, write_json, write_text
 from mutscan.hashes import json_sha256
 from mutscan.inputs import read_protein_table
 from mutscan.model.checkpoint import find_model
@@ -40,7 +40,6 @@ from mutscan.results import (
     VARIANT_COLUMNS,
     VARIANT_SCHEMA,
     BatchFolder,
-    any_length,
     carried_names,
     escape_cell,
     format_cell,
@@ -150,6 +149,7 @@ def batch(
     structures_dir: str | os.PathLike[str] | None = None,
     alignments_dir: str | os.PathLike[str] | None = None,
     reports: bool = False,
+    plddt: bool = DEFAULTS.plddt,
     model: str = DEFAULTS.model,
     builder: str = "none",
     alignment: str | os.PathLike[str] = DEFAULTS.alignment,
@@ -162,6 +162,8 @@ def batch(
     prior: str = DEFAULTS.prior,
     inverse_folding: str = DEFAULTS.inverse_folding,
     predict: str = DEFAULTS.predict,
+    numbering: str = DEFAULTS.numbering,
+    strict: bool = DEFAULTS.strict,
     shard: str | None = None,
     engine: str = DEFAULTS.engine,
     ray_address: str | None = None,
@@ -187,10 +189,12 @@ def batch(
         Folders of structures and of alignments, named as the proteins.
     reports : bool
         Write the report of each protein, too.
+    plddt : bool
+        B factors of the files in `structures_dir` are pLDDT, although they may not say so.
     alignment : {"auto", "library"}
         For proteins without a file in `alignments_dir`.
     model, builder, device, precision, batch_residues, jobs, offline, restart, prior, inverse_folding, \
-    predict, shard, engine, ray_address, ray_cores, seed, progress, stdin
+    predict, numbering, strict, shard, engine, ray_address, ray_cores, seed, progress, stdin
         As `mutscan.score`; by default no structure is built.
 
     Returns
@@ -203,10 +207,11 @@ def batch(
         When the run as a whole cannot be done; what is wrong with one protein is told in its rows.
     """
     options = Options(
-        out=out, model=model, builder=builder, alignment=alignment, device=device, precision=precision,
-        batch_residues=batch_residues, jobs=jobs, offline=offline, restart=restart, prior=prior,
-        inverse_folding=inverse_folding, predict=predict, shard=shard, engine=engine,
-        ray_address=ray_address, ray_cores=ray_cores, seed=seed, progress=progress or Silent(),
+        out=out, model=model, builder=builder, plddt=plddt, alignment=alignment, device=device,
+        precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline, restart=restart,
+        prior=prior, inverse_folding=inverse_folding, predict=predict, numbering=numbering, strict=strict,
+        shard=shard, engine=engine, ray_address=ray_address, ray_cores=ray_cores, seed=seed,
+        progress=progress or Silent(),
     )  # fmt: skip
     if os.fspath(alignment) not in ("auto", "library"):
         raise UsageError(f"--alignment {alignment}: is for one protein; give --alignments-dir a folder")
@@ -219,7 +224,7 @@ def batch(
         raise UsageError(f"--builder {builder}: {what}")
     if shard is not None and os.fspath(table) in ("-", "/dev/stdin"):
         raise UsageError("--shard: the parts of a job read the same table; give a file")
-    sources = _sources(sequences, structures_dir, alignments_dir, offline)
+    sources = _sources(sequences, structures_dir, alignments_dir, options)
     read = read_protein_table(
         table,
         protein_column=protein_column,
@@ -247,11 +252,13 @@ def _sources(
     sequences: str | os.PathLike[str] | None,
     structures_dir: str | os.PathLike[str] | None,
     alignments_dir: str | os.PathLike[str] | None,
-    offline: bool,
+    options: Options,
 ) -> ProteinSources:
+    if options.plddt and structures_dir is None:
+        raise UsageError("--plddt is about the B factors of structure files; add --structures-dir DIR")
     given = (sequences, structures_dir, alignments_dir)
     fasta, structures, alignments = (None if one is None else Path(one).expanduser() for one in given)
-    sources = ProteinSources(fasta, structures, alignments, offline=offline)
+    sources = ProteinSources(fasta, structures, alignments, offline=options.offline, plddt=options.plddt)
     sources.look()
     return sources
 
@@ -602,6 +609,7 @@ def scan_many(
     for name, given in (
         ("--structure", options.structure),
         ("--chain", options.chain),
+        ("--plddt", options.plddt or None),
         ("--positions", arguments.get("positions")),
     ):
         if given is not None:

@@ -18,7 +18,8 @@ from mutscan.pipeline.options import DEFAULTS
 from mutscan.pipeline.plan import MAX_LENGTH, resolve_wild_type
 from mutscan.reports.compared import Compared
 from mutscan.scores import score_structures
-from mutscan.structures import ca_by_position
+from mutscan.structures import backbone_by_position, ca_by_position
+from mutscan.structures.segments import secondary_structure
 
 if TYPE_CHECKING:
     import os
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 TM_FOR_LDDT: Final = 0.7
 """The network was trained for lDDT on pairs above this TM-score; below, local predictions extrapolate."""
+
+FEWEST_PAIRS: Final = 3
+"""Aligned residues from which two structures can be laid on each other."""
 
 
 class Comparison(Compared):
@@ -78,15 +82,26 @@ def compare(
     loaded = load_model(
         model, device=device, precision=precision, batch_residues=batch_residues, offline=offline
     )
-    notes: list[str] = []
+    notes = [f"{protein.name}: {note}" for protein in (first, second) for note in protein.notes]
     tm_measured = tm_measured_b = rmsd = lddt_measured_mean = None
+    ca_a, ca_b = ca_by_position(first), ca_by_position(second)
     if first.structure is not None and second.structure is not None:
         aligned = tm_align(first.structure, second.structure)
         tm_measured, tm_measured_b, rmsd = aligned.tm_score_1, aligned.tm_score_2, aligned.rmsd
-        profile = score_structures(first.structure.ca, second.structure.ca, pairs=aligned.pairs).lddt
+        assert ca_b is not None
+        ca_b = ca_b @ aligned.rotation.T + aligned.translation
         pairs, kept = _on_sequences(aligned.pairs, first, second)
-        lddt_measured = profile[aligned.pairs[kept, 0]]
-        lddt_measured_mean = float(np.nanmean(lddt_measured))
+        lddt_measured = np.full(len(pairs), np.nan)
+        if len(aligned.pairs) < FEWEST_PAIRS:
+            notes.append(
+                f"TM-align pairs {len(aligned.pairs)} of {len(first.structure)} and "
+                f"{len(second.structure)} residues: too few to measure lDDT on"
+            )
+        else:
+            profile = score_structures(first.structure.ca, second.structure.ca, pairs=aligned.pairs).lddt
+            lddt_measured = profile[aligned.pairs[kept, 0]]
+            if np.isfinite(lddt_measured).any():
+                lddt_measured_mean = float(np.nanmean(lddt_measured))
         method = "structure"
     else:
         pairs = align_sequences(first.sequence, second.sequence)
@@ -112,6 +127,8 @@ def compare(
         name_b=second.name,
         length_a=len(first.sequence),
         length_b=len(second.sequence),
+        resolved_a=None if first.structure is None else len(first.structure),
+        resolved_b=None if second.structure is None else len(second.structure),
         tm_predicted=prediction.tm_score,
         tm_predicted_b=prediction.tm_score_2,
         tm_measured=tm_measured,
@@ -136,8 +153,10 @@ def compare(
         model=f"{loaded.config.name}, sha256 {loaded.sha256}",
         sequence_a=first.sequence,
         sequence_b=second.sequence,
-        ca_a=ca_by_position(first),
-        ca_b=ca_by_position(second),
+        ca_a=ca_a,
+        ca_b=ca_b,
+        elements_a=() if ca_a is None else secondary_structure(ca_a, backbone_by_position(first)),
+        elements_b=() if ca_b is None else secondary_structure(ca_b, backbone_by_position(second)),
     )
 
 

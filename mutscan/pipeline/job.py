@@ -20,7 +20,7 @@ import numpy as np
 
 from mutscan.alignments.source import AUTO, fetched_relatives, relatives_for
 from mutscan.builders.choose import choose_builders, default_jobs, describe_builders
-from mutscan.builders.pool import BuildTask, MutantFactory, exchanges_of, read_measured
+from mutscan.builders.pool import BuildTask, MutantFactory, exchanges_of, is_whole, read_measured
 from mutscan.errors import BuildError, RunFolderError
 from mutscan.files import file_name, write_errors, write_json
 from mutscan.model.inverse_folding import describe_inverse_folding, load_inverse_folding
@@ -168,7 +168,7 @@ class Job(ABC):
 
     @abstractmethod
     def chunks(self) -> Iterator[Sequence[PlannedRow]]:
-        """Yield the rows in output order; the variants of a chunk are judged together."""
+        """Yield the rows in output order, some at a time; the variants of a chunk are judged together."""
 
     @property
     def claim(self) -> dict[str, object]:
@@ -224,7 +224,7 @@ class Job(ABC):
             {
                 v: task
                 for v, task in self.tasks.items()
-                if not (task.part.exists() and task.structure.exists())
+                if not (task.part.exists() and is_whole(task.structure))
             }
         )
 
@@ -273,15 +273,18 @@ class Job(ABC):
     ) -> Iterator[dict[str, object]]:
         """Yield the rows of variants.csv, in output order; other tables get their blocks on the way."""
         assembler: Assembler | None = None
+        written: set[Variant] = set()
         for chunk in self.chunks():
             scored: dict[Variant, dict[str, object]] = {}
             variants = [*dict.fromkeys(row.variant for row in chunk if row.variant is not None)]
             if variants and assembler is None:
                 contexts = self._subdomains.contexts
                 assembler = Assembler(self.wild_type, self.null, self.alphamissense, contexts)
-            for result in self._results(variants, add_evidence):
+            new = set(variants) - written  # a variant that is given again has its rows in the tables
+            written |= new
+            for result in self._results(variants, new, add_evidence):
                 assert assembler is not None
-                if self.null is not None:
+                if self.null is not None and result.variant in new:
                     add_residues(assembler.residues(result))
                     add_regions(assembler.regions(result))
                 scored[result.variant] = assembler.row(result, self.build_errors.get(result.variant))
@@ -291,22 +294,29 @@ class Job(ABC):
                     if planned.variant is None
                     else {"input": planned.source.text, **scored[planned.variant]}
                 )
+                if planned.notes or planned.doubt:
+                    row |= _with_notes(planned, str(row["notes"]), str(row["confidence"]))
                 row["wild_type"] = self.wild_type.name
                 carried = (planned.source.carried.get(column, "") for column in self.carried_columns)
                 row.update(zip(carried_names(self.carried_columns), carried, strict=True))
                 self.counts[str(row["status"])] += 1
                 yield row
 
-    def _results(self, variants: Sequence[Variant], add_evidence: AddBlock) -> Iterator[VariantResult]:
-        """Judge variants, and yield all that is known of each.
+    def _results(
+        self, variants: Sequence[Variant], new: set[Variant], add_evidence: AddBlock
+    ) -> Iterator[VariantResult]:
+        """Judge variants, and yield all that is known of each; of `new` ones the evidence is added.
 
         This is the only place where a command judges.
         """
-        measured = {variant: self._measured(variant) for variant in variants}
         verdicts = self.judge.judge(variants)
-        add_evidence(evidence_block(variants, verdicts, most=self.PIECES_KEPT))
+        told = [place for place, variant in enumerate(variants) if variant in new]
+        block = evidence_block(
+            [variants[place] for place in told], [verdicts[place] for place in told], most=self.PIECES_KEPT
+        )
+        add_evidence(block)
         for variant, verdict in zip(variants, verdicts, strict=True):
-            yield self._result(variant, verdict, measured[variant])
+            yield self._result(variant, verdict, self._measured(variant))
 
     def _result(self, variant: Variant, verdict: Verdict, measured: Measured | None) -> VariantResult:
         tm, tm_raw, lddt = math.nan, math.nan, np.full(len(self.wild_type.sequence), np.nan)
@@ -320,7 +330,7 @@ class Job(ABC):
 
     @cached_property
     def _subdomains(self) -> SubdomainCaller:
-        return SubdomainCaller(self.wild_type, self.null)
+        return SubdomainCaller(self.wild_type, self.null, self.model.affected)
 
     def write_background(self) -> None:
         """Write what the variants are drawn against: the wild type's structure, and each residue's null."""
@@ -331,7 +341,19 @@ class Job(ABC):
                 add({name: getattr(self.null, name) for name in NULL_SCHEMA.names})
 
 
-def read_part(path: Path, make: Callable[[], None]) -> dict[str, NDArray[Any]]:
+def _with_notes(planned: PlannedRow, notes: str, confidence: str) -> dict[str, object]:
+    """Put what was noted on how a line was read before what was noted on its variant."""
+    said = [*planned.notes, notes]
+    if planned.doubt:
+        # The notes begin with the reason of the confidence.
+        reason, _, rest = notes.partition("; ") if notes.startswith("confidence ") else ("", "", notes)
+        others = f", {reason.partition(': ')[2]}" if confidence == "low" and reason else ""
+        said = [f"confidence low: {planned.doubt}{others}", *planned.notes, rest]
+        confidence = "low"
+    return {"confidence": confidence, "notes": "; ".join(filter(None, said))}
+
+
+def read_part(path: Path, make: Callable[[], None], **shapes: tuple[int, ...]) -> dict[str, NDArray[Any]]:
     """Read a stored part; one that is damaged is made again.
 
     Parameters
@@ -339,17 +361,19 @@ def read_part(path: Path, make: Callable[[], None]) -> dict[str, NDArray[Any]]:
     path : Path
     make : callable
         Makes and stores it.
+    **shapes : tuple of int
+        Of its arrays, by name.
 
     Raises
     ------
     RunFolderError
         It cannot be read back.
     """
-    arrays = read_arrays(path)
+    arrays = read_arrays(path, **shapes)
     if arrays is None:
         _log.warning("%s: cannot be read; it is computed again", path)
         make()
-        arrays = read_arrays(path)
+        arrays = read_arrays(path, **shapes)
     if arrays is None:
         raise _unreadable(path)
     return arrays
@@ -374,6 +398,8 @@ class Request:
     make_job : callable
         Makes the job from the loaded model, the open run folder, the options, the builders and the
         protein's relatives.
+    bound : mapping
+        What the folder is bound to besides: another list of variants would take the place of its table.
     """
 
     command: str
@@ -381,6 +407,7 @@ class Request:
     options: Options
     arguments: Mapping[str, object]
     make_job: Callable[[LoadedModel, RunFolder, Options, Sequence[MutantBuilder], Relatives | None], Job]
+    bound: Mapping[str, object] = field(default_factory=dict)
     relatives: Relatives | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -424,7 +451,7 @@ class Request:
             described = describe_builders(builders)
             job.settings = fingerprint(wild_type, model, described, options, folding, relatives) | job.claim
             is_merged(folder, job.inputs_sha256, options)  # refuses inputs that the parts were not made of
-            folder.claim(job.settings | part_claim(options, job.inputs_sha256))
+            folder.claim(job.settings | dict(self.bound) | part_claim(options, job.inputs_sha256))
             yield job
             _log.info("done: %s", dict(job.counts))
 
@@ -468,10 +495,11 @@ def run_job(request: Request) -> Run:
     # What is missing is said before anything is loaded.
     _ = request.builders
     model = loaded_model(options)
-    with (
-        RunFolder(request.directory, restart=options.restart) as folder,
-        request.job(model, folder) as job,
-    ):
+    with RunFolder(request.directory, restart=options.restart) as folder, contextlib.ExitStack() as stack:
+        continued = folder.is_claimed
+        job = stack.enter_context(request.job(model, folder))
+        if continued:
+            options.progress.note(f"continuing the run in {folder.path}: what is finished there is kept")
         job.work(options.part.pick(job.items))
         if options.shard is None:
             finish_job(request, job)
@@ -495,7 +523,7 @@ def finish_job(request: Request, job: Job, *, report: bool = True) -> None:
 @contextlib.contextmanager
 def logging_to(path: Path) -> Iterator[None]:
     """Append everything mutscan logs to the run's log.txt."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     level = _log.level
     _log.addHandler(handler)

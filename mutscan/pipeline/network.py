@@ -376,7 +376,8 @@ def protein_null(
     identity = "\n".join((sequence, model.sha256, model.encoder.key, str(model.encoder.device), str(seed)))
     path = cache_dir() / "nulls" / f"{text_sha256(identity)}.npz"
     variants = sample_null(sequence, seed=seed)
-    arrays = read_arrays(path)
+    m = len(variants)
+    arrays = read_arrays(path, tm=(m,), profiles=(m, len(sequence)))
     if arrays is None:
         tm = np.empty(len(variants))
         profiles = np.empty((len(variants), len(sequence)), dtype=np.float32)

@@ -12,6 +12,7 @@ from mutscan.alignments.source import AUTO, LIBRARY
 from mutscan.builders import BUILDERS, NO_BUILDER
 from mutscan.errors import UsageError
 from mutscan.evidence.calibration import PRIORS
+from mutscan.files import check_name
 from mutscan.model.names import DEFAULT_MODEL
 from mutscan.progress import Progress, Silent
 
@@ -24,6 +25,9 @@ PREDICT: Final = ("all", "probability")
 """``probability``: no mutant is embedded, so there are no predicted TM-scores and lDDT."""
 
 ENGINES: Final = ("local", "ray")
+
+NUMBERING: Final = ("sequence", "author")
+"""``author``: the residue numbers of the structure file."""
 
 INVERSE_FOLDING: Final = ("auto", "off")
 """``auto``: where the extra mutscan[mpnn] is installed and the wild type has a structure."""
@@ -80,6 +84,7 @@ class Options:
     builder: str = "auto"
     structure: str | os.PathLike[str] | None = None
     chain: str | None = None
+    plddt: bool = False
     alignment: str | os.PathLike[str] = AUTO
     device: str = "auto"
     precision: str = "auto"
@@ -90,6 +95,8 @@ class Options:
     prior: str = "clinical"
     inverse_folding: str = "auto"
     predict: str = "all"
+    numbering: str = "sequence"
+    strict: bool = False
     shard: str | None = None
     engine: str = "local"
     ray_address: str | None = None
@@ -99,6 +106,9 @@ class Options:
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
+        for path in (self.out, self.structure, self.alignment, self.model, self.builder):
+            if path is not None:
+                check_name(path)
         if self.seed < 0:
             raise UsageError(f"--seed {self.seed}: expected 0 or more")
         if self.jobs is not None and self.jobs < 1:
@@ -107,6 +117,7 @@ class Options:
             ("prior", PRIORS),
             ("inverse_folding", INVERSE_FOLDING),
             ("predict", PREDICT),
+            ("numbering", NUMBERING),
             ("engine", ENGINES),
         ):
             if getattr(self, name) not in known:

@@ -8,7 +8,6 @@ the second stage. So the tables are written in one place, whoever did the work.
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import shutil
 import uuid
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mutscan.errors import UsageError
-from mutscan.files import write_errors, write_json
+from mutscan.files import read_json, write_errors, write_json
 from mutscan.model.checkpoint import find_model
 from mutscan.pipeline.options import from_anywhere
 from mutscan.pipeline.provenance import OF_ONE_PROTEIN, asked, heading
@@ -57,7 +56,7 @@ def is_merged(folder: JobFolder, inputs_sha256: str, options: Options) -> bool:
     path = folder.state / MERGED_FILE
     if options.shard is not None or not path.exists():
         return False
-    if json.loads(path.read_text(encoding="utf-8"))["inputs_sha256"] != inputs_sha256:
+    if read_json(path)["inputs_sha256"] != inputs_sha256:
         raise UsageError(
             f"{folder.path}: the input files are not those that the parts were made of (variants, sequences, "
             "structures or alignments have changed); put them back, or make the parts again"
@@ -86,7 +85,8 @@ def write_part(
     n_items : int
         Items of the job's first stage.
     """
-    given = asked(options, arguments, without=OF_ONE_PROTEIN if command == "batch" else ())
+    without = {"batch": OF_ONE_PROTEIN, "scan": ("strict",)}.get(command, ())
+    given = asked(options, arguments, without=without)
     # Parts may be merged in another folder than they were made in.
     call = {name: from_anywhere(name, value) for name, value in given.items()}
     call["model"] = model_from_anywhere(options.model)
@@ -120,12 +120,12 @@ class _Part:
         if not path.is_dir():
             raise UsageError(f"{path}: no such folder; expected the run folder of a part (--shard I/N)")
         try:
-            claim = json.loads((state / "job.json").read_text(encoding="utf-8"))
+            claim = read_json(state / "job.json")
             index, of = map(int, claim["shard"].split("/"))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise UsageError(f"{path}: is no part of a job; expected the run folder of --shard I/N") from None
         try:
-            call = json.loads((state / CALL_FILE).read_text(encoding="utf-8"))
+            call = read_json(state / CALL_FILE)
             return cls(path, (index, of), claim, str(call["command"]), dict(call["arguments"]))
         except (OSError, ValueError, KeyError, TypeError):
             raise UsageError(

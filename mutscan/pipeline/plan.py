@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from mutscan.alignments.source import relatives_for
 from mutscan.builders.choose import choose_builders
 from mutscan.errors import UsageError, VariantError
 from mutscan.fetch import Fetcher, is_accession
-from mutscan.hashes import file_sha256
+from mutscan.files import check_name, gunzip, read_file
+from mutscan.hashes import bytes_sha256, file_sha256
 from mutscan.inputs import InputTable, join_tables, read_arguments, read_variants
 from mutscan.model.checkpoint import find_model
 from mutscan.model.inverse_folding import installed_weights
+from mutscan.pipeline.identity import Identity
+from mutscan.pipeline.numbering import FileNumbers, find_shift
 from mutscan.pipeline.options import DEFAULTS, Options
 from mutscan.residues import is_standard
 from mutscan.structures import (
     WildType,
     is_fasta_file,
     is_structure_file,
-    read_fasta,
-    read_structure,
+    read_bytes,
     wild_type_from_structure,
     with_structure,
 )
-from mutscan.structures.fasta import FASTA_ENDINGS
+from mutscan.structures.fasta import FASTA_ENDINGS, decode_fasta, parse_fasta
 from mutscan.structures.files import STRUCTURE_ENDINGS
-from mutscan.variants import parse_variant, split_reference, suggest_offset
+from mutscan.variants import parse_variant, split_reference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
     from mutscan.alignments.source import Relatives
     from mutscan.inputs import InputRow
+    from mutscan.pipeline.numbering import Shift
     from mutscan.variants import Variant
 
 MAX_LENGTH: Final = 5000
@@ -53,6 +57,10 @@ class PlannedRow:
     source: InputRow
     variant: Variant | None = None
     error: VariantError | None = None
+    notes: tuple[str, ...] = ()
+    """On how the line was read."""
+    doubt: str = ""
+    """Why the other lines say that another residue is meant."""
 
     @property
     def status(self) -> str:
@@ -86,19 +94,20 @@ class Plan:
 
 
 def resolve_wild_type(
-    text: str,
+    wild_type: str | os.PathLike[str],
     *,
     structure: str | os.PathLike[str] | None = None,
     chain: str | None = None,
     offline: bool = False,
     fetcher: Fetcher | None = None,
     coordinates: bool = True,
+    plddt: bool = False,
 ) -> WildType:
     """Find the wild type a user names.
 
     Parameters
     ----------
-    text : str
+    wild_type : str or path
         A path to a structure or FASTA file, or a UniProt accession or isoform.
     structure : path, optional
         Structure to use with an accession or FASTA.
@@ -110,6 +119,8 @@ def resolve_wild_type(
         Services and cache; the default ones otherwise.
     coordinates : bool
         Also fetch AlphaFold DB's model of an accession.
+    plddt : bool
+        B factors of the structure file are pLDDT.
 
     Raises
     ------
@@ -118,18 +129,22 @@ def resolve_wild_type(
     StructureError, FetchError
         As they occur.
     """
+    text = os.fspath(wild_type)
+    check_name(text)
     path = Path(text).expanduser()
     looks_like_path = os.sep in text or is_structure_file(text) or is_fasta_file(text)
-    if path.is_file():
-        if is_structure_file(path):
+    if _is_readable(path):
+        data = _read(path)
+        # A pipe has no ending to go by.
+        if is_structure_file(path) or (not path.is_file() and not _looks_like_fasta(data)):
             if structure is not None:
                 raise UsageError(
                     f"{text} is already a structure; use --structure with an accession or a FASTA file"
                 )
-            resolved = wild_type_from_structure(read_structure(path, chain=chain))
-            return replace(resolved, records=(*resolved.records, file_record(path)))
-        if is_fasta_file(path):
-            return with_given_structure(_wild_type_from_fasta(path), structure, chain)
+            resolved = wild_type_from_structure(read_bytes(data, path.name, chain=chain, plddt=plddt))
+            return replace(resolved, records=(*resolved.records, file_record(path, data)))
+        if is_fasta_file(path) or not path.is_file():
+            return with_given_structure(_wild_type_from_fasta(path, data), structure, chain, plddt=plddt)
         raise UsageError(
             f"{text}: expected a structure ({' '.join(STRUCTURE_ENDINGS)}, also .gz) "
             f"or a FASTA file ({' '.join(FASTA_ENDINGS)}, also .gz); give the file one of these endings"
@@ -141,44 +156,79 @@ def resolve_wild_type(
             f"{text!r} is neither a file nor a UniProt accession (such as P04637, or P04637-2 for an isoform)"
         )
     service = fetcher or Fetcher(offline=offline)
-    wild_type = service.wild_type(text, structure=coordinates and structure is None)
+    entry = service.wild_type(text, structure=coordinates and structure is None)
     if structure is None and chain is not None:
         raise UsageError(
             "--chain needs a structure file: AlphaFold DB models have one chain; add --structure FILE"
         )
-    return with_given_structure(wild_type, structure, chain)
+    return with_given_structure(entry, structure, chain, plddt=plddt)
 
 
-def _wild_type_from_fasta(path: Path) -> WildType:
-    records = read_fasta(path)
+def _is_readable(path: Path) -> bool:
+    """Whether there is a file or a pipe, such as ``/dev/stdin``."""
+    return path.exists() and not path.is_dir()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_file(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def _looks_like_fasta(data: bytes) -> bool:
+    try:
+        head = gunzip(data) if data[:2] == b"\x1f\x8b" else data
+    except ValueError:  # who reads it says so
+        return False
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b">", b";")
+
+
+def _wild_type_from_fasta(path: Path, data: bytes) -> WildType:
+    records = parse_fasta(decode_fasta(data, str(path)), path.name)
     if len(records) != 1:
         names = ", ".join(name for name, _, _ in records[:5])
         raise UsageError(
             f"{path}: expected one protein, read {len(records)} ({names}); "
             "mutants in FASTA belong in --variants"
         )
-    name, _, sequence = records[0]
-    return WildType(name=name or path.stem, sequence=sequence, records=(file_record(path),))
+    record = records[0]
+    return WildType(
+        name=record.name or path.stem,
+        sequence=record.sequence,
+        records=(file_record(path, data),),
+        identifiers=record.identifiers,
+    )
 
 
 def with_given_structure(
-    wild_type: WildType, structure: str | os.PathLike[str] | None, chain: str | None
+    wild_type: WildType,
+    structure: str | os.PathLike[str] | None,
+    chain: str | None,
+    *,
+    plddt: bool = False,
 ) -> WildType:
     """Add the coordinates of a structure file to a protein, where one is given."""
     if structure is None:
         if chain is not None:
             raise UsageError("--chain needs a structure; add --structure FILE")
+        if plddt:
+            raise UsageError("--plddt is about the B factors of a structure file; add --structure FILE")
         return wild_type
     path = Path(structure).expanduser()
-    if not path.is_file():
+    if not _is_readable(path):
         raise UsageError(f"no such file: {structure} (--structure)")
-    resolved = with_structure(wild_type, read_structure(path, chain=chain))
-    return replace(resolved, records=(*resolved.records, file_record(path)))
+    data = _read(path)
+    resolved = with_structure(wild_type, read_bytes(data, path.name, chain=chain, plddt=plddt))
+    return replace(resolved, records=(*resolved.records, file_record(path, data)))
 
 
-def file_record(path: Path) -> dict[str, object]:
-    """Describe a user's own file for run.json."""
-    return {"source": "file", "path": str(path), "sha256": file_sha256(path)}
+def file_record(path: Path, data: bytes | None = None) -> dict[str, object]:
+    """Describe a user's own file for run.json; `data` is what was read of a pipe."""
+    sha256 = file_sha256(path) if data is None else bytes_sha256(data)
+    return {"source": "file", "path": str(path), "sha256": sha256}
 
 
 def read_inputs(
@@ -203,44 +253,129 @@ def read_inputs(
     return table
 
 
-def make_plan(wild_type: WildType, table: InputTable) -> Plan:
-    """Parse every line and check it against the wild type; one row for each line, whatever happens."""
-    planned = [_planned(wild_type, row) for row in table.rows]
-    rows = [row for row, _ in planned]
-    mismatched = [row for row in rows if row.error is not None and row.error.code == "wild_type_mismatch"]
-    if mismatched and len(wild_type.sequence) <= MAX_LENGTH:
-        offset = suggest_offset([v for _, v in planned if v is not None], wild_type.sequence)
-        if offset:
-            hint = (
-                f"; all variants would match with their positions shifted by {offset:+d}: "
-                "are they numbered on another isoform, a precursor or a structure file?"
-            )
-            rows = [
-                replace(row, error=VariantError(row.error.message + hint, code=row.error.code))
-                if row.error is not None and row.error.code == "wild_type_mismatch"
-                else row
-                for row in rows
-            ]
+def make_plan(
+    wild_type: WildType,
+    table: InputTable,
+    *,
+    numbering: str = DEFAULTS.numbering,
+    strict: bool = DEFAULTS.strict,
+) -> Plan:
+    """Parse every line and check it against the wild type; one row for each line, whatever happens.
+
+    Parameters
+    ----------
+    wild_type : WildType
+    table : InputTable
+    numbering : {"sequence", "author"}
+        Whose positions the variants are written in; ``author``: the structure file's own.
+    strict : bool
+        Refuse rows that match as written although the others say that the numbering is shifted.
+
+    Raises
+    ------
+    UsageError
+        The structure file's own numbers, without a structure.
+    """
+    numbers = FileNumbers.of(wild_type)
+    author = numbering == "author"
+    if author and wild_type.structure is None:
+        raise UsageError(
+            f"{wild_type.name}: --numbering author needs a structure, whose residue numbers are meant; give "
+            "a structure file, or leave the option out to count on the sequence"
+        )
+    reader = _RowReader(wild_type, numbers, author=author)
+    planned = [reader.read(row) for row in table.rows]
+    shift = None
+    if not author and len(wild_type.sequence) <= MAX_LENGTH:
+        failing = [v for row, v in planned if v is not None and _misses(row)]
+        fitting = [v for row, v in planned if v is not None and row.error is None]
+        if failing:
+            shift = find_shift(fitting, failing, wild_type.sequence, numbers)
+    rows = [row if shift is None else _marked(row, v, shift, strict=strict) for row, v in planned]
+    if reader.unchecked:
+        wild_type = replace(wild_type, notes=(*wild_type.notes, reader.unchecked_note))
     counts = Counter(row.status for row in rows)
     return Plan(wild_type, tuple(rows), table.carried_columns, counts)
 
 
-def _planned(wild_type: WildType, source: InputRow) -> tuple[PlannedRow, Variant | None]:
-    """Check one line; returns its row, and its variant as written where the line can be read as one."""
-    written: Variant | None = None
-    unreadable: VariantError | None = None
-    if source.sequence is None:
+def _misses(row: PlannedRow) -> bool:
+    return row.error is not None and row.error.code in ("wild_type_mismatch", "position_out_of_range")
+
+
+def _marked(row: PlannedRow, written: Variant | None, shift: Shift, *, strict: bool) -> PlannedRow:
+    """Add to a row what all rows together say about the numbering."""
+    if row.error is not None and written is not None and _misses(row):
+        return replace(row, error=VariantError(row.error.message + shift.words, code=row.error.code))
+    if row.error is not None or written not in shift.doubtful:
+        return row
+    if strict:
+        error = VariantError(f"{written}: {shift.doubt} (--strict)", code="wild_type_mismatch")
+        return replace(row, variant=None, error=error, notes=())
+    return replace(row, notes=row.notes[:1], doubt=shift.doubt)
+
+
+class _RowReader:
+    """Reads lines as variants of one wild type, and keeps the names that could not be checked."""
+
+    def __init__(self, wild_type: WildType, numbers: FileNumbers, *, author: bool) -> None:
+        self.wild_type = wild_type
+        self.numbers = numbers
+        self.positions = numbers.positions if author else None
+        self.identity = Identity(wild_type)
+        self.unchecked: dict[str, None] = {}
+
+    @property
+    def unchecked_note(self) -> str:
+        names = [*self.unchecked]
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        return (
+            f"the variants name {shown}; that this is the protein scored, {self.identity.words}, could not "
+            "be checked"
+        )
+
+    def read(self, source: InputRow) -> tuple[PlannedRow, Variant | None]:
+        """Check one line; returns its row, and its variant as written where the line can be read as one."""
+        written: Variant | None = None
         try:
-            written = parse_variant(source.text)
+            if source.sequence is None and source.problem is None:
+                self.check_protein(source)
+                with contextlib.suppress(VariantError):  # other reasons come first
+                    written = parse_variant(source.text, self.positions)
+            variant = self.variant(source, written)
         except VariantError as error:
-            unreadable = error
-    try:
-        reference = None if source.sequence is not None else split_reference(source.text)[0]
-        if reference is not None and _contradicts(reference, wild_type.name):
-            raise VariantError(
-                f"{source.text}: names {reference}, but this run scores {wild_type.name}",
-                code="wild_type_mismatch",
-            )
+            return PlannedRow(source, error=error), written
+        notes = [self.numbers.told(variant)]
+        if self.positions is None:
+            notes.append(self.numbers.other_reading(variant, self.wild_type.sequence))
+        return PlannedRow(source, variant=variant, notes=tuple(filter(None, notes))), written
+
+    def check_protein(self, source: InputRow) -> None:
+        """Refuse a line that names another protein, before its variant or in a column."""
+        reference = None
+        with contextlib.suppress(VariantError):  # what cannot be read is told as such
+            reference = split_reference(source.text, self.positions)[0]
+        if reference is not None and self.other(reference):
+            self.refuse(source, reference)
+        for column, names in self.identity.named_by(source.carried).items():
+            if names and all([self.other(name) for name in names]):
+                self.refuse(source, f"{', '.join(names)} in column {column!r}")
+
+    def other(self, name: str) -> bool:
+        found = self.identity.contradicts(name)
+        if found is None:
+            self.unchecked[name] = None
+        return bool(found)
+
+    def refuse(self, source: InputRow, named: str) -> NoReturn:
+        scored = self.identity.words
+        if len(named) == 1 and self.wild_type.structure is not None:
+            named, scored = f"chain {named}", f"chain {self.wild_type.structure.chain_id} of {scored}"
+        raise VariantError(
+            f"{source.text}: names {named}, but this run scores {scored}", code="wrong_protein"
+        )
+
+    def variant(self, source: InputRow, written: Variant | None) -> Variant:
+        wild_type = self.wild_type
         if len(wild_type.sequence) > MAX_LENGTH:
             raise VariantError(
                 f"{wild_type.name} has {len(wild_type.sequence)} residues, "
@@ -249,28 +384,24 @@ def _planned(wild_type: WildType, source: InputRow) -> tuple[PlannedRow, Variant
             )
         if not any(map(is_standard, wild_type.sequence)):
             raise VariantError(f"{wild_type.name} has no standard residue", code="bad_sequence")
-        if unreadable is not None and source.problem is None:
-            raise unreadable
-        variant = source.variant(wild_type.sequence, written)
-    except VariantError as error:
-        return PlannedRow(source, error=error), written
-    return PlannedRow(source, variant=variant), written
-
-
-def _contradicts(reference: str, name: str) -> bool:
-    """Whether a variant's reference prefix names another protein than the run's.
-
-    Only two UniProt accessions can be compared; a gene symbol or RefSeq id is
-    left to the wild-type letter check. `P04637` and `P04637-1` are one entry's
-    canonical sequence by convention, other isoforms differ.
-    """
-    if not (is_accession(reference) and is_accession(name)):
-        return False
-    return reference.upper().removesuffix("-1") != name.upper().removesuffix("-1")
+        if written is None and source.sequence is None and source.problem is None:
+            parse_variant(source.text, self.positions)  # says why not
+        try:
+            variant = source.variant(wild_type.sequence, written)
+        except VariantError as error:
+            told = "" if written is None or self.positions is None else self.numbers.told(written)
+            raise VariantError(f"{error.message}; {told}", code=error.code) if told else error from None
+        if variant.exchanges_start and self.numbers.starts_protein:
+            raise VariantError(
+                f"{source.text}: the start codon is lost; the protein may not be made, or start further on, "
+                "which scores of a structure do not tell",
+                code="unsupported_variant",
+            )
+        return variant
 
 
 def check(
-    wild_type: str,
+    wild_type: str | os.PathLike[str],
     variants: Sequence[str] = (),
     *,
     variants_file: str | os.PathLike[str] | None = None,
@@ -279,8 +410,11 @@ def check(
     builder: str = DEFAULTS.builder,
     structure: str | os.PathLike[str] | None = None,
     chain: str | None = None,
+    plddt: bool = DEFAULTS.plddt,
     alignment: str | os.PathLike[str] = DEFAULTS.alignment,
     inverse_folding: str = DEFAULTS.inverse_folding,
+    numbering: str = DEFAULTS.numbering,
+    strict: bool = False,
     offline: bool = False,
     stdin: TextIO | None = None,
 ) -> Plan:
@@ -288,12 +422,12 @@ def check(
 
     Nothing is predicted, built or written. Arguments as `mutscan.score`.
     """
-    Options(inverse_folding=inverse_folding)  # refuses another word
+    Options(inverse_folding=inverse_folding, numbering=numbering)  # refuses another word
     table = read_inputs(variants, variants_file, variant_column, stdin)
-    resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
+    resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, plddt=plddt, offline=offline)
     builders = tuple(backend.name for backend in choose_builders(builder, resolved))
     relatives = relatives_for(resolved, alignment)
-    plan = make_plan(resolved, table)
+    plan = make_plan(resolved, table, numbering=numbering, strict=strict)
     folding = uses_inverse_folding(inverse_folding, resolved)
     return replace(
         plan, model=find_model(model), builders=builders, relatives=relatives, inverse_folding=folding

@@ -10,13 +10,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mutscan.calling.naming import point_name
+from mutscan.calling.sites import KINDS
 from mutscan.files import replacing
 from mutscan.residues import STANDARD
 from mutscan.results import format_cell
-from mutscan.structures import plddt_by_position
+from mutscan.structures import ca_by_position, plddt_by_position
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from mutscan.results import RunFolder
     from mutscan.structures import WildType
@@ -29,14 +33,18 @@ POSITION_COLUMNS: Final = (
     "tolerance", "z_score_mean", "z_score_min", "worst",
     "lddt_predicted_mean", "lddt_predicted_min", "tm_predicted_mean", "tm_predicted_min",
     "p_deleterious_mean", "p_deleterious_max",
+    "best", "tolerated", "uncertain", "nearest_site", "distance_to_site", "site_context",
 )  # fmt: skip
 """Columns of positions.csv.
 
 With a calibrated model ``tolerance`` is the share of the substitutions that are not flagged
-``deleterious`` and ``worst`` the one with the highest ``p_deleterious``; without one the share with an
-``lddt_percentile`` of at least `TOLERATED_PERCENTILE`, and the one with the lowest ``z_score``.
+``deleterious``, ``worst`` the one with the highest ``p_deleterious`` (of equal ones that with the lowest
+``z_score``), ``best`` the one at the other end, and ``tolerated`` and ``uncertain`` hold the letters with
+these flags, the best first. Without one ``tolerance`` is the share with an ``lddt_percentile`` of at least
+`TOLERATED_PERCENTILE`, ``tolerated`` holds their letters, and ``z_score`` alone decides on best and worst.
 ``lddt_predicted_*`` and ``tm_predicted_*`` are taken over the substitutions' ``lddt_predicted_mean`` and
-``tm_predicted``.
+``tm_predicted``. ``distance_to_site`` is the smallest C-alpha distance, Å, to the ``nearest_site`` among
+UniProt's active and binding sites; ``site_context`` is that of each of the substitutions.
 """
 
 SCORES: Final = (
@@ -68,6 +76,7 @@ class PositionTable:
     def __init__(self, wild_type: WildType) -> None:
         self._wild_type = wild_type
         self._plddt = plddt_by_position(wild_type)
+        self._sites = _nearest_sites(wild_type)
         self._positions: list[int] = []
         self._scores: list[np.ndarray[tuple[int, int], np.dtype[np.float32]]] = []
         self._summaries: list[dict[str, object]] = []
@@ -81,7 +90,10 @@ class PositionTable:
         self._positions.append(position)
         self._scores.append(matrix)
         flags = [str(row.get("flag") or "") for row in rows]
-        self._summaries.append(self._summary(position, letters, scores, flags))
+        # A context is that of the residue, whatever replaces it.
+        context = next((str(row["site_context"]) for row in rows if row.get("site_context")), None)
+        summary = self._summary(position, letters, scores, flags)
+        self._summaries.append(summary | {"site_context": context})
 
     def _summary(
         self,
@@ -96,15 +108,28 @@ class PositionTable:
         percentiles = column["lddt_percentile"][np.isfinite(column["lddt_percentile"])]
         tolerated = percentiles >= TOLERATED_PERCENTILE
         calibrated = any(flags)
+        kept = {"tolerated": column["lddt_percentile"] >= TOLERATED_PERCENTILE}
         if calibrated:
             tolerated = np.array([flag != "deleterious" for flag in flags])
+            kept = {name: np.array([flag == name for flag in flags]) for name in ("tolerated", "uncertain")}
+        order = _best_first(column["p_deleterious"], column["z_score"])
         summary: dict[str, object] = {
             "position": position,
             "wild_type": own,
             "n_substitutions": len(letters),
             "tolerance": float(tolerated.mean()) if tolerated.size else math.nan,
             "plddt": math.nan if self._plddt is None else float(self._plddt[position - 1]),
+            **{name: "".join(letters[i] for i in order if mask[i]) for name, mask in kept.items()},
         }
+        if order:
+            summary |= {"best": f"{own}{position}{letters[order[0]]}"}
+            summary |= {"worst": f"{own}{position}{letters[order[-1]]}"}
+        if self._sites is not None:
+            names, distances = self._sites
+            nearest = int(np.argmin(np.nan_to_num(distances[:, position - 1], nan=math.inf)))
+            if math.isfinite(distances[nearest, position - 1]):
+                summary["nearest_site"] = names[nearest]
+                summary["distance_to_site"] = round(float(distances[nearest, position - 1]), 1)
         if wild_type.structure is not None and wild_type.structure_index is not None:
             index = int(wild_type.structure_index[position - 1])
             summary["structure_number"] = wild_type.structure.numbers[index] if index >= 0 else None
@@ -120,9 +145,6 @@ class PositionTable:
                 continue
             summary[f"{name}_mean"] = float(values[known].mean())
             summary[f"{name}_{lowest}"] = float(getattr(values[known], lowest)())
-            if name == ("p_deleterious" if calibrated else "z_score"):
-                worst = np.nanargmax(values) if calibrated else np.nanargmin(values)
-                summary["worst"] = f"{own}{position}{letters[int(worst)]}"
         return summary
 
     def write(self, folder: RunFolder) -> None:
@@ -145,6 +167,32 @@ class PositionTable:
         ]
         with replacing(folder.scan_parquet) as temporary:
             pq.write_table(pa.Table.from_arrays(columns, schema=SCAN_SCHEMA), temporary, compression="zstd")
+
+
+def _best_first(probability: NDArray[np.float64], z: NDArray[np.float64]) -> list[int]:
+    """Order substitutions by falling tolerance; those of which nothing is known are left out."""
+    harm = probability if np.isfinite(probability).any() else -z
+    known = np.flatnonzero(np.isfinite(harm))
+    order = np.lexsort((-np.nan_to_num(z[known], nan=0.0), harm[known]))
+    return [int(index) for index in known[order]]
+
+
+def _nearest_sites(wild_type: WildType) -> tuple[list[str], NDArray[np.float64]] | None:
+    """Names of the active and binding sites, and the distance of each residue to each, shape (sites, L), Å.
+
+    NaN where a residue or a site has no coordinates. None for a protein with no such site.
+    """
+    features = [feature for feature in wild_type.features if feature.kind in KINDS]
+    if not features:
+        return None
+    ca = ca_by_position(wild_type)
+    distances = np.full((len(features), len(wild_type.sequence)), np.nan)
+    for row, feature in zip(distances, features, strict=True):
+        own = slice(feature.start - 1, feature.end)
+        if ca is not None:
+            row[:] = np.fmin.reduce(np.linalg.norm(ca[None] - ca[own][:, None], axis=-1))
+        row[own] = 0.0
+    return [point_name(feature) for feature in features], distances
 
 
 def _number(value: object) -> float:

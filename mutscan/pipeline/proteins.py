@@ -37,6 +37,8 @@ class ProteinSources:
         Folders of files named as the proteins.
     offline : bool
         Never touch the network.
+    plddt : bool
+        B factors of the structures are pLDDT.
     advice : str
         What to do where a protein is not found.
     """
@@ -45,6 +47,7 @@ class ProteinSources:
     structures_dir: Path | None = None
     alignments_dir: Path | None = None
     offline: bool = False
+    plddt: bool = False
     advice: str = "give its sequence with --sequences, or its structure in --structures-dir"
 
     @property
@@ -99,7 +102,7 @@ class ProteinSources:
         """Give the same with absolute paths, and nothing read yet, for other processes."""
         given = (self.sequences, self.structures_dir, self.alignments_dir)
         fasta, structures, alignments = (None if path is None else path.absolute() for path in given)
-        return ProteinSources(fasta, structures, alignments, self.offline, self.advice)
+        return ProteinSources(fasta, structures, alignments, self.offline, self.plddt, self.advice)
 
     def look(self) -> None:
         """Read the folders and the sequences' file.
@@ -116,7 +119,7 @@ class ProteinSources:
         sequences = [r.sequence if isinstance(r, FastaRecord) else r.message for r in self._named(name)]
         structure, relatives = self._structures.get(name), self._alignments.get(name)
         files = [None if path is None else file_sha256(path) for path in (structure, relatives)]
-        return json_sha256([sequences, *files, alignment])
+        return json_sha256([sequences, *files, alignment, *(["plddt"] if self.plddt else [])])
 
     def length(self, name: str) -> int | None:
         """Residues of a protein, where a sequence gives them."""
@@ -153,10 +156,14 @@ class ProteinSources:
                 code="ambiguous_protein",
             )
         if sequences:
-            wild_type = WildType(name=name, sequence=sequences.pop(), records=(self._record,))
-            return with_given_structure(wild_type, structure, None)
+            known = next(record.identifiers for record in records if isinstance(record, FastaRecord))
+            wild_type = WildType(
+                name=name, sequence=sequences.pop(), records=(self._record,), identifiers=known
+            )
+            plddt = self.plddt and structure is not None
+            return with_given_structure(wild_type, structure, None, plddt=plddt)
         if structure is not None:
-            return replace(resolve_wild_type(str(structure)), name=name)
+            return replace(resolve_wild_type(str(structure), plddt=self.plddt), name=name)
         if is_accession(name):
             return resolve_wild_type(name, offline=self.offline)
         places = [

@@ -50,6 +50,8 @@ def fingerprint(
         "prior": options.prior,
         "inverse_folding": inverse_folding,
         "predict": options.predict,
+        "numbering": options.numbering,
+        "strict": options.strict,
         "seed": options.seed,
     }
 
@@ -112,8 +114,8 @@ def provenance(
 
 
 _ASKED = (
-    "model", "builder", "structure", "chain", "alignment", "device", "precision", "batch_residues", "jobs",
-    "offline", "prior", "inverse_folding", "predict", "seed",
+    "model", "builder", "structure", "chain", "plddt", "alignment", "device", "precision", "batch_residues",
+    "jobs", "offline", "prior", "inverse_folding", "predict", "numbering", "strict", "seed",
 )  # fmt: skip
 """Options that describe what was asked, in run.json."""
 
@@ -167,11 +169,13 @@ def _portable(record: Mapping[str, object]) -> dict[str, object]:
 
 
 def structure_sha256(structure: Structure) -> str:
-    """sha256 over residues, atoms and coordinates of a structure."""
+    """sha256 over residues, atoms, coordinates and pLDDT of a structure."""
+    plddt = b"" if structure.plddt is None else np.ascontiguousarray(structure.plddt, dtype="<f8").tobytes()
     return bytes_sha256(
         "\n".join((structure.chain_id, structure.sequence, *structure.atom_name)).encode()
         + np.ascontiguousarray(structure.coord, dtype="<f8").tobytes()
         + np.ascontiguousarray(structure.residue_index, dtype="<i8").tobytes()
+        + plddt
     )
 
 

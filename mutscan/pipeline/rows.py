@@ -11,7 +11,7 @@ import numpy as np
 from mutscan.calling import LOW_PLDDT, mean_away_from_site, percentile, robust_z
 from mutscan.errors import BuildError
 from mutscan.evidence.structural import DROPS
-from mutscan.structures import plddt_by_position
+from mutscan.structures import plddt_by_position, site_notes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,29 +93,24 @@ class Assembler:
     def _judged(self, variant: Variant, verdict: Verdict, measured: Measured | None) -> dict[str, object]:
         """Cells of a verdict, of the wild type's site, and of what both leave uncertain."""
         plddt_site = math.nan if self._plddt is None else _least(self._plddt[_sites(variant)])
-        notes = []
-        confidence = "high"
+        doubts: list[tuple[str, str]] = []
         if self.wild_type.structure is None:
-            confidence = "medium"
-            notes.append("sequence only: no structure was given or found")
+            doubts.append(("medium", "sequence only, no structure was given or found"))
         elif measured is None:
-            confidence = "medium"
-        else:
-            notes.extend(f"{note}{self._numbering}" for note in measured.notes)
-            if measured.low_confidence:
-                confidence = "low"
+            doubts.append(("medium", "no mutant was built"))
+        elif measured.low_confidence:
+            doubts.append(("low", "the built mutant is doubtful"))
         if plddt_site < LOW_PLDDT:
-            confidence = "low"
-        if plddt_site < LOW_PLDDT and not math.isfinite(verdict.p):  # else its warnings say so
-            notes.append(f"pLDDT {plddt_site:.0f} at the site: the structure model has low confidence there")
+            doubts.append(("low", f"pLDDT {plddt_site:.0f} at the site"))
         if variant.indel is not None:
-            confidence = "low"
-            notes.append("in-frame indel: the model and its background were made for substitutions")
-        if variant.exchanges_start:
-            confidence = "low"
-            notes.append(
-                "start codon lost: the protein may not be made at all, which no score here takes into account"
-            )
+            doubts.append(("low", "the model and its background were made for substitutions"))
+        confidence = min((level for level, _ in doubts), default="high")  # "low" before "medium"
+        reasons = ", ".join(why for level, why in doubts if level == confidence)
+        notes = [f"confidence {confidence}: {reasons}"] if reasons else []
+        if measured is not None:
+            notes.extend(f"{note}{self._numbering}" for note in measured.notes)
+        if variant.indel is None:
+            notes.extend(site_notes(self.wild_type, variant.positions))
         notes.extend(verdict.notes)
         return {
             "flag": verdict.flag,
@@ -132,7 +127,7 @@ class Assembler:
         }
 
     def _scores(self, result: VariantResult) -> dict[str, object]:
-        variant, measured = result.variant, result.measured
+        variant, measured, affected = result.variant, result.measured, result.affected
         sites = _sites(variant)
         against_null = self._against_null(result)
         verdict = result.verdict.with_structure(against_null)
@@ -144,8 +139,8 @@ class Assembler:
             "tm_percentile": against_null["tm_percentile"],
             "lddt_percentile": against_null["lddt_percentile"],
             "z_score": against_null["lddt_z"],
-            "n_residues_affected": None if self.null is None else int(result.affected.residues.sum()),
-            "affected_regions": "; ".join(map(str, result.affected.told)),
+            "n_residues_affected": None if affected.residues is None else int(affected.residues.sum()),
+            "affected_regions": "; ".join(map(str, affected.told)),
             **self._judged(variant, verdict, measured),
         }
         if measured is not None:
@@ -206,7 +201,7 @@ class Assembler:
             "lddt_measured": unknown if measured is None else measured.lddt,
             "lddt_drop_z": result.affected.z,
             "ca_shift": unknown if measured is None else measured.ca_shift,
-            "affected": result.affected.residues,
+            "affected": [None] * length if result.affected.residues is None else result.affected.residues,
             "region": regions,
             "p_affected": result.affected.p,
         }

@@ -36,6 +36,14 @@ class Run:
 
     directory: Path
 
+    def __repr__(self) -> str:
+        """Name the folder and count its rows by status."""
+        try:
+            told = ", ".join(f"{n} {status}" for status, n in self.counts.items())
+        except (OSError, ValueError, KeyError):
+            told = "not finished"
+        return f"<Run {self.directory}: {told}>"
+
     @property
     def variants(self) -> pd.DataFrame:
         """One row for each input line; the columns of interface `variants.csv`."""

@@ -6,6 +6,7 @@ batches back, first for the null and then for the tables; one batch is in memory
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from functools import partial
@@ -22,6 +23,7 @@ from mutscan.inputs import InputRow
 from mutscan.pipeline.columns import OTHERS, substitutions
 from mutscan.pipeline.job import Job, Request, read_part, run_job
 from mutscan.pipeline.network import protein_null
+from mutscan.pipeline.numbering import FileNumbers
 from mutscan.pipeline.options import DEFAULTS, Options
 from mutscan.pipeline.plan import MAX_LENGTH, PlannedRow, resolve_wild_type
 from mutscan.pipeline.positions import PositionTable
@@ -30,8 +32,7 @@ from mutscan.residues import STANDARD, is_standard
 from mutscan.results import ROW_GROUP, write_arrays
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -61,7 +62,7 @@ RESIDUE_NULL_SIZE: Final = 1024
 
 
 def scan(
-    wild_type: str,
+    wild_type: str | os.PathLike[str],
     *,
     positions: str | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -69,6 +70,7 @@ def scan(
     builder: str = "none",
     structure: str | os.PathLike[str] | None = None,
     chain: str | None = None,
+    plddt: bool = DEFAULTS.plddt,
     alignment: str | os.PathLike[str] = DEFAULTS.alignment,
     device: str = DEFAULTS.device,
     precision: str = DEFAULTS.precision,
@@ -79,6 +81,7 @@ def scan(
     prior: str = DEFAULTS.prior,
     inverse_folding: str = DEFAULTS.inverse_folding,
     predict: str = DEFAULTS.predict,
+    numbering: str = DEFAULTS.numbering,
     shard: str | None = None,
     engine: str = DEFAULTS.engine,
     ray_address: str | None = None,
@@ -93,7 +96,7 @@ def scan(
 
     Parameters
     ----------
-    wild_type : str
+    wild_type : str or path
         UniProt accession, or path to a structure or FASTA file. A FASTA file of many proteins, or ``@`` and
         a file of names, gives a run over many: variants.parquet in place of variants.csv.
     positions : str, optional
@@ -102,8 +105,8 @@ def scan(
         Run folder; ``mutscan-<wild type>`` by default. An unfinished scan there is continued.
     builder : str
         As `score`; by default no structure is built.
-    model, structure, chain, alignment, device, precision, batch_residues, jobs, offline, restart, prior, \
-    inverse_folding, predict, shard, engine, ray_address, ray_cores, seed, progress
+    model, structure, chain, plddt, alignment, device, precision, batch_residues, jobs, offline, restart, \
+    prior, inverse_folding, predict, numbering, shard, engine, ray_address, ray_cores, seed, progress
         As `score`.
 
     Returns
@@ -116,11 +119,14 @@ def scan(
         When the run as a whole cannot be done.
     """
     options = Options(
-        out=out, model=model, builder=builder, structure=structure, chain=chain, alignment=alignment,
+        out=out, model=model, builder=builder, structure=structure, chain=chain, plddt=plddt,
+        alignment=alignment,
         device=device, precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline,
-        restart=restart, prior=prior, inverse_folding=inverse_folding, predict=predict, shard=shard,
-        engine=engine, ray_address=ray_address, ray_cores=ray_cores, seed=seed, progress=progress or Silent(),
+        restart=restart, prior=prior, inverse_folding=inverse_folding, predict=predict, numbering=numbering,
+        shard=shard, engine=engine, ray_address=ray_address, ray_cores=ray_cores, seed=seed,
+        progress=progress or Silent(),
     )  # fmt: skip
+    wild_type = os.fspath(wild_type)
     arguments = {"wild_type": wild_type, "positions": positions}
     # `batch` scans, too.
     from mutscan.pipeline.batching import proteins_to_scan, scan_many
@@ -129,13 +135,21 @@ def scan(
     if many is not None:
         stem = Path(wild_type.removeprefix("@")).name.split(".")[0]
         return scan_many(*many, options, arguments, f"mutscan-{file_name(stem)}")
-    resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
-    sites = scanned_positions(resolved, positions)
+    resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, plddt=plddt, offline=offline)
+    sites = scanned_positions(resolved, positions, numbering)
     return run_job(Request("scan", resolved, options, arguments, partial(ScanJob, resolved, sites)))
 
 
-def parse_positions(text: str, length: int) -> tuple[int, ...]:
+def parse_positions(text: str, length: int, numbers: Mapping[str, int] | None = None) -> tuple[int, ...]:
     """Read positions and ranges, 1-based, both ends included; ascending, each once.
+
+    Parameters
+    ----------
+    text : str
+    length : int
+        Residues of the protein.
+    numbers : mapping of str to int, optional
+        Position of each residue number of a structure file, which the text is then written in.
 
     Raises
     ------
@@ -146,19 +160,30 @@ def parse_positions(text: str, length: int) -> tuple[int, ...]:
     --------
     >>> parse_positions("5, 2-4,3", 10)
     (2, 3, 4, 5)
+    >>> parse_positions("-1-27A", 10, {"-1": 1, "1": 2, "27": 3, "27A": 4})
+    (1, 2, 3, 4)
     """
+    number = r"\d+" if numbers is None else r"-?\d+[A-Za-z]?"
+    if numbers is None:
+        numbers = {str(position): position for position in range(1, length + 1)}
+        there = f"the protein has positions 1 to {length}"
+    else:
+        there = f"the structure file has residues {' to '.join([*numbers][:: max(1, len(numbers) - 1)])}"
     found: set[int] = set()
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part, re.ASCII)
+        match = re.fullmatch(rf"\s*({number})\s*(?:-\s*({number})\s*)?", part, re.ASCII)
         if match is None:
             raise UsageError(
                 f"--positions: read {part.strip()!r}, expected numbers and ranges as in 94-292,305"
             )
-        first, last = int(match[1]), int(match[2] or match[1])
+        ends = [numbers.get(end.upper()) for end in (match[1], match[2] or match[1])]
+        first, last = (end or 0 for end in ends)
+        if not first or not last:
+            raise UsageError(f"--positions {part.strip()}: {there}")
         if last < first:
-            raise UsageError(f"--positions {part.strip()}: the range runs backwards; write {last}-{first}")
-        if first < 1 or last > length:
-            raise UsageError(f"--positions {part.strip()}: the protein has positions 1 to {length}")
+            raise UsageError(
+                f"--positions {part.strip()}: the range runs backwards; write {match[2]}-{match[1]}"
+            )
         found.update(range(first, last + 1))
     return tuple(sorted(found))
 
@@ -180,8 +205,20 @@ def in_runs(positions: Sequence[int]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
-def scanned_positions(wild_type: WildType, text: str | None) -> tuple[int, ...]:
+def scanned_positions(
+    wild_type: WildType, text: str | None, numbering: str = DEFAULTS.numbering
+) -> tuple[int, ...]:
     """Choose the positions of a scan: those asked for (all by default) that hold a standard residue.
+
+    The first methionine is left out: without it the protein may not be made.
+
+    Parameters
+    ----------
+    wild_type : WildType
+    text : str or None
+        As `parse_positions` reads it.
+    numbering : {"sequence", "author"}
+        Whose positions these are.
 
     Raises
     ------
@@ -195,11 +232,14 @@ def scanned_positions(wild_type: WildType, text: str | None) -> tuple[int, ...]:
             "cut the protein to the domain concerned",
             code="too_long",
         )
-    asked = range(1, len(sequence) + 1) if text is None else parse_positions(text, len(sequence))
-    found = tuple(position for position in asked if is_standard(sequence[position - 1]))
+    numbers = FileNumbers.of(wild_type)
+    named = numbers.positions if numbering == "author" else None
+    asked = range(1, len(sequence) + 1) if text is None else parse_positions(text, len(sequence), named)
+    start = 1 if numbers.starts_protein and sequence.startswith("M") else 0
+    found = tuple(p for p in asked if is_standard(sequence[p - 1]) and p != start)
     if not found:
         raise UsageError(
-            f"{wild_type.name}: no standard residue at the positions to scan, nothing to do",
+            f"{wild_type.name}: no standard residue at the positions to scan, or the first methionine alone",
             code="bad_sequence",
         )
     return found
@@ -223,7 +263,7 @@ class ScanJob(Job):
     ) -> None:
         super().__init__(wild_type, model, folder, options, builders, relatives)
         self.positions = positions
-        self.whole = len(positions) == sum(map(is_standard, wild_type.sequence))
+        self.whole = positions == scanned_positions(wild_type, None)
         encoder = model.encoder
         wanted = BATCH_RESIDUES if encoder.device.type == "cpu" else BATCHES_ON_GPU * encoder.batch_residues
         size = max(1, wanted // (OTHERS * len(wild_type.sequence)))
@@ -280,7 +320,14 @@ class ScanJob(Job):
         """Read the stored predictions of a position: TM-scores (19,) and lDDT profiles (19, L)."""
         batch = self._batch_of[position]
         if self._held[0] is not batch:
-            self._held = batch, read_part(self._part(batch), lambda: self._predict([batch]))
+            count = OTHERS * len(batch)
+            stored = read_part(
+                self._part(batch),
+                lambda: self._predict([batch]),
+                tm=(count,),
+                lddt=(count, len(self.wild_type.sequence)),
+            )
+            self._held = batch, stored
         start = OTHERS * batch.index(position)
         rows = slice(start, start + OTHERS)
         return self._held[1]["tm"][rows], self._held[1]["lddt"][rows]
@@ -345,6 +392,11 @@ class ScanJob(Job):
             "positions": in_runs(self.positions),
             "n_positions": len(self.positions),
             "n_substitutions": total,
+            # Also where no mutant is predicted, and regions.parquet is empty.
+            "regions": [
+                {"name": r.name, "kind": r.kind, "source": r.source, "positions": r.positions}
+                for r in self._subdomains.regions
+            ],
         }
         if null is None:
             note = "no mutant was predicted: there are probabilities alone"

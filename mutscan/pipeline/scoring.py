@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -14,10 +15,9 @@ from mutscan.pipeline.network import protein_null
 from mutscan.pipeline.options import DEFAULTS, Options
 from mutscan.pipeline.plan import make_plan, read_inputs, resolve_wild_type
 from mutscan.progress import Silent
-from mutscan.results import write_arrays
+from mutscan.results import shortened, write_arrays
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import TextIO
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mutscan.alignments.source import Relatives
     from mutscan.builders import MutantBuilder
     from mutscan.calling import Null
+    from mutscan.inputs import InputRow
     from mutscan.pipeline.job import Prediction
     from mutscan.pipeline.network import LoadedModel
     from mutscan.pipeline.plan import Plan, PlannedRow
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def score(
-    wild_type: str,
+    wild_type: str | os.PathLike[str],
     variants: Sequence[str] = (),
     *,
     variants_file: str | os.PathLike[str] | None = None,
@@ -45,6 +46,7 @@ def score(
     builder: str = DEFAULTS.builder,
     structure: str | os.PathLike[str] | None = None,
     chain: str | None = None,
+    plddt: bool = DEFAULTS.plddt,
     alignment: str | os.PathLike[str] = DEFAULTS.alignment,
     device: str = DEFAULTS.device,
     precision: str = DEFAULTS.precision,
@@ -55,6 +57,8 @@ def score(
     prior: str = DEFAULTS.prior,
     inverse_folding: str = DEFAULTS.inverse_folding,
     predict: str = DEFAULTS.predict,
+    numbering: str = DEFAULTS.numbering,
+    strict: bool = DEFAULTS.strict,
     shard: str | None = None,
     engine: str = DEFAULTS.engine,
     ray_address: str | None = None,
@@ -67,7 +71,7 @@ def score(
 
     Parameters
     ----------
-    wild_type : str
+    wild_type : str or path
         UniProt accession, or path to a structure or FASTA file.
     variants : sequence of str
         Such as ``"R175H"``, ``"p.Arg175His"``, ``"R175H;R248Q"``.
@@ -83,6 +87,8 @@ def score(
         ``auto``, ``modeller``, ``openmm``, ``template``, ``none``, or a folder of mutant structures.
     structure, chain : optional
         Structure file for an accession or FASTA; author chain name.
+    plddt : bool
+        B factors of the structure file are pLDDT, although it may not say so.
     alignment : path or {"auto", "library"}
         Relatives of the protein: an a3m, a2m, Stockholm, aligned FASTA or CLUSTAL file; by default
         AlphaFold DB's alignment of an accession where there is one, else the model's library.
@@ -102,6 +108,12 @@ def score(
         the wild type has a structure.
     predict : {"all", "probability"}
         ``probability``: TM-scores and lDDT are not predicted, no mutant is built.
+    numbering : {"sequence", "author"}
+        Whose positions the variants are written in: those of the sequence, or the structure file's own
+        residue numbers with their insertion codes (``"S27aA"``).
+    strict : bool
+        Fail rows that match as written although the other rows say that the numbering is shifted;
+        otherwise they are scored with a note and low confidence.
     shard : str, optional
         Part of the work to do, such as ``"2/8"``; `mutscan.merge` joins the parts.
     engine : {"local", "ray"}
@@ -126,23 +138,47 @@ def score(
         When the run as a whole cannot be done; single variants fail in their row.
     """
     options = Options(
-        out=out, model=model, builder=builder, structure=structure, chain=chain, alignment=alignment,
+        out=out, model=model, builder=builder, structure=structure, chain=chain, plddt=plddt,
+        alignment=alignment,
         device=device, precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline,
-        restart=restart, prior=prior, inverse_folding=inverse_folding, predict=predict, shard=shard,
-        engine=engine, ray_address=ray_address, ray_cores=ray_cores, seed=seed, progress=progress or Silent(),
+        restart=restart, prior=prior, inverse_folding=inverse_folding, predict=predict, numbering=numbering,
+        strict=strict, shard=shard, engine=engine, ray_address=ray_address, ray_cores=ray_cores, seed=seed,
+        progress=progress or Silent(),
     )  # fmt: skip
     if shard is not None and variants_file is not None and str(variants_file) == "-":
         raise UsageError("--shard: the parts of a job read the same list; give --variants a file")
     table = read_inputs(variants, variants_file, variant_column, stdin)
-    resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, offline=offline)
-    plan = make_plan(resolved, table)
+    resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, plddt=plddt, offline=offline)
+    plan = make_plan(resolved, table, numbering=numbering, strict=strict)
+    for note in plan.wild_type.notes[len(resolved.notes) :]:
+        options.progress.note(f"note: {note}")
     arguments = {
-        "wild_type": wild_type,
+        "wild_type": os.fspath(wild_type),
         "variants": list(variants),
         "variants_file": variants_file,
         "variant_column": variant_column,
     }
-    return run_job(Request("score", resolved, options, arguments, partial(ScoreJob, plan)))
+    bound = {"variants": list_in_words(table.rows)}
+    return run_job(Request("score", plan.wild_type, options, arguments, partial(ScoreJob, plan), bound))
+
+
+def list_in_words(rows: Sequence[InputRow]) -> str:
+    """Describe a list of variants in one line that no other list has.
+
+    Examples
+    --------
+    >>> from mutscan.inputs import InputRow
+    >>> list_in_words([InputRow(1, "R175H"), InputRow(2, "R248Q")])
+    'R175H to R248Q (2 rows, 4d2e34b0)'
+    """
+    first, last = (shortened(row.text, 12) for row in (rows[0], rows[-1]))
+    named = first if len(rows) == 1 else f"{first} to {last}"
+    digest = json_sha256([(row.text, row.sequence) for row in rows])
+    return f"{named} ({len(rows)} row{'s' if len(rows) > 1 else ''}, {digest[:8]})"
+
+
+ROWS_JUDGED: Final = 512
+"""Rows judged together, and held in memory."""
 
 
 class ScoreJob(Job):
@@ -207,13 +243,15 @@ class ScoreJob(Job):
 
     def prediction(self, variant: Variant) -> Prediction:
         """Read the stored prediction of a variant."""
-        arrays = read_part(self._part(variant), lambda: self._predict([variant]))
+        length = len(self.wild_type.sequence)
+        arrays = read_part(self._part(variant), lambda: self._predict([variant]), tm=(2,), lddt=(length,))
         tm, tm_raw = arrays["tm"].tolist()
         return tm, tm_raw, arrays["lddt"]
 
     def chunks(self) -> Iterator[Sequence[PlannedRow]]:
-        """Yield all rows at once: a variant that is given twice is judged once."""
-        yield self._rows
+        """Yield some rows at a time, so that memory does not grow with their number."""
+        for first in range(0, len(self._rows), ROWS_JUDGED):
+            yield self._rows[first : first + ROWS_JUDGED]
 
     def _part(self, variant: Variant) -> Path:
         return self.folder.part("predicted", self.folder.structure_of(str(variant)).stem)

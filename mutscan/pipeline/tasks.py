@@ -9,7 +9,6 @@ each may be killed at any time.
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import time
 import traceback
@@ -22,7 +21,7 @@ import pyarrow.parquet as pq
 
 from mutscan.calling import NULL_SIZE
 from mutscan.errors import CheckpointError, MissingDependencyError, MutscanError, RunFolderError
-from mutscan.files import file_name, replacing, write_errors, write_json
+from mutscan.files import any_length, file_name, read_json, replacing, write_errors, write_json
 from mutscan.hashes import json_sha256, text_sha256
 from mutscan.inputs import InputTable
 from mutscan.model.inverse_folding import WEIGHTS_SHA256, installed_weights
@@ -34,7 +33,7 @@ from mutscan.pipeline.run import exit_code_of
 from mutscan.pipeline.scanning import ScanJob, scanned_positions
 from mutscan.pipeline.scoring import ScoreJob
 from mutscan.progress import Silent
-from mutscan.results import RunFolder, any_length
+from mutscan.results import RunFolder
 from mutscan.structures import WildType
 from mutscan.version import __version__
 
@@ -254,7 +253,7 @@ class Outcome:
     def read(cls, path: Path) -> Outcome | None:
         """Read one back; None where there is none, or a damaged one."""
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
+            stored = read_json(path)
             return cls(**{**stored, "regions": tuple(stored["regions"])})
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -360,6 +359,8 @@ class Worker:
             "prior": options.prior,
             "inverse_folding": options.inverse_folding,
             "predict": options.predict,
+            "numbering": options.numbering,
+            "strict": options.strict,
             "inverse_folding_weights": WEIGHTS_SHA256 if folds else None,
             "seed": options.seed,
         }
@@ -455,7 +456,9 @@ class Worker:
         if task.rows is None:
             positions = scanned_positions(wild_type, None)
             return Request("scan", wild_type, options, arguments, partial(ScanJob, wild_type, positions))
-        plan = make_plan(wild_type, InputTable(task.rows, task.carried_columns))
+        table = InputTable(task.rows, task.carried_columns)
+        plan = make_plan(wild_type, table, numbering=options.numbering, strict=options.strict)
+        wild_type = plan.wild_type
         return Request("score", wild_type, options, arguments, partial(ScoreJob, plan))
 
     def _scored(self, task: Task, wild_type: WildType) -> Outcome:

@@ -44,6 +44,12 @@ NO_TIERS: Final = "no probability: the model has only a structural rule"
 ALONE: Final = "no probability; judged by the predicted structure alone"
 """Stands before a structural rule that decides."""
 
+NOT_ASSESSED: Final = "not assessed: "
+"""Begins the rule of a variant for which nothing is calibrated."""
+
+INDEL: Final = f"{NOT_ASSESSED}nothing is calibrated for insertions and deletions"
+JOINT: Final = f"{NOT_ASSESSED}without probabilities nothing is calibrated for joint mutants"
+
 NO_BACKBONE: Final = "no inverse folding and no ddg_predicted: N, CA, C or O is missing at the site"
 UNUSED: Final = "the model has no tier for alignments; the alignment was not used"
 
@@ -57,7 +63,8 @@ class Verdict:
     p : float
         Probability that it is deleterious; NaN where there is none.
     flag, rule : str
-        Empty where there is no probability, until `with_structure` is asked.
+        Without a probability the flag is empty until `with_structure` is asked; without any calibrated rule
+        the rule starts with `NOT_ASSESSED`.
     words : str
         The strongest evidence: ``burial +1.2; exchange -0.3``; of a joint mutant that of its worst
         substitution.
@@ -91,8 +98,7 @@ class Verdict:
 
         Where there is a probability the flag stays: the drop adds no information to it. Where there is
         none, the drop of a single substitution decides; a small drop does not show that the variant is
-        harmless, so the flag is never ``tolerated``. An indel stays ``uncertain``, because almost every
-        indel exceeds the threshold.
+        harmless, so the flag is never ``tolerated``. On a joint mutant nothing is decided then.
 
         Parameters
         ----------
@@ -104,12 +110,13 @@ class Verdict:
             return self
         if self.rule:
             return replace(self, rule=f"{self.rule}; {said}")
-        decided = self.structural.disturbed(scores) and not self.structural.beyond
-        flag = "deleterious" if decided else "uncertain"
+        if self.structural.beyond:
+            return replace(self, rule=JOINT)
+        flag = "deleterious" if self.structural.disturbed(scores) else "uncertain"
         return replace(self, flag=flag, rule=f"{ALONE}: {said}")
 
     def explain(self, most: int | None = None) -> list[Contribution]:
-        """Evidence in groups, the strongest first, at most `most` of them; none without a probability."""
+        """Evidence of `Assessment.explain`; none without a probability."""
         return [] if self.assessment is None else self.assessment.explain(self.row, most)
 
 
@@ -334,7 +341,10 @@ class Judge:
         if calibration is None:
             return [self._otherwise] * len(variants)
         if not calibration.tiers:
-            return [Verdict(notes=(NO_TIERS,), structural=self._rule_for(v)) for v in variants]
+            return [
+                Verdict(rule=INDEL if v.indel else "", notes=(NO_TIERS,), structural=self._rule_for(v))
+                for v in variants
+            ]
         singles = {
             s: row for row, s in enumerate(dict.fromkeys(s for v in variants for s in v.substitutions))
         }
@@ -353,9 +363,9 @@ class Judge:
     ) -> Verdict:
         index = [substitution.position - 1 for substitution in variant.substitutions]
         notes = tuple(warnings_for(calibration, self._view, index, indel=variant.indel is not None))
-        structural = self._rule_for(variant)
         if not rows:
-            return Verdict(notes=notes, structural=structural)
+            return Verdict(rule=INDEL, notes=notes)
+        structural = self._rule_for(variant)
         p = assessment.p_deleterious[rows]
         if not np.isfinite(p).all():
             return Verdict(notes=(UNKNOWN_RESIDUE,), structural=structural)
@@ -368,9 +378,11 @@ class Judge:
         return Verdict(float(p.max()), flag, rule, words, notes, structural, assessment=assessment, row=worst)
 
     def _rule_for(self, variant: Variant) -> StructuralRule | None:
-        single = variant.indel is None and variant.n_substitutions == 1
+        """Rule for a variant: none for insertions and deletions, of which almost all exceed its threshold."""
         rule = self._structural
-        return rule if rule is None or single else replace(rule, beyond=True)
+        if rule is None or variant.indel is not None:
+            return None
+        return rule if variant.n_substitutions == 1 else replace(rule, beyond=True)
 
     def describe(self) -> dict[str, object] | None:
         """Describe the calibration for run.json; None without one."""
@@ -406,7 +418,7 @@ def _sites(singles: Sequence[Substitution]) -> tuple[NDArray[np.int64], NDArray[
 def evidence_block(
     variants: Sequence[Variant], verdicts: Sequence[Verdict], *, most: int | None = None
 ) -> dict[str, list[object]]:
-    """Rows of evidence.parquet: one for each variant and piece, at most `most` of a variant."""
+    """Rows of evidence.parquet: one for each variant and piece; after `most` groups the rest is one piece."""
     told = [
         (str(variant), piece)
         for variant, verdict in zip(variants, verdicts, strict=True)

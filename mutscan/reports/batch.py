@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -12,12 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from mutscan.errors import UsageError
-from mutscan.reports.digest import STANDS_OUT, VERDICTS, job_facts, number, probability
+from mutscan.evidence.structural import DISTURBED, SINGLES_ONLY
+from mutscan.files import read_json
+from mutscan.reports.digest import STANDS_OUT, job_facts
 from mutscan.reports.saved import SCORED, reading
+from mutscan.reports.sentences import NOT_ASSESSED, SUBSTITUTED, UNDISTURBED, VERDICTS, sentence
 from mutscan.results import PROTEIN_COLUMNS, VARIANT_COLUMNS, RunFolder
 
 if TYPE_CHECKING:
@@ -50,13 +53,20 @@ BLOCK_BYTES: Final = 1 << 24
 """Bytes of variants.csv in memory at a time; no row is longer."""
 
 _LABELS: Final = ("status", "error_code", "wild_type", "flag", "flag_rule")
-_VALUES: Final = ("p_deleterious", "z_score", "alphamissense")
-_WORDS: Final = ("input", "message", "variant", "positions", "confidence", "evidence", "affected_regions")
+_VALUES: Final = (
+    "p_deleterious", "z_score", "alphamissense", "lddt_predicted_mean", "lddt_percentile", "ddg_predicted",
+)  # fmt: skip
+_WORDS: Final = (
+    "input", "message", "variant", "positions", "confidence", "notes", "evidence", "affected_regions",
+    "site_context",
+)  # fmt: skip
 _MARKED: Final = ["variant", "positions", "flag", "p_deleterious", "z_score"]
 _SHARED: Final = (
     "model", "calibration", "device", "precision", "builder", "inverse_folding", "alphamissense", "records",
 )  # fmt: skip
 _ORDER: Final = {"status": ("ok", "partial", "skipped", "failed"), "flag": tuple(VERDICTS)}
+
+_SUBSTITUTED: Final = SUBSTITUTED.pattern.join("^$")
 
 # What the rule says of one variant only: the drop of its lDDT.
 _STRUCTURE: Final = re.compile(r"; structure (?:not )?disturbed: .*", re.DOTALL)
@@ -105,7 +115,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Worst:
-    """One of the worst variants of all proteins: its protein, its name, and a sentence on it."""
+    """One of the worst variants of all proteins: its protein, its name, and its account."""
 
     protein: str
     variant: str
@@ -131,6 +141,10 @@ class SavedBatch:
         Rows by status, and scored rows by flag; rows without a flag are counted under ``""``.
     standing_out : int
         Scored rows with a z of at most `STANDS_OUT`.
+    not_assessed : int
+        Scored rows of which nothing calibrated speaks.
+    assessed, disturbed : int
+        Scored rows that were assessed for a disturbed structure, and those that have one.
     rules : tuple of Rule
         By flag, the most frequent first.
     problems : tuple of Problem
@@ -154,6 +168,9 @@ class SavedBatch:
     statuses: Mapping[str, int]
     flags: Mapping[str, int]
     standing_out: int
+    not_assessed: int
+    assessed: int
+    disturbed: int
     rules: tuple[Rule, ...]
     problems: tuple[Problem, ...]
     worst: pd.DataFrame
@@ -207,14 +224,22 @@ class SavedBatch:
             return (
                 f"{self._many(self.standing_out)} of {proteins} "
                 f"{self._verb(self.standing_out, 'stands', 'stand', 'does not stand')} out from other "
-                "substitutions of the same protein."
+                f"substitutions of the same protein{self._disturbing}."
             )
         bad = self.flags.get("deleterious", 0)
         verb = self._verb(bad, "is", "are", "is not")
         if not bad:
-            return f"{self._many(bad)} of {proteins} {verb} likely deleterious."
+            return f"{self._many(bad)} of {proteins} {verb} likely deleterious{self._disturbing}."
         hit = int((self.proteins["deleterious"] > 0).sum())
-        return f"{self._many(bad)} {verb} likely deleterious, in {hit:,} of {proteins}."
+        return f"{self._many(bad)} {verb} likely deleterious, in {hit:,} of {proteins}{self._disturbing}."
+
+    @property
+    def _disturbing(self) -> str:
+        """Count the rows that disturb the structure; empty where none was assessed."""
+        if not self.assessed:
+            return ""
+        many = f"{self.disturbed:,}" if self.disturbed else "none"
+        return f"; {many} disturb{'s' if self.disturbed < 2 else ''} the structure beyond background"
 
     def _many(self, count: int) -> str:
         """``3 of 10 scored variants``, or none, or all of them, or the only one."""
@@ -237,8 +262,10 @@ class SavedBatch:
             for flag in ("uncertain", "tolerated")
             if self.flags.get(flag)
         ]
-        if self.judged and self.flags.get(""):
-            said.append(f"{self.flags['']:,} without a verdict")
+        if self.not_assessed:
+            said.append(f"{self.not_assessed:,} {NOT_ASSESSED}")
+        if self.judged and (bare := self.flags.get("", 0) - self.not_assessed):
+            said.append(f"{bare:,} without a verdict")
         lost = self.rows - self.scored
         if lost and self.scored:
             said.append(f"{lost:,} {'row' if lost == 1 else 'rows'} not scored")
@@ -255,20 +282,9 @@ class SavedBatch:
         else:
             rows = rows[rows["z_score"] <= STANDS_OUT]
         return tuple(
-            Worst(row["wild_type"], row["variant"], row["flag"], _sentence(row))
+            Worst(row["wild_type"], row["variant"], row["flag"], sentence(row))
             for row in rows.head(FINDINGS).to_dict(orient="records")
         )
-
-
-def _sentence(row: Mapping[Any, Any]) -> str:
-    """``likely deleterious (0.93); conservation +1.9; burial +0.8``."""
-    if row["flag"]:
-        p = row["p_deleterious"]
-        said = VERDICTS.get(row["flag"], row["flag"])
-        said += f" ({probability(p)})" if p == p else " by the predicted structure alone"
-    else:
-        said = f"z {number(row['z_score'], 2)} against other substitutions of the protein"
-    return "; ".join(filter(None, (said, row["evidence"])))
 
 
 def is_batch(directory: Path) -> bool:
@@ -311,7 +327,7 @@ def read_batch(directory: Path) -> SavedBatch:
     with reading(path, "batch"):
         proteins = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     with reading(folder.run_json, "batch"):
-        provenance = json.loads(folder.run_json.read_text(encoding="utf-8"))
+        provenance = read_json(folder.run_json)
     missing = [column for column in PROTEIN_COLUMNS if column not in proteins.columns]
     if missing or not isinstance(provenance, dict):
         raise UsageError(
@@ -338,6 +354,9 @@ def read_batch(directory: Path) -> SavedBatch:
         _in_order(tally.statuses, "status"),
         _in_order(tally.flags, "flag"),
         tally.standing_out,
+        tally.not_assessed,
+        tally.assessed,
+        tally.disturbed,
         tally.listed_rules(),
         tally.listed_problems(),
         tally.worst(own[:CARRIED]),
@@ -358,7 +377,7 @@ def _shared(directory: Path, proteins: pd.DataFrame) -> dict[str, Any]:
         path = RunFolder(directory / folder).run_json
         if path.is_file():
             with reading(path, "batch"):
-                said = json.loads(path.read_text(encoding="utf-8"))
+                said = read_json(path)
             return {name: said[name] for name in _SHARED if name in said}
     return {}
 
@@ -425,6 +444,10 @@ def _floats(column: pa.Array) -> NDArray[np.float64]:
     return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
+def _truths(column: pa.Array) -> NDArray[np.bool_]:
+    return np.asarray(column.fill_null(fill_value=False).to_numpy(zero_copy_only=False), dtype=np.bool_)
+
+
 class _Tally:
     """What is kept of the rows while they pass by."""
 
@@ -435,7 +458,7 @@ class _Tally:
         self._most = marks
         self.statuses: Counter[str] = Counter()
         self.flags: Counter[str] = Counter()
-        self.standing_out = 0
+        self.standing_out = self.not_assessed = self.assessed = self.disturbed = 0
         self._rules: Counter[tuple[str, str]] = Counter()
         self._problems: dict[str, Problem] = {}
         self._codes: dict[str, int] = {}
@@ -448,7 +471,9 @@ class _Tally:
         self.statuses += status.counted()
         scored = np.isin(status.codes, [i for i, value in enumerate(status.values) if value in SCORED])
         self.flags += flag.counted(scored)
-        self._add_rules(flag, _Labels.of(block["flag_rule"]), scored)
+        rule = _Labels.of(block["flag_rule"])
+        self._add_rules(flag, rule, scored)
+        self._add_structure(block, rule, scored)
         self._add_problems(block, np.flatnonzero(~scored))
         rows = np.flatnonzero(scored)
         p, z = (_floats(block[name])[rows] for name in ("p_deleterious", "z_score"))
@@ -469,6 +494,25 @@ class _Tally:
         """Choose the worst rows of each protein from all that were kept."""
         joined = _severe(pd.concat(self._marks, ignore_index=True))
         return joined.groupby("protein", sort=False).head(self._most)
+
+    def _add_structure(self, block: pa.RecordBatch, rule: _Labels, scored: NDArray[np.bool_]) -> None:
+        """Count what `structure_disturbed` says of each row."""
+        skipped, ruled = (
+            np.array([test(words) for words in rule.values], dtype=bool)[rule.codes]
+            for test in (
+                lambda words: words.startswith(NOT_ASSESSED),
+                lambda words: DISTURBED in words and SINGLES_ONLY not in words,
+            )
+        )
+        regions = block["affected_regions"].cast(pa.string()).fill_null("")
+        empty = pc.or_(pc.equal(regions, ""), pc.match_substring(regions, UNDISTURBED))
+        substituted = _truths(pc.match_substring_regex(block["variant"].cast(pa.string()), _SUBSTITUTED))
+        assessed = scored & substituted
+        hit = assessed & (ruled | ~_truths(empty))
+        self.not_assessed += int((scored & skipped).sum())
+        self.disturbed += int(hit.sum())
+        known = np.isfinite(_floats(block["lddt_predicted_mean"]))
+        self.assessed += int((hit | (assessed & known)).sum())
 
     def _add_rules(self, flag: _Labels, rule: _Labels, scored: NDArray[np.bool_]) -> None:
         pairs, rows = np.unique(

@@ -7,18 +7,21 @@ which only sorts, filters and searches.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from mutscan.reports.batch import Rule, SavedBatch, Worst, read_batch, report_folder, rule_words
-from mutscan.reports.digest import UNCALIBRATED, VERDICTS, number, probability
+from mutscan.reports.digest import UNCALIBRATED
 from mutscan.reports.html import cells_of, fill_page, shorten
 from mutscan.reports.saved import site_positions
+from mutscan.reports.sentences import VERDICTS, confidence_reason, number, probability
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    import pandas as pd
 
 MOST_BYTES: Final = 5_000_000
 """Bytes of the page at most."""
@@ -38,7 +41,12 @@ SCRIPTS: Final = ("elements.js", "theme.js", "table.js", "batch.js")
 
 COLUMNS: Final = (
     ("p_deleterious", "P(deleterious)", 3, "Calibrated probability that the variant is deleterious"),
-    ("z_score", "z", 2, "Against other substitutions of the same protein; lower is more disruptive"),
+    (
+        "drop_z",
+        "lDDT drop z",
+        2,
+        "Predicted lDDT drop against other substitutions of the same protein; higher is worse",
+    ),
     ("alphamissense", "AlphaMissense", 3, "Another method's value (AlphaFold DB), no part of the verdict"),
 )
 """Number columns of the table of variants: column, heading, decimals, what it means."""
@@ -94,7 +102,10 @@ class ProteinRow:
 
 @dataclass(frozen=True, slots=True)
 class VariantRow:
-    """A row in the table of variants; `rule` is the number of its rule in the list, 0 for none."""
+    """A row in the table of variants.
+
+    `rule` is the number of its rule in the list, 0 for none; `doubt` says why the confidence is not high.
+    """
 
     protein: str
     link: str
@@ -105,6 +116,7 @@ class VariantRow:
     right: str
     rule: int
     confidence: str
+    doubt: str
     evidence: str
     regions: str
     carried: tuple[str, ...]
@@ -143,6 +155,7 @@ def render_many(directory: Path) -> str:
 
 def _page(run: SavedBatch, links: Mapping[str, str], share: float) -> str:
     """Fill the page with some share of the rows that it may hold."""
+    run = replace(run, worst=_with_drop(run.worst), marks=_with_drop(run.marks))
     variants = run.worst.head(int(len(run.worst) * share))
     proteins = run.proteins.loc[_by_severity(run)].head(int(MOST_PROTEINS * share))
     failed = run.proteins[run.proteins["status"] == "failed"]
@@ -204,7 +217,7 @@ def _page(run: SavedBatch, links: Mapping[str, str], share: float) -> str:
             ("Regions hit most, or what went wrong", False, "Affected regions that most rows share"),
         ],
         sorted_by=ranked[0][1] if ranked else "",
-        sorted_up=bool(ranked) and ranked[0][0] == "z_score",
+        sorted_up=False,
         protein_filters=[
             ("status", "Status", list(run.protein_statuses)),
             ("flag", "Has", [flag for flag in VERDICTS if run.flags.get(flag)]),
@@ -218,6 +231,11 @@ def _page(run: SavedBatch, links: Mapping[str, str], share: float) -> str:
         rules=rules,
         rules_left_out=len(run.rules[MOST_RULES:]),
     )
+
+
+def _with_drop(rows: pd.DataFrame) -> pd.DataFrame:
+    """Turn z around for people: the higher, the worse."""
+    return rows.assign(drop_z=-rows["z_score"])
 
 
 def _links(run: SavedBatch) -> dict[str, str]:
@@ -273,10 +291,11 @@ def _strip(row: Mapping[Any, Any], marks: Sequence[Mapping[Any, Any]]) -> Strip:
 
 
 def _marks(marks: Sequence[Mapping[Any, Any]], length: int) -> Iterator[Mark]:
+    ranked = any(row["p_deleterious"] == row["p_deleterious"] for row in marks)
     for row in marks:
         p, flag = row["p_deleterious"], row["flag"] if row["flag"] in SHAPES else ""
         sites = site_positions(str(row["positions"]))
-        if not sites:
+        if not sites or (ranked and not flag and p != p):  # what was not assessed has no height
             continue
         along = (min(sites[0], length) - 1) / max(length - 1, 1)
         x = EDGE + (WIDTH - 2 * EDGE) * along
@@ -305,6 +324,7 @@ def _variant_row(
         right=rule.right,
         rule=numbers.get((rule.flag, rule.words), 0),
         confidence=row["confidence"],
+        doubt=shorten(confidence_reason(row)),
         evidence=shorten(row["evidence"], 200),
         regions=shorten(row["affected_regions"], 200),
         carried=tuple(shorten(row[column]) for column in carried),

@@ -1,7 +1,8 @@
-"""The page of a comparison: one self-contained file without a script, every text escaped.
+"""The page of a comparison: one self-contained file, every text escaped.
 
 Tracks are SVG, matrices small PNGs within the page, the alignment is text that
 wraps with the window; so it prints, and works on a phone and without a mouse.
+Scripts draw the superposition and switch to dark colours; all else is there without them.
 """
 
 from __future__ import annotations
@@ -9,23 +10,33 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib import colormaps
 from matplotlib.image import imsave
 
+from mutscan.reports.block import Block
+from mutscan.reports.changes import largest_change, reach_of
 from mutscan.reports.compared import compared_facts, compared_headline, compared_scores
 from mutscan.reports.coordinates import distances
-from mutscan.reports.html import environment
-from mutscan.version import __version__
+from mutscan.reports.drawing import CHANGE
+from mutscan.reports.html import fill_page, in_script, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from matplotlib.colors import Colormap
     from numpy.typing import NDArray
 
     from mutscan.reports.compared import Compared
+
+SCRIPTS: Final = (
+    "elements.js", "theme.js", "data.js", "trace.js", "stage.js", "colouring.js", "compare.js",
+)  # fmt: skip
+
+LDDT_STEP: Final = 1 / 65534
 
 UNIT: Final = 10
 """Alignment columns that stay together when the text wraps."""
@@ -67,7 +78,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """A picture of residue pairs: heading, words, data URI, ends of its axes and of its colours."""
+    """A picture of residue pairs: heading, words, data URI, ends of its axes, numbers of its colours."""
 
     title: str
     words: str
@@ -75,18 +86,24 @@ class Matrix:
     last: int
     axis: str
     low: str
+    middle: str
     high: str
     scale: str
 
 
 def render_comparison(comparison: Compared) -> str:
-    """HTML of the page of a comparison; it needs no other file and runs no script."""
+    """HTML of the page of a comparison; it needs no other file and may ask for none."""
     residues = comparison.residues
     measured = bool(residues["lddt_measured"].notna().any())
     lowest = _foot(residues[["lddt_predicted", "lddt_measured"]].to_numpy(dtype=float))
-    page = environment().get_template("compare.html.j2")
-    return page.render(
-        version=__version__,
+    data, block = _scene(comparison)
+    return fill_page(
+        "compare.html.j2",
+        SCRIPTS,
+        {},
+        data=in_script(data),
+        block=Markup(block),
+        solid="atoms" in data,
         comparison=comparison,
         headline=compared_headline(comparison),
         scores=compared_scores(comparison),
@@ -194,32 +211,68 @@ def _ticks(length: int) -> tuple[tuple[str, str], ...]:
     return tuple((str(place), f"{_x(place, length) / WIDTH * 100:.2f}") for place in places)
 
 
+def _scene(comparison: Compared) -> tuple[dict[str, Any], str]:
+    """Both chains for the 3-D view, in the layout of a report's page: A as wild type, B as mutant."""
+    block = Block()
+    data: dict[str, Any] = {
+        "kind": "compare",
+        "sequence": comparison.sequence_a,
+        "other": comparison.sequence_b,
+        "names": [shorten(name, 40) for name in (comparison.name_a, comparison.name_b)],
+        "viewer_note": "",
+    }
+    if comparison.ca_a is not None and comparison.ca_b is not None:
+        chains = (comparison.ca_a, comparison.ca_b)
+        centre = np.nanmean(comparison.ca_a, axis=0)
+        reach = max(float(np.nanmax(np.abs(ca - centre))) for ca in chains)
+        step = max(0.01, reach / 32000)
+        data["atoms"] = {"names": ["CA"], "step": step, "centre": centre.round(3).tolist()}
+        for kind, ca in zip(("wild_type", "mutant"), chains, strict=True):
+            here = np.flatnonzero(np.isfinite(ca).all(axis=1))
+            block.add(f"{kind}_residue", here, "u2")
+            block.add(f"{kind}_name", np.zeros(len(here)), "u1")
+            block.add(f"{kind}_xyz", (ca[here] - centre).ravel(), "i2", step=step)
+        elements, data["other_elements"] = (
+            [{"kind": e.kind, "start": e.first + 1, "end": e.last + 1} for e in found]
+            for found in (comparison.elements_a, comparison.elements_b)
+        )
+        data["places"] = {"domains": [], "sites": [], "elements": elements}
+        residues = comparison.residues
+        for name, column in (("pair_a", "position_a"), ("pair_b", "position_b")):
+            block.add(name, residues[column].to_numpy(dtype=float) - 1, "u2")
+        for name in ("lddt_predicted", "lddt_measured"):
+            block.add(name, residues[name].to_numpy(dtype=float), "u2", step=LDDT_STEP)
+    data["arrays"] = block.index
+    return data, block.text()
+
+
 def _matrices(comparison: Compared) -> Iterator[Matrix]:
     if comparison.ca_a is None or comparison.ca_b is None:
         return
     a, b = distances(comparison.ca_a), distances(comparison.ca_b)
     top = max(float(np.nanmax(a)), float(np.nanmax(b)))
+    near = colormaps["cividis_r"]
     for name, within in ((comparison.name_a, a), (comparison.name_b, b)):
         yield Matrix(
             f"Distances within {name}", "How far apart each two Cα atoms are: the fold as a map.",
-            _picture(within, "cividis", 0.0, top), len(within), "position", "0 Å", f"{top:.0f} Å",
-            _gradient("cividis"),
+            _picture(within, near, 0.0, top), len(within), "position", "0 Å, near", f"{top / 2:.0f} Å",
+            f"{top:.0f} Å", _gradient(near),
         )  # fmt: skip
     place_a = comparison.residues["position_a"].to_numpy(dtype=int) - 1
     place_b = comparison.residues["position_b"].to_numpy(dtype=int) - 1
     change = np.full_like(a, np.nan)
     change[np.ix_(place_a, place_a)] = b[np.ix_(place_b, place_b)] - a[np.ix_(place_a, place_a)]
     if np.isfinite(change).any():
-        reach = max(float(np.nanquantile(np.abs(change), 0.98)), 0.5)
+        reach = reach_of(change)
         yield Matrix(
-            "Distances that differ",
-            "B minus A, between aligned residues. Purple: farther apart in B; orange: nearer; grey: none.",
-            _picture(change, "PuOr", -reach, reach), len(change), f"position in {comparison.name_a}",
-            f"−{reach:.1f} Å", f"+{reach:.1f} Å", _gradient("PuOr"),
+            f"Difference, {shorten(comparison.name_b, 40)} − {shorten(comparison.name_a, 40)}",
+            f"{largest_change(change)} Grey: not aligned, or no coordinates.",
+            _picture(change, CHANGE, -reach, reach), len(change), f"position in {comparison.name_a}",
+            f"−{reach:.1f} Å, closer", "0", f"+{reach:.1f} Å, farther", _gradient(CHANGE),
         )  # fmt: skip
 
 
-def _picture(values: NDArray[np.float64], cmap: str, low: float, high: float) -> str:
+def _picture(values: NDArray[np.float64], cmap: Colormap, low: float, high: float) -> str:
     """PNG of a matrix as a data URI; at most `PIXELS` rows, the same bytes each time."""
     size = -(-len(values) // PIXELS)
     if size > 1:
@@ -229,7 +282,7 @@ def _picture(values: NDArray[np.float64], cmap: str, low: float, high: float) ->
         blocks = padded.reshape(rows, size, rows, size)
         known = np.isfinite(blocks).sum(axis=(1, 3))
         values = np.where(known > 0, np.nansum(blocks, axis=(1, 3)) / np.maximum(known, 1), np.nan)
-    colours = colormaps[cmap].with_extremes(bad=(0.5, 0.5, 0.5, 0.35))
+    colours = cmap.with_extremes(bad=(0.5, 0.5, 0.5, 0.35))
     shown = np.ma.masked_invalid((values - low) / (high - low))
     stream = io.BytesIO()
     # matplotlib would write its version into the picture
@@ -237,6 +290,6 @@ def _picture(values: NDArray[np.float64], cmap: str, low: float, high: float) ->
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
-def _gradient(cmap: str) -> str:
-    stops = (colormaps[cmap](step / 8, bytes=True)[:3] for step in range(9))
+def _gradient(cmap: Colormap) -> str:
+    stops = (cmap(step / 8, bytes=True)[:3] for step in range(9))
     return ",".join(f"rgb({red} {green} {blue})" for red, green, blue in stops)

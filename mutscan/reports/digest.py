@@ -6,14 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mutscan.evidence.structural import DISTURBED, SINGLES_ONLY
 from mutscan.reports.affected import in_words, join_stretches
+from mutscan.reports.sentences import (
+    NOT_ASSESSED,
+    SUBSTITUTED,
+    VERDICTS,
+    number,
+    sentence,
+    structure_disturbed,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     import pandas as pd
 
-    from mutscan.reports.affected import AffectedRegion
     from mutscan.reports.saved import SavedRun
 
 TOP: Final = 5
@@ -41,7 +49,7 @@ class Standout:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One variant that matters, in one plain sentence.
+    """One variant that matters, and its account.
 
     Parameters
     ----------
@@ -51,7 +59,7 @@ class Finding:
     flag : str
         ``deleterious``, ``tolerated``, ``uncertain``, or empty.
     sentence : str
-        What follows the variant's name and a colon.
+        What follows the variant's name and a colon, without the last full stop.
     """
 
     number: int
@@ -96,34 +104,6 @@ class Digest:
     notice: str
 
 
-def number(value: object, decimals: int = 3) -> str:
-    """Text of a value, an em dash where it is not known.
-
-    Examples
-    --------
-    >>> number(0.98765), number(float("nan"))
-    ('0.988', '—')
-    """
-    if not isinstance(value, int | float) or value != value:
-        return "—"
-    return f"{value:.{decimals}f}"
-
-
-def probability(value: object, decimals: int = 2) -> str:
-    """Text of a probability; one below 1 gets more decimals before it reads as 1.
-
-    Examples
-    --------
-    >>> probability(0.934), probability(0.996), probability(0.9996, 3), probability(1.0)
-    ('0.93', '0.996', '0.9996', '1.00')
-    """
-    text = number(value, decimals)
-    while isinstance(value, float) and value < 1 and text.startswith("1"):
-        decimals += 1
-        text = number(value, decimals)
-    return text
-
-
 def digest(run: SavedRun) -> Digest:
     """Boil a saved run down."""
     # Where no row was scored, or none could get a verdict, the model is not the reason.
@@ -145,16 +125,6 @@ def digest(run: SavedRun) -> Digest:
 STANDS_OUT: Final = -2.0
 """z up to which a variant stands out, where there is no calibrated verdict."""
 
-VERDICTS: Final = {
-    "deleterious": "likely deleterious",
-    "tolerated": "likely tolerated",
-    "uncertain": "uncertain",
-}
-"""Flag of a row to the words for it."""
-
-NAMED_REGIONS: Final = 2
-"""Regions named in a sentence."""
-
 
 def matter_most(run: SavedRun) -> pd.DataFrame:
     """Return the scored rows that matter, the worst first.
@@ -171,28 +141,50 @@ def matter_most(run: SavedRun) -> pd.DataFrame:
 
 
 def headline(run: SavedRun) -> str:
-    """State in one sentence which variants matter and where they act.
+    """State in one sentence how many variants are likely deleterious, and how many disturb the structure.
 
-    ``3 of 10 variants are likely to disturb P04637: residues 170-178 and 241-245.``
+    ``3 of 10 variants of P04637 are likely deleterious; 1 disturbs the structure beyond background: residues
+    170-178.``
     """
     scored = run.scored
     if not len(scored):
         return "No row could be scored."
-    bad = matter_most(run)
-    many = f"{len(bad) or 'None'} of {len(scored)} variants" if len(scored) > 1 else "The variant"
-    if 1 < len(scored) == len(bad):
-        many = f"All {len(bad)} variants"
-    if run.judged and len(scored) == 1:
-        said = f"is likely to disturb {run.name}" if len(bad) else _alone(scored.iloc[0])
-    elif run.judged:
-        said = f"{'is' if len(bad) < 2 else 'are'} likely to disturb {run.name}"
+    if len(scored) == 1:
+        return f"The variant of {run.name} {_alone(run, scored.iloc[0])}."
+    bad = len(matter_most(run))
+    many = f"{bad or 'None'} of {len(scored)} variants" if bad < len(scored) else f"All {bad} variants"
+    one = bad < 2
+    if run.judged:
+        said = f"of {run.name} {'is' if one else 'are'} likely deleterious"
     else:
-        verb = "stands" if len(bad) < 2 else "stand"
-        verb = verb if len(bad) or len(scored) > 1 else "does not stand"
-        said = f"{verb} out from other substitutions of {run.name}"
-    stretches = _stretches(run, bad["variant"])
+        said = f"{'stands' if one else 'stand'} out from other substitutions of {run.name}"
+    return f"{many} {said}{_disturbing(run)}."
+
+
+def _disturbing(run: SavedRun) -> str:
+    """Count the variants that disturb the structure, and say where; empty where none was assessed."""
+    assessed, disturbed = structural_findings(run)
+    count = int(disturbed.sum())
+    if not assessed.any():
+        return ""
+    if not count:
+        return "; none disturbs the structure beyond background"
+    stretches = _stretches(run, run.scored["variant"][disturbed])
     where = f": {in_words(stretches)}" if stretches else ""
-    return f"{many} {said}{where}."
+    return f"; {count} {'disturbs' if count == 1 else 'disturb'} the structure beyond background{where}"
+
+
+def structural_findings(run: SavedRun) -> tuple[pd.Series[bool], pd.Series[bool]]:
+    """Which scored rows were assessed for a disturbed structure, and which have one.
+
+    The same as `structure_disturbed` of each row, for all rows at once.
+    """
+    scored = run.scored
+    rule = scored["flag_rule"]
+    substituted = scored["variant"].str.fullmatch(SUBSTITUTED.pattern)
+    ruled = rule.str.contains(DISTURBED, regex=False) & ~rule.str.contains(SINGLES_ONLY, regex=False)
+    hit = ruled | scored["variant"].map(lambda variant: bool(run.disturbed_by(variant)))
+    return substituted & (hit | scored["lddt_predicted_mean"].notna()), substituted & hit
 
 
 def _stretches(run: SavedRun, variants: Iterable[str]) -> list[tuple[int, int]]:
@@ -201,22 +193,39 @@ def _stretches(run: SavedRun, variants: Iterable[str]) -> list[tuple[int, int]]:
     return join_stretches(stretch for region in regions for stretch in region.stretches)
 
 
-def _alone(row: pd.Series[Any]) -> str:
-    return "is likely tolerated" if row["flag"] == "tolerated" else "is uncertain"
+def _alone(run: SavedRun, row: pd.Series[Any]) -> str:
+    """Say both findings on the only variant."""
+    if run.judged:
+        said = f"is {VERDICTS[row['flag']]}"
+    elif row["flag_rule"].startswith(NOT_ASSESSED):
+        return f"is {NOT_ASSESSED}"
+    else:
+        stands = row["z_score"] <= STANDS_OUT
+        said = f"{'stands' if stands else 'does not stand'} out from other substitutions"
+    regions = run.disturbed_by(row["variant"])
+    found = structure_disturbed(row.to_dict(), regions)
+    if found is None:
+        return said
+    if not found:
+        return f"{said}; it does not disturb the structure beyond background"
+    stretches = join_stretches(stretch for region in regions for stretch in region.stretches)
+    where = f": {in_words(stretches)}" if stretches else ""
+    return f"{said}; it disturbs the structure beyond background{where}"
 
 
 def remainder(run: SavedRun) -> str:
     """Count the variants that the headline leaves out."""
     scored, counts = run.scored, run.counts
     said = []
-    if run.judged and len(scored) > 1:
-        for flag, words in (("tolerated", "likely tolerated"), ("uncertain", "uncertain")):
-            count = int((scored["flag"] == flag).sum())
-            if count:
-                said.append(f"{count} {words}")
-    unflagged = int((scored["flag"] == "").sum())
-    if unflagged and unflagged < len(scored):
-        said.append(f"{unflagged} without a verdict")
+    if len(scored) > 1:
+        for flag in ("uncertain", "tolerated"):
+            if count := int((scored["flag"] == flag).sum()):
+                said.append(f"{count} {VERDICTS[flag]}")
+        bare = scored["flag_rule"][scored["flag"] == ""]
+        if skipped := int(bare.str.startswith(NOT_ASSESSED).sum()):
+            said.append(f"{skipped} {NOT_ASSESSED}")
+        if run.judged and len(bare) > skipped:
+            said.append(f"{len(bare) - skipped} without a verdict")
     lost = counts.get("failed", 0) + counts.get("skipped", 0)
     if lost:
         said.append(f"{lost} {'line' if lost == 1 else 'lines'} not scored")
@@ -231,42 +240,10 @@ def findings(run: SavedRun) -> tuple[Finding, ...]:
             index + 1,
             str(row["variant"]),
             str(row["flag"]),
-            sentence(row, run.disturbed_by(row["variant"])),
+            sentence(row.to_dict(), run.disturbed_by(row["variant"])),
         )
         for index, (_, row) in zip(bad.index.tolist(), bad.iterrows(), strict=True)
     )
-
-
-def sentence(row: pd.Series[Any], regions: Sequence[AffectedRegion]) -> str:
-    """Describe in words what one scored variant does, given its row and its affected regions.
-
-    ``likely deleterious (0.93); disturbs the zinc-binding loop, residues 170-178``
-    """
-    flag, p = str(row["flag"]), row["p_deleterious"]
-    if flag:
-        verdict = VERDICTS.get(flag, flag)
-        verdict += f" ({probability(p)})" if p == p else " by the predicted structure alone"
-    else:
-        verdict = _standing(row["lddt_percentile"])
-    if not regions and row["lddt_predicted_mean"] != row["lddt_predicted_mean"]:
-        # Where no profile was predicted, nothing could stand out; measured regions are listed all the same.
-        return verdict
-    if not regions:
-        return f"{verdict}; no stretch of residues stands out"
-    told = [
-        f"{region.name}, {in_words(region.stretches)}" if region.name else in_words(region.stretches)
-        for region in regions[:NAMED_REGIONS]
-    ]
-    more = f", and {len(regions) - NAMED_REGIONS} more" if len(regions) > NAMED_REGIONS else ""
-    return f"{verdict}; disturbs {' and '.join(told)}{more}"
-
-
-def _standing(percentile: float) -> str:
-    if percentile != percentile:
-        return "not compared with other substitutions"
-    if percentile <= 50:
-        return f"more disruptive than {100 - percentile:.0f} % of substitutions of this protein"
-    return f"milder than {percentile:.0f} % of substitutions of this protein"
 
 
 def facts_of(run: SavedRun) -> tuple[tuple[str, str], ...]:
@@ -337,26 +314,27 @@ def _builders(value: object) -> str:
 
 def _predicted_values(row: pd.Series[Any]) -> tuple[tuple[str, str], ...]:
     return (
-        ("z", number(row["z_score"], 2)),
+        ("drop z", number(-row["z_score"], 2)),
         ("percentile", number(row["lddt_percentile"], 0)),
-        ("lDDT", number(row["lddt_predicted_mean"])),
-        ("TM", number(row["tm_predicted"])),
     )
 
 
 def _measured_values(row: pd.Series[Any]) -> tuple[tuple[str, str], ...]:
     return (
-        ("lDDT", number(row["lddt_measured_mean"], 4)),
         ("lDDT site", number(row["lddt_measured_site"])),
-        ("TM", number(row["tm_measured"], 4)),
         ("Cα shift Å", number(row["ca_shift_max"], 2)),
     )
 
 
 def _standouts(run: SavedRun, first: str, then: str, below: float, values: Any) -> tuple[Standout, ...]:
-    """Return the rows lowest in `first`, of those below `below` (never of the unknown)."""
+    """Return the rows lowest in `first`, of those below `below`: never of the unknown or not assessed."""
     scored = run.scored
-    known = scored[scored[first] < below].sort_values([first, then, "variant"], kind="stable").head(TOP)
+    compared = ~scored["flag_rule"].str.startswith(NOT_ASSESSED)
+    known = (
+        scored[(scored[first] < below) & compared]
+        .sort_values([first, then, "variant"], kind="stable")
+        .head(TOP)
+    )
     return tuple(
         Standout(index + 1, row["variant"], values(row), tuple(_stretches(run, [row["variant"]])))
         for index, (_, row) in zip(known.index.tolist(), known.iterrows(), strict=True)

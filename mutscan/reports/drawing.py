@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from matplotlib import colormaps, rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
 from mutscan.files import replacing
+from mutscan.reports.changes import COLOURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from numpy.typing import NDArray
 
 INK: Final = "#1d2329"
@@ -33,6 +35,9 @@ INK: Final = "#1d2329"
 MODEL: Final = "#0072b2"
 RIVAL: Final = "#d55e00"
 GREY: Final = "#c9ced3"
+
+CHANGE: Final = LinearSegmentedColormap.from_list("change", COLOURS)
+"""Changed distances: blue is closer together, orange farther apart."""
 
 SIZE: Final = (4.6, 3.4)
 """Inches."""
@@ -115,7 +120,7 @@ def matrix(
     title: str,
     caption: str,
     *,
-    colours: str,
+    colours: str | Colormap,
     ends: tuple[float | None, float | None] = (None, None),
     label: str = "Å",
     axis: str = "position",
@@ -132,7 +137,7 @@ def matrix(
     size = len(values) + 0.5
     with panel() as (figure, axes):
         image = axes.imshow(
-            np.ma.masked_invalid(values), cmap=colormaps[colours].with_extremes(bad=GREY),
+            np.ma.masked_invalid(values), cmap=colormaps.get_cmap(colours).with_extremes(bad=GREY),
             vmin=ends[0], vmax=ends[1], origin="lower", extent=(0.5, size, 0.5, size), interpolation="none",
         )  # fmt: skip
         colour_bar(figure, axes, image, label)

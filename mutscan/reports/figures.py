@@ -6,16 +6,28 @@ import textwrap
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pyarrow.parquet as pq
 from matplotlib import colormaps
 
-from mutscan.errors import MutscanError, UsageError
+from mutscan.errors import MutscanError
+from mutscan.reports.changes import largest_change, reach_of
 from mutscan.reports.coordinates import distances, read_frame
-from mutscan.reports.drawing import GREY, INK, MODEL, RIVAL, colour_bar, drawing, legend, matrix, panel
+from mutscan.reports.drawing import (
+    CHANGE,
+    GREY,
+    INK,
+    MODEL,
+    RIVAL,
+    colour_bar,
+    drawing,
+    legend,
+    matrix,
+    panel,
+)
 from mutscan.reports.html import shorten
 from mutscan.reports.saved import read_null, read_run, site_positions
-from mutscan.reports.scan import is_scan
+from mutscan.reports.scan import is_scan, read_cells
 from mutscan.reports.views import by_severity
+from mutscan.residues import STANDARD
 from mutscan.results import RunFolder
 from mutscan.structures import read_structure
 from mutscan.structures.segments import runs
@@ -84,7 +96,7 @@ def draw_run(directory: Path) -> Iterator[Drawing]:
                 distances(frame.ca),
                 f"Distances within {run.name}",
                 "How far apart each two C-alpha atoms are: the fold as a map. Grey: no coordinates.",
-                colours="cividis",
+                colours="cividis_r",
                 ends=(0.0, float(np.nanmax(distances(frame.ca)))),
                 label="distance, Å",
             )
@@ -94,11 +106,11 @@ def draw_run(directory: Path) -> Iterator[Drawing]:
 
 
 def _overview(run: SavedRun, chosen: pd.DataFrame) -> Drawing:
-    """Every variant on one axis: probability where the model is calibrated, else z."""
+    """Every variant on one axis: probability where the model is calibrated, else drop z."""
     calibrated = bool(chosen["p_deleterious"].notna().any())
     column = "p_deleterious" if calibrated else "z_score"
     rows = chosen.iloc[::-1]
-    values = rows[column].to_numpy(dtype=float)
+    values = rows[column].to_numpy(dtype=float) * (1 if calibrated else -1)
     places = np.arange(len(rows))
     flags = rows["flag"].to_numpy(dtype=object)
     with panel((_WIDE[0], 0.9 + 0.22 * max(len(rows), 4))) as (figure, axes):
@@ -122,7 +134,7 @@ def _overview(run: SavedRun, chosen: pd.DataFrame) -> Drawing:
             axes.set(xlim=(-0.02, 1.02), xlabel="P(deleterious)")
         else:
             axes.axvline(0.0, color=INK, linewidth=0.7, linestyle=":")
-            axes.set(xlabel="z of the predicted lDDT against other substitutions (left: more disruptive)")
+            axes.set(xlabel="drop z of the predicted lDDT against other substitutions (positive: worse)")
         legend(axes, 4, handletextpad=0.2)
         scored = len(run.scored)
         more = "" if len(rows) == scored else f" The {len(rows)} of {scored} that matter most are shown."
@@ -214,50 +226,42 @@ def _change(path: Path, frame: Frame) -> NDArray[np.float64] | None:
 
 
 def _difference(name: str, variant: str, change: NDArray[np.float64]) -> Drawing:
-    # One scale that shows the built change, and keeps the scatter of a quiet build pale.
-    reach = max(float(np.nanquantile(np.abs(change), 0.999)), 0.5)
+    reach = reach_of(change)
     return matrix(
         name,
         change,
         f"Distances that {shorten(variant, _LONGEST)} changes",
-        f"C-alpha distances of the built mutant {variant} minus the wild type's; white: the same.",
-        colours="PuOr",
+        f"C-alpha distances of the built mutant {variant} minus the wild type's: blue is closer together, "
+        f"orange farther apart. {largest_change(change)}",
+        colours=CHANGE,
         ends=(-reach, reach),
         label="change of distance, Å",
     )
 
 
-HEAT: Final = (
-    ("p_deleterious", "P(deleterious)", "cividis", 0.0, 1.0),
-    ("z_score", "z (lower: more disruptive)", "cividis_r", -4.0, 2.0),
-)
-"""What a heat map shows, the first of these that a scan knows: column, label, colours, their ends."""
-
-
 def _scan_figures(directory: Path) -> Iterator[Drawing]:
-    path = RunFolder(directory).scan_parquet
-    try:
-        with pq.ParquetFile(path) as stored:
-            table = stored.read().to_pandas()
-        letters = list(dict.fromkeys(table["mutant"]))
-        positions = table["position"].to_numpy().reshape(-1, len(letters))[:, 0]
-        column, label, cmap, low, high = next(kind for kind in HEAT if table[kind[0]].notna().any())
-        values = table[column].to_numpy(dtype=float).reshape(-1, len(letters)).T
-    except (OSError, ValueError, KeyError, StopIteration) as error:
-        raise UsageError(f"{path}: cannot be read ({error}); run mutscan scan again") from error
+    cells = read_cells(directory)
+    positions = cells["position"].to_numpy().reshape(-1, len(STANDARD))[:, 0]
+    calibrated = bool(cells["p_deleterious"].notna().any())
+    values = cells["rank"].to_numpy(dtype=float).reshape(-1, len(STANDARD)).T
+    ranked = int(np.isfinite(values).sum())
     width = float(np.clip(1.6 + 0.06 * len(positions), 7.2, 60.0))
     with panel((width, 4.2)) as (figure, axes):
         image = axes.imshow(
-            np.ma.masked_invalid(values), cmap=colormaps[cmap].with_extremes(bad="white"),
-            vmin=low, vmax=high, aspect="auto", interpolation="none",
-            extent=(-0.5, len(positions) - 0.5, len(letters) - 0.5, -0.5),
+            np.ma.masked_invalid(values), cmap=colormaps["cividis_r"].with_extremes(bad="white"),
+            vmin=1, vmax=ranked, aspect="auto", interpolation="none",
+            extent=(-0.5, len(positions) - 0.5, len(STANDARD) - 0.5, -0.5),
         )  # fmt: skip
-        colour_bar(figure, axes, image, label)
-        axes.set_yticks(range(len(letters)), letters, fontsize=7)
+        by = "P(deleterious)" if calibrated else "drop z"
+        colour_bar(figure, axes, image, f"rank by {by} (1: most harmful)")
+        axes.set_yticks(range(len(STANDARD)), [*STANDARD], fontsize=7)
         _position_ticks(axes, positions)
         axes.set(xlabel="position", ylabel="substituted by")
         name = read_run(directory, rows=1).name
-        caption = f"Every substitution of {name}; white: the wild type's own residue, or not known."
+        caption = (
+            f"Every substitution of {name}, ranked among all {ranked}. White: the wild type's own residue, "
+            "or not known."
+        )
         yield drawing(figure, "heat_map", f"Scan of {name}", caption)
 
 

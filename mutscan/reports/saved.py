@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from contextlib import contextmanager, suppress
@@ -15,7 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mutscan.errors import UsageError
+from mutscan.files import read_json
 from mutscan.reports.affected import AffectedRegion, read_stretches
+from mutscan.reports.findings import display_name
+from mutscan.reports.sentences import account
 from mutscan.results import (
     ADDED_COLUMNS,
     EVIDENCE_SCHEMA,
@@ -52,7 +54,7 @@ def refuse_part(directory: Path) -> None:
     said: object = None
     # Whoever reads the run next says what is wrong with the file.
     with suppress(OSError, ValueError):
-        said = json.loads(RunFolder(directory).run_json.read_text(encoding="utf-8"))
+        said = read_json(RunFolder(directory).run_json)
     if isinstance(said, dict) and said.get("shard"):
         raise UsageError(
             f"{directory}: is a part of a job ({said['shard']}); join the parts with mutscan merge"
@@ -95,9 +97,9 @@ class SavedRun:
 
     @property
     def name(self) -> str:
-        """The wild type's name."""
+        """The wild type's name, for people (`display_name`)."""
         known = [name for name in self.variants["wild_type"] if name]
-        return known[0] if known else self.directory.name
+        return display_name(known[0]) if known else self.directory.name
 
     @property
     def counts(self) -> dict[str, int]:
@@ -108,7 +110,7 @@ class SavedRun:
         }
 
     def json_rows(self) -> list[dict[str, object]]:
-        """Rows of variants.csv with numbers as numbers and None for what is not known."""
+        """Rows of variants.csv, each with its `account`; numbers are numbers, what is not known is None."""
         rows: list[dict[str, object]] = []
         for row in self.variants.to_dict(orient="records"):
             cells: dict[str, object] = {}
@@ -118,7 +120,7 @@ class SavedRun:
                     cells[str(column)] = (int(value) if column in COUNT_COLUMNS else value) if known else None
                 else:
                     cells[str(column)] = value if value != "" else None
-            rows.append(cells)
+            rows.append(cells | account(cells))
         return rows
 
     def regions_of(self, variant: str) -> tuple[AffectedRegion, ...]:
@@ -133,12 +135,22 @@ class SavedRun:
 
     def disturbed_by(self, variant: str) -> tuple[AffectedRegion, ...]:
         """Regions that a variant disturbs beyond their background; raises as `regions_of`."""
-        return tuple(region for region in self.regions_of(variant) if region.disturbed)
+        return self._disturbed.get(variant, ())
 
     @cached_property
     def _regions(self) -> dict[str, tuple[AffectedRegion, ...]]:
+        return self._read_regions()
+
+    @cached_property
+    def _disturbed(self) -> dict[str, tuple[AffectedRegion, ...]]:
+        # Of a large scan these are few, and the whole table would not fit into memory.
+        return self._read_regions([("disturbed", "=", True)])
+
+    def _read_regions(
+        self, only: list[tuple[str, str, object]] | None = None
+    ) -> dict[str, tuple[AffectedRegion, ...]]:
         path = RunFolder(self.directory).regions_parquet
-        table = _read_table(path, REGION_SCHEMA)
+        table = _read_table(path, REGION_SCHEMA, only)
         if table is None:
             raise UsageError(
                 f"{path} is missing: an older mutscan made this run; run the same command again to write it "
@@ -174,7 +186,7 @@ class SavedRun:
                     yield str(variant), block.reset_index(drop=True)
 
     def evidence(self) -> dict[str, list[tuple[str, str, float]]]:
-        """Name, value and contribution of each piece of evidence of each variant, strongest first.
+        """Name, value and contribution of each variant's evidence: the baseline, then the strongest first.
 
         Empty where the model carries no calibration.
 
@@ -197,12 +209,15 @@ def read_null(directory: Path) -> pd.DataFrame | None:
     return _read_table(RunFolder(directory).null_parquet, NULL_SCHEMA)
 
 
-def _read_table(path: Path, schema: pa.Schema) -> pd.DataFrame | None:
-    """Columns of a schema; unknown texts are empty. None where there is no file."""
+def _read_table(
+    path: Path, schema: pa.Schema, only: list[tuple[str, str, object]] | None = None
+) -> pd.DataFrame | None:
+    """Columns of a schema, of the rows that pass `only`; unknown texts are empty. None without a file."""
     if not path.is_file():
         return None
-    with reading(path), pq.ParquetFile(path) as table:
-        frame: pd.DataFrame = table.read(columns=schema.names).to_pandas()[schema.names]
+    with reading(path):
+        table = pq.read_table(path, columns=schema.names, filters=only)
+        frame: pd.DataFrame = table.to_pandas()[schema.names]
     # pandas gives an unknown text as NaN or None, whichever the rest of the column asks for.
     texts = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_dictionary(f.type)]
     return frame.assign(**{name: frame[name].astype(object).fillna("") for name in texts})
@@ -253,7 +268,7 @@ def read_run(directory: Path, *, rows: int | None = None) -> SavedRun:
         table = pd.read_csv(
             folder.variants_csv, dtype=str, keep_default_na=False, encoding="utf-8", nrows=rows
         )
-        provenance = json.loads(folder.run_json.read_text(encoding="utf-8"))
+        provenance = read_json(folder.run_json)
     except (ValueError, OSError) as error:
         raise UsageError(f"{directory}: damaged run folder ({error}); run mutscan score again") from error
     for column in ADDED_COLUMNS:

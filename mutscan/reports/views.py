@@ -39,6 +39,8 @@ KEPT, MILD, LOST, WILD_TYPE, UNKNOWN = "#f2f2f2", "#e69f00", "#d55e00", "#9fb8c8
 
 _SIDE_CHAIN: Final = "not (name N+C+O or hydro)"
 
+_NUMBER: Final = re.compile(r"-?[0-9]+[A-Za-z0-9]?")
+
 LABEL: Final = 60
 """Letters of a label."""
 
@@ -161,8 +163,21 @@ def colour_foot(lowest: float) -> float:
 
 
 def structure_numbers(block: pd.DataFrame) -> tuple[str, ...]:
-    """Numbers that the structure gives to residues of residues.parquet; those without one are left out."""
-    return tuple(str(number) for number in block["structure_number"] if isinstance(number, str) and number)
+    """Numbers that the structure gives to residues of residues.parquet; those without one are left out.
+
+    Raises
+    ------
+    UsageError
+        One is no residue number: a viewer could take it for a command.
+    """
+    numbers = tuple(number for number in block["structure_number"] if isinstance(number, str) and number)
+    for number in numbers:
+        if not _NUMBER.fullmatch(number):
+            raise UsageError(
+                f"residues.parquet: structure_number {number!r} is no residue number such as 82 or 82A; "
+                "score the variants again with --restart"
+            )
+    return numbers
 
 
 def _regions(regions: Sequence[AffectedRegion], block: pd.DataFrame) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -141,7 +141,9 @@ def tm_score(
         raise ValueError(f"{int(present.sum())} pairs, more than the length {min(length, length_model)}")
     fixed, moving = fixed[present], moving[present]
     if len(fixed) < 3:
-        raise StructureError(f"{len(fixed)} residue pairs have coordinates, a TM-score needs at least 3")
+        raise StructureError(
+            f"coordinates in both structures: {len(fixed)} of {n} residue pairs; a TM-score needs at least 3"
+        )
     if np.array_equal(fixed, moving):
         # Unmoved: exact, without the rounding of a superposition.
         return TMScore(len(fixed) / length, len(fixed) / length_model, 0.0, np.eye(3), np.zeros(3))

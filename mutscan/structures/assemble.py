@@ -12,9 +12,9 @@ import numpy as np
 
 from mutscan.errors import StructureError
 from mutscan.residues import ONE_LETTER, UNKNOWN
-from mutscan.structures.atoms import atom_rank, is_standard_name, letter_of, standard_atom
+from mutscan.structures.atoms import atom_rank, is_d_residue, is_standard_name, letter_of, standard_atom
 from mutscan.structures.chain import Structure
-from mutscan.structures.mapping import place_residues
+from mutscan.structures.mapping import other_shifts, place_residues
 from mutscan.structures.records import ATOMIC_PREDICTORS, predictor_in
 
 if TYPE_CHECKING:
@@ -67,8 +67,11 @@ class _Chain:
         return "".join(one.letter for one in self.residues)
 
 
-def assemble(table: AtomTable, name: str, chain: str | None = None) -> Structure:
-    """Make a `Structure` of a file's only protein chain, or of the requested one."""
+def assemble(table: AtomTable, name: str, chain: str | None = None, *, plddt: bool = False) -> Structure:
+    """Make a `Structure` of a file's only protein chain, or of the requested one.
+
+    With `plddt` its B factors are pLDDT, whatever the file says or does not say of itself.
+    """
     proteins = _proteins(table)
     chosen, notes = _pick(proteins, table, name, chain)
     if table.n_models > 1:
@@ -84,9 +87,13 @@ def assemble(table: AtomTable, name: str, chain: str | None = None) -> Structure
     sequence = chosen.sequence
     res_id = np.array([one.key[0] for one in residues], dtype=np.int64)
     ca = np.array([one.where("CA") for one in residues], dtype=np.float64)
+    _require_a_chain(residues, ca, name, chosen.name)
     notes += _geometry_notes(residues, ca)
     full_sequence, full_index = _stated(table, chosen, res_id, ca, notes)
-    plddt = _plddt(table, chosen, index, b_factor, name, notes)
+    told = plddt and not table.plddt
+    confidence = (
+        _stated_plddt(table, chosen, name) if told else _plddt(table, chosen, index, b_factor, name, notes)
+    )
     return Structure(
         name=name,
         chain_id=chosen.name,
@@ -98,10 +105,11 @@ def assemble(table: AtomTable, name: str, chain: str | None = None) -> Structure
         element=tuple(_element(residues[k], atom, one) for k, atom, one in atoms),
         coord=coord,
         b_factor=b_factor,
-        plddt=plddt,
+        plddt=confidence,
         full_sequence=full_sequence,
         full_index=full_index,
         notes=tuple(notes),
+        modified=tuple((k, one.name) for k, one in enumerate(residues) if not is_standard_name(one.name)),
     )
 
 
@@ -191,12 +199,21 @@ def _clean(name: str, segment: list[_Residue], table: AtomTable, dropped: Counte
             _forget(residue, modified, unknown)
         else:
             kept.append(residue)
-    if not kept:
+    if not kept and not without_ca:
         return None
     notes = []
+    mirrored = [f"{one.name} {one.number}" for one in kept if is_d_residue(one.name)]
+    if mirrored:
+        plural = "s are D-amino acids" if len(mirrored) > 1 else " is a D-amino acid"
+        notes.append(
+            f"{len(mirrored)} residue{plural}, read and scored as the L form: {_some(mirrored)}; "
+            "no score here knows the mirror image"
+        )
     if conformers:
         notes.append(f"{conformers} residues have alternate locations, the one of highest occupancy is read")
     for three, count in sorted(modified.items()):
+        if is_d_residue(three):
+            continue
         one = letter_of(three)
         parent = next(full for full, letter in ONE_LETTER.items() if letter == one)
         notes.append(f"{count} {three} read as {parent}")
@@ -311,6 +328,7 @@ def _bonded(first: _Residue, second: _Residue) -> bool:
 
 
 def _pick(proteins: list[_Chain], table: AtomTable, name: str, chain: str | None) -> tuple[_Chain, list[str]]:
+    everything = proteins
     long_enough = [one for one in proteins if len(one.residues) >= MIN_RESIDUES]
     if chain is not None:
         named = [one for one in proteins if one.name == chain.strip()]
@@ -332,6 +350,18 @@ def _pick(proteins: list[_Chain], table: AtomTable, name: str, chain: str | None
             f"at least {MIN_RESIDUES} are needed"
         )
     first, notes = long_enough[0], list[str]()
+    short = [one for one in everything if len(one.residues) < MIN_RESIDUES]
+    if short:
+        lost = [
+            f"{residue.name} {residue.number} of chain {one.name or '(blank)'}"
+            for one in short
+            for residue in one.residues
+        ]
+        if lost:
+            notes.append(f"left out, too short for a protein chain: {_some(lost)}")
+        for one in short:
+            if not one.residues:
+                notes += [f"chain {one.name or '(blank)'}: {note}" for note in one.notes]
     if len(long_enough) > 1:
         if not all(_same_protein(first, other, table) for other in long_enough[1:]):
             if len({one.name for one in long_enough}) < len(long_enough):
@@ -377,6 +407,36 @@ def _require_finite(residues: list[_Residue], name: str, chain: str) -> None:
                 )
 
 
+_SHORTEST, _LONGEST = 2.5, 10.0
+"""Å; the median C-alpha step of a chain is 3.8, that of a cis peptide 2.9."""
+
+_CLOSEST = 1.5
+"""Å; radius of gyration of the densest packing of residues is 2.46 times their number's cube root."""
+
+
+def _require_a_chain(residues: list[_Residue], ca: NDArray[np.float64], name: str, chain: str) -> None:
+    """Refuse C-alpha atoms that lie as in no protein: at one point, in other units, or crushed."""
+    numbers = np.array([residue.key[0] for residue in residues])
+    step = np.linalg.norm(np.diff(ca, axis=0), axis=1)[np.diff(numbers) <= 1]
+    points, counts = np.unique(np.round(ca, 2), axis=0, return_counts=True)
+    radius = float(np.sqrt(((ca - ca.mean(axis=0)) ** 2).sum(axis=1).mean()))
+    wrong = ""
+    if counts.max() >= MIN_RESIDUES:
+        point = ", ".join(f"{value + 0.0:g}" for value in points[counts.argmax()])
+        wrong = f"{counts.max()} of its {len(ca)} C-alpha atoms lie at one point ({point})"
+    elif step.size >= 5 and not _SHORTEST <= np.median(step) <= _LONGEST:
+        wrong = (
+            f"C-alpha atoms of neighbouring residues are {np.median(step):.2g} Å apart (median), not 3.8 Å"
+        )
+    elif radius < _CLOSEST * len(ca) ** (1 / 3):
+        wrong = f"its {len(ca)} residues fill a space of {radius:.2g} Å radius, too small for them"
+    if wrong:
+        raise StructureError(
+            f"{name}: chain {chain or '(blank)'} is no protein structure: {wrong}; "
+            "expected coordinates in Å; make or download the file again"
+        )
+
+
 def _geometry_notes(residues: list[_Residue], ca: NDArray[np.float64]) -> list[str]:
     notes = []
     backbone = sum({"N", "CA", "C"} <= residue.atoms.keys() for residue in residues)
@@ -410,6 +470,12 @@ def _stated(
         index = np.array([label - 1 for label in labels if label is not None], dtype=np.int64)
     else:
         index = place_residues(sequence, res_id, ca, full)
+        if other_shifts(sequence, index, full) and not np.array_equal(index + 1, res_id):
+            notes.append(
+                "the residues with coordinates fit several stretches of the sequence the file states "
+                f"({len(full)} residues), and their numbers do not decide: it is not used"
+            )
+            return None, None
     wrong = sum(
         k < 0 or (full[k] != letter and UNKNOWN not in (full[k], letter))
         for k, letter in zip(index.tolist(), sequence, strict=True)
@@ -421,6 +487,23 @@ def _stated(
         )
         return None, None
     return full, index
+
+
+def _stated_plddt(table: AtomTable, chosen: _Chain, name: str) -> NDArray[np.float64]:
+    """PLDDT per residue (0-100) of a file whose user says that its B factors are that."""
+    values = np.array([residue.atoms["CA"].b_factor for residue in chosen.residues])
+    wrong = ""
+    if table.measured_by is not None:
+        wrong = f"the file states an experiment ({table.measured_by})"
+    elif values.min() < 0 or values.max() > 100:
+        wrong = f"they go from {values.min():g} to {values.max():g}, beyond 0 to 100"
+    elif np.ptp(values) == 0:
+        wrong = f"they are all {values[0]:g}"
+    if wrong:
+        raise StructureError(
+            f"{name}: B factors of chain {chosen.name or '(blank)'} are no pLDDT: {wrong}; leave --plddt out"
+        )
+    return values * 100.0 if values.max() <= 1.0 else values
 
 
 def _plddt(
@@ -447,7 +530,7 @@ def _plddt(
         if constant and len(b_factor) > 2 * len(per_residue) and np.unique(per_residue).size > 5:
             notes.append(
                 "B factors are constant in each residue as in a predicted model, but the file does not say "
-                "that it is one: they are not read as pLDDT"
+                "that it is one: they are not read as pLDDT (--plddt says that they are)"
             )
         return None
     if not constant and said != "ModelCIF" and said not in ATOMIC_PREDICTORS:

@@ -31,11 +31,25 @@ HEAVY_ATOMS: Final[dict[str, tuple[str, ...]]] = {
 _ORDER: Final = {one: {name: k for k, name in enumerate((*HEAVY_ATOMS[one], "OXT"))} for one in STANDARD}
 
 # Names force fields give to protonation states and bonded forms of standard residues.
-_FORCE_FIELD_NAMES: Final = {
+_THREE_LETTERS: Final = {
     "HID": "H", "HIE": "H", "HIP": "H", "HSD": "H", "HSE": "H", "HSP": "H", "HSC": "H",
-    "CYX": "C", "CYM": "C", "CY1": "C", "CYS2": "C", "ASH": "D", "ASPP": "D", "GLH": "E",
-    "GLUP": "E", "LYN": "K", "LSN": "K", "TYM": "Y", "ARN": "R",
+    "CYX": "C", "CYM": "C", "CYN": "C", "CY1": "C", "ASH": "D", "GLH": "E", "LYN": "K", "LYP": "K",
+    "LSN": "K", "TYM": "Y", "ARN": "R",
 }  # fmt: skip
+_FOUR_LETTERS: Final = {
+    # GROMOS and OPLS as GROMACS writes them
+    "ARGN": "R", "ASN1": "N", "ASPH": "D", "CYS1": "C", "CYS2": "C", "CYSH": "C", "GLUH": "E",
+    "HIS1": "H", "HIS2": "H", "HISA": "H", "HISB": "H", "HISD": "H", "HISE": "H", "HISH": "H",
+    "LYSH": "K", "LYSN": "K",
+    # CHARMM
+    "ASPP": "D", "GLUP": "E", "HISP": "H", "CYSX": "C",
+    # residues at chain ends in AMBER
+    **{end + name: one for end in "NC" for name, one in {**ONE_LETTER, **_THREE_LETTERS}.items()},
+}  # fmt: skip
+_FORCE_FIELD_NAMES: Final = _THREE_LETTERS | _FOUR_LETTERS
+
+FOUR_LETTER_NAMES: Final = frozenset(_FOUR_LETTERS)
+"""Residue names that fill columns 18-21 of a PDB line."""
 
 # Parents that the CCD's one-letter code names loosely or not at all.
 _PARENTS: Final = {"SEC": UNKNOWN, "PYL": UNKNOWN, "ASX": UNKNOWN, "GLX": UNKNOWN, "UNK": UNKNOWN}
@@ -62,6 +76,12 @@ def letter_of(name: str) -> str | None:
         return None
     one = info.one_letter_code.upper()
     return one if one in THREE_LETTER else UNKNOWN
+
+
+@lru_cache(maxsize=4096)
+def is_d_residue(name: str) -> bool:
+    """Whether a residue name is that of a D-amino acid, the mirror image of a usual one."""
+    return gemmi.find_tabulated_residue(name).kind == gemmi.ResidueKind.AAD
 
 
 def is_standard_name(name: str) -> bool:

@@ -50,6 +50,8 @@ class Structure:
         For each residue its 0-based place in `full_sequence`.
     notes : tuple of str
         What the reader had to decide (dropped ligands, altlocs, MSE -> MET ...), in plain words.
+    modified : tuple of (int, str)
+        Residues, 0-based, that are none of the 20 in the file, and their names there, such as ``"MSE"``.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Structure:
     full_sequence: str | None = None
     notes: tuple[str, ...] = ()
     full_index: NDArray[np.int64] | None = None
+    modified: tuple[tuple[int, str], ...] = ()
 
     def __post_init__(self) -> None:
         n, length = len(self.atom_name), len(self.sequence)
@@ -151,19 +154,28 @@ class WildType:
     structure : Structure, optional
     structure_index : int array, shape (L,), optional
         For each residue of `sequence` its 0-based residue in `structure`, -1 where unresolved.
+    differences : tuple of (int, int)
+        Where the structure has another residue than `sequence`: 0-based place in `sequence`, and the
+        residue of the structure. `structure_index` is -1 there.
     features : tuple of Feature
     records : tuple of mapping
         Provenance of each file used: source, url or path, version, date, sha256.
     notes : tuple of str
+    identifiers : mapping of str to str
+        What databases call the protein, where that is known: ``accession`` (UniProt's), ``entry``
+        (UniProt's entry name), ``gene`` (the symbol; synonyms may follow it, with blanks between them),
+        ``others`` (secondary accessions, RefSeq's and Ensembl's, with blanks between them).
     """
 
     name: str
     sequence: str
     structure: Structure | None = None
     structure_index: NDArray[np.int64] | None = None
+    differences: tuple[tuple[int, int], ...] = ()
     features: tuple[Feature, ...] = ()
     records: tuple[Mapping[str, object], ...] = field(default=())
     notes: tuple[str, ...] = ()
+    identifiers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_entry(self) -> bool:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
-import zlib
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mutscan.errors import UsageError
+from mutscan.files import gunzip, read_file
 from mutscan.residues import AMBIGUOUS, STANDARD
 from mutscan.structures.files import without_gz
 
@@ -35,12 +34,40 @@ def is_fasta_file(name: str | Path) -> bool:
     return without_gz(os.path.basename(name)).lower().endswith(FASTA_ENDINGS)
 
 
+# https://www.uniprot.org/help/fasta-headers
+_UNIPROT: Final = re.compile(
+    r"(?:sp|tr)\|([A-Z0-9]{6,10}(?:-[0-9]+)?)\|([A-Z0-9]+_[A-Z0-9]+)", re.IGNORECASE | re.ASCII
+)
+_GENE: Final = re.compile(r"(?:^|\s)(?:GN=|gene_symbol:)(\S+)")  # UniProt's, Ensembl's
+
+
 class FastaRecord(NamedTuple):
     """One entry: `id` is the first word of the header, `description` the rest."""
 
     id: str
     description: str
     sequence: str
+
+    @property
+    def identifiers(self) -> dict[str, str]:
+        """What the header says of the protein, as `WildType.identifiers`.
+
+        Examples
+        --------
+        >>> FastaRecord("sp|P04637|P53_HUMAN", "Tumor antigen OS=Homo sapiens GN=TP53", "MEEP").identifiers
+        {'accession': 'P04637', 'entry': 'P53_HUMAN', 'gene': 'TP53'}
+        """
+        found = {}
+        if match := _UNIPROT.fullmatch(self.id):
+            found = {"accession": match[1].upper(), "entry": match[2].upper()}
+        if match := _GENE.search(self.description):
+            found["gene"] = match[1]
+        return found
+
+    @property
+    def name(self) -> str:
+        """Short name: the accession of a UniProt header, else `id`."""
+        return self.identifiers.get("accession", self.id)
 
 
 def read_fasta(path: str | Path) -> list[FastaRecord]:
@@ -90,18 +117,32 @@ def read_each(path: Path) -> Iterator[tuple[str, FastaRecord | UsageError]]:
 
 def _text_of(path: Path) -> str:
     try:
-        data = path.read_bytes()
+        return decode_fasta(read_file(path), str(path))
     except FileNotFoundError as error:
         raise UsageError(f"{path}: no such file; expected FASTA") from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def decode_fasta(data: bytes, name: str) -> str:
+    """Text of a FASTA file, plain or gzip; `name` stands in messages.
+
+    Raises
+    ------
+    UsageError
+        It is damaged, too large, or no text.
+    """
     if data[:2] == b"\x1f\x8b":
         try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise UsageError(f"{path}: damaged gzip file ({error})") from error
+            data = gunzip(data)
+        except ValueError as error:
+            raise UsageError(f"{name}: {error}") from error
+    if data[257:262] == b"ustar":
+        raise UsageError(f"{name}: is a tar archive of files; unpack it, and give one of its FASTA files")
     if b"\x00" in data[:4096]:
-        raise UsageError(f"{path}: is a binary file; expected FASTA")
+        raise UsageError(f"{name}: is a binary file; expected FASTA")
     return data.decode("utf-8-sig", errors="replace")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import gemmi
@@ -10,7 +10,7 @@ import numpy as np
 
 from mutscan.errors import StructureError
 from mutscan.residues import UNKNOWN
-from mutscan.structures.atoms import BACKBONE
+from mutscan.structures.atoms import BACKBONE, is_d_residue
 from mutscan.structures.chain import WildType
 
 if TYPE_CHECKING:
@@ -49,10 +49,23 @@ def map_sequence(structure: Structure, sequence: str) -> NDArray[np.int64]:
     Raises
     ------
     StructureError
-        Code ``structure_mismatch``: less than 95 % of the aligned letters are equal, or less than half of
-        the structure's residues have a place in the sequence.
+        Code ``structure_mismatch``: less than 95 % of the aligned letters are equal, less than half of
+        the structure's residues have a place in the sequence, or the structure fits several identical
+        copies in it and its residue numbers are those of none.
     """
-    sequence = sequence.upper()
+    return _lay(structure, sequence.upper()).index
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Laid:
+    """A structure on a sequence: `index` as of `map_sequence`, and what is to be said of it."""
+
+    index: NDArray[np.int64]
+    differences: tuple[tuple[int, int], ...]
+    notes: tuple[str, ...]
+
+
+def _lay(structure: Structure, sequence: str) -> _Laid:
     places = place_residues(structure.sequence, structure.res_id, structure.ca, sequence)
     result = np.full(len(sequence), -1, dtype=np.int64)
     placed = np.flatnonzero(places >= 0)
@@ -75,19 +88,60 @@ def map_sequence(structure: Structure, sequence: str) -> NDArray[np.int64]:
             code="structure_mismatch",
         )
     result[places[placed[~wrong]]] = placed[~wrong]
-    return result
+    differing = tuple((int(places[k]), int(k)) for k in placed[wrong])
+    notes = _different(structure, sequence, differing) + _copies(structure, places, sequence)
+    return _Laid(result, differing, notes)
 
 
-def mismatches(structure: Structure, sequence: str) -> tuple[str, ...]:
-    """List positions where structure and sequence have different residues: ``"A82 is V (residue 82A)"``."""
-    places = place_residues(structure.sequence, structure.res_id, structure.ca, sequence.upper())
-    return tuple(
-        f"{sequence[place]}{place + 1} is {letter} (residue {structure.numbers[k]})"
-        for k, (place, letter) in enumerate(zip(places.tolist(), structure.sequence, strict=True))
-        if place >= 0
-        and letter != sequence[place].upper()
-        and UNKNOWN not in (letter, sequence[place].upper())
+def _different(
+    structure: Structure, sequence: str, differing: tuple[tuple[int, int], ...]
+) -> tuple[str, ...]:
+    if not differing:
+        return ()
+    listed = [
+        f"{sequence[place]}{place + 1} is {structure.sequence[k]} (residue {structure.numbers[k]})"
+        for place, k in differing
+    ]
+    shown = "; ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")
+    positions = f"{len(listed)} position{'s' * (len(listed) > 1)}"
+    return (f"the structure differs from the sequence at {positions}, where none is built: {shown}",)
+
+
+def _copies(structure: Structure, places: NDArray[np.int64], sequence: str) -> tuple[str, ...]:
+    """Note where else the structure fits as well; an error where its numbers do not decide."""
+    shifts = other_shifts(structure.sequence, places, sequence)
+    if not shifts:
+        return ()
+    placed = np.flatnonzero(places >= 0)
+    first, last = int(places[placed[0]]) + 1, int(places[placed[-1]]) + 1
+    others = [f"{first + shift}-{last + shift}" for shift in shifts]
+    listed = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+    if np.array_equal(structure.res_id[placed], places[placed] + 1):
+        return (
+            f"the structure fits several identical stretches of the sequence: it is laid on {first}-{last}, "
+            f"as its residue numbers say, and could also lie on {listed}",
+        )
+    raise StructureError(
+        f"{structure.name}: chain {structure.chain_id or '(blank)'} fits several identical stretches of the "
+        f"sequence equally well, {first}-{last} and {listed}, and its residue numbers "
+        f"({structure.numbers[placed[0]]} to {structure.numbers[placed[-1]]}) are those of none; number its "
+        "residues as the positions where it belongs, or give a structure of the whole protein",
+        code="structure_mismatch",
     )
+
+
+def other_shifts(observed: str, places: NDArray[np.int64], full: str) -> list[int]:
+    """By how much all placed residues could be moved along `full` and match as many letters as now."""
+    placed = np.flatnonzero(places >= 0)
+    if not placed.size:
+        return []
+    here = places[placed]
+    letters = np.frombuffer(full.encode(), dtype=np.uint8)
+    own = np.frombuffer(observed.encode(), dtype=np.uint8)[placed]
+    here, own = here[own != ord(UNKNOWN)], own[own != ord(UNKNOWN)]
+    now = int((letters[here] == own).sum())
+    shifts = range(-int(places[placed[0]]), len(full) - int(places[placed[-1]]))
+    return [shift for shift in shifts if shift and (letters[here + shift] == own).sum() >= now]
 
 
 def place_residues(
@@ -100,7 +154,19 @@ def place_residues(
     start = full.find(observed)
     if start >= 0 and full.find(observed, start + 1) < 0:
         return np.arange(start, start + len(observed), dtype=np.int64)
-    return _by_alignment(observed, ca, full)
+    places = _by_alignment(observed, ca, full)
+    return _as_numbered(observed, res_id, places, full)
+
+
+def _as_numbered(
+    observed: str, res_id: NDArray[np.int64], places: NDArray[np.int64], full: str
+) -> NDArray[np.int64]:
+    """Move an alignment to the copy of a repeat that the residue numbers name, if it fits there as well."""
+    placed = np.flatnonzero(places >= 0)
+    shifts = np.unique(res_id[placed] - 1 - places[placed])
+    if shifts.size == 1 and shifts[0] and int(shifts[0]) in other_shifts(observed, places, full):
+        places = np.where(places >= 0, places + shifts[0], places)
+    return places
 
 
 def _by_number(observed: str, res_id: NDArray[np.int64], full: str) -> NDArray[np.int64] | None:
@@ -173,17 +239,22 @@ def wild_type_from_structure(
         index = np.full(len(sequence), -1, dtype=np.int64)
         index[structure.full_index] = np.arange(len(structure))
         # A residue that differs from the stated one (or is unknown there) has no place.
-        for place, k in enumerate(index.tolist()):
-            if k >= 0 and structure.sequence[k] != sequence[place] and structure.sequence[k] != UNKNOWN:
-                index[place] = -1
+        differing = tuple(
+            (place, k)
+            for place, k in enumerate(index.tolist())
+            if k >= 0 and structure.sequence[k] not in (sequence[place], UNKNOWN)
+        )
+        index[[place for place, _ in differing]] = -1
     else:
         sequence = structure.sequence
         index = np.arange(len(structure), dtype=np.int64)
+        differing = ()
     return WildType(
         name=name or structure.name,
         sequence=sequence,
         structure=structure,
         structure_index=index,
+        differences=differing,
         features=features,
         records=records,
         notes=structure.notes + _numbering_note(structure, index),
@@ -200,21 +271,64 @@ def with_structure(
     StructureError
         Code ``structure_mismatch``, as `map_sequence`.
     """
-    index = map_sequence(structure, wild_type.sequence)
-    notes = structure.notes
-    different = mismatches(structure, wild_type.sequence)
-    if different:
-        shown = "; ".join(different[:5]) + (f" and {len(different) - 5} more" if len(different) > 5 else "")
-        notes += (f"the structure differs from the sequence at {len(different)} positions: {shown}",)
-    resolved = int((index >= 0).sum())
-    if resolved < len(index):
-        notes += (f"the structure covers {resolved} of {len(index)} residues",)
+    laid = _lay(structure, wild_type.sequence.upper())
+    index = laid.index
+    notes = structure.notes + laid.notes
+    covered = int((index >= 0).sum()) + len(laid.differences)
+    if covered < len(index):
+        notes += (f"the structure covers {covered} of {len(index)} residues",)
     return replace(
         wild_type,
         structure=structure,
         structure_index=index,
+        differences=laid.differences,
         records=wild_type.records + records,
         notes=wild_type.notes + notes + _numbering_note(structure, index),
+    )
+
+
+def site_notes(wild_type: WildType, positions: Iterable[int]) -> tuple[str, ...]:
+    """Say where the structure holds something else at a site than the residue that is scored.
+
+    Parameters
+    ----------
+    wild_type : WildType
+    positions : iterable of int
+        1-based.
+
+    Returns
+    -------
+    tuple of str
+        For the notes of a row: an exchanged residue, a D-amino acid, a modified residue.
+    """
+    structure, index = wild_type.structure, wild_type.structure_index
+    if structure is None or index is None:
+        return ()
+    found, modified, differing = [], dict(structure.modified), dict(wild_type.differences)
+    for position in positions:
+        letter = wild_type.sequence[position - 1]
+        if position - 1 in differing:
+            found.append(other_residue(wild_type, position))
+        k = int(index[position - 1])
+        if k in modified:
+            form = (
+                f"a D-amino acid, scored as L-{letter}"
+                if is_d_residue(modified[k])
+                else f"scored as {letter}"
+            )
+            found.append(f"residue {structure.numbers[k]} of the structure is {modified[k]}, {form}")
+    return tuple(found)
+
+
+def other_residue(wild_type: WildType, position: int) -> str:
+    """Say which residue of the structure stands at a position in place of the sequence's; empty for none."""
+    k = dict(wild_type.differences).get(position - 1)
+    if k is None or wild_type.structure is None:
+        return ""
+    structure = wild_type.structure
+    return (
+        f"{structure.name} has {structure.sequence[k]} (residue {structure.numbers[k]}) at position "
+        f"{position}, where the sequence has {wild_type.sequence[position - 1]}"
     )
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mutscan.errors import StructureError
+from mutscan.files import gunzip, read_file
 from mutscan.structures.assemble import assemble
 from mutscan.structures.files import EXPECTED, stem
 from mutscan.structures.records import parse_mmcif, parse_pdb
@@ -41,11 +40,11 @@ def read_structure(path: str | Path, *, chain: str | None = None) -> Structure:
     ------
     StructureError
         The file is not there (code ``structure_missing``), cannot be read, has no or several
-        proteins, fewer than 3 residues, or coordinates that are not finite.
+        proteins, fewer than 3 residues, or coordinates that are not finite or of no protein.
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except FileNotFoundError as error:
         raise StructureError(
             f"{path}: no such file; expected a structure ({EXPECTED})",
@@ -53,10 +52,12 @@ def read_structure(path: str | Path, *, chain: str | None = None) -> Structure:
         ) from error
     except OSError as error:
         raise StructureError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise StructureError(f"{path}: {error}") from error
     return read_bytes(data, path.name, chain=chain)
 
 
-def read_bytes(data: bytes, name: str, *, chain: str | None = None) -> Structure:
+def read_bytes(data: bytes, name: str, *, chain: str | None = None, plddt: bool = False) -> Structure:
     """As `read_structure`, from the bytes of a file.
 
     Parameters
@@ -66,9 +67,11 @@ def read_bytes(data: bytes, name: str, *, chain: str | None = None) -> Structure
     name : str
         Its file name, for messages and for `Structure.name` (without structure endings).
     chain : str, optional
+    plddt : bool
+        The B factors are pLDDT, 0-100 or 0-1, although the file may not say so; refused where they cannot be.
     """
     table = read_table(data, name)
-    return assemble(table, stem(name), chain)
+    return assemble(table, stem(name), chain, plddt=plddt)
 
 
 def read_table(data: bytes, name: str) -> AtomTable:
@@ -93,12 +96,14 @@ def _unzip(data: bytes, name: str) -> bytes:
     if data[:2] != b"\x1f\x8b":
         return data
     try:
-        return gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise StructureError(f"{name}: damaged gzip file ({error}); download it again") from error
+        return gunzip(data)
+    except ValueError as error:
+        raise StructureError(f"{name}: {error}") from error
 
 
 def _text(data: bytes, name: str) -> str:
+    if data[257:262] == b"ustar":
+        raise StructureError(f"{name}: is a tar archive of files; unpack it, and give one of its structures")
     if b"\x00" in data[:4096]:
         raise StructureError(
             f"{name}: is a binary file; expected PDB or mmCIF text (BinaryCIF and MMTF are not read)"

@@ -7,12 +7,14 @@ coordinate fields into numbers; mmCIF through gemmi's CIF reader.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import gemmi
 
 from mutscan.errors import StructureError
+from mutscan.structures.atoms import FOUR_LETTER_NAMES, letter_of
 
 
 class AtomRecord(NamedTuple):
@@ -43,7 +45,7 @@ class AtomTable:
     `stated` holds for each chain the residue names of SEQRES or the polymer
     entity; `plddt` for (chain, number, insertion code) the confidence that a
     ModelCIF file gives per residue; `predicted_by` the words by which the
-    file calls itself a model.
+    file calls itself a model; `measured_by` its experiment.
     """
 
     atoms: list[AtomRecord]
@@ -51,6 +53,7 @@ class AtomTable:
     stated: dict[str, list[str]] = field(default_factory=dict)
     plddt: dict[tuple[str, int, str], float] = field(default_factory=dict)
     predicted_by: str | None = None
+    measured_by: str | None = None
     is_mmcif: bool = False
 
 
@@ -67,6 +70,31 @@ def predictor_in(text: str) -> str | None:
     """Find the name of a structure predictor that reports pLDDT, if `text` mentions one."""
     upper = text.upper()
     return next((name for name in _PREDICTORS if name in upper), None)
+
+
+def _checked(table: AtomTable, name: str) -> AtomTable:
+    """Refuse names that no structure has: they go into files that other programs read, and run.
+
+    An insertion code is one letter or digit, and no name holds a line break or another control
+    character. mmCIF can quote text of any length and form.
+    """
+    for what, place in (("chain name", 2), ("residue name", 6), ("atom name", 7)):
+        for value in {atom[place] for atom in table.atoms}:
+            if not str(value).isprintable():
+                raise StructureError(
+                    f"{name}: {what} {value!r} holds a character that cannot be printed; correct the file"
+                )
+    for code in {atom.ins_code for atom in table.atoms}:
+        if not re.fullmatch("[A-Za-z0-9]?", code):
+            raise StructureError(
+                f"{name}: insertion code {code!r} is not one letter or digit; correct the file"
+            )
+    return table
+
+
+def _element(text: str) -> str:
+    """Element symbol in upper case; empty where the field holds something else, as old files do."""
+    return text.upper() if re.fullmatch("[A-Za-z]{1,2}", text) else ""
 
 
 def _number(text: str) -> float:
@@ -99,7 +127,9 @@ def parse_pdb(text: str, name: str) -> AtomTable:
     table = AtomTable([])
     head: list[str] = []
     block, models = 0, 0
-    for serial, line in enumerate(text.split("\n"), start=1):
+    lines = text.split("\n")
+    chains = _two_letter_chains(lines)
+    for serial, line in enumerate(lines, start=1):
         kind = line[:6]
         if kind in ("ATOM  ", "HETATM"):
             if models > 1:
@@ -115,19 +145,21 @@ def parse_pdb(text: str, name: str) -> AtomTable:
                 raise StructureError(
                     f"{name}, line {serial}: residue number {line[22:26]!r} in columns 23-26 is not a number"
                 ) from error
+            # Columns 18-20 and 21-22, or 18-21 and 22.
+            split = 21 if _fills_four(line) and line[20:22] not in chains else 20
             occupancy, b_factor = _number(line[54:60]), _number(line[60:66])
             table.atoms.append(
                 AtomRecord(
                     serial,
                     kind == "HETATM",
-                    line[20:22].strip(),
+                    line[split:22].strip(),
                     block,
                     number,
                     line[26].strip(),
-                    line[17:20].strip().upper(),
+                    line[17:split].strip().upper(),
                     line[12:16].strip().upper().replace("*", "'"),
                     line[16].strip(),
-                    line[76:78].strip().upper(),
+                    _element(line[76:78].strip()),
                     _number(line[30:38]),
                     _number(line[38:46]),
                     _number(line[46:54]),
@@ -141,16 +173,37 @@ def parse_pdb(text: str, name: str) -> AtomTable:
         elif kind.startswith("TER"):
             block += 1
         elif kind == "SEQRES":
-            table.stated.setdefault(line[11].strip(), []).extend(line[19:70].upper().split())
+            table.stated.setdefault(line[11:12].strip(), []).extend(line[19:70].upper().split())
         elif kind in ("HEADER", "TITLE ", "COMPND", "SOURCE", "REMARK", "EXPDTA", "AUTHOR", "KEYWDS"):
             # References may cite a predictor in an experimental entry.
             if kind != "REMARK" or line[6:10].strip() in ("", "0", "1", "2", "3", "99", "220"):
                 head.append(line)
     table.n_models = max(models, 1)
     table.predicted_by = predictor_in(" ".join(head))
-    if any(line.startswith("EXPDTA") and "THEORETICAL" not in line.upper() for line in head):
+    methods = [line[10:].strip() for line in head if line.startswith("EXPDTA")]
+    table.measured_by = next((method for method in methods if "THEORETICAL" not in method.upper()), None)
+    if table.measured_by is not None:
         table.predicted_by = None
-    return table
+    return _checked(table, name)
+
+
+def _fills_four(line: str) -> bool:
+    return line[17:21].upper() in FOUR_LETTER_NAMES
+
+
+def _two_letter_chains(lines: list[str]) -> set[str]:
+    """Columns 21-22 where they name a chain: after an amino acid whose name is complete in columns 18-20.
+
+    So ``CYS2A`` is a CYS2 of chain A, but in a file that also has ``ALA2A`` a CYS of chain 2A.
+    """
+    return {
+        line[20:22]
+        for line in lines
+        if line[20:21].strip()
+        and line.startswith(("ATOM  ", "HETATM"))
+        and not _fills_four(line)
+        and letter_of(line[17:20]) is not None
+    }
 
 
 _ATOM_SITE = (
@@ -221,7 +274,7 @@ def parse_mmcif(text: str, name: str) -> AtomTable:
                 word(row, 7, word(row, 6)).upper(),
                 word(row, 8).upper(),
                 word(row, 9),
-                word(row, 10).upper(),
+                _element(word(row, 10)),
                 as_number(row[11]),
                 as_number(row[12]),
                 as_number(row[13]),
@@ -236,7 +289,7 @@ def parse_mmcif(text: str, name: str) -> AtomTable:
     table.n_models = max(len(models), 1)
     _stated_sequences(block, table, entity_of)
     _model_quality(block, table, author)
-    return table
+    return _checked(table, name)
 
 
 def _stated_sequences(block: gemmi.cif.Block, table: AtomTable, entity_of: dict[str, str]) -> None:
@@ -270,7 +323,8 @@ def _model_quality(
         where = author.get((gemmi.cif.as_string(asym), gemmi.cif.as_int(place, 0)))
         if gemmi.cif.as_string(metric) in metrics and where is not None:
             table.plddt[where] = gemmi.cif.as_number(value)
-    if table.predicted_by is None and not block.find_loop("_exptl.method") and not _has_experiment(block):
+    table.measured_by = _experiment(block)
+    if table.predicted_by is None and table.measured_by is None:
         words = " ".join(
             gemmi.cif.as_string(block.find_value(tag) or "")
             for tag in ("_struct.title", "_entry.id", "_struct.pdbx_descriptor")
@@ -278,6 +332,7 @@ def _model_quality(
         table.predicted_by = predictor_in(words)
 
 
-def _has_experiment(block: gemmi.cif.Block) -> bool:
-    method = block.find_value("_exptl.method")
-    return method is not None and "THEORETICAL" not in gemmi.cif.as_string(method).upper()
+def _experiment(block: gemmi.cif.Block) -> str | None:
+    """Find the method of the experiment, the first of several."""
+    methods = [gemmi.cif.as_string(value) for value in block.find_values("_exptl.method")]
+    return next((method for method in methods if method and "THEORETICAL" not in method.upper()), None)

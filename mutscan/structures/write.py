@@ -87,6 +87,8 @@ def _check_pdb_limits(structure: Structure, name: str) -> None:
         reason = f"the chain name {structure.chain_id!r} has more than one letter"
     elif len(structure.atom_name) > 99_998:
         reason = f"it has {len(structure.atom_name)} atoms, more than 99,998"
+    elif any(len(atom) > 4 for atom in structure.atom_name):
+        reason = "an atom name has more than four letters"
     elif structure.res_id.size and (structure.res_id.min() < -999 or structure.res_id.max() > 9999):
         reason = "residue numbers go beyond -999..9999"
     elif structure.coord.size and (structure.coord.min() < -999.999 or structure.coord.max() > 9999.999):
@@ -178,7 +180,7 @@ def _mmcif(
     codes = [_quote(code) if code else "?" for code in structure.ins_code]
     for serial, (index, atom, element, xyz, b) in enumerate(_rows(structure, column), start=1):
         yield (
-            f"ATOM {serial} {element} {_quote(atom)} . {names[index]} A 1 {index + 1} {codes[index]} "
+            f"ATOM {serial} {_quote(element)} {_quote(atom)} . {names[index]} A 1 {index + 1} {codes[index]} "
             f"{xyz[0]:.3f} {xyz[1]:.3f} {xyz[2]:.3f} 1.00 {b:.4f} {numbers[index]} {chain} 1"
         )
     yield "#"

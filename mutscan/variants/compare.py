@@ -122,8 +122,8 @@ def normalise(variant: Variant, sequence: str) -> Variant:
     return Variant(indel=_indel(sequence, mutant, prefix, suffix))
 
 
-def suggest_offset(variants: Iterable[Variant], sequence: str) -> int | None:
-    """Find the shift in numbering that would make all variants fit the wild type.
+def suggest_offset(variants: Iterable[Variant], sequence: str, *, share: float = 1.0) -> int | None:
+    """Find the shift in numbering that would make variants fit the wild type.
 
     Parameters
     ----------
@@ -131,13 +131,15 @@ def suggest_offset(variants: Iterable[Variant], sequence: str) -> int | None:
         As written.
     sequence : str
         The wild type.
+    share : float
+        The shift explains at least this share of the distinct sites, in (0, 1].
 
     Returns
     -------
     int or None
-        To be added to each written position; of several shifts that fit, the smallest. None when nothing is
-        to be shifted (all fit as they are), when no shift fits all, or with fewer than two distinct
-        sites, which say nothing.
+        To be added to each written position; the shift that fits most sites, of several the smallest.
+        None when most fit as they are, when no shift fits enough, or with fewer than two distinct sites,
+        which say nothing.
 
     Examples
     --------
@@ -148,22 +150,14 @@ def suggest_offset(variants: Iterable[Variant], sequence: str) -> int | None:
     if len(sites) < 2:
         return None
     residues = np.frombuffer(sequence.encode("ascii"), dtype=np.uint8)
-    by_letter: dict[str, list[int]] = {}
+    places = {letter: np.flatnonzero(residues == ord(letter)) + 1 for _, letter in sites}
+    last = max(position for position, _ in sites)
+    votes = np.zeros(last + len(sequence) + 1, dtype=np.int64)  # of the offsets from -last on
     for position, letter in sites:
-        by_letter.setdefault(letter, []).append(position)
-    # Rare letters first: each site leaves about one shift in twenty, so the work ends early.
-    letters = sorted(by_letter, key=lambda letter: (sequence.count(letter), letter))
-    start = by_letter[letters[0]][0]
-    offsets = np.flatnonzero(residues == ord(letters[0])).astype(np.int64) + 1 - start
-    for letter in letters:
-        for position in by_letter[letter]:
-            index = position - 1 + offsets
-            inside = (index >= 0) & (index < len(residues))
-            offsets, index = offsets[inside], index[inside]
-            offsets = offsets[residues[index] == ord(letter)]
-            if not offsets.size:
-                return None
-    best = min(offsets.tolist(), key=lambda offset: (abs(offset), -offset))
+        votes[places[letter] - position + last] += 1
+    most = int(votes.max())
+    enough = np.flatnonzero(votes >= max(share * len(sites), most, 1)) - last
+    best = min(enough.tolist(), key=lambda offset: (abs(offset), -offset), default=0)
     return int(best) or None
 
 

@@ -7,7 +7,7 @@ patterns are anchored and without nested repeats, so that time grows with the le
 from __future__ import annotations
 
 import re
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from mutscan.errors import VariantError
 from mutscan.residues import AMBIGUOUS
@@ -18,6 +18,9 @@ from mutscan.variants.variant import (
     Substitution,
     Variant,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LONGEST_TEXT: Final = 100_000
 """Characters; longer lines are not variants."""
@@ -57,18 +60,32 @@ _CLINVAR: Final = re.compile(r"([^\s:]++):[cgmnr]\.\S++\s++\((p\.\S++)")
 _HEAD: Final = re.compile(
     r"(\*|[A-Za-z]++)([0-9]++)(?:_(\*|[A-Za-z]++)([0-9]++))?+(.*+)", re.ASCII | re.DOTALL
 )
+_FILE_HEAD: Final = re.compile(
+    r"(\*|[A-Za-z]++)(-?[0-9]++)(?:([A-Za-z]?)_(\*|[A-Za-z]++)(-?[0-9]++))?+(.*+)", re.ASCII | re.DOTALL
+)
+"""As `_HEAD` in the numbers of a structure file; the last insertion code is still in what follows."""
+_VCF: Final = re.compile(
+    r"""(?:chr)?(?:[0-9]{1,2}|[XYM]|MT|N[CTW]_[0-9]{6,9}\.[0-9]{1,2}) [\s:-]++ [0-9]++ [\s:-]++
+        (?:[^\s:]++\s++)?+ [ACGTN]++ (?:[\s:/>-]|->)++ [ACGTN,.*]++ (?:\s.*+)?""",
+    re.VERBOSE | re.IGNORECASE | re.ASCII | re.DOTALL,
+)
+"""A change of DNA by its place in the genome: a line of a VCF file, or ``17-7675088-C-T``."""
+_LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz*"
+_BELOW_ZERO: Final = re.compile(r"(?:\*|[A-Za-z]{1,3})(-[0-9]+)[A-Za-z*=]", re.ASCII)
 _FRAMESHIFT: Final = re.compile(r"(?:[A-Z]|\*|[A-Za-z]{3})?fs", re.ASCII)
 _EXTENSION: Final = re.compile(r"(?:[A-Z]|\*|[A-Za-z]{3})?ext", re.ASCII)
 _EDIT: Final = re.compile(r"dup|delins|del|ins", re.ASCII)
 _SLIP: Final = re.compile(
     r"""[A-Za-z][0-9]+[A-Za-z]{0,3} | [0-9]+[A-Za-z]?
-    |   [A-Za-z]{2}[0-9]+[A-Za-z] | [A-Za-z]{3}[0-9]+[A-Za-z]{2,3}""",
+    |   [A-Za-z]{2}[0-9]+[A-Za-z] | [A-Za-z]{3}[0-9]+[A-Za-z]{2,3}
+    |   [A-Za-z]-[0-9]+[A-Za-z]{1,2} | (?:[ACDEFGHIKLMNPQRSTVWY][0-9]+){2,}[ACDEFGHIKLMNPQRSTVWY]""",
     re.ASCII | re.VERBOSE,
 )
-"""A misspelled substitution (``R175``, ``175H``, ``RA175H``, ``Arq175His``)."""
+"""A misspelled substitution (``R175``, ``175H``, ``RA175H``, ``Arq175His``, ``K-4A``), or two run into one
+(``I3E9K``)."""
 
 
-def parse_variant(text: str) -> Variant:
+def parse_variant(text: str, numbers: Mapping[str, int] | None = None) -> Variant:
     """Read one variant: ``R175H``, ``p.Arg175His``, ``P04637:p.R175H``, ``R175H;R248Q``, ``p.Lys120del``.
 
     Three-letter codes are read in any case. One-letter codes are upper case; lower case is read for a
@@ -81,29 +98,34 @@ def parse_variant(text: str) -> Variant:
     ----------
     text : str
         One variant. A reference prefix is read and dropped, see `split_reference`.
+    numbers : mapping of str to int, optional
+        Position (1-based) of each residue number of a structure file, in the order of positions. The text
+        is then written in these numbers, with insertion codes: ``S27aA`` exchanges residue ``27A``.
 
     Returns
     -------
     Variant
-        As written: that it fits a wild type is for `Variant.check` to say.
+        As written, but for `numbers`: that it fits a wild type is for `Variant.check` to say.
 
     Raises
     ------
     VariantError
         ``bad_variant`` for what cannot be read; ``synonymous``; ``unsupported_variant`` for stop,
         frameshift, loss of start, extension, DNA, uncertain changes and residues that are none of the 20;
-        ``position_out_of_range`` for position 0 and absurd ones.
+        ``position_out_of_range`` for position 0 and absurd ones, and for numbers that `numbers` lacks.
 
     Examples
     --------
     >>> str(parse_variant("P04637:p.[Arg248Gln;Arg175His]"))
     'R175H;R248Q'
+    >>> str(parse_variant("S27aA", {"27": 22, "27A": 23}))
+    'S23A'
     """
-    _, rest = split_reference(text)
-    return _Reader(text).variant(rest)
+    _, rest = split_reference(text, numbers)
+    return _Reader(text, numbers).variant(rest)
 
 
-def split_reference(text: str) -> tuple[str | None, str]:
+def split_reference(text: str, numbers: Mapping[str, int] | None = None) -> tuple[str | None, str]:
     """Take the reference prefix off a variant.
 
     ``:`` separates a reference from its variant, and joins substitutions: what stands before it is a
@@ -116,6 +138,8 @@ def split_reference(text: str) -> tuple[str | None, str]:
         ``P04637:p.R175H``, ``TP53:R175H``, ``NP_000537.3:p.Arg175His``, ClinVar's
         ``NM_000546.6(TP53):c.524G>A (p.Arg175His)``, or any but the last after its place in the genome:
         ``17:7675088 C>T ENSP00000269305.4:p.Arg175His``.
+    numbers : mapping of str to int, optional
+        As of `parse_variant`.
 
     Returns
     -------
@@ -128,15 +152,20 @@ def split_reference(text: str) -> tuple[str | None, str]:
     ------
     VariantError
         ``bad_variant`` when the text names two references, or when the prefix reads as reference and as
-        substitution (``T4L:p.A42K``).
+        substitution (``T4L:p.A42K``); ``unsupported_variant`` for a change of DNA by its place in the genome.
 
     Examples
     --------
     >>> split_reference("P04637:p.R175H"), split_reference("R175H:R248Q")
     (('P04637', 'p.R175H'), (None, 'R175H:R248Q'))
     """
-    reader = _Reader(text)
+    reader = _Reader(text, numbers)
     text = text.strip()
+    if _VCF.fullmatch(text):
+        reader.unsupported(
+            "is a change of DNA by its place in the genome; 'mutscan batch' reads VCF files that Ensembl VEP "
+            "has annotated"
+        )
     clinvar = _CLINVAR.fullmatch(text)
     if clinvar and clinvar[2].endswith(")"):
         return clinvar[1], clinvar[2][:-1]
@@ -171,8 +200,9 @@ def split_reference(text: str) -> tuple[str | None, str]:
 class _Reader:
     """Reads the parts of one text, and quotes the text in errors."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, numbers: Mapping[str, int] | None = None) -> None:
         self.text = text
+        self.numbers = numbers
         if len(text) > LONGEST_TEXT:
             self.refuse(
                 f"{len(text)} characters are not a variant; {_EXPECTED}; full sequences go in as FASTA"
@@ -196,7 +226,7 @@ class _Reader:
         if joiner == "/" or not _NAME.fullmatch(name) or name[:2] in ("p.", "P.") or _DNA.match(name):
             return False
         explicit = after[:2] in ("p.", "P.")
-        if _reads_as_change(name):
+        if self.reads_as_change(name):
             if explicit:
                 self.refuse(
                     f"{name!r} reads as the name of a protein and as a change; write ';' between changes, "
@@ -206,7 +236,7 @@ class _Reader:
         if explicit or _DNA.match(after):
             return True
         # A substitution with a slip of the pen is not to pass for the name of a protein.
-        if _SLIP.fullmatch(name) or any(map(_reads_as_change, name.split("_"))):
+        if _SLIP.fullmatch(name) or any(map(self.reads_as_change, name.split("_"))):
             self.refuse(
                 f"{name!r} before ':' is neither a substitution nor an accession; if it names the "
                 f"protein, write '{name}:p.' and then the change"
@@ -262,16 +292,40 @@ class _Reader:
 
     # --- one change --------------------------------------------------------------------------------
 
+    def head(self, item: str) -> tuple[str, str, str | None, str | None, str] | None:
+        """Letters and number of a change, those of a range's end, and what follows; None without them."""
+        if self.numbers is None:
+            match = _HEAD.fullmatch(item)
+            return None if match is None else (match[1], match[2], match[3], match[4], match[5])
+        match = _FILE_HEAD.fullmatch(item)
+        if match is None:
+            return None
+        letters, number, insertion, letters_2, number_2, tail = match.groups()
+        last, tail = _insertion_code(tail)
+        if letters_2 is None:
+            return letters, number + last, None, None, tail
+        return letters, number + insertion, letters_2, number_2 + last, tail
+
+    def reads_as_change(self, text: str) -> bool:
+        """Whether a text is spelled as one change."""
+        head = self.head(text)
+        if head is None:
+            return False
+        letters, _, letters_2, _, tail = head
+        if any(len(code) > 1 and code.upper() not in _ONE_LETTER for code in (letters, letters_2 or "*")):
+            return False
+        return _is_edit(tail) or (letters_2 is None and _is_residue(tail))
+
     def change(self, item: str) -> tuple[Substitution, ...] | InFrameIndel | None:
         """Read one item: substitutions, an indel, or None when it is synonymous."""
         if item in _UNCHANGED:
             return None
         if item in ("0", "0?", "?"):
             self.unsupported("makes no protein, or an unknown one")
-        match = _HEAD.fullmatch(item)
-        if match is None:
+        head = self.head(item)
+        if head is None:
             self.refuse_unread(item)
-        letters, digits, letters_2, digits_2, tail = match.groups()
+        letters, digits, letters_2, digits_2, tail = head
         if _FRAMESHIFT.match(tail):
             self.unsupported("is a frameshift")
         if _EXTENSION.match(tail):
@@ -299,9 +353,11 @@ class _Reader:
             if letters[:3].lower() == "del":
                 self.refuse("a deletion is written F508del, with residue and position first")
             self.refuse(f"does not say what {letters}{digits} becomes; {_EXPECTED}")
+        if not tail.isascii():  # upper() turns some foreign letters into S, I and K
+            self.refuse_tail(f"{letters}{digits}", tail)
         if tail == "x":  # a stop, as some write it
             tail = "X"
-        if len(letters) == len(tail) == 1 and tail.isalpha() and (letters + tail) != (letters + tail).upper():
+        if len(letters) == len(tail) == 1 and _is_code(tail) and (letters + tail) != (letters + tail).upper():
             upper = f"{letters}{digits}{tail}".upper()
             if letters.isupper() or tail.isupper():
                 self.refuse(f"mixes upper and lower case; write {upper}")
@@ -312,7 +368,7 @@ class _Reader:
         position = self.position(digits)
         if tail[0] in "[(":
             self.unsupported("is a repeat of unknown place, or an uncertain residue")
-        if not _is_code(tail) or (len(tail) > 1 and tail.upper() not in _ONE_LETTER):
+        if not _is_residue(tail):
             self.refuse_tail(f"{letters}{digits}", tail)
         mutant = self.residue(tail)
         if mutant == wild_type:
@@ -411,6 +467,9 @@ class _Reader:
         return text
 
     def position(self, digits: str) -> int:
+        """Position of a number as written."""
+        if self.numbers is not None:
+            return self.placed(digits, self.numbers)
         digits = digits.lstrip("0")
         if not digits:
             self.refuse("position 0; positions count from 1, the first residue", "position_out_of_range")
@@ -419,6 +478,20 @@ class _Reader:
                 f"a position of {len(digits)} digits is past the end of any protein", "position_out_of_range"
             )
         return int(digits)
+
+    def placed(self, number: str, numbers: Mapping[str, int]) -> int:
+        sign, digits, code = re.fullmatch(r"(-?)0*([0-9]+)([A-Za-z]?)", number, re.ASCII).groups()  # type: ignore[union-attr]
+        number = sign + digits + code
+        found = numbers.get(number, numbers.get(number.upper()))
+        if found is None:
+            named = [*numbers]
+            there = f"they go from {named[0]} to {named[-1]}" if named else "it has none"
+            self.refuse(
+                f"{number} is no residue number of the structure file; {there}. Leave out --numbering author "
+                "to count on the sequence",
+                "position_out_of_range",
+            )
+        return found
 
     # --- what went wrong ---------------------------------------------------------------------------
 
@@ -430,6 +503,13 @@ class _Reader:
             )
         if tail[:3].lower() in ("del", "ins", "dup"):
             self.refuse(f"read {_quote(tail)} after {head}; write del, ins, dup and delins in lower case")
+        code, rest = _insertion_code(tail)
+        if code and _is_residue(rest):
+            self.refuse(
+                f"read {_quote(tail)} after {head}, expected one residue; if {head.lstrip(_LETTERS)}{code} "
+                "is a residue number of a structure file with its insertion code, use --numbering author and "
+                f"write {head}{code.lower()}{rest}"
+            )
         self.refuse(f"read {_quote(tail)} after {head}, which is not a residue; {_EXPECTED}")
 
     def refuse_unread(self, item: str) -> NoReturn:
@@ -441,6 +521,12 @@ class _Reader:
             self.unsupported("puts an uncertain place in brackets")
         if set(item) & set("[]()"):
             self.refuse(f"brackets do not match; {_EXPECTED}")
+        below = _BELOW_ZERO.match(item)
+        if below:
+            self.refuse(
+                f"position {below[1]}: positions count from 1 on the sequence; for a structure file's own "
+                "numbers use --numbering author"
+            )
         if item[0] in "Δ∆" or item[:3].lower() == "del":
             self.refuse("a deletion is written F508del, with residue and position first")
         if item[0].isdigit():
@@ -456,16 +542,20 @@ def _is_code(text: str) -> bool:
     )
 
 
-def _reads_as_change(text: str) -> bool:
-    match = _HEAD.fullmatch(text)
-    if match is None:
-        return False
-    letters, _, letters_2, _, tail = match.groups()
-    if any(len(code) > 1 and code.upper() not in _ONE_LETTER for code in (letters, letters_2 or "*")):
-        return False
-    if _EDIT.match(tail) or _FRAMESHIFT.match(tail) or _EXTENSION.match(tail):
-        return True
-    return letters_2 is None and _is_code(tail) and (len(tail) == 1 or tail.upper() in _ONE_LETTER)
+def _is_residue(tail: str) -> bool:
+    return _is_code(tail) and (len(tail) == 1 or tail.upper() in _ONE_LETTER)
+
+
+def _is_edit(tail: str) -> bool:
+    return any(kind.match(tail) for kind in (_EDIT, _FRAMESHIFT, _EXTENSION))
+
+
+def _insertion_code(tail: str) -> tuple[str, str]:
+    """Split the insertion code off what follows a number; empty where the text reads without one."""
+    code, rest = tail[:1], tail[1:]
+    if not (code.isascii() and code.isalpha()) or _is_residue(tail) or _is_edit(tail):
+        return "", tail
+    return (code, rest) if rest == "=" or _is_residue(rest) or _is_edit(rest) else ("", tail)
 
 
 def _quote(text: str) -> str:

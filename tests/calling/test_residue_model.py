@@ -109,6 +109,15 @@ def test_affected_json_is_read_back(tmp_path) -> None:
     np.testing.assert_allclose(p[[0, 5, 10, 11]], [p_of(-1.0), p_of(-2.0), p_of(-3.0), p_of(-3.0)])
 
 
+def test_evidence_that_is_not_computed_is_refused(tmp_path) -> None:
+    curve = Curve(np.array([0.0, 1.0]), np.array([1.0, -1.0]), 0.0)
+    entry = {"model": AdditiveModel(-2.0, {"size_near": curve}, {}).to_dict()}
+    path = tmp_path / "affected.json"
+    path.write_text(json.dumps(document() | {"tiers": {"sequence": entry, "structure": entry}}))
+    with pytest.raises(CheckpointError, match="weighs size_near, which is no evidence"):
+        read_affected(path)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

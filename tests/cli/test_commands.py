@@ -377,6 +377,7 @@ def test_arguments_reach_the_library(scored, tmp_path):
         *("--batch-residues", "99", "--jobs", "2", "--seed", "7", "--quiet"),
         *("--alignment", "b.a3m", "--prior", "scan", "--inverse-folding", "off"),
         *("--predict", "probability", "--engine", "ray", "--ray-address", "auto"),
+        *("--plddt", "--numbering", "author", "--strict"),
     )
     assert done.exit_code == 3
     assert scored.arguments == ("P04637", ("R175H", "p.Arg248Gln"))
@@ -393,6 +394,9 @@ def test_arguments_reach_the_library(scored, tmp_path):
         "variant_column": "v",
         "structure": tmp_path / "a.cif",
         "chain": "B",
+        "plddt": True,
+        "numbering": "author",
+        "strict": True,
         "alignment": "b.a3m",
         "prior": "scan",
         "inverse_folding": "off",
@@ -508,6 +512,22 @@ def test_check_maps_the_structure_s_numbering(project, model):
     assert (row["positions"], row["structure_numbers"], row["action"]) == ("97", "101", "predict")
 
 
+def test_check_is_readable_on_a_terminal(project, model, monkeypatch, capsys):
+    from mutscan.cli import app as room
+
+    example = project / "examples" / "globin" / "wild_type.cif"
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    given = ["check", str(example), "p.His101Ala", "W38A", "--numbering", "author", "--builder", "none"]
+    assert room.app([*given, "--model", str(model), "--offline"], standalone_mode=False) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    text = " ".join(" ".join(lines).split())
+    assert "p.His101Ala ok H97A: predict; residue 101 of the file is position 97" in text
+    assert "W38A wild_type_mismatch" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -559,7 +579,7 @@ def test_compare_prints_its_result_on_stdout(compared, tmp_path):
     assert "note: short" in done.stderr
     assert table.read_text() == "position_a,lddt_predicted\n1,0.500000\n2,\n"
     assert compared.settings["chain_b"] == "C"
-    assert "TM-score, by the length of one" in done.stderr
+    assert "TM-score, by all 14 residues of one" in done.stderr
 
 
 def test_compare_writes_its_page(compared, tmp_path):
@@ -649,8 +669,9 @@ def test_models_list_and_show(shelf):
     assert "made-up" in [row["name"] for row in json.loads(done.stdout)]
     assert re.search(r"^made-up\tcache\t", run("models", "list").stdout, re.MULTILINE)
     shown = run("models", "show", "made-up")
-    assert "config.siamese.d\t8" in shown.stdout
-    assert "metrics.tm.mae\t0.04" in shown.stdout
+    assert re.search(r"^name +made-up$", shown.stdout, re.MULTILINE)
+    assert re.search(r"^verified +yes$", shown.stdout, re.MULTILINE)
+    assert "--json prints all settings" in shown.stderr
     assert json.loads(run("models", "show", "made-up", "--json").stdout)["verified"] is True
 
 

@@ -49,5 +49,5 @@ def test_without_log_probabilities_nothing_is_known_and_other_evidence_is_as_bef
 def test_it_is_told_in_words():
     assert {group_of(name) for name in INVERSE_FOLDING_EVIDENCE} == {"inverse folding"}
     told = describe("inverse folding", {"folding_log_odds": -np.log(4.0)})
-    assert told == "mutant residue fits the backbone 4.0 times worse than the wild type"
+    assert told == "mutant residue suits the backbone 4 times worse than the wild type"
     assert describe("inverse folding", {}) == "not known"

@@ -24,6 +24,7 @@ from mutscan.evidence import (
     structure_evidence,
     warnings_for,
 )
+from mutscan.evidence.calibration import PRIORS, TIERS
 from mutscan.evidence.sequence import encoder_views, sequence_hash
 from mutscan.residue_properties import BLOSUM62, CODE, GRANTHAM
 from mutscan.residues import STANDARD
@@ -219,17 +220,50 @@ def test_contributions_add_up_and_are_said_in_words(calibration):
     assert set(assessed.tier_of) == {"structure"}
     row = int(np.nanargmax(assessed.p_deleterious))
     parts = assessed.explain(row)
-    total = found.tiers["structure"].model.intercept + sum(part.log_odds for part in parts)
-    assert total == pytest.approx(-np.log(1 / assessed.p_deleterious[row] - 1), abs=1e-6)
-    assert abs(parts[0].log_odds) >= abs(parts[-1].log_odds)
+    assert abs(parts[1].log_odds) >= abs(parts[-1].log_odds)
     said = {part.evidence: part.value for part in parts}
-    assert said["exchange"].startswith(f"{protein.sequence[index[row]]} to {STANDARD[mutant[row]]}: BLOSUM62")
-    assert "residues within 10 Å" in said["burial"]
-    assert "; side chain " in said["burial"], "packing and what is put there are one piece of evidence"
+    assert said["exchange"].startswith(
+        f"{protein.sequence[index[row]]} to {STANDARD[mutant[row]]}, an exchange that is rare in nature"
+    )
+    assert "more tightly packed than" in said["burial"]
+    assert " side chain" in said["burial"], "packing and what is put there are one piece of evidence"
     assert all(said.values())
     deep = structure_evidence(protein, index, mutant)["burial_rank"] > 0.9
     burial = assessed.contributions[:, assessed.groups.index("burial")]
     assert burial[deep].mean() > 0.5 > 0 > burial[~deep].mean()
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("tier", TIERS)
+def test_baseline_and_pieces_are_the_log_odds_of_the_probability(project, tier, prior):
+    shipped = load_calibration(project / "models" / "mutscan-mini")
+    assert shipped is not None
+    rng = np.random.default_rng(5)
+    sequence = "".join(rng.choice(list(STANDARD), 60))
+    counts = rng.integers(0, 9, (60, 20)).astype(float)
+    n = counts.sum(axis=1)
+    protein = ProteinView(
+        sequence,
+        np.log(rng.dirichlet(np.ones(20), 60)),
+        rng.normal(size=(60, 320)),
+        _globule(60),
+        aligned=AlignedProfile(counts, n, n, np.zeros(60), (counts > 0) * 0.5, np.full(60, 0.5), 90, 90.0),
+        folded=np.log(rng.dirichlet(np.ones(20), 60)),
+    )
+    index, mutant = np.arange(60), (protein.codes + 1 + np.arange(60) % 19) % 20
+    only = dataclasses.replace(shipped, tiers={tier: shipped.tiers[tier]})
+    assessed = only.assess(protein, index, mutant, prior=prior)
+    assert set(assessed.tier_of) == {tier}
+    for row, p in enumerate(assessed.p_deleterious.tolist()):
+        for most in (None, 5):
+            parts = assessed.explain(row, most)
+            assert parts[0].evidence == "baseline"
+            assert parts[0].value.endswith(f"p {expit(parts[0].log_odds):.2f}")
+            assert sum(part.log_odds for part in parts) == pytest.approx(logit(p), abs=1e-9)
+            assert len({part.evidence for part in parts}) == len(parts)
+            assert all(part.value for part in parts)
+        assert parts[-1].evidence == "other evidence"
+        assert len(parts) == 7
 
 
 def test_what_is_the_same_for_a_whole_protein_moves_no_verdict(calibration):
@@ -270,7 +304,7 @@ def test_a_deep_alignment_reorders_substitutions_and_keeps_their_log_odds(calibr
     moved = after.contributions[reached, after.groups.index("couplings")]
     np.testing.assert_allclose(moved, new - old, atol=1e-9)
     row = int(np.argmax(np.where(reached, after.log_odds, -9)))
-    total = tiers["aligned"].model.intercept + sum(part.log_odds for part in after.explain(row))
+    total = sum(part.log_odds for part in after.explain(row))
     assert total == pytest.approx(after.log_odds[row])
     assert all(part.value for part in after.explain(row))
     few = both.assess(deep, index[40:50], mutant[40:50])

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from mutscan.errors import StructureError
-from mutscan.fetch.afdb import Model, agree, choose, complete, read_models
+from mutscan.errors import FetchError
+from mutscan.fetch.afdb import Model, agree, choose, complete, part_of, read_models, verify
 from mutscan.structures import read_bytes
 from tests import fake_services as fake
 from tests.fake_services import ACCESSION, ISOFORM, SEQUENCE
@@ -43,6 +43,8 @@ def test_todays_keys() -> None:
         version="6",
         created="2025-08-01",
         url=f"{URL}/files/AF-{ACCESSION}-F1-model_v6.cif",
+        first=1,
+        last=len(SEQUENCE),
     )
 
 
@@ -121,9 +123,45 @@ def test_name_without_sequence_is_taken_on_trust_until_the_file_is_read() -> Non
 
 
 def test_mismatch_names_the_model() -> None:
-    with pytest.raises(StructureError, match=rf"AF-{ACCESSION}-F1 \(version 6\)") as caught:
+    with pytest.raises(FetchError, match=rf"AF-{ACCESSION}-F1 \(version 6\)") as caught:
         choose(models(fake.prediction(URL, "M" + SEQUENCE)), [ACCESSION], SEQUENCE)
-    assert caught.value.code == "structure_mismatch"
+    assert (caught.value.code, caught.value.exit_code) == ("structure_mismatch", 5)
+
+
+def fragments(*, whole: bool) -> list[dict[str, Any]]:
+    """F1 and F2 of 40 residues; the sequence they state is their own, or the whole protein's."""
+    return [
+        fake.prediction(
+            URL,
+            SEQUENCE if whole else SEQUENCE[first - 1 : first + 39],
+            modelEntityId=f"AF-{ACCESSION}-F{number}",
+            sequenceStart=first,
+            sequenceEnd=first + 39,
+        )
+        for number, first in ((2, 21), (1, 1))
+    ]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_first_fragment_of_a_long_protein(whole: bool) -> None:
+    items = models(*fragments(whole=whole))
+    found = choose(items, [ACCESSION], SEQUENCE)
+    assert found is not None
+    assert (found.fragment, found.modelled, part_of(found, SEQUENCE)) == (1, SEQUENCE[:40], (1, 40))
+    assert part_of(items[0], SEQUENCE) == (21, 60)
+    verify(read_bytes(fake.pdb_text(SEQUENCE[:40]).encode(), "x.pdb"), found, [ACCESSION], SEQUENCE)
+    with pytest.raises(FetchError, match="40 residues"):
+        verify(read_bytes(fake.pdb_text(ISOFORM[:40]).encode(), "x.pdb"), found, [ACCESSION], SEQUENCE)
+    with pytest.raises(ValueError, match="cut off: 30 of 40 residues"):
+        complete(read_bytes(fake.pdb_text(SEQUENCE[:30]).encode(), "x.pdb"), found)
+    # Of another sequence, fragments are as wrong as any model.
+    with pytest.raises(FetchError, match="was made from another sequence"):
+        choose(items, [ACCESSION], "MW" + SEQUENCE[2:])
+
+
+def test_a_short_model_alone_is_no_fragment() -> None:
+    with pytest.raises(FetchError, match="was made from another sequence"):
+        choose(models(fragments(whole=False)[1]), [ACCESSION], SEQUENCE)
 
 
 @pytest.mark.parametrize(

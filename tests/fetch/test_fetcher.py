@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mutscan.errors import FetchError, StructureError, UsageError
+from mutscan.errors import FetchError, UsageError
 from mutscan.fetch import Fetcher, Patience, list_cache
 from tests import fake_services as fake
 from tests.fake_services import ACCESSION, ISOFORM, SEQUENCE, Reply, Service
@@ -68,6 +68,7 @@ def test_accession(service: Service, fetcher: Fetcher) -> None:
 def test_records_say_where_everything_came_from(service: Service, fetcher: Fetcher) -> None:
     service.protein()
     entry, listing, model = fetcher.wild_type(ACCESSION).records
+    assert entry["organism"] == "Homo sapiens"
 
     assert (entry["source"], entry["version"], entry["entry_version"], entry["sequence_version"]) == (
         "UniProt",
@@ -121,6 +122,30 @@ def test_not_an_accession(fetcher: Fetcher) -> None:
 
 
 # Which model
+
+
+def test_of_a_protein_in_fragments_the_first_is_used(service: Service, fetcher: Fetcher) -> None:
+    service.protein(model=False)
+    items = [
+        fake.prediction(
+            service.url,
+            SEQUENCE[first - 1 : first + 39],
+            modelEntityId=f"AF-{ACCESSION}-F{number}",
+            sequenceStart=first,
+            sequenceEnd=first + 39,
+            cifUrl=f"{service.url}/files/F{number}.cif",
+        )
+        for number, first in ((1, 1), (2, 21))
+    ]
+    service.json(f"/api/prediction/{ACCESSION}", items)
+    service.on("/files/F1.cif", fake.cif_reply(SEQUENCE[:40]))
+    protein = fetcher.wild_type(ACCESSION)
+    assert protein.structure_index is not None
+    assert protein.structure_index.tolist() == [*range(40), *[-1] * 20]
+    words = (
+        f"in fragments: AF-{ACCESSION}-F1 is used, a model of residues 1-40 of 60; the rest is scored without"
+    )
+    assert [note for note in protein.notes if words in note]
 
 
 def test_chooses_by_name_fragment_and_sequence(service: Service, fetcher: Fetcher) -> None:
@@ -198,9 +223,9 @@ def test_public_address_is_fetched_from_the_mirror(service: Service, fetcher: Fe
 def test_listed_sequence_differs(service: Service, fetcher: Fetcher, modelled: str, said: str) -> None:
     service.protein()
     service.json(LIST, [fake.prediction(service.url, modelled)])
-    with pytest.raises(StructureError, match=said) as caught:
+    with pytest.raises(FetchError, match=said) as caught:
         fetcher.wild_type(ACCESSION)
-    assert caught.value.code == "structure_mismatch"
+    assert (caught.value.code, caught.value.exit_code) == ("structure_mismatch", 5)
     message = caught.value.message
     assert f"AF-{ACCESSION}-F1 (version 6)" in message
     assert "--structure" in message
@@ -215,9 +240,9 @@ def test_sequence_of_the_file_differs(service: Service, fetcher: Fetcher, left_o
         del model[key]
     service.json(LIST, [model])
     service.on(CIF, fake.cif_reply("W" + SEQUENCE[1:]))
-    with pytest.raises(StructureError, match="first difference at position 1 ") as caught:
+    with pytest.raises(FetchError, match="first difference at position 1 ") as caught:
         fetcher.wild_type(ACCESSION)
-    assert caught.value.code == "structure_mismatch"
+    assert (caught.value.code, caught.value.exit_code) == ("structure_mismatch", 5)
 
 
 @pytest.mark.parametrize(
@@ -315,9 +340,9 @@ def test_isoform_model_of_another_sequence(service: Service, fetcher: Fetcher) -
     service.json(
         LIST, [fake.prediction(service.url), fake.prediction(service.url, ISOFORM[:-3], accession=name)]
     )
-    with pytest.raises(StructureError, match="40 residues against 43") as caught:
+    with pytest.raises(FetchError, match="40 residues against 43") as caught:
         fetcher.wild_type(name)
-    assert caught.value.code == "structure_mismatch"
+    assert (caught.value.code, caught.value.exit_code) == ("structure_mismatch", 5)
 
 
 def test_displayed_isoform_is_the_entry(service: Service, fetcher: Fetcher) -> None:

@@ -201,7 +201,7 @@ def test_compressed_in_a_way_nobody_asked_for(service: Service, patience: Patien
 
 
 def test_answer_without_end(service: Service, patience: Patience, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mutscan.fetch.http.MAX_BYTES", 2**20)
+    monkeypatch.setenv("MUTSCAN_MAX_FILE_MB", "1")
     service.on(PATH, Reply(200, b" " * 2**21))
     with pytest.raises(FetchError, match="more than 1 MB"):
         get(service, patience)

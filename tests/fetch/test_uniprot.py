@@ -50,6 +50,33 @@ def test_no_accessions(text: str) -> None:
         split_accession(text)
 
 
+def test_names_of_an_entry() -> None:
+    page = {
+        "genes": [{"geneName": {"value": "TP53"}, "synonyms": [{"value": "LFS1"}, {"value": "P 53"}]}],
+        "secondaryAccessions": ["Q15086"],
+        "uniProtKBCrossReferences": [
+            {
+                "database": "RefSeq",
+                "id": "NP_000537.3",
+                "properties": [{"key": "NucleotideSequenceId", "value": "NM_000546.5"}],
+            },
+            {
+                "database": "Ensembl",
+                "id": "ENST00000269305.9",
+                "properties": [{"key": "ProteinId", "value": "ENSP00000269305.4"}],
+            },
+            {"database": "PDB", "id": "1TUP"},
+        ],
+    }
+    assert read(**page).identifiers == {
+        "accession": ACCESSION,
+        "entry": "TEST_HUMAN",
+        "gene": "TP53 LFS1 P53",
+        "others": "Q15086 NP_000537.3 NM_000546.5 ENST00000269305.9 ENSP00000269305.4",
+    }
+    assert read().identifiers == {"accession": ACCESSION, "entry": "TEST_HUMAN"}
+
+
 def test_entry() -> None:
     entry = read()
     assert (entry.accession, entry.sequence) == (ACCESSION, SEQUENCE)
@@ -85,7 +112,10 @@ def test_no_entry(page: object, said: str) -> None:
     "oddity", [None, 5, "x", [], {}, [1, None], [{}], [{"type": "Domain", "location": 3}]]
 )
 def test_odd_optional_parts_do_no_harm(oddity: object) -> None:
-    for key in ("features", "comments", "entryAudit", "proteinDescription"):
+    for key in (
+        "features", "comments", "entryAudit", "proteinDescription", "genes", "secondaryAccessions",
+        "uniProtKBCrossReferences",
+    ):  # fmt: skip
         assert read(**{key: oddity}).sequence == SEQUENCE
 
 

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from mutscan.errors import UsageError, VariantError
-from mutscan.inputs import InputRow, InputTable, join_tables, read_arguments, read_variants
+from mutscan.inputs import (
+    InputRow,
+    InputTable,
+    join_tables,
+    read_arguments,
+    read_protein_table,
+    read_variants,
+)
+from mutscan.variants import parse_variant
 
 WILD_TYPE = "MKLLERWDNS"
 
@@ -168,6 +176,77 @@ def test_the_better_known_header_wins(write) -> None:
     table = read_variants(write("list.csv", "hgvs_pro,variant\np.Arg175His,R175H\n"))
     assert texts(table) == ["R175H"]
     assert table.carried_columns == ("hgvs_pro",)
+
+
+def test_the_column_that_can_be_read_wins(write) -> None:
+    """ClinVar's table lists short names of several transcripts; VariantValidator's has DNA first."""
+    clinvar = (
+        "Name\tGene(s)\tProtein change\tCanonical SPDI\n"
+        "NM_000546.6(TP53):c.524G>A (p.Arg175His)\tTP53\tR175H, R43H, R82H\tNC_000017.11:7675087:C:T\n"
+        "NM_000546.6(TP53):c.743G>A (p.Arg248Gln)\tTP53\tR248Q, R89Q\tNC_000017.11:7674219:C:T\n"
+    )
+    table = read_variants(write("clinvar.txt", clinvar))
+    assert texts(table)[0] == "NM_000546.6(TP53):c.524G>A (p.Arg175His)"
+    assert str(parse_variant(texts(table)[1])) == "R248Q"
+    dna = "Variant,Protein change\nc.524G>A,p.Arg175His\nc.743G>A,R248Q\n"
+    assert texts(read_variants(write("list.csv", dna))) == ["p.Arg175His", "R248Q"]
+    stops = "Variant,Protein change\nwhat,p.Arg175Ter\n"
+    assert texts(read_variants(write("list.csv", stops))) == ["p.Arg175Ter"]
+
+
+def test_maf_columns(write) -> None:
+    maf = "#version 2.4\nHugo_Symbol\tVariant_Classification\tHGVSp_Short\nTP53\tMissense_Mutation\tp.R175H\n"
+    table = read_variants(write("cohort.maf", maf))
+    assert texts(table) == ["p.R175H"]
+    assert table.carried_columns == ("Hugo_Symbol", "Variant_Classification")
+
+
+def test_two_columns_of_one_name_are_asked_about(write) -> None:
+    path = write("list.csv", "id,Variant,variant\n1,R175H,R248Q\n")
+    with pytest.raises(
+        UsageError, match=r"several columns may hold the variants: 'Variant', 'variant'; .*--variant-column"
+    ):
+        read_variants(path)
+    assert texts(read_variants(path, column="variant")) == ["R248Q"]
+    assert texts(read_variants(path, column="Variant")) == ["R175H"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_headers_with_line_breaks(write, end: str) -> None:
+    content = '"patient\nnumber","variant","what\nwas seen"\n1,R175H,"a\nb"\n2,R248Q,c\n'.replace("\n", end)
+    table = read_variants(write("list.csv", content))
+    assert texts(table) == ["R175H", "R248Q"]
+    assert table.carried_columns == ("patient number", "what was seen")
+    assert numbers(table) == [4, 6]
+    protein = read_protein_table(write("p.csv", '"protein\nname","variant"\nP04637,R175H\n'))
+    assert [(row.protein, row.row.text) for row in protein.rows] == [("P04637", "R175H")]
+
+
+@pytest.mark.parametrize(
+    ("first", "delimiter"),
+    [("sep=;", ";"), ('"sep=;"', ";"), ("SEP=,", ","), ("sep=\t", "\t"), ("sep=|", "|")],
+)
+def test_the_line_that_excel_writes_first(write, first: str, delimiter: str) -> None:
+    content = "\r\n".join((first, f"id{delimiter}variant", f"1{delimiter}R175H", ""))
+    table = read_variants(write("list.csv", content))
+    assert texts(table) == ["R175H"]
+    assert dict(table.rows[0].carried) == {"id": "1"}
+    assert numbers(table) == [3]
+
+
+def test_very_long_cells_cost_no_other_row(write) -> None:
+    long = "x" * 300_000
+    table = read_variants(write("list.csv", f"variant,abstract\nR175H,{long}\n{long},\nR248Q,\n"))
+    assert texts(table) == ["R175H", long, "R248Q"]
+    assert table.rows[0].carried["abstract"] == long
+    with pytest.raises(VariantError, match="300000 characters are not a variant"):
+        table.rows[1].variant(WILD_TYPE)
+
+
+def test_vcf_files_belong_elsewhere(write) -> None:
+    path = write("calls.vcf", "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\n17\t7675088\t.\tC\tT\n")
+    with pytest.raises(UsageError, match=r"is a VCF file.*annotate it with Ensembl VEP, then use"):
+        read_variants(path)
 
 
 def test_a_chosen_column(write) -> None:

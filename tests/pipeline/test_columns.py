@@ -119,7 +119,6 @@ def test_columns_of_a_sequence_are_its_rows(model: LoadedModel, protein: WildTyp
     assert len({row["flag"] for row in rows}) == 3
     assert not any(row["positions"] == "21" for row in rows)
     assert all(row["wild_type"] == "'=p" for row in rows)
-    assert "start codon" in rows[0]["notes"]
     assert {row["alignment"][:7] for row in rows} == {"p.a3m 3", "library"}
     assert {"alignment evidence" in row["flag_rule"] for row in rows} == {True, False}
     assert not any(row["ddg_predicted"] for row in rows)
@@ -132,8 +131,9 @@ def test_columns_of_a_structure_are_its_rows(model: LoadedModel, protein: WildTy
     index[49] = -1
     plddt = np.full(len(protein.structure), 90.0)
     plddt[37] = 40.25
+    structure = dataclasses.replace(protein.structure, plddt=plddt, modified=((int(index[59]), "DTY"),))
     changed = dataclasses.replace(
-        protein, structure=dataclasses.replace(protein.structure, plddt=plddt), structure_index=index
+        protein, structure=structure, structure_index=index, differences=((49, 49),)
     )
     rows = check_columns(model, changed, tmp_path, folds=True)
     at = {int(row["positions"]): row for row in rows}
@@ -141,6 +141,9 @@ def test_columns_of_a_structure_are_its_rows(model: LoadedModel, protein: WildTy
     assert at[38]["confidence"] == "low"
     assert at[38]["plddt_site"] == "40.25"
     assert "no coordinates" in at[50]["notes"]
+    assert "at position 50, where the sequence has" in at[50]["notes"]
+    assert "is DTY, a D-amino acid" in at[60]["notes"]
+    assert not any("D-amino acid" in row["notes"] for row in rows if row["positions"] != "60")
     assert at[50]["ddg_predicted"] == ""
     assert at[38]["ddg_predicted"] != ""
     assert "calibration covers proteins of up to 100" in at[38]["notes"]

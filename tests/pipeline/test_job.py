@@ -62,6 +62,10 @@ def test_score_and_scan_say_the_same_of_built_variants(scored: mutscan.Run, scan
             # little more than that.
             if column in ("z_score", "tm_percentile", "lddt_percentile"):
                 assert float(one[column]) == pytest.approx(float(other[column]), abs=0.02), column
+            elif column == "notes":  # of the numbers that the list is written in
+                assert one[column] == "; ".join(
+                    filter(None, ("residue 42 of the file is position 38", other[column]))
+                )
             elif column.startswith(("tm_predicted", "lddt_predicted")):
                 assert float(one[column]) == pytest.approx(float(other[column]), abs=2e-6), column
             else:
@@ -227,3 +231,16 @@ def test_nothing_scored_is_not_blamed_on_the_model(model: Path, tiny_model: Path
         WILD_TYPE, ["L38D"], out=tmp_path / "bare", model=str(tiny_model), builder="none", offline=True
     )
     assert "Not calibrated" in (bare.directory / "report.html").read_text(encoding="utf-8")
+
+
+def test_rows_judged_in_parts_give_the_same_bytes(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = ["L38D", "E10K", "L38D", "K144R", "W1A", "E10K", "A33P"]
+    for name, size in (("whole", 512), ("parts", 2)):
+        monkeypatch.setattr("mutscan.pipeline.scoring.ROWS_JUDGED", size)
+        mutscan.score(WILD_TYPE, listed, out=tmp_path / name, model=str(model), builder="none", offline=True)
+    for table in ("variants.csv", "residues.parquet", "regions.parquet", "evidence.parquet"):
+        whole, parts = ((tmp_path / name / table).read_bytes() for name in ("whole", "parts"))
+        assert whole == parts, table
+    assert [row["variant"] for row in rows_of(tmp_path / "parts")].count("L38D") == 2

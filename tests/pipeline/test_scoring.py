@@ -15,8 +15,16 @@ import pandas as pd
 import pytest
 
 import mutscan
-from mutscan.errors import FetchError, RunFolderError, StructureError, UsageError, VariantError
+from mutscan.errors import (
+    FetchError,
+    RunFolderError,
+    StructureError,
+    UsageError,
+    VariantError,
+    WrongFolderError,
+)
 from mutscan.pipeline import check
+from mutscan.progress import Silent
 from mutscan.results import RESIDUE_COLUMNS, VARIANT_COLUMNS
 from mutscan.structures import read_structure
 from tests import fake_services
@@ -286,6 +294,79 @@ def test_another_job_in_the_folder_is_refused(run: mutscan.Run, tiny_model: Path
         mutscan.score(
             WILD_TYPE, ["L38D"], out=run.directory, model=str(tiny_model), builder="none", offline=True
         )
+
+
+class Notes(Silent):
+    """Keep what a user would read."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_another_list_does_not_take_the_place_of_the_first(tiny_model: Path, tmp_path: Path) -> None:
+    common = {"out": tmp_path / "out", "model": str(tiny_model), "builder": "none", "offline": True}
+    path = Path(WILD_TYPE)
+    run, told = mutscan.score(path, ["L38D", "H97A"], **common), Notes()
+    before = (run.directory / "variants.csv").read_bytes()
+    assert repr(run) == f"<Run {run.directory}: 2 ok>"
+    with pytest.raises(WrongFolderError) as caught:
+        mutscan.score(path, ["E10K"], **common)
+    assert caught.value.exit_code == 2
+    assert "variants: L38D to H97A (2 rows, " in caught.value.message
+    assert " there, E10K (1 row, " in caught.value.message
+    assert "{" not in caught.value.message
+    with pytest.raises(WrongFolderError, match=r"another job \(builder: none there, template now\)"):
+        mutscan.score(path, ["L38D", "H97A"], **{**common, "builder": "template"})
+    assert (run.directory / "variants.csv").read_bytes() == before
+    mutscan.score(path, ["L38D", "H97A"], **common, progress=told)
+    assert told.notes == [f"continuing the run in {run.directory}: what is finished there is kept"]
+    assert (run.directory / "variants.csv").read_bytes() == before
+    told = Notes()
+    mutscan.score(path, ["E10K"], **common, restart=True, progress=told)
+    assert told.notes == []
+    assert [row["variant"] for row in rows_of(run.directory)] == ["E10K"]
+
+
+def test_an_unfinished_run_says_so(tmp_path: Path) -> None:
+    assert repr(mutscan.Run(tmp_path)) == f"<Run {tmp_path}: not finished>"
+
+
+def test_rows_of_both_numberings_and_of_chance(tiny_model: Path, tmp_path: Path) -> None:
+    """What the plan found stands in the rows: both numbers, and low confidence where a match is chance."""
+    common = {"model": str(tiny_model), "builder": "none", "offline": True, "predict": "probability"}
+    shifted = ["R16A", "D21A", "E10R", "L42D", "H101A", "I18V"]
+    run = mutscan.score(WILD_TYPE, shifted, out=tmp_path / "sequence", **common)
+    (good,) = (row for row in rows_of(run.directory) if row["status"] == "ok")
+    assert good["confidence"] == "low"
+    assert good["notes"].startswith("confidence low: matches as written, but perhaps by chance")
+    assert "confidence medium" not in good["notes"]
+    assert "residue 14 of the file is position 10" in good["notes"]
+    strict = mutscan.score(WILD_TYPE, shifted, out=tmp_path / "strict", strict=True, **common)
+    assert {row["error_code"] for row in rows_of(strict.directory)} == {"wild_type_mismatch"}
+    assert strict.exit_code == 4
+    author = mutscan.score(WILD_TYPE, shifted, out=tmp_path / "author", numbering="author", **common)
+    assert [row["variant"] for row in rows_of(author.directory)] == [
+        "R12A", "D17A", "E6R", "L38D", "H97A", "I14V",
+    ]  # fmt: skip
+    assert author.metadata["arguments"]["numbering"] == "author"
+    assert all("of the file is position" in row["notes"] for row in rows_of(author.directory))
+
+
+def test_bytes_that_are_no_text_cost_one_row_or_nothing(tiny_model: Path, tmp_path: Path) -> None:
+    common = {"model": str(tiny_model), "builder": "none", "offline": True, "predict": "probability"}
+    run = mutscan.score(WILD_TYPE, ["L38D", "L38\udcff"], out=tmp_path / "out", **common)
+    good, bad = rows_of(run.directory)
+    assert good["status"] == "ok"
+    assert (bad["input"], bad["error_code"]) == ("L38\\udcff", "bad_variant")
+    for arguments in ({"out": tmp_path / "o\udcff"}, {"variants_file": tmp_path / "v\udcff", "out": "o"}):
+        with pytest.raises(UsageError, match=r"\\udcff: the name has bytes that are no UTF-8 text"):
+            mutscan.score(WILD_TYPE, ["L38D"], **arguments, **common)
+    with pytest.raises(UsageError, match="no UTF-8 text"):
+        mutscan.score("w\udcff.pdb", ["L38D"], out=tmp_path / "p", **common)
+    assert not (tmp_path / "p").exists()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")

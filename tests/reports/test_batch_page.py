@@ -18,7 +18,7 @@ from mutscan.errors import UsageError
 from mutscan.reports import batch, batch_page
 from mutscan.reports.batch import is_batch, read_batch
 from mutscan.reports.batch_page import MOST_BYTES, render_many
-from mutscan.reports.digest import probability
+from mutscan.reports.sentences import probability
 from mutscan.results import VARIANT_COLUMNS
 from tests.fabricated import make_run
 from tests.fabricated_batch import MISSING, RULES, make_batch
@@ -75,9 +75,11 @@ def test_it_counts_proteins_rows_and_flags(tmp_path):
     hit = scored[scored["flag"] == "deleterious"]["wild_type"].nunique()
     text = Page(render_many(folder)).text
     assert (
-        f"{flags['deleterious']} of 46 scored variants are likely deleterious, in {hit} of 9 proteins."
+        f"{flags['deleterious']} of 46 scored variants are likely deleterious, in {hit} of 9 proteins; "
         in text
     )
+    assert f"{run.disturbed} disturb the structure beyond background." in text
+    assert 1 < run.disturbed < run.assessed == 46
     assert "17 rows not scored, 2 proteins failed." in text
     assert "4 ok 3 partial 2 failed" in " ".join(text.split())
 
@@ -403,10 +405,10 @@ def test_the_table_of_variants_has_one_name(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("scored", "flags", "standing_out", "words"),
     [
-        (1, {"deleterious": 1}, 0, "The only scored variant is likely deleterious, in 1 of 2 proteins."),
-        (1, {"tolerated": 1}, 0, "The only scored variant of 2 proteins is not likely deleterious."),
-        (3, {"deleterious": 3}, 0, "All 3 scored variants are likely deleterious, in 1 of 2 proteins."),
-        (3, {"tolerated": 3}, 0, "None of the 3 scored variants of 2 proteins is likely deleterious."),
+        (1, {"deleterious": 1}, 0, "The only scored variant is likely deleterious, in 1 of 2 proteins; "),
+        (1, {"tolerated": 1}, 0, "The only scored variant of 2 proteins is not likely deleterious; "),
+        (3, {"deleterious": 3}, 0, "All 3 scored variants are likely deleterious, in 1 of 2 proteins; "),
+        (3, {"tolerated": 3}, 0, "None of the 3 scored variants of 2 proteins is likely deleterious; "),
         (3, {"deleterious": 1, "tolerated": 2}, 0, "1 of 3 scored variants is likely deleterious, in 1"),
         (1, {"": 1}, 0, "The only scored variant of 2 proteins does not stand out from"),
         (1, {"": 1}, 1, "The only scored variant of 2 proteins stands out from"),

@@ -1,18 +1,21 @@
 """The page of a comparison and its summary: true to the comparison, harmless whatever names say."""
 
 import base64
+import hashlib
 import io
 import re
+from html import unescape
 from html.parser import HTMLParser
 
 import matplotlib.image
 import numpy as np
+import pandas as pd
 import pytest
 
 from mutscan.cli.console import make_console
 from mutscan.cli.summary import print_comparison
 from mutscan.reports.compare_page import render_comparison
-from mutscan.reports.compared import compared_headline
+from mutscan.reports.compared import compared_facts, compared_headline, compared_scores
 from tests.made_up_comparison import PAIRS, A, B, make_comparison
 
 HOSTILE = "<script>alert(1)</script>\"'&"
@@ -28,10 +31,12 @@ class Page(HTMLParser):
         self.text = ""
         self.units: list[str] = []
         self._deep = 0
+        self._script = False
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
+        self._script = tag == "script"
         self.attributes += [(tag, name, value or "") for name, value in attrs]
         if self._deep or ("class", "unit") in attrs:
             if not self._deep:
@@ -39,9 +44,12 @@ class Page(HTMLParser):
             self._deep += tag == "div"
 
     def handle_endtag(self, tag):
+        self._script = False
         self._deep -= tag == "div" and self._deep > 0
 
     def handle_data(self, data):
+        if self._script:
+            return
         self.text += data
         if self._deep:
             self.units[-1] += data
@@ -53,11 +61,13 @@ def rows_of(page: Page) -> tuple[str, str, str]:
     return tuple("".join(line[place] for line in lines) for place in (0, 1, 2))
 
 
-def test_the_page_loads_nothing_and_runs_nothing():
+def test_the_page_loads_nothing_and_runs_no_script_but_its_own():
     html = render_comparison(make_comparison())
     page = Page(html)
-    assert "script" not in page.tags
-    assert "default-src 'none'" in html
+    scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    hashed = base64.b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()
+    assert f"default-src 'none'; script-src 'sha256-{hashed}'; style-src" in unescape(html)
+    assert (len(scripts), page.tags.count("script")) == (1, 3)  # and two that hold data
     loaded = [value for _, name, value in page.attributes if name in ("src", "href", "srcset", "data")]
     assert len(loaded) > 5
     assert all(value.startswith(("#", "data:")) for value in loaded)
@@ -140,8 +150,9 @@ def test_hostile_names_are_text():
     html = render_comparison(
         make_comparison(name_a=HOSTILE, name_b="=SUM(A1)", notes=(HOSTILE,), model=HOSTILE)
     )
-    assert "<script" not in html
+    assert "<script>alert" not in html
     page = Page(html)
+    assert page.tags.count("script") == 3
     assert page.text.count(HOSTILE) >= 5
     assert "=SUM(A1)" in page.text
 
@@ -149,14 +160,90 @@ def test_hostile_names_are_text():
 @pytest.mark.parametrize(
     ("scores", "said"),
     [
-        ({"tm_measured": 0.72}, "have the same fold: TM-score 0.72 measured, 0.61 predicted"),
-        ({"tm_measured": 0.2, "tm_measured_b": 0.21}, "no more similar than random"),
-        ({"tm_measured": 0.2, "tm_measured_b": 0.4}, "similar in parts at most"),
-        ({"tm_measured": None}, "probably have the same fold: TM-score 0.61 predicted"),
+        (
+            (0.72, 0.7, 147, 150),
+            "one and other have the same fold: TM-score 0.72 by the length of one (147 residues), 0.70 by "
+            "the length of other (150), measured; predicted 0.61 and 0.58.",
+        ),
+        (
+            (0.72, 0.72, 147, 147),
+            ": TM-score 0.72 by the length of either (147 residues), measured; predicted",
+        ),
+        (
+            (0.35, 0.81, 147, 60),
+            "one and other share a fold over the length of other only: TM-score 0.35 by the length of one "
+            "(147 residues), 0.81 by the length of other (60), measured",
+        ),
+        ((0.81, 0.35, 60, 147), "share a fold over the length of one only"),
+        ((0.2, 0.21, 147, 140), "are no more similar than random proteins"),
+        ((0.2, 0.4, 147, 60), "are similar in parts at most"),
+        ((0.496, 0.55, 147, 140), "have the same fold: TM-score 0.50 by the length of one (147 residues)"),
+        ((0.494, 0.55, 147, 140), "only: TM-score 0.49 by the length of one (147 residues)"),
+        (
+            (0.0204, 0.9999, 147, 3),
+            "No fold is judged for one and other, because other has only 3 residues: TM-score 0.02 by the "
+            "length of one (147 residues), 1.00 by the length of other (3), measured",
+        ),
+        ((0.9, 0.9, 29, 29), "because other has only 29 residues"),
+        ((0.9, 0.9, 30, 30), "have the same fold"),
     ],
 )
-def test_the_headline_follows_the_measurement(scores, said):
-    assert said in compared_headline(make_comparison(**scores))
+def test_the_headline_names_the_scores_it_judges_by(scores, said):
+    names = ("tm_measured", "tm_measured_b", "resolved_a", "resolved_b")
+    assert said in compared_headline(make_comparison(**dict(zip(names, scores, strict=True))))
+
+
+def test_the_headline_without_structures_is_of_the_predicted_scores():
+    lengths = {"length_a": 140, "length_b": 150}
+    assert compared_headline(make_comparison(structures=False, **lengths)) == (
+        "one and other probably have the same fold: TM-score 0.61 by the length of one (140 residues), 0.58 "
+        "by the length of other (150), predicted, not measured without two structures."
+    )
+    assert "because one has only 14 residues" in compared_headline(make_comparison(structures=False))
+
+
+def test_a_length_in_a_label_is_the_one_that_was_divided_by():
+    comparison = make_comparison(length_a=147, resolved_a=140)
+    assert compared_scores(comparison)[:3] == (
+        ("TM-score, by all 147 residues of one", "0.610", "—"),
+        ("TM-score, by the 140 resolved residues of one", "—", "0.720"),
+        ("TM-score, by all 15 residues of other", "0.580", "0.700"),
+    )
+    assert "(140 residues)" in compared_headline(comparison)
+    facts = compared_facts(comparison)
+    assert (
+        facts[0]
+        == "11 pairs of residues aligned, out of 140 of one and 15 of other (TM-align of the structures)"
+    )
+    assert facts[2:] == ("140 of 147 residues of one have coordinates",)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [(0, "0 pairs of residues aligned, out of"), (1, "1 pair of residues aligned, out of 14 of one and 15")],
+)
+def test_how_many_pairs_are_aligned_out_of_how_many(pairs, said):
+    facts = compared_facts(make_comparison(n_aligned=pairs, identity=float(pairs)))
+    assert facts[0].startswith(said)
+    assert facts[1:] == (("1 of 1 aligned residues identical, RMSD 1.50 Å",) if pairs else ())
+
+
+def test_matrices_say_where_to_look():
+    ca = np.zeros((40, 3))
+    ca[:, 0] = 3.8 * np.arange(40)
+    moved = ca.copy()
+    moved[30:] += [6.0, 0.0, 0.0]
+    same = {"sequence_a": "A" * 40, "sequence_b": "A" * 40, "length_a": 40, "length_b": 40}
+    residues = pd.DataFrame(
+        {"position_a": range(1, 41), "position_b": range(1, 41), "lddt_predicted": 1.0, "lddt_measured": 1.0}
+    )
+    for other, said in (
+        (moved, "Largest change: residues 1-30 against 31-40, 6.0 Å farther apart."),
+        (2 * ca[::-1] - ca[::-1], "No distance changes by more than 0.5 Å."),
+    ):
+        page = Page(render_comparison(make_comparison(ca_a=ca, ca_b=other, residues=residues, **same)))
+        assert said in page.text
+    assert "−0.5 Å, closer0+0.5 Å, farther" in page.text.replace("\n", "")
 
 
 def test_the_terminal_says_what_the_page_says(monkeypatch):
@@ -169,10 +256,10 @@ def test_the_terminal_says_what_the_page_says(monkeypatch):
     from rich.cells import cell_len
 
     assert max(map(cell_len, text.splitlines())) <= 80
-    for words in ("0.720", "0.610", "11 aligned", "one thing worth knowing"):
+    for words in ("0.720", "0.610", "11 pairs", "one thing worth knowing"):
         assert words in text
     short = make_comparison()
     stream = io.StringIO()
     print_comparison(short, make_console(stream, width=80))
-    assert compared_headline(short) in stream.getvalue()
+    assert compared_headline(short) in " ".join(stream.getvalue().split())
     assert compared_headline(short) in Page(render_comparison(short)).text

@@ -67,12 +67,15 @@ def test_what_is_not_there_is_not_drawn(tmp_path):
 def test_a_scan_has_its_heat_map(tmp_path):
     folder = made_up_run(tmp_path / "run", count=1)
     (folder / "positions.csv").write_text("position\n")
-    rows = [(p, "K", m, np.nan if m == "K" else -1.0, np.nan) for p in (5, 6) for m in STANDARD]
-    names = ["position", "wild_type", "mutant", "z_score", "p_deleterious"]
-    pd.DataFrame(rows, columns=names).to_parquet(folder / "scan.parquet")
+    rows = [(p, "K", m, np.nan if m == "K" else -1.0) for p in (5, 6) for m in STANDARD]
+    table = pd.DataFrame(rows, columns=["position", "wild_type", "mutant", "z_score"])
+    unknown = dict.fromkeys(("p_deleterious", "lddt_percentile", "lddt_predicted_mean"), np.nan)
+    table.assign(**unknown).to_parquet(folder / "scan.parquet")
     (heat_map,) = draw_run(folder)
     assert heat_map.name == "heat_map"
     assert {*STANDARD} <= {*words(heat_map.svg).split()}
+    assert "rank by drop z (1: most harmful)" in words(heat_map.svg)
+    assert "ranked among all 38" in heat_map.caption
     (folder / "scan.parquet").write_bytes(b"damaged")
     with pytest.raises(UsageError, match="scan again"):
         list(draw_run(folder))

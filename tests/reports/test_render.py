@@ -21,9 +21,10 @@ from mutscan.cli.summary import print_summary
 from mutscan.errors import UsageError
 from mutscan.evidence.wording import CONTEXT, GROUP_OF
 from mutscan.reports.coordinates import read_frame
-from mutscan.reports.digest import digest, number
+from mutscan.reports.digest import digest
 from mutscan.reports.render import render_report
 from mutscan.reports.saved import read_run, site_positions
+from mutscan.reports.sentences import number
 from mutscan.structures import read_structure
 from tests.fabricated import make_run, write_regions
 
@@ -147,13 +148,45 @@ def test_arrays_hold_the_residues(tmp_path):
     stored = pd.read_parquet(tmp_path / "residues.parquet")
     for name, tolerance in (("lddt_predicted", 2e-5), ("lddt_measured", 2e-5), ("lddt_drop_z", 0.07)):
         np.testing.assert_allclose(page.array(name), stored[name], atol=tolerance, equal_nan=True)
+    np.testing.assert_allclose(page.array("p_affected"), stored["p_affected"], atol=0.0021)
     np.testing.assert_allclose(page.array("plddt"), 91.0)
+
+
+def test_each_region_is_named_once_and_a_variant_points_at_it(tmp_path):
+    run = read_run(make_run(tmp_path, count=6))
+    data = Page(render_report(tmp_path)).data()
+    named = [(one["name"], tuple(map(tuple, one["stretches"]))) for one in data["regions"]]
+    assert len(named) == len(set(named))
+    for variant in data["variants"]:
+        for (place, drop, z, measured, distance, disturbed), one in zip(
+            variant["regions"], run.regions_of(variant["name"]), strict=True
+        ):
+            assert named[place] == (one.name, one.stretches)
+            assert (drop, measured) == pytest.approx((one.drop, one.measured_drop), abs=1e-6)
+            assert (z, distance) == pytest.approx((one.z, one.distance), abs=0.006)
+            assert bool(disturbed) is one.disturbed
+
+
+def test_the_table_names_the_variant_and_shows_what_was_typed_beside_it(tmp_path):
+    table = make_run(tmp_path, count=2, name="sp|P60484|PTEN_HUMAN", calibrated=True) / "variants.csv"
+    cells = pd.read_csv(table, dtype=str, keep_default_na=False)
+    cells.loc[0, "input"] = "p.(Glu113Lys)"
+    cells.to_csv(table, index=False)
+    page = Page(render_report(tmp_path))
+    typed = [a for a in page.attributes if a[0] == "small" and a[2] == "typed"]
+    assert len(typed) == 1
+    first = cells["variant"][0]
+    assert re.search(rf"{first}\s+p\.\(Glu113Lys\)", page.text)
+    assert ("th", "data-value", first) in page.attributes
+    assert "PTEN" in digest(read_run(tmp_path)).headline
+    assert "PTEN_HUMAN" not in digest(read_run(tmp_path)).headline
+    assert set(read_run(tmp_path).variants["wild_type"]) == {"sp|P60484|PTEN_HUMAN"}
 
 
 def test_nothing_is_said_of_stretches_where_nothing_was_predicted(tmp_path):
     folder = make_run(tmp_path, structure=False, calibrated=True)
     write_regions(folder, [])
-    assert "no stretch of residues stands out" in summary(folder)
+    assert "No wider stretch moves beyond background" in " ".join(summary(folder).split())
     table = pd.read_csv(folder / "variants.csv")
     empty = [name for name in table if name.startswith(("tm_", "lddt_"))]
     table.assign(**dict.fromkeys(empty, "")).to_csv(folder / "variants.csv", index=False)
@@ -163,7 +196,8 @@ def test_nothing_is_said_of_stretches_where_nothing_was_predicted(tmp_path):
     page = Page(render_report(folder))
     for text in (" ".join(summary(folder).split()), page.text + page.scripts["data"]):
         assert "likely deleterious (0." in text
-        assert "no stretch of residues stands out" not in text
+        assert "wider stretch" not in text
+        assert not re.search(r"(moves|disturbs?) [^.]*beyond background", text)
     assert page.text.count("none; measured and predicted scores are empty") == 2
 
 
@@ -172,7 +206,7 @@ def test_all_variants_and_high_probabilities_have_their_words(tmp_path):
     table = pd.read_csv(folder / "variants.csv").assign(flag="deleterious", p_deleterious=0.996)
     table.to_csv(folder / "variants.csv", index=False)
     text = " ".join(summary(folder).split())
-    assert text.startswith("All 3 variants are likely to disturb wild_type")
+    assert text.startswith("All 3 variants of wild_type are likely deleterious; ")
     assert "likely deleterious (0.996)" in text
     html = render_report(folder)
     assert ">0.996</td>" in html
@@ -411,12 +445,12 @@ def test_site_positions():
 def test_the_digest_ranks_from_most_to_least_disruptive(tmp_path):
     run = read_run(make_run(tmp_path, count=12))
     account = digest(run)
-    z = [float(dict(s.values)["z"]) for s in account.predicted]
-    lddt = [float(dict(s.values)["lDDT"]) for s in account.measured]
+    z = [float(dict(s.values)["drop z"]) for s in account.predicted]
+    lddt = [run.variants["lddt_measured_mean"][s.number - 1] for s in account.measured]
     assert len(z) == len(lddt) == 5
-    assert z == sorted(z)
+    assert z == sorted(z, reverse=True)
     assert lddt == sorted(lddt)
-    assert z[0] == round(run.variants["z_score"].min(), 2)
+    assert z[0] == -round(run.variants["z_score"].min(), 2)
     assert run.variants["variant"][account.predicted[0].number - 1] == account.predicted[0].variant
     assert account.notice.startswith("Not calibrated")
     assert account.counts == {"ok": 12, "skipped": 1, "failed": 1}
@@ -479,4 +513,7 @@ def test_a_variant_that_moves_nothing_does_not_stand_out(tmp_path):
     table.to_csv(csv, index=False)
     account = digest(read_run(tmp_path))
     assert account.predicted == account.measured == account.findings == ()
-    assert account.headline == "None of 3 variants stands out from other substitutions of wild_type."
+    assert account.headline == (
+        "None of 3 variants stands out from other substitutions of wild_type; "
+        "none disturbs the structure beyond background."
+    )

@@ -366,7 +366,9 @@ class TestTMScore:
 
     @pytest.mark.parametrize("n", [0, 1, 2])
     def test_needs_three_pairs(self, n: int) -> None:
-        with pytest.raises(StructureError, match=f"{n} residue pairs have coordinates, .* at least 3"):
+        with pytest.raises(
+            StructureError, match=f"coordinates in both structures: {n} of {n} residue pairs; .* at least 3"
+        ):
             tm_score(TOY[:n], TOY[:n])
 
     def test_bad_calls(self) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import os
 import pickle
+import re
 import stat
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tmtools.testing import get_pdb_path
 
-from mutscan.errors import RunFolderError, StructureError, UsageError
+from mutscan.builders.pool import exchanges_of
+from mutscan.errors import BuildError, RunFolderError, StructureError, UsageError
+from mutscan.inputs import read_variants
+from mutscan.pipeline.plan import resolve_wild_type
+from mutscan.pipeline.proteins import ProteinSources
 from mutscan.residues import STANDARD, THREE_LETTER
 from mutscan.structures import (
     HEAVY_ATOMS,
@@ -26,10 +32,12 @@ from mutscan.structures import (
     read_bytes,
     read_fasta,
     read_structure,
+    site_notes,
     wild_type_from_structure,
     with_structure,
     write_structure,
 )
+from mutscan.variants import parse_variant
 
 GLOBIN = Path(get_pdb_path("2gtl"))
 
@@ -272,6 +280,58 @@ class TestNasty:
         assert structure.sequence == f"A{letter}AA"
         assert not said(structure, name)
 
+    @pytest.mark.parametrize(
+        ("name", "letter"),
+        [
+            ("CYS2", "C"), ("CYSH", "C"), ("HISA", "H"), ("HISB", "H"), ("HISH", "H"), ("HIS1", "H"),
+            ("LYSH", "K"), ("ARGN", "R"), ("ASPH", "D"), ("GLUH", "E"), ("ASN1", "N"),
+            ("ASPP", "D"), ("GLUP", "E"), ("NASP", "D"), ("CPRO", "P"), ("NHIE", "H"), ("CCYX", "C"),
+        ],
+    )  # fmt: skip
+    @pytest.mark.parametrize("chain", ["A", " "])
+    @pytest.mark.parametrize("places", [[1], [0], [1, 3, 4]])
+    def test_names_of_four_letters(self, name: str, letter: str, chain: str, places: list[int]) -> None:
+        lines = chain_lines("AAAAAA", chain=chain)
+        for k in places:
+            rows = lines[5 * k : 5 * k + 5]
+            lines[5 * k : 5 * k + 5] = [f"{row[:17]}{name}{row[21:]}" for row in rows]
+        structure = read(lines)
+        assert structure.sequence == "".join(letter if k in places else "A" for k in range(6))
+        assert structure.chain_id == chain.strip()
+        assert structure.numbers == ("1", "2", "3", "4", "5", "6")
+        assert not structure.notes
+
+    def test_a_two_letter_chain_is_no_fourth_letter(self) -> None:
+        one, two = ([f"{row[:20]}{name}{row[22:]}" for row in chain_lines("ACDEC")] for name in ("2A", "2B"))
+        structure = read([*one, "TER", *two], chain="2B")
+        assert (structure.sequence, structure.chain_id) == ("ACDEC", "2B")
+
+    def test_no_residue_is_lost_without_a_word(self) -> None:
+        lines = chain_lines("AAAAAA")
+        lines[5:10] = [f"{row[:17]}XYZ9{row[21:]}" for row in lines[5:10]]
+        for chain in (None, "A"):
+            structure = read(lines, chain)
+            assert structure.sequence == "AAAAA"
+            assert said(structure, "left out, too short for a protein chain: XYZ 2 of chain 9A")
+
+    def test_a_chain_without_c_alpha_is_named(self) -> None:
+        bare = [row for row in chain_lines("ACD", chain="B", offset=(30, 0, 0)) if row[12:16] != " CA "]
+        structure = read([*chain_lines("ACDEF"), *bare])
+        assert said(structure, "chain B: 3 residues without C-alpha left out: ALA 1, CYS 2, ASP 3")
+        with pytest.raises(StructureError, match="has 0 residues with a C-alpha, at least 3"):
+            read(bare)
+
+    def test_d_residues_are_noted(self) -> None:
+        lines = chain_lines("AAAAA")
+        lines[5:10] = [row.replace("ALA", "DVA").replace("ATOM  ", "HETATM") for row in lines[5:10]]
+        lines[15:20] = [row.replace("ALA", "SEP").replace("ATOM  ", "HETATM") for row in lines[15:20]]
+        structure = read(lines)
+        assert structure.sequence == "AVASA"
+        assert structure.modified == ((1, "DVA"), (3, "SEP"))
+        assert said(structure, "1 residue is a D-amino acid, read and scored as the L form: DVA 2")
+        assert said(structure, "1 SEP read as SER")
+        assert not said(structure, "DVA read as")
+
     def test_force_field_atom_names(self) -> None:
         lines = chain_lines("AAI")
         lines += [line("CD", "ILE", 3, (1, 1, 1)), line("OT2", "ILE", 3, (2, 2, 2))]
@@ -436,6 +496,10 @@ class TestNasty:
         assert structure.full_index is not None
         assert structure.full_index.tolist() == [2, 3, 4, 5, 6, 10, 11, 12, 13]
 
+    def test_seqres_cut_short(self) -> None:
+        for row in ("SEQRES", "SEQRES   1 A", "SEQRES   1 A    5  ALA C"):
+            assert read([row, *chain_lines("ACDEF")]).sequence == "ACDEF"
+
     def test_seqres_of_something_else_is_not_used(self) -> None:
         structure = read(["SEQRES   1 A    5  TRP TRP TRP TRP TRP", *chain_lines("ACDEF")])
         assert structure.full_sequence is None
@@ -470,6 +534,41 @@ class TestHopeless:
         with pytest.raises(StructureError, match=r"cut\.pdb\.gz: damaged gzip"):
             read_structure(path)
 
+    def test_gzip_is_read_up_to_a_limit(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        text = "\n".join([*chain_lines("ACDEF"), "REMARK " * 400_000]).encode()
+        (tmp_path / "bomb.pdb.gz").write_bytes(gzip.compress(text, mtime=0))
+        (tmp_path / "bomb.fa.gz").write_bytes(gzip.compress(b">a\n" + b"A" * 3_000_000, mtime=0))
+        assert (tmp_path / "bomb.pdb.gz").stat().st_size < 20_000
+        for limit in ("1", " 0.5 ", "2.5"):
+            monkeypatch.setenv("MUTSCAN_MAX_FILE_MB", limit)
+            words = (
+                rf"decompresses to more than {limit.strip()} MB; if that is right, set MUTSCAN_MAX_FILE_MB"
+            )
+            with pytest.raises(StructureError, match=rf"bomb\.pdb\.gz: {words}"):
+                read_structure(tmp_path / "bomb.pdb.gz")
+            with pytest.raises(UsageError, match=rf"bomb\.fa\.gz: {words}"):
+                read_fasta(tmp_path / "bomb.fa.gz")
+            with pytest.raises(UsageError, match=rf"bomb\.fa\.gz: {words}"):
+                read_variants(tmp_path / "bomb.fa.gz")
+        for limit in ("3", "", "1000"):
+            monkeypatch.setenv("MUTSCAN_MAX_FILE_MB", limit)
+            assert read_structure(tmp_path / "bomb.pdb.gz").sequence == "ACDEF"
+            assert len(read_fasta(tmp_path / "bomb.fa.gz")[0].sequence) == 3_000_000
+        for limit in ("0", "-1", "many", "nan", "inf"):
+            monkeypatch.setenv("MUTSCAN_MAX_FILE_MB", limit)
+            with pytest.raises(UsageError, match=f"MUTSCAN_MAX_FILE_MB={limit}: expected a number of MB"):
+                read_structure(tmp_path / "bomb.pdb.gz")
+
+    def test_a_tar_archive_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "x.pdb").write_text("\n".join(chain_lines("ACDEF")))
+        for name in ("x.pdb.gz", "x.fa.gz"):
+            with tarfile.open(tmp_path / name, "w:gz") as archive:
+                archive.add(tmp_path / "x.pdb", "x.pdb")
+        with pytest.raises(StructureError, match=r"x\.pdb\.gz: is a tar archive of files; unpack it"):
+            read_structure(tmp_path / "x.pdb.gz")
+        with pytest.raises(UsageError, match=r"x\.fa\.gz: is a tar archive of files; unpack it"):
+            read_fasta(tmp_path / "x.fa.gz")
+
     def test_cut_off_mmcif(self) -> None:
         data = GLOBIN.with_suffix(".cif").read_bytes()
         place = data.index(b"ATOM   500")
@@ -487,6 +586,43 @@ class TestHopeless:
         assert caught.value.code == "structure_missing"
         with pytest.raises(StructureError, match="cannot be read"):
             read_structure(tmp_path)
+
+
+class TestNoProtein:
+    """Coordinates that are numbers, but of no protein: refused with words, and no warning of numpy's."""
+
+    def with_ca(self, change) -> list[str]:
+        moved = change(trace(40))
+        return [row for k, ca in enumerate(moved) for row in residue_lines("ALA", k + 1, ca)]
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (lambda ca: 0 * ca, r"40 of its 40 C-alpha atoms lie at one point \(0, 0, 0\)"),
+            (lambda ca: 0 * ca + 7.5, r"lie at one point \(7\.5, 7\.5, 7\.5\)"),
+            (lambda ca: ca * (np.arange(40) < 30)[:, None], "10 of its 40 C-alpha atoms lie at one point"),
+            (lambda ca: ca / 10, r"neighbouring residues are 0\.38 Å apart \(median\), not 3\.8 Å"),
+            (lambda ca: ca * 10, r"neighbouring residues are 38 Å apart"),
+            (lambda ca: np.random.default_rng(0).permutation(ca), "Å apart"),
+            (lambda ca: ca * [1, 1, 0.01] * (1 + 1e-3 * np.arange(40))[:, None], "too small for them"),
+        ],
+    )  # fmt: skip
+    def test_is_refused(self, change, words: str) -> None:
+        with pytest.raises(
+            StructureError, match=f"test: chain A is no protein structure: .*{words}"
+        ) as caught:
+            read(self.with_ca(change))
+        assert caught.value.code == "bad_structure"
+
+    def test_all_atoms_at_zero(self) -> None:
+        rows = [row[:30] + "   0.000   0.000   0.000" + row[54:] for row in chain_lines("ACD")]
+        with pytest.raises(StructureError, match="3 of its 3 C-alpha atoms lie at one point"):
+            read(rows)
+
+    def test_unusual_chains_are_read(self) -> None:
+        assert len(read(self.with_ca(lambda ca: ca * [1, 1, 2.2]))) == 40  # extended
+        gaps = [row for row in chain_lines("A" * 40) if int(row[22:26]) % 3 == 0]
+        assert len(read(gaps)) == 13
 
 
 class TestPlddt:
@@ -508,6 +644,33 @@ class TestPlddt:
         anonymous = read(rows)
         assert anonymous.plddt is None
         assert said(anonymous, "not read as pLDDT")
+
+    def test_b_factors_that_the_user_calls_plddt(self) -> None:
+        for values, factor in (([90, 80, 40, 70], 1), ([0.9, 0.8, 0.4, 0.7], 100)):
+            data = "\n".join(self.lines(values)).encode()
+            structure = read_bytes(data, "ranked_0.pdb", plddt=True)
+            assert structure.plddt == pytest.approx(np.array(values) * factor)
+            assert not structure.notes
+            assert read_bytes(data, "ranked_0.pdb").plddt is None
+
+    @pytest.mark.parametrize(
+        ("head", "values", "words"),
+        [
+            ("", [90, 101.5, 40, 70], "they go from 40 to 101.5, beyond 0 to 100"),
+            ("", [90, -1, 40, 70], "they go from -1 to 90"),
+            ("", [20, 20, 20, 20], "they are all 20"),
+            ("EXPDTA    X-RAY DIFFRACTION", [90, 80, 40, 70], r"states an experiment \(X-RAY DIFFRACTION\)"),
+        ],
+    )
+    def test_b_factors_that_are_no_plddt(self, head: str, values: list[float], words: str) -> None:
+        data = "\n".join([head, *self.lines(values)]).encode()
+        with pytest.raises(StructureError, match=f"chain A are no pLDDT: .*{words}.*leave --plddt out"):
+            read_bytes(data, "x.pdb", plddt=True)
+
+    def test_an_experiment_in_mmcif(self) -> None:
+        data = GLOBIN.with_suffix(".cif").read_bytes()
+        with pytest.raises(StructureError, match=r"the file states an experiment \(X-RAY DIFFRACTION\)"):
+            read_bytes(data, "2gtl.cif", chain="A", plddt=True)
 
     def test_fractions_become_percent(self) -> None:
         structure = read(["REMARK   1 ESMFOLD V1", *self.lines([0.9, 0.8, 0.4, 0.7])])
@@ -600,7 +763,7 @@ class TestWrite:
             residue_index=np.array([k for k, _ in flat]),
             atom_name=tuple(atom for _, atom in flat),
             element=tuple(atom[0] for _, atom in flat),
-            coord=rng.normal(scale=1, size=(len(flat), 3)) + trace(n)[[k for k, _ in flat]],
+            coord=rng.normal(scale=0.2, size=(len(flat), 3)) + trace(n)[[k for k, _ in flat]],
             b_factor=np.zeros(len(flat)),
         )
         folder = tmp_path_factory.mktemp("write")
@@ -793,10 +956,108 @@ class TestMapping:
         assert joined.structure_index[19] == -1
         assert [record["source"] for record in joined.records] == ["UniProt", "file"]
         assert any(
-            "differs from the sequence at 1 positions: Y20 is W (residue 20)" in n for n in joined.notes
+            "differs from the sequence at 1 position, where none is built: Y20 is W (residue 20)" in n
+            for n in joined.notes
         )
-        assert any("covers 34 of 40 residues" in note for note in joined.notes)
+        assert any("covers 35 of 40 residues" in note for note in joined.notes)
+        assert joined.differences == ((19, 19),)
+        assert site_notes(joined, [19, 20]) == (
+            "test has W (residue 20) at position 20, where the sequence has Y",
+        )
         assert joined.notes[0] == "first"
+
+
+REPEAT = "MQIFVKTLTGKTITLEVEPSDTIENVKAK"
+OTHER = "GSPAWHDYRNCELMVT"
+TWICE = REPEAT + OTHER + REPEAT
+
+
+class TestCopies:
+    """A structure of one repeat or domain where the sequence has several: which one, or an error."""
+
+    def test_residue_numbers_name_the_copy(self) -> None:
+        start = len(REPEAT + OTHER)
+        for first, other in ((start + 1, "1-29"), (1, "46-74")):
+            structure = read(chain_lines(REPEAT, first))
+            joined = with_structure(WildType("P1", TWICE), structure)
+            assert joined.structure_index is not None
+            assert np.flatnonzero(joined.structure_index >= 0)[0] == first - 1
+            words = f"laid on {first}-{first + 28}, as its residue numbers say, and could also lie on {other}"
+            assert [note for note in joined.notes if words in note]
+
+    def test_numbers_of_no_copy_are_refused(self) -> None:
+        for first in (2, 501, -5):
+            structure = read(chain_lines(REPEAT, first))
+            with pytest.raises(
+                StructureError,
+                match=rf"fits several identical stretches .*, 1-29 and 46-74, .* \({first} to {first + 28}\) "
+                "are those of none; number its residues",
+            ) as caught:
+                map_sequence(structure, TWICE)
+            assert caught.value.code == "structure_mismatch"
+
+    def test_many_copies_are_counted(self) -> None:
+        with pytest.raises(StructureError, match="30-58, 59-87, 88-116, 117-145, 146-174 and 2 more"):
+            map_sequence(read(chain_lines(REPEAT, 901)), REPEAT * 8)
+
+    def test_an_engineered_residue_and_a_gap_do_not_hide_the_copies(self) -> None:
+        mutated = REPEAT[:9] + "A" + REPEAT[10:]
+        for first in (1, 46):
+            lines = chain_lines(mutated, first)
+            lines = lines[: 15 * 5] + lines[19 * 5 :]
+            index = map_sequence(read(lines), TWICE)
+            assert np.flatnonzero(index >= 0)[0] == first - 1
+            assert index[first + 8] == -1
+        with pytest.raises(StructureError, match="several identical stretches"):
+            map_sequence(read(chain_lines(mutated, 301)), TWICE)
+
+    def test_what_fits_once_needs_no_numbers(self) -> None:
+        joined = with_structure(WildType("P1", TWICE), read(chain_lines(REPEAT + OTHER[:3], 701)))
+        assert not [note for note in joined.notes if "identical" in note]
+        # Copies that differ in one letter are told apart.
+        index = map_sequence(read(chain_lines(REPEAT, 701)), REPEAT[:-1] + "A" + OTHER + REPEAT)
+        assert np.flatnonzero(index >= 0)[0] == 45
+
+    def test_a_stated_sequence_of_repeats(self) -> None:
+        names = [THREE_LETTER[letter] for letter in TWICE]
+        seqres = [
+            f"SEQRES{k // 13 + 1:>4} A   74  {' '.join(names[k : k + 13])}" for k in range(0, len(names), 13)
+        ]
+        structure = read([*seqres, *chain_lines(REPEAT, 46)])
+        assert structure.full_index is not None
+        assert structure.full_index[0] == 45
+        structure = read([*seqres, *chain_lines(REPEAT, 501)])
+        assert structure.full_sequence is None
+        assert said(structure, "fit several stretches of the sequence the file states (74 residues)")
+
+
+class TestSites:
+    def test_what_stands_at_a_site(self) -> None:
+        lines = chain_lines("ACDEFGHIKLMNPQRSTVWY" * 2)
+        for number, name, other in ((3, "ASP", "DAS"), (16, "SER", "SEP")):
+            lines = [
+                row.replace(name, other).replace("ATOM  ", "HETATM") if int(row[22:26]) == number else row
+                for row in lines
+            ]
+        wild_type = wild_type_from_structure(read(lines))
+        assert site_notes(wild_type, [1, 2]) == ()
+        assert site_notes(wild_type, [3, 16]) == (
+            "residue 3 of the structure is DAS, a D-amino acid, scored as L-D",
+            "residue 16 of the structure is SEP, scored as S",
+        )
+        assert site_notes(WildType("P1", "ACD"), [1]) == ()
+
+    def test_selenocysteine_against_cysteine(self) -> None:
+        sequence = "ACDEFGHIKLMNPQRSTVWY" * 2
+        wild_type = with_structure(
+            WildType("P1", sequence[:21] + "U" + sequence[22:]), read(chain_lines(sequence))
+        )
+        words = "test has C (residue 22) at position 22, where the sequence has U"
+        assert site_notes(wild_type, [22]) == (words,)
+        assert not [note for note in wild_type.notes if "covers" in note]
+        with pytest.raises(BuildError, match=re.escape(words)) as caught:
+            exchanges_of(wild_type, parse_variant("U22A"))
+        assert caught.value.code == "structure_mismatch"
 
 
 class TestFasta:
@@ -804,12 +1065,52 @@ class TestFasta:
         path = tmp_path / "x.fasta"
         path.write_text(">sp|P1|X_HUMAN Some protein\nacde fg-h.\nIKL*\n\n;comment\n>two\nMXU\n")
         records = read_fasta(path)
+        assert records[0].identifiers == {}
         assert records == [("sp|P1|X_HUMAN", "Some protein", "ACDEFGHIKL"), ("two", "", "MXU")]
         zipped = tmp_path / "x.fa.gz"
         zipped.write_bytes(gzip.compress(path.read_bytes()))
         assert read_fasta(zipped) == records
         path.write_bytes(b"\xef\xbb\xbf>a\r\nACD\r\n>\r\nEF\r\n")
         assert read_fasta(path) == [("a", "", "ACD"), ("sequence2", "", "EF")]
+
+    @pytest.mark.parametrize(
+        ("header", "name", "known"),
+        [
+            (
+                "sp|P04637|P53_HUMAN Cellular tumor antigen p53 OS=Homo sapiens OX=9606 GN=TP53 PE=1 SV=4",
+                "P04637",
+                {"accession": "P04637", "entry": "P53_HUMAN", "gene": "TP53"},
+            ),
+            (
+                "sp|P04637-2|P53_HUMAN Isoform 2 of Cellular tumor antigen p53 OS=Homo sapiens GN=TP53",
+                "P04637-2",
+                {"accession": "P04637-2", "entry": "P53_HUMAN", "gene": "TP53"},
+            ),
+            (
+                "tr|A0A024R161|A0A024R161_HUMAN Guanine nucleotide-binding protein OS=Homo sapiens PE=3",
+                "A0A024R161",
+                {"accession": "A0A024R161", "entry": "A0A024R161_HUMAN"},
+            ),
+            (
+                "ENSP00000269305.4 pep gene:ENSG00000141510 gene_symbol:TP53 description:tumor protein",
+                "ENSP00000269305.4",
+                {"gene": "TP53"},
+            ),
+            ("NP_000537.3 cellular tumor antigen p53 isoform a [Homo sapiens]", "NP_000537.3", {}),
+            ("sp|P04637 half a header", "sp|P04637", {}),
+            ("TP53", "TP53", {}),
+        ],
+    )
+    def test_headers(self, tmp_path: Path, header: str, name: str, known: dict[str, str]) -> None:
+        path = tmp_path / "x.fasta"
+        path.write_text(f">{header}\nACDEFGHIKL\n")
+        (record,) = read_fasta(path)
+        assert (record.name, record.identifiers) == (name, known)
+        protein = resolve_wild_type(str(path), offline=True)
+        assert (protein.name, protein.identifiers) == (name, known)
+        assert not protein.is_entry
+        sources = ProteinSources(path, offline=True)
+        assert sources.wild_type(record.id).identifiers == known
 
     @pytest.mark.parametrize(
         ("text", "message"),

@@ -6,12 +6,12 @@ function colourings(view) {
     list.push({
       key: "drop", name: "lDDT drop", colour: (i) => (Number.isFinite(view.drop[i]) ? hex(loss(view.drop[i] / view.reach)) : PALE),
       mutantOnly: true,
-      legend: () => scaleLegend(loss, "0", view.dropName, view.reach.toFixed(view.reach < 0.1 ? 3 : 2)),
+      legend: () => scaleBar(loss, "0", view.dropName, view.reach.toFixed(view.reach < 0.1 ? 3 : 2)),
     });
   if (view.score)
     list.push({
       key: "score", name: view.scoreName, colour: (i) => (Number.isFinite(view.score[i]) ? hex(cividis(view.score[i])) : PALE),
-      legend: () => scaleLegend(cividis, view.scoreEnds[0], view.scoreName, view.scoreEnds[1]),
+      legend: () => scaleBar(cividis, view.scoreEnds[0], view.scoreName, view.scoreEnds[1]),
     });
   const plddt = numbers("plddt");
   if (plddt)
@@ -31,7 +31,12 @@ function colourings(view) {
   return list;
 }
 
-const scaleLegend = (colour, left, middle, right) => scaleBar(colour, left, middle, right);
+function scaleBar(colour, left, middle, right) {
+  const stops = Array.from({ length: 9 }, (_, i) => `rgb(${colour(i / 8).join(" ")})`).join(",");
+  return el("div", { class: "scale" }, el("span", { class: "bar", style: `background:linear-gradient(90deg,${stops})` }),
+    el("span", { class: "ends" }, el("span", {}, left), el("span", {}, middle), el("span", {}, right)));
+}
+
 const keyLegend = (keys) =>
   el("ul", { class: "keys" }, ...keys.map(([colour, words]) => el("li", {}, el("i", { style: `background:${colour}` }), words)));
 

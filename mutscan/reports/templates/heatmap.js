@@ -2,12 +2,22 @@
 
 // Letters in groups of like chemistry, so that rows beside each other mean something.
 const ROWS = "GAVLIMCPFYWSTNQHDEKR";
+// What a cell can show: name, text of a value, its share of harm (0 mild, 1 most harmful), what the ends mean.
 const SCORES = {
-  p_deleterious: ["P(deleterious)", 2, (v) => v, ["0", "1"]],
-  z_score: ["z (disruption)", 2, (v) => clamp(-v / 6, 0, 1), ["z 0 or more", "z −6 or less"]],
-  lddt_percentile: ["lDDT percentile", 1, (v) => 1 - v / 100, ["100, mild", "0, most disruptive"]],
-  lddt_predicted_mean: ["mean lDDT drop", 4, (v, ends) => (1 - v) / (1 - ends[0] || 1), ["0", "most"]],
+  rank: ["Rank", (v) => (known(v) ? `${v}` : "—"), (v, most) => 1 - (v - 1) / Math.max(most - 1, 1), ["mildest", "most harmful"]],
+  p_deleterious: ["P(deleterious)", (v) => probabilityText(v), (v) => v, ["0", "1"]],
+  drop_z: ["Drop z", (v) => fixed(v, 2), (v) => clamp(v / 6, 0, 1), ["0 or less", "6 or more"]],
+  lddt_percentile: ["lDDT percentile", (v) => fixed(v, 1), (v) => 1 - v / 100, ["100, mild", "0, most disruptive"]],
+  lddt_predicted_mean: ["Mean lDDT", (v) => fixed(v, 4), (v, least) => (1 - v) / (1 - least || 1), ["1", "lowest"]],
 };
+
+// A probability below 1 gets more decimals before it reads as 1.
+function probabilityText(value) {
+  for (let decimals = 2; ; decimals++) {
+    const text = fixed(value, decimals);
+    if (!(value < 1) || !text.startsWith("1")) return text;
+  }
+}
 
 function startScan() {
   const host = document.getElementById("scan");
@@ -19,10 +29,17 @@ function startScan() {
     const values = numbers(`scan_${name}`);
     if (values && values.some(Number.isFinite)) scores[name] = values;
   }
-  const lddtLeast = [(scores.lddt_predicted_mean || [1]).reduce((m, v) => (v < m ? v : m), 1)];
+  const ends = {
+    rank: scores.rank.reduce((m, v) => (v > m ? v : m), 1),
+    lddt_predicted_mean: (scores.lddt_predicted_mean || [1]).reduce((m, v) => (v < m ? v : m), 1),
+  };
+  const ranked = scores.rank.filter(Number.isFinite).length;
+  const texts = new TextDecoder();
+  const told = texts.decode(arrays.told.raw).split("\n");
   let score = Object.keys(scores)[0];
   const value = (row, letter, name = score) => scores[name][row * 20 + page.letters.indexOf(letter)];
-  const share = (v) => SCORES[score][2](v, lddtLeast);
+  const share = (v) => SCORES[score][2](v, ends[score]);
+  const text = (row, letter, key) => SCORES[key][1](value(row, letter, key));
 
   const stageHost = part("stage");
   const stage = makeStage(stageHost, part("engine"));
@@ -37,7 +54,7 @@ function startScan() {
   function draw() {
     const ratio = n > 1500 ? 1 : window.devicePixelRatio || 1;
     const room = scroller.clientWidth - 2;
-    cell = Math.max(n > 1500 ? 3 : 5, Math.floor((room / n) * 100) / 100);
+    cell = Math.max(3, Math.floor((room / n) * 100) / 100);
     line = 15;
     const width = Math.ceil(cell * n);
     for (const [target, height] of [[canvas, 20 * line + 16], [bars, 46]]) {
@@ -78,38 +95,78 @@ function startScan() {
     mark();
   }
 
+  let marked = null;
+
   function mark() {
     const frame = part("cursor");
     frame.style.cssText = `left:${cursor.row * cell}px;top:${cursor.line * line}px;width:${Math.max(cell, 3)}px;height:${line}px`;
     part("column").style.cssText = `left:${cursor.row * cell}px;width:${Math.max(cell, 3)}px;height:${20 * line}px`;
+    const runs = marked === null ? [] : spans(page.positions.flatMap((position, row) => (inRegion(marked, position) ? [row] : [])));
+    part("marks").replaceChildren(...runs.map(([a, b]) => el("div", { style: `left:${a * cell}px;width:${(b - a + 1) * cell}px;height:${20 * line}px` })));
   }
 
+  const inRegion = (number, position) => page.regions[number].some(([first, last]) => first <= position && position <= last);
+
+  // A region is marked until it is clicked again.
+  function markRegion(number) {
+    marked = marked === number ? null : number;
+    for (const button of document.querySelectorAll("[data-region]")) button.setAttribute("aria-pressed", Number(button.dataset.region) === marked);
+    host.dataset.region = marked === null ? "" : marked;
+    mark();
+    const inside = [...Array(L).keys()].filter((index) => marked !== null && inRegion(marked, index + 1));
+    if (inside.length) {
+      show(page.positions.findIndex((position) => inRegion(marked, position)));
+      host.scrollIntoView({ block: "start" });
+    }
+    if (stage) {
+      stage.paint({ selected: inside.length ? inside : [page.positions[cursor.row] - 1] });
+      stage.focus(inside);
+    }
+  }
+
+  const nameOf = (row, letter) => {
+    const position = page.positions[row], own = page.sequence[position - 1];
+    return own === letter ? `${residueName(position - 1)}: the wild type's own residue` : `${own}${position}${letter}`;
+  };
+
   function say() {
-    const position = page.positions[cursor.row], letter = ROWS[cursor.line], own = page.sequence[position - 1];
-    const name = own === letter ? `${residueName(position - 1)}: the wild type's own residue` : `${own}${position}${letter}`;
-    const told = Object.keys(scores).map((key) => `${SCORES[key][0].replace(/ drop$/, "")} ${fixed(value(cursor.row, letter, key), SCORES[key][1])}`);
-    const words = own === letter ? name : `${name} · ${told.join(" · ")}`;
+    const letter = ROWS[cursor.line], own = page.sequence[page.positions[cursor.row] - 1];
+    const numbers = Object.keys(scores).map((key) => `${SCORES[key][0]} ${text(cursor.row, letter, key)}${key === "rank" ? ` of ${ranked}` : ""}`);
+    const words = own === letter ? nameOf(cursor.row, letter) : `${nameOf(cursor.row, letter)} · ${numbers.join(" · ")}`;
     part("reading").textContent = words;
     scroller.setAttribute("aria-valuetext", words);
-    scroller.setAttribute("aria-valuenow", position);
+    scroller.setAttribute("aria-valuenow", page.positions[cursor.row]);
+  }
+
+  // The sentence of the chosen cell.
+  function tell() {
+    const letter = ROWS[cursor.line], own = page.sequence[page.positions[cursor.row] - 1];
+    const sentence = told[cursor.row * 20 + page.letters.indexOf(letter)];
+    part("cell").textContent = nameOf(cursor.row, letter);
+    part("told").textContent = own === letter ? "" : sentence ? `${sentence[0].toUpperCase()}${sentence.slice(1)}.` : "The sentence of this substitution is left out of the page, which holds those of the worst ones; its row in variants.csv says all.";
+    part("context").textContent = page.contexts[cursor.row];
+    for (const row of part("substitutions").rows) row.classList.toggle("open", row.dataset.letter === letter);
+  }
+
+  function show(row) {
+    const x = row * cell;
+    if (x < scroller.scrollLeft || x > scroller.scrollLeft + scroller.clientWidth - 20) scroller.scrollLeft = x - scroller.clientWidth / 2;
   }
 
   function openPosition(row, { from = "" } = {}) {
     cursor.row = row;
     const position = page.positions[row], own = page.sequence[position - 1];
-    // The worst first; all scores but the probability fall with harm.
-    const harm = (letter) => (score === "p_deleterious" ? value(row, letter) : -value(row, letter));
-    const sorted = [...ROWS].filter((letter) => letter !== own).sort((a, b) => harm(b) - harm(a));
-    part("position").textContent = `All substitutions of ${residueName(position - 1)}`;
-    part("substitutions").replaceChildren(...sorted.map((letter) => el("tr", { "data-variant": `${own}${position}${letter}` }, el("th", { scope: "row" }, `${own}${position}${letter}`),
-      ...Object.keys(scores).map((key) => el("td", { class: "number" }, fixed(value(row, letter, key), SCORES[key][1]))))));
+    // The worst first; a rank is known wherever a score is.
+    const sorted = [...ROWS].filter((letter) => letter !== own).sort((a, b) => value(row, a, "rank") - value(row, b, "rank"));
+    if (!from || from === "stage") cursor.line = ROWS.indexOf(sorted[0]);
+    part("position").textContent = `All substitutions of ${residueName(position - 1)}, the worst first`;
+    part("substitutions").replaceChildren(...sorted.map((letter) => el("tr", { "data-variant": `${own}${position}${letter}`, "data-letter": letter }, el("th", { scope: "row" }, `${own}${position}${letter}`),
+      ...Object.keys(scores).map((key) => el("td", { class: "number" }, text(row, letter, key))))));
     host.dataset.selected = position;
-    if (from !== "heat") {
-      const x = row * cell;
-      if (x < scroller.scrollLeft || x > scroller.scrollLeft + scroller.clientWidth - 20) scroller.scrollLeft = x - scroller.clientWidth / 2;
-    }
+    if (from !== "heat") show(row);
     mark();
     say();
+    tell();
     if (stage) {
       stage.paint({ selected: [position - 1] });
       stageHost.dataset.focus = position;
@@ -118,7 +175,7 @@ function startScan() {
     for (const one of document.querySelectorAll("#all tr[data-open]")) one.classList.toggle("open", Number(one.dataset.open) === position);
   }
 
-  part("heads").replaceChildren(el("th", { scope: "col" }, "Variant"), ...Object.keys(scores).map((key) => el("th", { scope: "col", class: "number" }, SCORES[key][0].replace(/ drop$/, ""))));
+  part("heads").replaceChildren(el("th", { scope: "col" }, "Variant"), ...Object.keys(scores).map((key) => el("th", { scope: "col", class: "number" }, SCORES[key][0])));
   const cellAt = (event) => {
     const box = canvas.getBoundingClientRect();
     return { row: clamp(Math.floor((event.clientX - box.left) / cell), 0, n - 1), line: clamp(Math.floor((event.clientY - box.top) / line), 0, 19) };
@@ -127,11 +184,19 @@ function startScan() {
   canvas.addEventListener("pointerleave", say);
   canvas.addEventListener("click", (event) => { cursor = cellAt(event); openPosition(cursor.row, { from: "heat" }); });
   bars.addEventListener("click", (event) => openPosition(cellAt(event).row, { from: "heat" }));
+  part("substitutions").addEventListener("click", (event) => {
+    const row = event.target.closest("tr");
+    if (!row) return;
+    cursor.line = ROWS.indexOf(row.dataset.letter);
+    mark();
+    say();
+    tell();
+  });
   scroller.addEventListener("keydown", (event) => {
     const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1], PageUp: [-10, 0], PageDown: [10, 0] }[event.key] || [0, 0];
     if (!dx && !dy) return;
     cursor.line = clamp(cursor.line + dy, 0, 19);
-    openPosition(clamp(cursor.row + dx, 0, n - 1));
+    openPosition(clamp(cursor.row + dx, 0, n - 1), { from: "keys" });
     event.preventDefault();
   });
   scroller.setAttribute("aria-valuemin", page.positions[0]);
@@ -141,7 +206,7 @@ function startScan() {
     const means = meanShare();
     const byPosition = new Float32Array(L).fill(NaN);
     means.forEach((v, row) => { byPosition[page.positions[row] - 1] = v; });
-    const options = colourings({ score: byPosition, scoreName: `Mean ${SCORES[score][0]}`, scoreEnds: SCORES[score][3] });
+    const options = colourings({ score: byPosition, scoreName: `${SCORES[score][0]}, mean`, scoreEnds: SCORES[score][3] });
     choice(part("colour"), "Colour by", options, (key) => {
       paintKey = key;
       colouring = options.find((one) => one.key === key);
@@ -159,6 +224,14 @@ function startScan() {
 
   if (stage) stage.onPick((index) => { if (at.has(index)) openPosition(at.get(index), { from: "stage" }); });
   makeTable(document.querySelector("#all table"), (position) => { openPosition(at.get(Number(position) - 1)); host.scrollIntoView({ block: "start" }); });
+  for (const button of document.querySelectorAll("[data-region]"))
+    button.addEventListener("click", () => markRegion(Number(button.dataset.region)));
+  document.querySelector("[data-design]").addEventListener("click", () => {
+    // A spreadsheet takes a file without the mark for another encoding.
+    const address = URL.createObjectURL(new Blob(["\ufeff", arrays.design.raw], { type: "text/csv" }));
+    el("a", { href: address, download: `${page.design_name}.csv` }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 1000);
+  });
   new ResizeObserver(draw).observe(scroller);
   repaints.push(() => { draw(); colourControls(); });
   const worst = meanShare().reduce((best, v, row, all) => (v > all[best] ? row : best), 0);

@@ -6,13 +6,11 @@ function canvasFor(host, size) {
   canvas.width = canvas.height = Math.round(size * ratio);
   canvas.style.width = canvas.style.height = `${size}px`;
   host.prepend(canvas);
-  const context = canvas.getContext("2d");
-  context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  return [canvas, context];
+  return canvas;
 }
 
 // One value for each pair of bins of residues; `join` makes one of two.
-function pairMatrix(value, join, most = 420) {
+function pairMatrix(value, join, most = 500) {
   const size = Math.ceil(L / most), n = Math.ceil(L / size);
   const out = new Float32Array(n * n).fill(NaN);
   for (let i = 0; i < L; i++)
@@ -34,15 +32,41 @@ function paintMatrix(canvas, { n, out }, colour) {
   const small = new OffscreenCanvas(n, n);
   small.getContext("2d").putImageData(image, 0, 0);
   const context = canvas.getContext("2d");
-  context.setTransform(1, 0, 0, 1, 0, 0);
   context.imageSmoothingEnabled = false;
   context.drawImage(small, 0, 0, canvas.width, canvas.height);
 }
 
-function scaleBar(colour, left, middle, right) {
-  const stops = Array.from({ length: 9 }, (_, i) => `rgb(${colour(i / 8).join(" ")})`).join(",");
-  return el("div", { class: "scale" }, el("span", { class: "bar", style: `background:linear-gradient(90deg,${stops})` }),
-    el("span", { class: "ends" }, el("span", {}, left), el("span", {}, middle), el("span", {}, right)));
+// Where distances change most, in one sentence; and the ends of the scale. As mutscan.reports.changes does.
+const QUIET = 0.5; // Å
+
+function scaleOfChange({ out }) {
+  const sizes = out.filter(Number.isFinite).map(Math.abs).sort();
+  const place = 0.999 * (sizes.length - 1), low = Math.floor(place);
+  const value = sizes.length ? sizes[low] + (place - low) * (sizes[Math.min(low + 1, sizes.length - 1)] - sizes[low]) : 0;
+  return Math.max(value, QUIET);
+}
+
+function largestChange({ n, size, out }) {
+  let best = 0;
+  for (let at = 0; at < n * n; at++) if (Math.abs(out[at]) > Math.abs(out[best] || 0)) best = at;
+  const most = out[best] || 0;
+  const [i, j] = [Math.floor(best / n), best % n].sort((a, b) => a - b);
+  const name = (a, b) => {
+    const [first, last] = [a * size + 1, Math.min((b + 1) * size, L)];
+    return first === last ? `${first}` : `${first}-${last}`;
+  };
+  if (Math.abs(most) <= QUIET)
+    return `No distance changes by more than ${QUIET} Å` + (Math.abs(most) < 0.005 ? "." : `; the largest change is ${Math.abs(most).toFixed(2)} Å, between residues ${name(i, i)} and ${name(j, j)}.`);
+  // Neighbours on either side that change the same way, at least half as much.
+  const grow = (from, low, high, value) => {
+    const ends = [from, from];
+    while (ends[0] > low && value(ends[0] - 1) >= 0.5) ends[0] -= 1;
+    while (ends[1] < high && value(ends[1] + 1) >= 0.5) ends[1] += 1;
+    return ends;
+  };
+  const one = grow(i, 0, Math.max(i, j - 1), (k) => out[k * n + j] / most);
+  const two = grow(j, Math.min(one[1] + 1, j), n - 1, (k) => out[i * n + k] / most);
+  return `Largest change: residues ${name(...one)} against ${name(...two)}, ${Math.abs(most).toFixed(1)} Å ${most > 0 ? "farther apart" : "closer together"}.`;
 }
 
 function drawFigure(host, scene, mutant, shade, sites, onPick) {
@@ -57,59 +81,32 @@ function drawFigure(host, scene, mutant, shade, sites, onPick) {
     host.append(figure);
     const holder = el("div");
     figure.insertBefore(holder, said);
-    const [canvas, context] = canvasFor(holder, size);
+    const canvas = canvasFor(holder, size);
     canvas.setAttribute("aria-label", `${title}. ${words}`);
-    return { figure, canvas, context, said, words };
+    return { figure, canvas, said, words };
   };
   host.replaceChildren();
 
   const top = panel("Superposition", "Wild type in grey, mutant in the colours of the 3-D view.");
-  {
-    const radius = scene.radius * 1.08;
-    const at = (p) => [0, 1, 2].map((r) => scene.turn[3 * r] * p[0] + scene.turn[3 * r + 1] * p[1] + scene.turn[3 * r + 2] * p[2]);
-    const pieces = [];
-    for (const [ca, colour] of [[scene.ca, () => css("--soft")], [mutant, shade]])
-      for (let i = 0; i + 1 < L; i++) {
-        if (!ca[i] || !ca[i + 1] || away(ca, i, i + 1) > 4.5) continue;
-        const p = at(ca[i]), q = at(ca[i + 1]);
-        pieces.push([(p[2] + q[2]) / 2 + (ca === mutant ? 0.2 : 0), p, q, colour(i)]);
-      }
-    pieces.sort((a, b) => a[0] - b[0]);
-    const place = (p) => [size / 2 + (p[0] / radius) * (size / 2), size / 2 - (p[1] / radius) * (size / 2)];
-    top.context.lineCap = "round";
-    for (const [z, p, q, colour] of pieces) {
-      top.context.globalAlpha = clamp(0.75 + (0.25 * z) / radius, 0.45, 1);
-      top.context.strokeStyle = colour;
-      top.context.lineWidth = 2.2;
-      top.context.beginPath();
-      top.context.moveTo(...place(p));
-      top.context.lineTo(...place(q));
-      top.context.stroke();
-    }
-    top.context.globalAlpha = 1;
-    top.context.fillStyle = css("--site");
-    for (const i of sites) if (mutant[i]) {
-      top.context.beginPath();
-      top.context.arc(...place(at(mutant[i])), 5, 0, 7);
-      top.context.fill();
-    }
-  }
+  const parts = makeParts(scene);
+  parts.setMutant(mutant);
+  parts.paint({ wild: () => css("--soft"), changed: shade, sites, selected: [], show: { wild: true, mutant: true } });
+  const dense = Math.max(window.devicePixelRatio || 1, 2) * size;
+  parts.draw(makeRaster(top.canvas), [dense, dense].map(Math.round), { turn: scene.turn, centre: [0, 0, 0], scale: (0.46 * dense) / scene.radius });
 
   const average = (a, b) => (a + b) / 2;
-  const distance = pairMatrix((i, j) => away(i <= j ? scene.ca : mutant, i, j), average);
+  const distance = pairMatrix((i, j) => away(i <= j ? scene.ca : mutant.ca, i, j), average);
   const farthest = distance.out.reduce((most, v) => (v > most ? v : most), 1);
   const near = (share) => cividis(1 - share);
-  const one = panel("Cα distances", "Above the diagonal the wild type, below it the mutant.");
+  const one = panel("Cα distances", "Above the diagonal the wild type, below it the mutant; yellow: near.");
   paintMatrix(one.canvas, distance, (v) => near(v / farthest));
   one.figure.append(scaleBar(near, "0 Å", "", `${farthest.toFixed(0)} Å`));
 
-  const change = pairMatrix((i, j) => away(mutant, i, j) - away(scene.ca, i, j), (a, b) => (Math.abs(a) > Math.abs(b) ? a : b));
-  const most = change.out.reduce((m, v) => Math.max(m, Number.isFinite(v) ? Math.abs(v) : 0), 0);
-  // A scale of its own for each variant, but never so fine that the last digits look like a change.
-  const reach = Math.max(most, 0.5);
-  const two = panel("Difference, mutant − wild type", `Largest change ${most.toFixed(2)} Å.`);
+  const change = pairMatrix((i, j) => away(mutant.ca, i, j) - away(scene.ca, i, j), (a, b) => (Math.abs(a) > Math.abs(b) ? a : b));
+  const reach = scaleOfChange(change);
+  const two = panel("Difference, mutant − wild type", largestChange(change));
   paintMatrix(two.canvas, change, (v) => gainLoss(0.5 + v / (2 * reach)));
-  two.figure.append(scaleBar(gainLoss, `−${reach.toFixed(1)} Å, nearer`, "0", `+${reach.toFixed(1)} Å, farther`));
+  two.figure.append(scaleBar(gainLoss, `−${reach.toFixed(1)} Å, closer`, "0", `+${reach.toFixed(1)} Å, farther`));
 
   for (const panel of [one, two]) {
     const residues = (event) => {
@@ -118,7 +115,7 @@ function drawFigure(host, scene, mutant, shade, sites, onPick) {
     };
     panel.canvas.addEventListener("pointermove", (event) => {
       const [i, j] = residues(event);
-      const wild = away(scene.ca, i, j), changed = away(mutant, i, j);
+      const wild = away(scene.ca, i, j), changed = away(mutant.ca, i, j);
       panel.said.textContent = `${page.sequence[i]}${i + 1} to ${page.sequence[j]}${j + 1}: ${fixed(wild, 1)} Å, in the mutant ${fixed(changed, 1)} Å (${changed >= wild ? "+" : ""}${fixed(changed - wild, 2)})`;
     });
     panel.canvas.addEventListener("pointerleave", () => { panel.said.textContent = panel.words; });

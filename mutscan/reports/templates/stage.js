@@ -1,4 +1,4 @@
-// The 3-D view: 3Dmol.js where it is in the page and WebGL works, else the C-alpha trace.
+// The 3-D view: 3Dmol.js where it is in the page and WebGL works, else mutscan's own ribbons.
 
 // Atoms of the wild type by residue, and what a mutant puts in their place.
 function readAtoms(prefix, start = 0, count = undefined) {
@@ -14,8 +14,8 @@ function readAtoms(prefix, start = 0, count = undefined) {
   return byResidue;
 }
 
-function alphaCarbons(byResidue) {
-  const ca = new Array(L).fill(null);
+function alphaCarbons(byResidue, length = L) {
+  const ca = new Array(length).fill(null);
   for (const [index, atoms] of byResidue) {
     const found = atoms.find(([name]) => name === "CA");
     if (found) ca[index] = found.slice(1);
@@ -28,14 +28,12 @@ function mainAxes(points) {
   const spread = [0, 0, 0, 0, 0, 0, 0, 0, 0];
   for (const p of points) for (let r = 0; r < 3; r++) for (let c = 0; c < 3; c++) spread[3 * r + c] += p[r] * p[c];
   const times = (v) => [0, 1, 2].map((r) => spread[3 * r] * v[0] + spread[3 * r + 1] * v[1] + spread[3 * r + 2] * v[2]);
-  const unit = (v) => { const n = Math.hypot(...v) || 1; return v.map((x) => x / n); };
-  const without = (v, a) => { const d = v[0] * a[0] + v[1] * a[1] + v[2] * a[2]; return v.map((x, k) => x - d * a[k]); };
-  let a = unit([1, 0.3, 0.1]), b = unit([0.1, 1, 0.3]);
-  for (let i = 0; i < 60; i++) a = unit(times(a));
-  b = unit(without(b, a));
-  for (let i = 0; i < 60; i++) b = unit(without(times(b), a));
-  const c = [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
-  return [...a, ...b, ...c];
+  const without = (v, a) => plus(v, a, -dot(v, a));
+  let a = [1, 0.3, 0.1], b = [0.1, 1, 0.3];
+  for (let i = 0; i < 60; i++) a = unit(times(a)) || [1, 0, 0];
+  b = unit(without(b, a)) || [0, 1, 0];
+  for (let i = 0; i < 60; i++) b = unit(without(times(b), a)) || unit(cross(a, Math.abs(a[0]) < 0.9 ? [1, 0, 0] : [0, 1, 0]));
+  return [...a, ...b, ...cross(a, b)];
 }
 
 const THREE = { A: "ALA", C: "CYS", D: "ASP", E: "GLU", F: "PHE", G: "GLY", H: "HIS", I: "ILE", K: "LYS", L: "LEU",
@@ -138,16 +136,19 @@ function make3Dmol(host, scene) {
   };
 }
 
-// The stage in `host`; null where the run has no structure.
-function makeStage(host, note) {
+// The stage in `host`, large enough for `more` points as well, what draws it said in `note`; null where the run has no structure.
+function makeStage(host, note, more = []) {
   if (!page.atoms || !arrays.wild_type_xyz) return null;
   const wild = readAtoms("wild_type");
   const ca = alphaCarbons(wild);
-  const points = ca.filter(Boolean);
+  const points = [...ca, ...more].filter(Boolean);
   // A loose tail may leave the picture: it would make everything else small.
   const reach = points.map((p) => Math.hypot(...p)).sort((a, b) => a - b);
   const radius = Math.max(Math.min(1.15 * reach[Math.floor(0.95 * (reach.length - 1))], reach.at(-1)), 5);
-  const scene = { wild, ca, turn: mainAxes(points), radius };
+  const turn = mainAxes(points);
+  // Half the width and height of what is seen at first; a little of a long protein may leave the picture when it turns.
+  const spread = [0, 3].map((r) => Math.max(points.reduce((most, p) => Math.max(most, Math.abs(dot(turn.slice(r, r + 3), p))), 0) + 2, radius / 1.35));
+  const scene = { wild, ca, turn, radius, spread, elements: (page.places && page.places.elements) || [] };
   let stage = null;
   let why = page.viewer_note;
   if (typeof $3Dmol !== "undefined") {
@@ -160,8 +161,8 @@ function makeStage(host, note) {
   }
   stage = stage || makeTrace(host, scene);
   host.dataset.engine = stage.engine;
-  note.textContent = stage.engine === "canvas"
-    ? `Drawn as a simple Cα trace by mutscan itself. ${why}.`
+  if (note) note.textContent = stage.engine === "canvas"
+    ? `Drawn by mutscan itself: ${why}.`
     : `Drawn by ${why}.`;
   host.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: [-15, 0], ArrowRight: [15, 0], ArrowUp: [0, -15], ArrowDown: [0, 15] }[event.key];

@@ -1,0 +1,82 @@
+"""The command as a process: signals and closed streams."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mutscan.worker import interrupts_held
+from tests.places import GLOBIN
+
+WAITS = (
+    "import time, mutscan.__main__ as m, mutscan.cli.app as a\n"
+    "def app(*_, **__):\n"
+    "    print('ready', flush=True)\n"
+    "    time.sleep(60)\n"
+    "a.app = app\n"
+    "m.main()\n"
+)
+posix = pytest.mark.skipif(os.name != "posix", reason="POSIX signals and shells")
+
+
+@posix
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_ends_with_130_and_a_word(name: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(getattr(signal, name))
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "interrupted\n")
+
+
+@posix
+def test_nohup_still_holds_off_the_hang_up() -> None:
+    script = WAITS.replace("time.sleep(60)", "time.sleep(3)")
+    process = subprocess.Popen(
+        ["sh", "-c", f"trap '' HUP; exec {shlex.quote(sys.executable)} -c {shlex.quote(script)}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGHUP)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+
+
+@posix
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_no_error(closed: str) -> None:
+    command = shlex.join([sys.executable, "-m", "mutscan", "check", str(GLOBIN / "wild_type.cif"), "L38D"])
+    done = subprocess.run(
+        ["sh", "-c", f"{command} --offline {closed}"], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0
+    assert ("L38D" in done.stdout) == (">&-" not in closed.replace("2>&-", ""))
+    assert "Traceback" not in done.stderr
+
+
+@posix
+def test_processes_that_start_meanwhile_do_not_get_the_interrupt() -> None:
+    """Ctrl-C goes to the whole group; a worker that still imports would print a traceback."""
+    with interrupts_held():
+        worker = subprocess.Popen(
+            [sys.executable, "-c", "print('up', flush=True); import time; time.sleep(1); print('done')"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "up\n"
+    worker.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    assert worker.communicate(timeout=60)[0] == "done\n"
+    assert worker.returncode == 0
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, set())
