@@ -82,6 +82,7 @@ def provenance(
         **heading(command, asked(options, arguments)),
         "wild_type": {
             "name": protein.name,
+            "identifiers": dict(protein.identifiers),
             "sequence": protein.sequence,
             "length": len(protein.sequence),
             "sequence_sha256": settings["sequence_sha256"],

@@ -254,13 +254,15 @@ def facts_of(run: SavedRun) -> tuple[tuple[str, str], ...]:
 def _facts(run: SavedRun) -> list[tuple[str, str]]:
     protein = section(run.provenance, "wild_type")
     length, resolved = protein.get("length"), protein.get("residues_with_coordinates")
+    entry = _text(protein.get("name"))
+    entry = "" if entry == run.name else entry
     structure = _text(protein.get("structure"))
     if structure:
         chain = _text(protein.get("chain"))
         structure += f", chain {chain}" if chain else ""
         structure += f", {resolved} of {length} residues with coordinates" if resolved else ""
     return [
-        ("Protein", f"{run.name}, {length} residues" if length else run.name),
+        ("Protein", ", ".join(filter(None, (run.name, entry, length and f"{length} residues")))),
         ("Structure", structure or f"none; {_empty(run.provenance)}"),
         *job_facts(run.provenance),
     ]

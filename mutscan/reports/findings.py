@@ -31,16 +31,25 @@ class StructureFinding(NamedTuple):
     why: str
 
 
-def display_name(name: str) -> str:
-    """Name of a protein for people: of a FASTA header of UniProt the entry name without its organism.
+def display_name(name: str, identifiers: Mapping[str, Any]) -> str:
+    """Name of a protein for people: its gene, else UniProt's entry name without the organism.
+
+    Parameters
+    ----------
+    name : str
+        As in the column `wild_type`.
+    identifiers : mapping
+        Of run.json: gene, entry ..., where they are known.
 
     Examples
     --------
-    >>> display_name("sp|P60484|PTEN_HUMAN"), display_name("P53_HUMAN"), display_name("my protein")
-    ('PTEN', 'P53_HUMAN', 'my protein')
+    >>> display_name("P60484", {"gene": "PTEN"}), display_name("P53_HUMAN", {}), display_name("mine", {})
+    ('PTEN', 'P53_HUMAN', 'mine')
     """
     header = _UNIPROT.fullmatch(name)
-    return name if header is None else header[1]
+    gene = str(identifiers.get("gene") or "").partition(" ")[0]  # synonyms may follow
+    known = gene or str(identifiers.get("entry") or "").partition("_")[0]
+    return str(known or (name if header is None else header[1]))
 
 
 def verdict(row: Mapping[Any, Any], *, judged: bool) -> str:

@@ -38,8 +38,9 @@ def organism(provenance: Mapping[str, Any]) -> str:
     for record in records:
         if isinstance(record.get("organism"), str) and record["organism"]:
             return str(record["organism"])
-    for key, field in (("wild_type", "name"), ("arguments", "wild_type")):
-        name = str(section(provenance, key).get(field, ""))
+    protein = section(provenance, "wild_type")
+    told = section(protein, "identifiers").get("entry"), protein.get("name")
+    for name in map(str, (*told, section(provenance, "arguments").get("wild_type"))):
         if name.endswith("_HUMAN"):
             return HUMAN
         if found := _ENTRY.fullmatch(name):

@@ -13,6 +13,7 @@ from mutscan.reports.digest import digest
 from mutscan.reports.findings import short_context, structure_finding, verdict
 from mutscan.reports.html import cells_of, file_name, render_page, shorten
 from mutscan.reports.payload import score_payload
+from mutscan.reports.population import is_human, population
 from mutscan.reports.saved import read_run
 from mutscan.reports.scan import is_scan, render_scan
 from mutscan.reports.sentences import VERDICTS, confidence_reason, is_scored, number
@@ -120,6 +121,8 @@ def render_report(run_dir: Path, *, viewer: str = "", viewer_note: str = "") -> 
         viewer=viewer,
         viewer_note=viewer_note,
         digest=digest(run),
+        population=population(run.provenance),
+        human=is_human(run.provenance),
         file_name=file_name(run.name),
         headings=[
             ("Variant", False, "", ""),

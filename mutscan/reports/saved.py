@@ -99,7 +99,11 @@ class SavedRun:
     def name(self) -> str:
         """The wild type's name, for people (`display_name`)."""
         known = [name for name in self.variants["wild_type"] if name]
-        return display_name(known[0]) if known else self.directory.name
+        if not known:
+            return self.directory.name
+        protein = self.provenance.get("wild_type")
+        said = protein.get("identifiers") if isinstance(protein, dict) else None
+        return display_name(known[0], said if isinstance(said, dict) else {})
 
     @property
     def counts(self) -> dict[str, int]:

@@ -71,4 +71,10 @@ def test_the_place_in_short(cell, short):
      ("sp|P60484", "sp|P60484"), ("wild_type", "wild_type"), ("ref|NP_000537.3|", "ref|NP_000537.3|")],
 )  # fmt: skip
 def test_names_for_people(name, shown):
-    assert display_name(name) == shown
+    assert display_name(name, {}) == shown
+
+
+def test_a_gene_is_the_name_for_people():
+    known = {"gene": "TP53 P53", "entry": "P53_HUMAN"}
+    assert display_name("P04637", known) == "TP53"
+    assert display_name("P04637", {"entry": "P53_HUMAN"}) == "P53"
