@@ -377,6 +377,7 @@ def test_arguments_reach_the_library(scored, tmp_path):
         *("--batch-residues", "99", "--jobs", "2", "--seed", "7", "--quiet"),
         *("--alignment", "b.a3m", "--prior", "scan", "--inverse-folding", "off"),
         *("--predict", "probability", "--engine", "ray", "--ray-address", "auto", "--plddt"),
+        *("--numbering", "author", "--strict"),
     )
     assert done.exit_code == 3
     assert scored.arguments == ("P04637", ("R175H", "p.Arg248Gln"))
@@ -397,6 +398,8 @@ def test_arguments_reach_the_library(scored, tmp_path):
         "alignment": "b.a3m",
         "prior": "scan",
         "inverse_folding": "off",
+        "numbering": "author",
+        "strict": True,
         "builder": "openmm",
         "model": "mini",
         "out": tmp_path / "out",

@@ -304,7 +304,7 @@ def test_limits_and_methods_are_said(tmp_path):
         "no evidence that the variant is harmless",
         "insensitive to point mutations",
         "Not calibrated",
-        "A substitution of the first methionine is scored like any other",
+        "changes of the first methionine (start loss)",
     ):
         assert words in text
     assert "exponent 3)" in text
