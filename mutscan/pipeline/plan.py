@@ -281,7 +281,8 @@ def make_plan(
     if author and wild_type.structure is None:
         raise UsageError(
             f"{wild_type.name}: --numbering author needs a structure, whose residue numbers are meant; give "
-            "a structure file, or leave the option out to count on the sequence"
+            "a structure file, or leave the option out to count on the sequence",
+            code="structure_missing",
         )
     reader = _RowReader(wild_type, numbers, author=author)
     planned = [reader.read(row) for row in table.rows]
