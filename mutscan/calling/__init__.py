@@ -25,6 +25,7 @@ from mutscan.calling.null import (
     sample_null,
 )
 from mutscan.calling.regions import MEASURED_NOISE, RegionBackground, RegionHit, measured_drop
+from mutscan.calling.residue_model import AffectedModel, Surroundings, read_affected
 from mutscan.calling.sites import FunctionalSites
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "MEASURED_NOISE",
     "NULL_SIZE",
     "SITE_MARGIN",
+    "AffectedModel",
     "FunctionalSites",
     "Namer",
     "NearSite",
@@ -42,12 +44,14 @@ __all__ = [
     "RegionHit",
     "SiteContext",
     "SiteContexts",
+    "Surroundings",
     "away_from_site",
     "build_null",
     "drop_z",
     "mean_away_from_site",
     "measured_drop",
     "percentile",
+    "read_affected",
     "read_context",
     "read_contexts",
     "robust_z",

@@ -25,11 +25,10 @@ if TYPE_CHECKING:
     from mutscan.calling.naming import Region
     from mutscan.calling.null import Null
 
-ALPHA: Final = 0.05
-"""Share of the null's substitutions that disturb any region at all, by the line that they set."""
-
-MIN_DROP: Final = 0.001
-"""Smallest mean drop of a region's predicted lDDT that counts: in a quiet protein less can have a high z."""
+ALPHA: Final = 0.1
+"""Share of the null's substitutions that disturb any region at all, by the line that they set. Of labelled
+variants of 49 proteins, 12 % of 456 deleterious and 4 % of 206 neutral ones then do; with 0.05 it is 5 % and
+1 %."""
 
 MEASURED_Z: Final = 3.0
 """Mean robust z of a region's measured drops from which it counts as disturbed."""
@@ -41,6 +40,9 @@ starts differ in smoothed lDDT, by up to 0.015: three of these standard deviatio
 
 RESIDUE_STEP: Final = 3.8
 """Å between neighbouring C-alpha atoms: how far residues can be at most where coordinates are not known."""
+
+FOLDS: Final = 16
+"""Parts of the null that are held, in turn, against the rest."""
 
 _BINS: Final = 8  # of distance, each with as many pairs of substitution and region
 
@@ -113,11 +115,13 @@ class RegionBackground:
         self._near: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
         drops = self._means(null.drops)  # (m, R)
         reach = np.stack([self._reach((site,))[0] for site in null.sites.tolist()])  # (m, R)
-        with np.errstate(invalid="ignore"):
-            self._scale = _spread(drops)
-        self._middles, self._medians, self._spreads = _by_distance(drops / self._scale, reach)
-        scores = self._scores(drops, reach)
-        scores = np.where(drops >= MIN_DROP, scores, -np.inf)
+        self._usual = _Usual.of(drops, reach)
+        # A substitution's own drops are not among those it is held against: the line would be too low.
+        fold = np.arange(len(drops)) % FOLDS
+        scores = np.full(drops.shape, np.nan)
+        for one in np.unique(fold).tolist():
+            left = fold == one
+            scores[left] = _Usual.of(drops[~left], reach[~left]).scores(drops[left], reach[left])
         self._most = np.sort(np.nan_to_num(scores, nan=-np.inf).max(axis=1))
 
     def hits(
@@ -147,7 +151,7 @@ class RegionBackground:
         away = away_from_site(self._length, positions)
         means = self._means(np.where(away, drop, np.nan)[None])[0]
         reach, distance = self._reach([position - 1 for position in positions])
-        z = self._scores(means[None], reach[None])[0]
+        z = self._usual.scores(means[None], reach[None])[0]
         built = np.full(len(means), np.nan)
         moved = np.zeros(len(means), dtype=bool)
         if measured is not None:
@@ -157,7 +161,7 @@ class RegionBackground:
         # Young 1993).
         above = len(self._most) - np.searchsorted(self._most, np.nan_to_num(z, nan=-np.inf))
         beyond = (1 + above) / (1 + len(self._most)) <= ALPHA
-        disturbed = moved | (beyond & (np.nan_to_num(means) >= MIN_DROP))
+        disturbed = moved | beyond
         expected = np.full(len(z), np.nan) if p is None else self._means(p[None])[0]
         order = np.lexsort((np.arange(len(z)), reach, -np.nan_to_num(expected, nan=-1.0), ~disturbed))
         columns = (means, z, built, distance, disturbed)
@@ -199,11 +203,27 @@ class RegionBackground:
             )
         return self._near[site]
 
-    def _scores(self, drops: NDArray[np.float64], reach: NDArray[np.float64]) -> NDArray[np.float64]:
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Usual:
+    """What substitutions usually do: scale of each region (R,), median and spread at each distance."""
+
+    scale: NDArray[np.float64]
+    distances: NDArray[np.float64]
+    medians: NDArray[np.float64]
+    spreads: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, drops: NDArray[np.float64], reach: NDArray[np.float64]) -> _Usual:
+        """Sum up the null's mean drops and distances, both shape (m, R)."""
+        scale = _spread(drops)
+        return cls(scale, *_by_distance(drops / scale, reach))
+
+    def scores(self, drops: NDArray[np.float64], reach: NDArray[np.float64]) -> NDArray[np.float64]:
         """Robust z of mean drops, both shape (n, R)."""
-        middle = np.interp(reach, self._middles, self._medians)
-        spread = np.interp(reach, self._middles, self._spreads)
-        scores: NDArray[np.float64] = (drops / self._scale - middle) / spread
+        middle = np.interp(reach, self.distances, self.medians)
+        spread = np.interp(reach, self.distances, self.spreads)
+        scores: NDArray[np.float64] = (drops / self.scale - middle) / spread
         return scores
 
 

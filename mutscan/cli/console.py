@@ -220,12 +220,13 @@ def _blocks(directory: Path) -> Iterator[Sequence[Mapping[str, object]]]:
     import pyarrow.parquet as pq
 
     from mutscan.reports.saved import row_blocks
+    from mutscan.reports.sentences import account
 
     many = directory / "variants.parquet"
     if many.is_file():
         with pq.ParquetFile(many) as table:
             for batch in table.iter_batches():
-                yield batch.to_pylist()
+                yield [row | account(row) for row in batch.to_pylist()]
     else:
         for block in row_blocks(directory):
             yield block.json_rows()

@@ -17,15 +17,17 @@ class Format(StrEnum):
     chimerax = "chimerax"
     figures = "figures"
     json = "json"
+    xlsx = "xlsx"
     design = "design"
 
 
 @command(
     format="html: the page. pymol, chimerax: a script that opens the structures. "
     "figures: SVG and PNG of each figure. json: the whole run as one file. "
+    "xlsx: an Excel workbook (needs mutscan[xlsx]). "
     "design: of a scan, what each position tolerates, as CSV.",
     out="Where to write it: a file, for figures a folder. Default: RUN/report.html, "
-    "RUN/structures/view.pml or view.cxc, RUN/figures, RUN/report.json, "
+    "RUN/structures/view.pml or view.cxc, RUN/figures, RUN/report.json, RUN/report.xlsx, "
     "RUN/design.csv.",
 )
 def report(
@@ -51,4 +53,5 @@ def report(
     if format is Format.figures:
         terminal.say(f"{written.size} figures, each as SVG and PNG, written to {written.path}/")
     else:
-        terminal.say(f"{format.value} report written to {written.path} ({written.size / 1e6:.1f} MB)")
+        size = f"{written.size / 1e6:.1f} MB" if written.size >= 1e5 else f"{written.size / 1e3:.0f} kB"
+        terminal.say(f"{format.value} report written to {written.path} ({size})")

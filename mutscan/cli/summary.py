@@ -11,7 +11,7 @@ from mutscan.cli.console import plain
 from mutscan.reports.affected import in_words
 from mutscan.reports.compared import compared_facts, compared_headline, compared_scores
 from mutscan.reports.digest import UNCALIBRATED, digest
-from mutscan.reports.sentences import number, probability
+from mutscan.reports.sentences import number, probability, structure_disturbed, verdict_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -42,7 +42,7 @@ def print_summary(run: SavedRun, console: Console) -> None:
     _print_findings(console, [(finding.variant, finding.sentence) for finding in account.findings])
     _print_facts(console, account.facts, [("Rows", _count_line(account.counts))])
     if account.predicted:
-        title = "Most disruptive, predicted (lDDT drop z against other substitutions; higher is worse)"
+        title = "Most disruptive, predicted (lDDT drop z, higher is worse)"
         _print_table(console, title, account.predicted, run, affected=True)
     if account.measured:
         title = "Most disruptive, measured on the built structures"
@@ -218,13 +218,17 @@ def _print_table(
         if not (judged and name == "percentile"):
             table.add_column(name, justify="right", no_wrap=True)
     if affected:
-        table.add_column("affected residues")
+        table.add_column("structure", no_wrap=True)
+        table.add_column("disturbed residues")
     for standout, row in zip(standouts, rows, strict=True):
         cells = [Text(plain(standout.variant))]
         if judged:
-            cells += [Text(row["flag"] or "—"), Text(probability(row["p_deleterious"]))]
+            words = verdict_words(str(row["flag"]), str(row["flag_rule"])).removeprefix("likely ")
+            cells += [Text(words or "—"), Text(probability(row["p_deleterious"]))]
         cells += [Text(value) for name, value in standout.values if not (judged and name == "percentile")]
         if affected:
+            found = structure_disturbed(row.to_dict(), run.disturbed_by(standout.variant))
+            cells.append(Text({None: "—", True: "disturbed", False: "not disturbed"}[found]))
             cells.append(Text(_residues(standout.stretches)))
         table.add_row(*cells)
     console.print(Text(f"\n{title}", style="bold"))
@@ -232,7 +236,7 @@ def _print_table(
 
 
 def _residues(stretches: Iterable[tuple[int, int]]) -> str:
-    """Positions of all affected regions, of many the first ones; the sentences above name the regions."""
+    """Positions of all disturbed regions, of many the first ones; the sentences above name the regions."""
     return in_words(stretches, most=3).removeprefix("residues ").removeprefix("residue ") or "—"
 
 

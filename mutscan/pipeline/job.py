@@ -330,7 +330,7 @@ class Job(ABC):
 
     @cached_property
     def _subdomains(self) -> SubdomainCaller:
-        return SubdomainCaller(self.wild_type, self.null)
+        return SubdomainCaller(self.wild_type, self.null, self.model.affected)
 
     def write_background(self) -> None:
         """Write what the variants are drawn against: the wild type's structure, and each residue's null."""

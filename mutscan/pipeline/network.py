@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 
 from mutscan.calling import Null, build_null, sample_null
+from mutscan.calling.residue_model import AFFECTED_FILE, read_affected
 from mutscan.embed import EmbeddingCache, embed_cached, load_encoder
 from mutscan.embed.device import one_thread
 from mutscan.embed.head import load_head
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mutscan.calling.residue_model import AffectedModel
     from mutscan.embed import Encoder
     from mutscan.embed.head import LanguageHead
     from mutscan.evidence import Calibration, FamilyProfile
@@ -90,6 +92,12 @@ class LoadedModel:
     def calibration(self) -> Calibration | None:
         """Its calibration, if it has one; CheckpointError where calibration.json is damaged."""
         return load_calibration(self.path)
+
+    @cached_property
+    def affected(self) -> AffectedModel | None:
+        """Its model of affected residues, if it has one; CheckpointError where affected.json is damaged."""
+        path = self.path / AFFECTED_FILE
+        return read_affected(path) if path.exists() else None
 
     @cached_property
     def _search(self) -> FamilySearch | None:

@@ -16,14 +16,15 @@ from mutscan.reports.design import design_of
 from mutscan.reports.export import run_json
 from mutscan.reports.figures import draw_run
 from mutscan.reports.render import render_report
-from mutscan.reports.saved import refuse_part
+from mutscan.reports.saved import read_run, refuse_part
 from mutscan.reports.views import view_script
+from mutscan.reports.workbook import write_workbook
 from mutscan.results import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-FORMATS: Final = ("html", "pymol", "chimerax", "figures", "json", "design")
+FORMATS: Final = ("html", "pymol", "chimerax", "figures", "json", "xlsx", "design")
 """What a report can be drawn as."""
 
 
@@ -59,7 +60,7 @@ def report(
     ----------
     run : path
         Run folder of `score`, `scan` or `batch`.
-    format : {"html", "pymol", "chimerax", "figures", "json", "design"}
+    format : {"html", "pymol", "chimerax", "figures", "json", "xlsx", "design"}
         Of many proteins only ``html``; ``design`` only of a scan.
     out : path, optional
         Where to write it: a file, for figures a folder. In the run folder by default.
@@ -75,6 +76,8 @@ def report(
     ------
     UsageError
         Not the folder of a finished run, a part of one, no such format, or no place to write to.
+    MissingDependencyError
+        ``xlsx`` without the extra `mutscan[xlsx]`.
     """
     target = None if out is None else Path(out).expanduser()
     return write_report(Path(run).expanduser(), format, target, offline=offline).path
@@ -93,6 +96,12 @@ def write_report(directory: Path, format: str, out: Path | None, *, offline: boo
     if format == "figures":
         folder = out or directory / "figures"
         return Written(folder, _write_figures(directory, folder), "")
+    if format == "xlsx":
+        path, run = out or directory / "report.xlsx", read_run(directory)
+        _check_place(path)
+        with write_errors(path.parent), replacing(path) as temporary:
+            write_workbook(run, temporary)
+            return Written(path, temporary.stat().st_size, "")
     pieces, file, note = _content(directory, format, offline=offline)
     path = out or file
     size = _write(path, pieces)
@@ -124,11 +133,16 @@ def _write(path: Path, pieces: Iterable[str]) -> int:
         # An error in the run folder is more useful to the user, so it is raised first.
         for _ in pieces:
             break
-        raise UsageError(f"--out {path}: expected a file name in an existing folder")
+    _check_place(path)
     with write_errors(path.parent), replacing(path) as temporary:
         with temporary.open("w", encoding="utf-8", newline="") as stream:
             stream.writelines(pieces)
         return temporary.stat().st_size
+
+
+def _check_place(path: Path) -> None:
+    if path.is_dir() or not path.parent.is_dir():
+        raise UsageError(f"--out {path}: expected a file name in an existing folder")
 
 
 def _write_figures(directory: Path, folder: Path) -> int:

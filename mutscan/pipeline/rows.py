@@ -127,7 +127,7 @@ class Assembler:
         }
 
     def _scores(self, result: VariantResult) -> dict[str, object]:
-        variant, measured = result.variant, result.measured
+        variant, measured, affected = result.variant, result.measured, result.affected
         sites = _sites(variant)
         against_null = self._against_null(result)
         verdict = result.verdict.with_structure(against_null)
@@ -139,8 +139,8 @@ class Assembler:
             "tm_percentile": against_null["tm_percentile"],
             "lddt_percentile": against_null["lddt_percentile"],
             "z_score": against_null["lddt_z"],
-            "n_residues_affected": None if self.null is None else int(result.affected.residues.sum()),
-            "affected_regions": "; ".join(map(str, result.affected.told)),
+            "n_residues_affected": None if affected.residues is None else int(affected.residues.sum()),
+            "affected_regions": "; ".join(map(str, affected.told)),
             **self._judged(variant, verdict, measured),
         }
         if measured is not None:
@@ -201,7 +201,7 @@ class Assembler:
             "lddt_measured": unknown if measured is None else measured.lddt,
             "lddt_drop_z": result.affected.z,
             "ca_shift": unknown if measured is None else measured.ca_shift,
-            "affected": result.affected.residues,
+            "affected": [None] * length if result.affected.residues is None else result.affected.residues,
             "region": regions,
             "p_affected": result.affected.p,
         }

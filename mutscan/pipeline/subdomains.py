@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mutscan.calling import Namer, RegionBackground, SiteContexts, drop_z, measured_drop
+from mutscan.calling.residue_model import Surroundings
 from mutscan.structures import backbone_by_position, ca_by_position, plddt_by_position
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from mutscan.builders.pool import Measured
     from mutscan.calling import Null, Region, RegionHit
+    from mutscan.calling.residue_model import AffectedModel
     from mutscan.structures import WildType
     from mutscan.variants import Variant
 
@@ -30,15 +32,16 @@ class Affected:
         Robust z of the predicted drop.
     p : float array, shape (L,)
         Probability that a residue's surroundings change beyond crystal noise; NaN where there is none.
-    residues : bool array, shape (L,)
-        Affected: `p` at or above its threshold.
+    residues : bool array, shape (L,), or None
+        Affected: `p` at or above its threshold. None where the model has no such threshold.
     regions : tuple of RegionHit
-        Every named region, the one hit most first; none where nothing was predicted.
+        Every named region, the one hit most first; none where nothing was predicted, and none of an
+        insertion or deletion, for which there is no background.
     """
 
     z: NDArray[np.float64]
     p: NDArray[np.float64]
-    residues: NDArray[np.bool_]
+    residues: NDArray[np.bool_] | None
     regions: tuple[RegionHit, ...] = ()
 
     @property
@@ -55,6 +58,8 @@ class SubdomainCaller:
     wild_type : WildType
     null : Null, optional
         Background of the predictions, where there are any.
+    model : AffectedModel, optional
+        Says which residues are affected.
 
     Attributes
     ----------
@@ -62,8 +67,10 @@ class SubdomainCaller:
         Where its residues sit.
     """
 
-    def __init__(self, wild_type: WildType, null: Null | None) -> None:
+    def __init__(self, wild_type: WildType, null: Null | None, model: AffectedModel | None = None) -> None:
         self.null = null
+        self._model = model
+        self._wild_type = wild_type
         self._ca = ca_by_position(wild_type)
         self._namer = Namer(
             len(wild_type.sequence),
@@ -84,17 +91,22 @@ class SubdomainCaller:
         assert self.null is not None
         return RegionBackground(self.regions, self.null, self._ca)
 
+    @cached_property
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(self._wild_type)
+
     def call(self, variant: Variant, lddt: NDArray[np.float64], measured: Measured | None) -> Affected:
         """Judge one variant's profiles, each shape (L,), against their backgrounds."""
-        length, positions = len(lddt), variant.positions
-        unknown = np.full(length, np.nan)
+        positions = variant.positions
+        unknown = np.full(len(lddt), np.nan)
         if self.null is None:
-            return Affected(unknown, unknown, np.zeros(length, dtype=np.bool_))
-        drop = self.null.residue_median - lddt
+            return Affected(unknown, unknown, None)
+        drop, z = self.null.residue_median - lddt, drop_z(lddt, self.null, positions)
+        if variant.indel is not None:
+            return Affected(z, unknown, None)
         built = None if measured is None else measured_drop(measured.lddt, positions, self._ca)
-        return Affected(
-            drop_z(lddt, self.null, positions),
-            unknown,
-            np.zeros(length, dtype=np.bool_),
-            self._background.hits(positions, drop, built),
-        )
+        if self._model is None:
+            return Affected(z, unknown, None, self._background.hits(positions, drop, built))
+        p = self._model.probabilities(self._surroundings, variant)
+        affected = np.nan_to_num(p) >= self._model.threshold
+        return Affected(z, p, affected, self._background.hits(positions, drop, built, p))

@@ -63,7 +63,8 @@ class Verdict:
     p : float
         Probability that it is deleterious; NaN where there is none.
     flag, rule : str
-        Empty where there is no probability, until `with_structure` is asked.
+        Without a probability the flag is empty until `with_structure` is asked; without any calibrated rule
+        the rule starts with `NOT_ASSESSED`.
     words : str
         The strongest evidence: ``burial +1.2; exchange -0.3``; of a joint mutant that of its worst
         substitution.

@@ -36,6 +36,11 @@ class AffectedRegion:
     distance: float
     disturbed: bool
 
+    @property
+    def positions(self) -> str:
+        """Positions as text: ``3-60, 141``."""
+        return ", ".join(f"{first}-{last}" if first != last else str(first) for first, last in self.stretches)
+
 
 def read_stretches(positions: str) -> tuple[tuple[int, int], ...]:
     """Read positions as regions.parquet writes them.

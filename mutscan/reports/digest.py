@@ -327,9 +327,14 @@ def _measured_values(row: pd.Series[Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _standouts(run: SavedRun, first: str, then: str, below: float, values: Any) -> tuple[Standout, ...]:
-    """Return the rows lowest in `first`, of those below `below` (never of the unknown)."""
+    """Return the rows lowest in `first`, of those below `below`: never of the unknown or not assessed."""
     scored = run.scored
-    known = scored[scored[first] < below].sort_values([first, then, "variant"], kind="stable").head(TOP)
+    compared = ~scored["flag_rule"].str.startswith(NOT_ASSESSED)
+    known = (
+        scored[(scored[first] < below) & compared]
+        .sort_values([first, then, "variant"], kind="stable")
+        .head(TOP)
+    )
     return tuple(
         Standout(index + 1, row["variant"], values(row), tuple(_stretches(run, [row["variant"]])))
         for index, (_, row) in zip(known.index.tolist(), known.iterrows(), strict=True)

@@ -106,11 +106,11 @@ def draw_run(directory: Path) -> Iterator[Drawing]:
 
 
 def _overview(run: SavedRun, chosen: pd.DataFrame) -> Drawing:
-    """Every variant on one axis: probability where the model is calibrated, else z."""
+    """Every variant on one axis: probability where the model is calibrated, else drop z."""
     calibrated = bool(chosen["p_deleterious"].notna().any())
     column = "p_deleterious" if calibrated else "z_score"
     rows = chosen.iloc[::-1]
-    values = rows[column].to_numpy(dtype=float)
+    values = rows[column].to_numpy(dtype=float) * (1 if calibrated else -1)
     places = np.arange(len(rows))
     flags = rows["flag"].to_numpy(dtype=object)
     with panel((_WIDE[0], 0.9 + 0.22 * max(len(rows), 4))) as (figure, axes):
@@ -134,7 +134,7 @@ def _overview(run: SavedRun, chosen: pd.DataFrame) -> Drawing:
             axes.set(xlim=(-0.02, 1.02), xlabel="P(deleterious)")
         else:
             axes.axvline(0.0, color=INK, linewidth=0.7, linestyle=":")
-            axes.set(xlabel="z of the predicted lDDT against other substitutions (left: more disruptive)")
+            axes.set(xlabel="drop z of the predicted lDDT against other substitutions (positive: worse)")
         legend(axes, 4, handletextpad=0.2)
         scored = len(run.scored)
         more = "" if len(rows) == scored else f" The {len(rows)} of {scored} that matter most are shown."

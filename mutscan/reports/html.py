@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jinja2
 from markupsafe import Markup, escape
 
+from mutscan.calling.regions import ALPHA
 from mutscan.hashes import text_sha256
 from mutscan.reports.digest import section
 from mutscan.reports.sentences import number, probability
@@ -24,7 +25,7 @@ LONGEST: Final = 160
 
 SCRIPTS: Final = (
     "elements.js", "theme.js", "data.js", "table.js", "trace.js", "stage.js", "track.js", "matrix.js",
-    "colouring.js", "variant.js", "heatmap.js", "page.js",
+    "colouring.js", "variant.js", "map.js", "heatmap.js", "page.js",
 )  # fmt: skip
 """Scripts of a page, in this order; the last one starts it."""
 
@@ -105,6 +106,7 @@ def fill_page(
             script=Markup(script),
             provenance=provenance,
             exponent=_exponent(provenance),
+            region_alpha=ALPHA,
             **context,
         )
     )
@@ -123,14 +125,14 @@ def shorten(text: object, limit: int = LONGEST) -> str:
 
 
 def unbroken(text: str) -> Markup:
-    """Escape a text and keep its ranges of residues on one line.
+    """Escape a text and keep each range of residues and each z on one line.
 
     Examples
     --------
     >>> str(unbroken("residues 37-43 <"))
     'residues <span class="range">37-43</span> &lt;'
     """
-    return Markup(re.sub(r"(\d+-\d+)", r'<span class="range">\1</span>', str(escape(text))))
+    return Markup(re.sub(r"(\d+-\d+|\bz −?\d+\.\d)", r'<span class="range">\1</span>', str(escape(text))))
 
 
 def _exponent(provenance: Mapping[str, Any]) -> str:
@@ -156,8 +158,9 @@ def cells_of(row: Mapping[Any, Any], columns: Any) -> tuple[tuple[str, str], ...
     for column, _, decimals, _ in columns:
         value = row[column]
         text = probability(value, decimals) if column == "p_deleterious" else number(value, decimals)
+        shown = text.replace("-", "−")
         full = f"{value:.6g}" if value == value else ""
-        cells.append((text.replace("-", "−"), full if full != text else ""))
+        cells.append((shown, full if full != shown else ""))
     return tuple(cells)
 
 

@@ -46,11 +46,8 @@ CAVITY: Final = " and leaves a cavity"
 SITE: Final = "site"
 PACKING: Final = "packing"
 
-FUNCTIONAL: Final = (
-    "active site", "binding site", "metal binding", "site", "disulfide bond", "zinc finger", "dna binding",
-    "modified residue", "glycosylation", "lipidation", "cross-link",
-)  # fmt: skip
-"""Kinds of sites that are said."""
+WORKING: Final = ("active site", "binding site", "metal binding", "site", "zinc finger", "dna binding")
+"""Kinds of sites that are named as near."""
 
 _SITE: Final = re.compile(r"(?P<kind>[a-z -]+?) (?P<place>\d+(?:-\d+)?)(?: \((?P<what>.*)\))?")
 
@@ -85,8 +82,6 @@ def change_of(substitution: Substitution, context: SiteContext) -> Change:
     old, new = substitution.wild_type, substitution.mutant
     if old not in STANDARD:
         return Change(f"replaces a residue of unknown kind by {NAMES[new]}")
-    if substitution.position == 1 and old == "M":
-        return Change("removes the start codon", ": the protein may not be made at all", 2)
     found = (find(old, new, context) for find in _MECHANISMS)
     change = next(filter(None, found), None) or _chemistry(old, new, context)
     return replace(change, against=_against(context)) if change.kind == PACKING and change.weight else change
@@ -107,7 +102,7 @@ def near_site(context: SiteContext) -> str:
     """Name the nearest functional site that the residue is no part of; empty without one nearby."""
     for site in context.sites:
         kind = _SITE.fullmatch(site.name)
-        if kind is None or kind["kind"] not in FUNCTIONAL or not site.distance or site.distance > CLOSE:
+        if kind is None or kind["kind"] not in WORKING or not site.distance or site.distance > CLOSE:
             continue
         if site.distance != site.distance:
             return f"next to {_plain(site.name)} in the sequence"
@@ -139,9 +134,10 @@ def _of_site(kind: str, place: str, what: str, old: str) -> str:
     if kind in ("binding site", "metal binding"):
         return f"replaces a residue that binds {what}" if what else f"replaces a residue of {kind} {place}"
     if kind == "disulfide bond" and old == "C":
-        return f"breaks the disulfide bond {place}"
+        return f"removes a cysteine of the disulfide bond {place}"
     if kind in ("modified residue", "glycosylation", "lipidation", "cross-link"):
-        return f"removes the residue that carries {what or 'a modification'}"
+        said = f" ({what[0].lower()}{what[1:]})" if what else ""
+        return f"removes a {'modified residue' if kind == 'modified residue' else f'site of {kind}'}{said}"
     if kind in ("zinc finger", "dna binding"):
         return f"changes the {kind.replace('dna', 'DNA')} {'region ' if kind == 'dna binding' else ''}{place}"
     return ""
@@ -198,7 +194,7 @@ def _special(old: str, new: str, context: SiteContext) -> Change | None:
     if old == "G" and context.burial == "buried":
         return Change(f"puts {NAMES[new]} in place of a glycine into {place}", NO_ROOM, 2, kind=PACKING)
     if old == "G":
-        harm = ", whose backbone may need it" if context.element == "loop" else ""
+        harm = ", whose backbone may need the glycine" if context.element == "loop" else ""
         return Change(f"replaces a glycine by {NAMES[new]}{_in(context)}", harm, 1)
     if old == "P":
         harm = ", which it kept stiff" if context.element else ""
@@ -248,8 +244,9 @@ def _surface(old: str, new: str, context: SiteContext) -> Change | None:
         return Change(f"adds a charge to {place}")
     if new in GREASY - {"A", "C"} and old not in GREASY:
         return Change(f"puts a hydrophobic side chain {'onto' if _on(context) == 'on' else 'into'} {place}")
-    alike = "alike residues" if _alike(old, new) else f"{NAMES[old]} for {NAMES[new]}"
-    return Change(f"exchanges {alike} {_on(context)} {place}")
+    return Change(
+        f"exchanges {NAMES[old]} for {'similar ' * _alike(old, new)}{NAMES[new]} {_on(context)} {place}"
+    )
 
 
 def _chemistry(old: str, new: str, context: SiteContext) -> Change:
@@ -296,18 +293,18 @@ def _place(context: SiteContext) -> str:
     """Name the place: ``the buried core of helix 2 (24-41)``, ``the exposed loop 42-49``."""
     element = _element(context)
     if element == "the loop":
-        return f"{_article(context.burial)} place outside helices and strands"
+        return f"{_OUTSIDE.get(context.burial, 'a place')} outside helices and strands"
     if context.element == "loop":
         return element.replace("loop", f"{context.burial.replace(' ', '-')} loop".lstrip())
     face = _FACES.get(context.burial, "")
     return f"{face} of {element}" if face and element else face or element
 
 
-def _article(burial: str) -> str:
-    """Put "a" or "an" before a burial: ``a half-buried``, ``an exposed``, ``a``."""
-    return f"{'an' if burial.startswith('e') else 'a'} {burial.replace(' ', '-')}".rstrip()
-
-
+_OUTSIDE: Final = {
+    "buried": "a buried place",
+    "half buried": "a half-buried place",
+    "exposed": "the surface",
+}
 _FACES: Final = {"buried": "the buried core", "half buried": "the half-buried side", "exposed": "the surface"}
 
 
@@ -320,7 +317,7 @@ def _in(context: SiteContext) -> str:
 
 
 def _on(context: SiteContext) -> str:
-    return "on" if context.burial == "exposed" and context.element in ("helix", "strand", "") else "in"
+    return "on" if _place(context).startswith("the surface") else "in"
 
 
 def _from(context: SiteContext) -> str:

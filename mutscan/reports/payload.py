@@ -10,14 +10,9 @@ from mutscan.reports.annotations import annotate
 from mutscan.reports.block import Block
 from mutscan.reports.coordinates import read_changes, read_frame
 from mutscan.reports.digest import section
+from mutscan.reports.findings import structure_finding, verdict
 from mutscan.reports.saved import read_null, site_positions
-from mutscan.reports.sentences import (
-    confidence_reason,
-    probability,
-    sentence,
-    structure_disturbed,
-    verdict_words,
-)
+from mutscan.reports.sentences import confidence_reason, sentence
 from mutscan.results import RunFolder
 
 if TYPE_CHECKING:
@@ -74,6 +69,7 @@ def score_payload(run: SavedRun) -> tuple[dict[str, Any], str]:
         frame = add_wild_type(run.directory, run.provenance, residues.first, data, block)
     _add_null(run.directory, data, block)
     pieces = run.evidence()
+    named = _Regions()
     atoms = _Mutants(block, data, frame, RunFolder(run.directory))
     data["variants"] = [
         _variant(
@@ -83,10 +79,13 @@ def score_payload(run: SavedRun) -> tuple[dict[str, Any], str]:
             pieces.get(row["variant"], []),
             residues,
             atoms,
+            named,
+            judged=run.judged,
         )
         for index, (_, row) in zip(rows.index.tolist(), rows.iterrows(), strict=True)
     ]
     atoms.store()
+    data["regions"] = named.told
     data["arrays"] = block.index
     return data, block.text()
 
@@ -123,7 +122,8 @@ class _Stored:
 def _residues(run: SavedRun, wanted: set[Any], block: Block) -> _Stored:
     stored = _Stored()
     columns: dict[str, list[Any]] = {
-        name: [] for name in ("lddt_predicted", "lddt_measured", "lddt_drop_z", "ca_shift", "affected")
+        name: []
+        for name in ("lddt_predicted", "lddt_measured", "lddt_drop_z", "ca_shift", "affected", "p_affected")
     }
     for variant, frame in run.residues():
         if variant not in wanted or variant in stored.place:
@@ -147,6 +147,7 @@ def _residues(run: SavedRun, wanted: set[Any], block: Block) -> _Stored:
         ("lddt_drop_z", "i1", 1 / 8),
         ("ca_shift", "u2", 0.01),
         ("affected", "u1", 1.0),
+        ("p_affected", "u1", 1 / 250),
     ):
         block.add(name, np.stack(columns[name]), dtype, step=step)
     return stored
@@ -218,6 +219,33 @@ class _Mutants:
             _add_atoms("mutant", self._parts, self._data, self._block)
 
 
+class _Regions:
+    """Names each region of the protein once; a variant points at it."""
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, Any]] = []
+        self._place: dict[tuple[Any, ...], int] = {}
+
+    def add(self, regions: Sequence[AffectedRegion]) -> list[list[Any]]:
+        """Place of each region, drop, z, measured drop, distance (Å), and 1 where it is disturbed."""
+        rows = []
+        for one in regions:
+            key = (one.name, one.kind, one.source, one.stretches)
+            if key not in self._place:
+                self._place[key] = len(self.told)
+                stretches = [list(stretch) for stretch in one.stretches]
+                told = {"name": clip(one.name), "kind": one.kind, "source": one.source}
+                self.told.append(told | {"stretches": stretches})
+            numbers = [known(one.drop), _short(one.z), known(one.measured_drop), _short(one.distance)]
+            rows.append([self._place[key], *numbers, int(one.disturbed)])
+        return rows
+
+
+def _short(value: float) -> float | None:
+    """Return a z or a distance to the two decimals that a page can show."""
+    return None if value != value else round(float(value), 2)
+
+
 def _add_null(directory: Path, data: dict[str, Any], block: Block) -> None:
     null = read_null(directory)
     if null is not None and len(null) == len(data["sequence"]):
@@ -232,10 +260,14 @@ def _variant(
     pieces: list[tuple[str, str, float]],
     residues: _Stored,
     atoms: _Mutants,
+    named: _Regions,
+    *,
+    judged: bool,
 ) -> dict[str, Any]:
     variant = str(row["variant"])
     sites = [p for p in site_positions(str(row["positions"])) if p > 0]
     cells = row.to_dict()
+    structure = structure_finding(cells, regions)
     disturbed = [region for region in regions if region.disturbed]
     return {
         "row": number,
@@ -245,29 +277,16 @@ def _variant(
         "message": clip(row["message"]),
         "sites": sites,
         "sentence": clip(sentence(cells, disturbed)),
-        "disturbed": structure_disturbed(cells, disturbed),
-        "flag": str(row["flag"]),
-        "verdict": verdict_words(str(row["flag"]), str(row["flag_rule"])),
+        "flag": verdict(cells, judged=judged),
+        "structure": [structure.state, clip(structure.why)],
+        "input": clip(row["input"]),
+        "context": clip(row["site_context"]),
         "rule": clip(row["flag_rule"]),
         "confidence": str(row["confidence"]),
-        "confidence_reason": clip(confidence_reason(cells)),
+        "reason": clip(confidence_reason(cells)),
         "notes": clip(row["notes"]),
-        "probability": probability(row["p_deleterious"]),
         "numbers": {name: known(row[name]) for name in NUMBERS},
-        "regions": [
-            {
-                "name": clip(region.name),
-                "kind": region.kind,
-                "source": region.source,
-                "stretches": [list(stretch) for stretch in region.stretches],
-                "drop": known(region.drop),
-                "z": known(region.z),
-                "measured": known(region.measured_drop),
-                "distance": known(region.distance),
-                "disturbed": region.disturbed,
-            }
-            for region in regions
-        ],
+        "regions": named.add(regions),
         "evidence": [[clip(name), clip(value), known(weight)] for name, value, weight in pieces],
         "place": residues.place.get(variant),
         "mutant": residues.mutant.get(variant, []),

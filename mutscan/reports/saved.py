@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from mutscan.errors import UsageError
 from mutscan.files import read_json
 from mutscan.reports.affected import AffectedRegion, read_stretches
+from mutscan.reports.findings import display_name
 from mutscan.reports.sentences import account
 from mutscan.results import (
     ADDED_COLUMNS,
@@ -96,9 +97,9 @@ class SavedRun:
 
     @property
     def name(self) -> str:
-        """The wild type's name."""
+        """The wild type's name, for people (`display_name`)."""
         known = [name for name in self.variants["wild_type"] if name]
-        return known[0] if known else self.directory.name
+        return display_name(known[0]) if known else self.directory.name
 
     @property
     def counts(self) -> dict[str, int]:

@@ -253,6 +253,8 @@ def _mechanism(row: Mapping[Any, Any], told: Substitution) -> str:
     change = change_of(told, context)
     flag = _text(row, "flag")
     pieces = [piece for piece in _pieces(_text(row, "evidence")) if _applies(piece, told, context)]
+    if "similar" in change.fact:  # the fact tells the exchange already
+        pieces = [piece for piece in pieces if piece[0] != "exchange"]
     harm, ease = _first(pieces, _HARM, 1), _first(pieces, _EASE, -1)
     if context.plddt == context.plddt:
         ease = f"the structure is not firm here (pLDDT {context.plddt:.0f})"
@@ -260,18 +262,20 @@ def _mechanism(row: Mapping[Any, Any], told: Substitution) -> str:
         ease = f"it lies {context.end}" if " from " in context.end else f"it is the {context.end}"
     if flag == "tolerated":
         return f"{change.fact}{', but ' if change.weight else '; '}{ease}" if ease else change.fact
+    near = "" if change.kind == SITE else near_site(context)
     if flag == "uncertain":
         weighed = f"{harm}, but {ease}" if harm and ease else harm or ease
-        return "; ".join(filter(None, (change.fact, weighed)))
+        return "; ".join(filter(None, (change.fact, near, weighed)))
     if flag != "deleterious":
-        return "; ".join(filter(None, (change.fact + change.against, near_site(context))))
+        return "; ".join(filter(None, (change.fact + change.against, near)))
     fact = change.fact + change.harm + change.against
     if context.burial == "exposed" and context.element and not change.weight and context.domains:
         fact += f", {region_words(context)}"
+    kept = _first([piece for piece in pieces if piece[0] != "exchange"], _HARM, 1)
     ddg = _number(row, "ddg_predicted")
     more = (
-        "" if change.kind == SITE else near_site(context),
-        harm if change.weight < 2 else "",
+        near,
+        kept if change.weight < 2 else "",
         f"predicted to cost {ddg:.1f} kcal/mol of stability" if ddg >= COSTLY else "",
     )
     return "; ".join([fact, *filter(None, more)][: 1 + MORE])
@@ -306,10 +310,9 @@ def _stretches(row: Mapping[Any, Any], disturbed: Sequence[AffectedRegion]) -> s
     if not disturbed:
         return "the structure as a whole moves beyond background, no single region does"
     named = [_named(region) for region in disturbed[:NAMED_REGIONS]]
-    if len(disturbed) > NAMED_REGIONS:
-        return (
-            f"disturbs {', '.join(named)} and {len(disturbed) - NAMED_REGIONS} more regions beyond background"
-        )
+    if rest := len(disturbed) - len(named):
+        more = f"{rest} more region{'s' if rest > 1 else ''}"
+        return f"disturbs {', '.join(named)} and {more} beyond background"
     return f"disturbs {' and '.join(named)} beyond background"
 
 

@@ -173,7 +173,7 @@ def parse_pdb(text: str, name: str) -> AtomTable:
         elif kind.startswith("TER"):
             block += 1
         elif kind == "SEQRES":
-            table.stated.setdefault(line[11].strip(), []).extend(line[19:70].upper().split())
+            table.stated.setdefault(line[11:12].strip(), []).extend(line[19:70].upper().split())
         elif kind in ("HEADER", "TITLE ", "COMPND", "SOURCE", "REMARK", "EXPDTA", "AUTHOR", "KEYWDS"):
             # References may cite a predictor in an experimental entry.
             if kind != "REMARK" or line[6:10].strip() in ("", "0", "1", "2", "3", "99", "220"):

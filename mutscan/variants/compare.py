@@ -151,10 +151,13 @@ def suggest_offset(variants: Iterable[Variant], sequence: str, *, share: float =
         return None
     residues = np.frombuffer(sequence.encode("ascii"), dtype=np.uint8)
     places = {letter: np.flatnonzero(residues == ord(letter)) + 1 for _, letter in sites}
-    offsets = np.concatenate([places[letter] - position for position, letter in sites])
-    values, votes = np.unique(offsets, return_counts=True)
-    enough = votes >= max(share * len(sites), votes.max(initial=0))
-    best = min(values[enough].tolist(), key=lambda offset: (abs(offset), -offset), default=0)
+    last = max(position for position, _ in sites)
+    votes = np.zeros(last + len(sequence) + 1, dtype=np.int64)  # of the offsets from -last on
+    for position, letter in sites:
+        votes[places[letter] - position + last] += 1
+    most = int(votes.max())
+    enough = np.flatnonzero(votes >= max(share * len(sites), most, 1)) - last
+    best = min(enough.tolist(), key=lambda offset: (abs(offset), -offset), default=0)
     return int(best) or None
 
 

@@ -175,7 +175,7 @@ def test_a_drop_beside_the_site_is_less_news_than_the_same_far_away(globin: Wild
     assert near < far
 
 
-def test_the_line_lets_a_twentieth_of_the_null_pass(globin: WildType) -> None:
+def test_the_line_lets_a_tenth_of_the_null_pass(globin: WildType) -> None:
     """However many regions there are, few of the null's own substitutions disturb any of them."""
     variants, profiles = noise(globin.sequence)
     null = build_null(variants, np.ones(len(variants)), profiles)
@@ -190,7 +190,7 @@ def test_the_line_lets_a_twentieth_of_the_null_pass(globin: WildType) -> None:
         any(hit.disturbed for hit in background.hits(variant.positions, null.residue_median - profile))
         for variant, profile in zip(sample_null(globin.sequence, size=600), others, strict=True)
     ])  # fmt: skip
-    assert fresh <= 3 * ALPHA
+    assert fresh <= 2.5 * ALPHA
 
 
 def test_a_measured_drop_disturbs_by_itself(globin: WildType) -> None:

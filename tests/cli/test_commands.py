@@ -376,8 +376,8 @@ def test_arguments_reach_the_library(scored, tmp_path):
         *("--out", tmp_path / "out", "--restart", "--offline", "--device", "cpu", "--precision", "bf16"),
         *("--batch-residues", "99", "--jobs", "2", "--seed", "7", "--quiet"),
         *("--alignment", "b.a3m", "--prior", "scan", "--inverse-folding", "off"),
-        *("--predict", "probability", "--engine", "ray", "--ray-address", "auto", "--plddt"),
-        *("--numbering", "author", "--strict"),
+        *("--predict", "probability", "--engine", "ray", "--ray-address", "auto"),
+        *("--plddt", "--numbering", "author", "--strict"),
     )
     assert done.exit_code == 3
     assert scored.arguments == ("P04637", ("R175H", "p.Arg248Gln"))
@@ -395,11 +395,11 @@ def test_arguments_reach_the_library(scored, tmp_path):
         "structure": tmp_path / "a.cif",
         "chain": "B",
         "plddt": True,
+        "numbering": "author",
+        "strict": True,
         "alignment": "b.a3m",
         "prior": "scan",
         "inverse_folding": "off",
-        "numbering": "author",
-        "strict": True,
         "builder": "openmm",
         "model": "mini",
         "out": tmp_path / "out",

@@ -14,7 +14,7 @@ from tests.places import GLOBIN
 
 WAITS = (
     "import time, mutscan.__main__ as m, mutscan.cli.app as a\n"
-    "def app(**_):\n"
+    "def app(*_, **__):\n"
     "    print('ready', flush=True)\n"
     "    time.sleep(60)\n"
     "a.app = app\n"

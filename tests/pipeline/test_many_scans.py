@@ -14,6 +14,7 @@ import mutscan
 from mutscan.cli.app import app
 from mutscan.pipeline import tasks
 from mutscan.pipeline.plan import resolve_wild_type
+from mutscan.reports.sentences import account
 from mutscan.results import VARIANT_COLUMNS, VARIANT_SCHEMA, format_cell
 from tests.made_up_calibration import calibrate_tiny_model
 from tests.places import GLOBIN
@@ -124,5 +125,7 @@ def test_the_command_prints_all_rows_as_json(proteins: Path, model: Path, tmp_pa
     done = CliRunner().invoke(app, [*arguments, "--json", "--out", str(tmp_path / "out")])
     assert done.exit_code == 3, done.output
     rows = json.loads(done.stdout)
-    assert rows == pq.read_table(tmp_path / "out" / "variants.parquet").to_pylist()
+    stored = pq.read_table(tmp_path / "out" / "variants.parquet").to_pylist()
+    assert rows == [row | account(row) for row in stored]
+    assert {row["sentence"] is None for row in rows if row["status"] == "ok"} == {False}
     assert "in 3 of 5 proteins" in done.stderr

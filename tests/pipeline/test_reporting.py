@@ -15,6 +15,7 @@ from tests.fabricated import make_run
         ("html", "report.html"),
         ("json", "report.json"),
         ("figures", "figures"),
+        ("xlsx", "report.xlsx"),
     ],
 )
 def test_a_run_is_drawn_where_it_lies_or_elsewhere(format: str, name: str, tmp_path: Path) -> None:
@@ -33,7 +34,7 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
         mutscan.report(tmp_path, format="pdf")
 
 
-@pytest.mark.parametrize("format", ["html", "json"])
+@pytest.mark.parametrize("format", ["html", "json", "xlsx"])
 def test_a_part_of_a_job_is_named_as_such(format: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"shard": "1/3"}')
     with pytest.raises(UsageError, match=r"is a part of a job \(1/3\); join the parts with mutscan merge"):

@@ -319,10 +319,10 @@ def test_the_table_sorts_filters_searches_and_saves(browser, run, tmp_path):
 
         def shown():
             return page.eval_on_selector_all(
-                "#all tbody tr", "rows => rows.filter(r => !r.hidden).map(r => r.cells[1].textContent)"
+                "#all tbody tr", "rows => rows.filter(r => !r.hidden).map(r => r.cells[0].dataset.value)"
             )
 
-        heading = page.get_by_role("button", name="P(deleterious)")
+        heading = page.get_by_role("button", name="Probability")
         heading.click()
         scored = table[table["status"] == "ok"].sort_values("p_deleterious")["variant"].tolist()
         assert shown() == [*scored, HOSTILE]  # what is not known comes last
@@ -340,12 +340,21 @@ def test_the_table_sorts_filters_searches_and_saves(browser, run, tmp_path):
         with page.expect_download() as saved:
             page.click("[data-save]")
         text = Path(saved.value.path()).read_text(encoding="utf-8")
+        assert text.startswith("\ufeff"), "without it Excel reads another encoding"
+        assert "−" not in text
         rows = list(csv.reader(io.StringIO(text)))
         assert len(rows) == len(table) + 1
         assert "'=SUM(A1)" in rows[0]
         assert rows[1][rows[0].index("'=SUM(A1)")] == "'=SUM(A1)"
         assert all(not cell.startswith("=") for row in rows for cell in row)
-        at = rows[0].index("P(deleterious)")
+        at = rows[0].index("Drop z")
+        drops = dict(zip(table["variant"], -table["z_score"], strict=True))
+        # minus signs that a spreadsheet reads; positive is worse
+        assert [float(row[at]) for row in rows[1:-1]] == pytest.approx(
+            [drops[row[0].lstrip("\ufeff")] for row in rows[1:-1]], abs=1e-4
+        )
+        assert min(drops.values()) < 0 < max(drops.values())
+        at = rows[0].index("Probability")
         assert [float(row[at]) for row in rows[1:-1]] == pytest.approx(
             sorted(table["p_deleterious"].dropna(), reverse=True), abs=1e-4
         )
@@ -354,6 +363,160 @@ def test_the_table_sorts_filters_searches_and_saves(browser, run, tmp_path):
         assert page.locator("img").count() == 0
         assert page.locator("#all tbody th", has_text=HOSTILE).count() == 1
         assert len(page.inner_text("body")) < 60_000
+
+
+def overlaps(boxes):
+    """Pairs of boxes (x, y, width, height) that share more than a hair."""
+    return [
+        (a, b)
+        for k, a in enumerate(boxes)
+        for b in boxes[k + 1 :]
+        if a[0] + a[2] > b[0] + 0.5
+        and b[0] + b[2] > a[0] + 0.5
+        and a[1] + a[3] > b[1] + 0.5
+        and b[1] + b[3] > a[1] + 0.5
+    ]
+
+
+BOXES = "nodes => nodes.map(n => n.getBBox()).map(b => [b.x, b.y, b.width, b.height])"
+
+
+def with_indels(folder, *, same_site=4):
+    """Give a made-up run two indels, and several variants with one probability at one position."""
+    table = pd.read_csv(folder / "variants.csv", dtype=str, keep_default_na=False)
+    letter, site = table["variant"][0][0], table["variant"][0][1:-1]
+    for place, mutant in enumerate("CDEFG"[:same_site]):
+        row = dict(table.iloc[0]) | {
+            "input": f"p.{letter}{site}{mutant}",
+            "variant": f"{letter}{site}{mutant}",
+        }
+        table.loc[len(table)] = row | {"p_deleterious": f"0.{50 + place}"}
+    for name, positions in (("K50del", "50"), ("K62_A63insG", "62;63")):
+        row = dict(table.iloc[0].where(~table.columns.str.match("tm_|lddt_|z_|p_del|site_c|affected"), ""))
+        row |= {"input": name, "variant": name, "positions": positions, "status": "partial"}
+        row |= {"n_substitutions": "0", "flag": "", "flag_rule": "not assessed: an indel"}
+        table.loc[len(table)] = row
+    table.to_csv(folder / "variants.csv", index=False)
+    return folder
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_the_map_keeps_dots_and_names_apart_and_draws_no_indel_as_0(browser, globin, tmp_path, width):
+    folder = with_indels(make_run(tmp_path / "run", count=20, protein=globin, bad=[], calibrated=True))
+    path = written(tmp_path, render_report(folder))
+    with Opened(browser, path, viewport={"width": width, "height": 900}) as opened:
+        page = opened.page
+        dots = page.eval_on_selector_all("#map .stem circle", BOXES)
+        names = page.eval_on_selector_all("#map .stem-name", BOXES)
+        assert len(dots) == 24
+        assert len(names) > 5
+        apart = [np.hypot(a[0] - b[0], a[1] - b[1]) for k, a in enumerate(dots) for b in dots[k + 1 :]]
+        assert min(apart) >= 10  # their diameter
+        assert overlaps(names) == []
+        assert [(a, b) for a, b in overlaps(dots + names) if (a in dots) != (b in dots)] == []
+        assert page.locator("#map .not-assessed circle").count() == 0
+        low = page.eval_on_selector_all("#map .unassessed", BOXES)
+        assert len(low) == 2
+        assert min(y for _, y, *_ in low) > max(y + 5 for _, y, *_ in dots)
+        assert "not assessed" in page.inner_text("#map .keys")
+        hit = pd.read_parquet(folder / "regions.parquet").query("disturbed")
+        assert page.locator("#map .hit").count() == len(hit[["region", "positions"]].drop_duplicates())
+        page.click("#all tbody tr:last-child a")
+        assert page.inner_text("[data-part=flag]") == "verdict not assessed"
+        assert page.inner_text("[data-part=structure]") == "structure not assessed"
+
+
+def test_a_region_lights_up_in_the_track_and_in_space(browser, globin, tmp_path):
+    folder = make_run(tmp_path / "run", count=3, protein=globin, calibrated=True)
+    regions = pd.read_parquet(folder / "regions.parquet")
+    variant = regions["variant"].iloc[0]
+    many = pd.concat([regions] + [regions.assign(region=f"helix {k}") for k in range(2, 6)])
+    many.sort_values("variant", kind="stable").to_parquet(folder / "regions.parquet")
+    path = written(tmp_path, render_report(folder))
+    with Opened(browser, Path(f"{path}")) as opened:
+        page = opened.page
+        page.click(f"#all a[data-open={variant}]")
+        items = page.locator("[data-part=regions] li")
+        assert items.count() == 15
+        assert page.locator("[data-part=regions] li:not([hidden])").count() == 8
+        page.get_by_role("button", name="Show all 15 regions").click()
+        assert page.locator("[data-part=regions] li:not([hidden])").count() == 15
+        first = many[many["variant"] == variant].iloc[0]
+        button = items.first.locator("button")
+        assert first["region"] in button.inner_text()
+        assert f"z {first['z']:.1f}" in button.inner_text()
+        assert ("beyond background" in button.inner_text()) is bool(first["disturbed"])
+        start, end = map(int, first["positions"].split("-"))
+        residues = pd.read_parquet(folder / "residues.parquet").query("variant == @variant")
+        chance = residues["p_affected"].to_numpy()[start - 1 : end].mean()
+        assert f"{100 * chance:.0f} %" in button.inner_text()
+        before = opened.data(".stage", "view")
+        button.focus()
+        page.keyboard.press("Enter")
+        assert button.get_attribute("aria-pressed") == "true"
+        assert opened.data("[data-part=track]", "selected") == first["positions"].replace("-", "–")
+        assert len(opened.data(".stage", "focus").split()) == end - start + 1
+        page.wait_for_function(f"document.querySelector('.stage').dataset.view !== {json.dumps(before)}")
+        page.keyboard.press("Enter")
+        assert button.get_attribute("aria-pressed") == "false"
+        assert opened.data("[data-part=track]", "selected") == ""
+
+
+def test_eight_columns_fit_and_the_switch_shows_all(browser, globin, tmp_path):
+    folder = make_run(tmp_path / "run", count=60, protein=globin, calibrated=True, carried={"why": "because"})
+    table = pd.read_csv(folder / "variants.csv", dtype=str, keep_default_na=False)
+    table.loc[0, "input"] = "p.(Glu113Lys)"
+    table.loc[table["tm_measured"] != "", "tm_measured"] = "1.000000"
+    table.to_csv(folder / "variants.csv", index=False)
+    with Opened(
+        browser, written(tmp_path, render_report(folder)), viewport={"width": 1400, "height": 900}
+    ) as opened:
+        page = opened.page
+
+        def headings():
+            return page.locator("#all thead th:visible").all_inner_texts()
+
+        clinic = "Variant,Verdict,Probability,Structure,Site,Region hit most,Confidence,Notes"
+        assert headings() == clinic.split(",")
+        scroll = "document.querySelector('#all .scroll').scrollWidth"
+        assert page.evaluate(scroll) <= page.locator("#all .scroll").bounding_box()["width"]
+        first = page.locator("#all tbody tr").first.locator("th")
+        assert first.locator("a").inner_text() == table["variant"][0]
+        assert "p.(Glu113Lys)" in first.inner_text()
+        page.click("[data-columns]")
+        assert {"Drop z", "lDDT measured", "why", "Input"} <= set(headings())
+        assert "TM measured" not in headings()
+        assert "TM measured: 1.0000 in every row" in page.inner_text("#all")
+        page.evaluate("document.querySelector('#all .scroll').scrollTo(600, 600)")
+        box = page.locator("#all .scroll").bounding_box()
+        assert page.locator("#all thead th").first.bounding_box()["y"] == pytest.approx(box["y"], abs=2)
+        assert page.locator("#all thead th").first.bounding_box()["x"] == pytest.approx(box["x"], abs=2)
+        page.set_viewport_size({"width": 400, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_evidence_adds_up_and_axes_fit(browser, globin, tmp_path):
+    folder = make_run(tmp_path / "run", count=1, protein=globin, calibrated=True)
+    pieces = pd.read_parquet(folder / "evidence.parquet")
+    baseline = pd.DataFrame(
+        [[pieces["variant"][0], "baseline", "average substitution", -0.4]], columns=pieces.columns
+    )
+    pd.concat([pieces, baseline]).to_parquet(folder / "evidence.parquet")
+    total = float(pieces["contribution"].sum()) - 0.4
+    with Opened(browser, written(tmp_path, render_report(folder))) as opened:
+        rows = opened.page.locator("[data-part=evidence] tbody tr").all_inner_texts()
+        assert [row.split("\t")[0].strip() for row in rows] == ["baseline", "burial", "exchange", "sum"]
+        assert f"{total:+.2f}".replace("-", "−") in rows[-1]
+        assert f"= {1 / (1 + np.exp(-total)):.2f}" in rows[-1]
+        # the lanes of one picture end at 1 and start at a round number below their lowest value
+        ticks = opened.page.locator("[data-part=track] .tick:not([text-anchor])").all_text_contents()
+        residues = pd.read_parquet(folder / "residues.parquet")
+        for place, column in enumerate(["lddt_predicted", "lddt_measured"]):
+            top, _, low = map(float, ticks[3 * place : 3 * place + 3])
+            assert top == 1
+            assert 1 - low <= 5 * max(1 - residues[column].min(), 0.015)
+            assert low <= residues[column].min()
+        assert "Probability that the surroundings" in opened.page.text_content("[data-part=track]")
 
 
 def test_narrow_dark_and_light(browser, run, tmp_path):
@@ -491,7 +654,7 @@ def test_the_tables_of_many_proteins_sort_filter_and_search(browser, tmp_path):
         with page.expect_download() as saved:
             page.click("#proteins [data-save]")
         rows = list(csv.reader(io.StringIO(Path(saved.value.path()).read_text(encoding="utf-8"))))
-        assert rows[0][:3] == ["Protein", "P(deleterious)", "Worst variant"]
+        assert rows[0][:3] == ["\ufeffProtein", "P(deleterious)", "Worst variant"]
         assert {len(row) for row in rows} == {len(rows[0])}
         assert sorted(row[0] for row in rows[1:]) == sorted(table["name"])
 

@@ -148,7 +148,39 @@ def test_arrays_hold_the_residues(tmp_path):
     stored = pd.read_parquet(tmp_path / "residues.parquet")
     for name, tolerance in (("lddt_predicted", 2e-5), ("lddt_measured", 2e-5), ("lddt_drop_z", 0.07)):
         np.testing.assert_allclose(page.array(name), stored[name], atol=tolerance, equal_nan=True)
+    np.testing.assert_allclose(page.array("p_affected"), stored["p_affected"], atol=0.0021)
     np.testing.assert_allclose(page.array("plddt"), 91.0)
+
+
+def test_each_region_is_named_once_and_a_variant_points_at_it(tmp_path):
+    run = read_run(make_run(tmp_path, count=6))
+    data = Page(render_report(tmp_path)).data()
+    named = [(one["name"], tuple(map(tuple, one["stretches"]))) for one in data["regions"]]
+    assert len(named) == len(set(named))
+    for variant in data["variants"]:
+        for (place, drop, z, measured, distance, disturbed), one in zip(
+            variant["regions"], run.regions_of(variant["name"]), strict=True
+        ):
+            assert named[place] == (one.name, one.stretches)
+            assert (drop, measured) == pytest.approx((one.drop, one.measured_drop), abs=1e-6)
+            assert (z, distance) == pytest.approx((one.z, one.distance), abs=0.006)
+            assert bool(disturbed) is one.disturbed
+
+
+def test_the_table_names_the_variant_and_shows_what_was_typed_beside_it(tmp_path):
+    table = make_run(tmp_path, count=2, name="sp|P60484|PTEN_HUMAN", calibrated=True) / "variants.csv"
+    cells = pd.read_csv(table, dtype=str, keep_default_na=False)
+    cells.loc[0, "input"] = "p.(Glu113Lys)"
+    cells.to_csv(table, index=False)
+    page = Page(render_report(tmp_path))
+    typed = [a for a in page.attributes if a[0] == "small" and a[2] == "typed"]
+    assert len(typed) == 1
+    first = cells["variant"][0]
+    assert re.search(rf"{first}\s+p\.\(Glu113Lys\)", page.text)
+    assert ("th", "data-value", first) in page.attributes
+    assert "PTEN" in digest(read_run(tmp_path)).headline
+    assert "PTEN_HUMAN" not in digest(read_run(tmp_path)).headline
+    assert set(read_run(tmp_path).variants["wild_type"]) == {"sp|P60484|PTEN_HUMAN"}
 
 
 def test_nothing_is_said_of_stretches_where_nothing_was_predicted(tmp_path):
@@ -165,7 +197,7 @@ def test_nothing_is_said_of_stretches_where_nothing_was_predicted(tmp_path):
     for text in (" ".join(summary(folder).split()), page.text + page.scripts["data"]):
         assert "likely deleterious (0." in text
         assert "wider stretch" not in text
-        assert "beyond background" not in text
+        assert not re.search(r"(moves|disturbs?) [^.]*beyond background", text)
     assert page.text.count("none; measured and predicted scores are empty") == 2
 
 

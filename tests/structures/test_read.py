@@ -496,6 +496,10 @@ class TestNasty:
         assert structure.full_index is not None
         assert structure.full_index.tolist() == [2, 3, 4, 5, 6, 10, 11, 12, 13]
 
+    def test_seqres_cut_short(self) -> None:
+        for row in ("SEQRES", "SEQRES   1 A", "SEQRES   1 A    5  ALA C"):
+            assert read([row, *chain_lines("ACDEF")]).sequence == "ACDEF"
+
     def test_seqres_of_something_else_is_not_used(self) -> None:
         structure = read(["SEQRES   1 A    5  TRP TRP TRP TRP TRP", *chain_lines("ACDEF")])
         assert structure.full_sequence is None

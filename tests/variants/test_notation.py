@@ -745,9 +745,9 @@ def test_offset_is_cheap() -> None:
         Variant((Substitution(i + 1 + 7, sequence[i], "A" if sequence[i] != "A" else "G"),))
         for i in range(0, 30_000, 3)
     ]
-    began = time.perf_counter()
+    began = time.process_time()
     assert suggest_offset(variants, sequence) == -7
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0
 
 
 # --- reference data --------------------------------------------------------------------------------------

@@ -33,6 +33,10 @@ function numbers(name, start = 0, count = undefined) {
 
 const L = page.sequence.length;
 
+// Each region is named once; a variant points at it. None is disturbed where the structure was not assessed.
+for (const variant of page.kind === "score" ? page.variants : [])
+  variant.regions = variant.regions.map(([place, drop, z, measured, distance, disturbed]) => ({ ...page.regions[place], drop, z, measured, distance, disturbed: Boolean(disturbed) && variant.structure[0] !== "not assessed" }));
+
 // Small helpers ------------------------------------------------------------------------------
 
 // The name of SVG is asked of the browser, so that no address stands in the page.
@@ -46,7 +50,7 @@ function svg(tag, attributes = {}, ...children) {
 }
 
 const known = (value) => value !== null && value !== undefined && Number.isFinite(value);
-const fixed = (value, decimals = 3) => (known(value) ? value.toFixed(decimals).replace("-", "−") : "—");
+const fixed = (value, decimals = 3) => (known(value) ? value.toFixed(decimals).replace(/^-(?=[0.]*$)/, "").replace("-", "−") : "—");
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const mean = (values) => {
   let sum = 0, count = 0;

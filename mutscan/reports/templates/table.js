@@ -19,7 +19,7 @@ function makeTable(table, onOpen) {
     for (const row of body.rows) {
       const wanted =
         words.every((word) => texts.get(row).includes(word)) &&
-        Object.entries(chosen).every(([key, value]) => !value || row.dataset[key].split(" ").includes(value));
+        Object.entries(chosen).every(([key, value]) => !value || row.dataset[key] === value || row.dataset[key].split(" ").includes(value));
       if (wanted) matching.add(row);
       row.hidden = !wanted || matching.size > most;
     }
@@ -31,11 +31,13 @@ function makeTable(table, onOpen) {
     }
   }
 
+  const plainMinus = (text) => text.replaceAll("−", "-");
+
   function cellValue(row, column) {
     const cell = row.cells[column];
     const text = cell.dataset.value ?? cell.textContent.trim();
     if (text === "—" || text === "") return null;
-    return cell.classList.contains("number") ? Number(text) : text.toLowerCase();
+    return cell.classList.contains("number") ? Number(plainMinus(text)) : text.toLowerCase();
   }
 
   function sortBy(header, column) {
@@ -77,10 +79,20 @@ function makeTable(table, onOpen) {
   const safe = (text) => (/^[=+\-@\t]/.test(text) && !plain.test(text) ? "'" + text : text);
   const quoted = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
+  // A table of few columns is copied as it is shown; what is saved holds every column.
+  const switcher = host.querySelector("[data-columns]");
+  if (switcher)
+    switcher.addEventListener("click", () => {
+      const wide = host.classList.toggle("wide");
+      switcher.setAttribute("aria-pressed", wide);
+      switcher.textContent = wide ? "Fewer columns" : "All columns";
+    });
+
   function csv(separator) {
+    const hidden = separator === "," || host.classList.contains("wide") ? "drawing" : "more";
     const cells = (row) =>
-      [...row.cells].filter((cell) => !cell.classList.contains("drawing")).map((cell) => {
-        const text = (cell.dataset.value ?? cell.textContent.trim()).replace(/^—$/, "");
+      [...row.cells].filter((cell) => !cell.classList.contains("drawing") && !cell.classList.contains(hidden)).map((cell) => {
+        const text = plainMinus(cell.dataset.value ?? cell.textContent.trim()).replace(/^—$/, "");
         return separator === "," ? quoted(safe(text)) : safe(text).replace(/[\t\r\n]+/g, " ");
       });
     const lines = [table.tHead.rows[0], ...matching];
@@ -104,7 +116,7 @@ function makeTable(table, onOpen) {
     said.textContent = "Copied: paste into a spreadsheet.";
   });
   host.querySelector("[data-save]").addEventListener("click", () => {
-    const address = URL.createObjectURL(new Blob([csv(",")], { type: "text/csv" }));
+    const address = URL.createObjectURL(new Blob(["\ufeff" + csv(",")], { type: "text/csv;charset=utf-8" }));
     const link = el("a", { href: address, download: `${table.dataset.name || "table"}.csv` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(address), 1000);

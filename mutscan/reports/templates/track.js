@@ -1,6 +1,36 @@
 // The track along the sequence: profiles with their background, confidence, domains, sites, the change.
 
-const TRACK = { left: 8, right: 8, gap: 20 };
+const TRACK = { left: 8, right: 40 };
+
+const ruler = document.createElement("canvas").getContext("2d");
+function textWidth(text, weight = 400) {
+  ruler.font = `${weight} 11px system-ui, "Segoe UI", Roboto, Helvetica, Arial, sans-serif`;
+  return ruler.measureText(text).width;
+}
+
+// A text that fits into so many px; empty where not even a few letters do.
+function fitted(text, room) {
+  if (textWidth(text) <= room) return text;
+  let letters = Math.min(text.length, Math.floor(room / 4));
+  while (letters > 3 && textWidth(text.slice(0, letters - 1) + "…") > room) letters -= 1;
+  return letters > 3 ? text.slice(0, letters - 1) + "…" : "";
+}
+
+// The number at a grid line, beside the drawing: nothing is drawn over it.
+function tick(width, y, value) {
+  const label = svg("text", { x: width - TRACK.right + 5, y: y + 4, class: "tick" });
+  label.textContent = value;
+  return label;
+}
+
+// Where an axis starts that ends at 1: the round number below the lowest value, and below most of the band.
+function axisLow(values, band) {
+  const edges = band ? band.map(([low]) => low).filter(Number.isFinite).sort((a, b) => a - b) : [];
+  const least = values.reduce((low, value) => (value < low ? value : low), edges.length ? edges[edges.length >> 1] : 1);
+  const span = Math.max(1 - least, 0.001);
+  const power = 10 ** Math.floor(Math.log10(span));
+  return Math.max(1 - [1, 2, 5, 10].map((f) => f * power).find((step) => step >= 0.9999 * span), 0);
+}
 
 function roundStep(span, parts) {
   const rough = Math.max(span / parts, 1);
@@ -67,16 +97,15 @@ function drawLanes(host, lanes, options) {
   };
 }
 
-function profileLane({ title, legend, values, kind, low, band, height = 86 }) {
+function profileLane({ title, legend, values, kind, band, height = 86 }) {
+  const low = axisLow(values, band);
   return {
     title, legend, height,
     draw: ({ back, front, x, top, height, width, first, last }) => {
       const y = (value) => top + height * (1 - (clamp(value, low, 1) - low) / (1 - low));
       for (const value of [1, (1 + low) / 2, low]) {
         back.append(svg("path", { d: `M${TRACK.left} ${y(value)}H${width - TRACK.right}`, class: "grid" }));
-        const label = svg("text", { x: width - TRACK.right, y: y(value) + (value === 1 ? 10 : -2), class: "tick", "text-anchor": "end" });
-        label.textContent = Number(value.toFixed(4));
-        front.append(label);
+        back.append(tick(width, y(value), Number(value.toFixed(4))));
       }
       if (band) {
         const upper = [], lower = [];
@@ -158,12 +187,9 @@ function domainLanes(places) {
           const a = edge(Math.max(start - 1, first)), b = edge(Math.min(end - 1, last) + 1);
           group.append(svg("rect", { x: a, y, width: Math.max(b - a, 1.5), height: 14, rx: 2, fill: number < 0 ? "var(--quiet)" : OKABE_ITO[number % OKABE_ITO.length], "fill-opacity": number < 0 ? 1 : 0.32 }));
         }
-        const room = Math.floor((to - from - 8) / 6.2);
-        if (room >= 4) {
-          const label = svg("text", { x: from + 4, y: y + 11, class: "domain-name" });
-          label.textContent = place.name.length > room ? place.name.slice(0, room - 1) + "…" : place.name;
-          group.append(label);
-        }
+        const label = svg("text", { x: from + 4, y: y + 11, class: "domain-name" });
+        label.textContent = fitted(place.name, to - from - 8);
+        group.append(label);
         const title = svg("title");
         title.textContent = `${place.name} (${place.source}), ${place.stretches.map((s) => s.join("–")).join(", ")}`;
         group.append(title);

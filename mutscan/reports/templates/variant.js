@@ -8,7 +8,7 @@ const NUMBER_ROWS = [
 ];
 const FACT_ROWS = [
   ["p_deleterious", "Probability of being deleterious", 2],
-  ["z_score", "z against other substitutions", 2],
+  ["z_score", "Drop z against other substitutions (positive: worse)", 2, -1],
   ["lddt_percentile", "Percentile (0 = most disruptive)", 1],
   ["ca_shift_site", "Cα shift at the site, Å", 2],
   ["ca_shift_max", "Largest Cα shift, Å", 2],
@@ -17,7 +17,8 @@ const FACT_ROWS = [
   ["plddt_site", "pLDDT at the site", 0],
   ["alphamissense", "AlphaMissense (another method, not in the verdict)", 3],
 ];
-const VERDICT = { deleterious: "likely deleterious", tolerated: "likely tolerated", uncertain: "uncertain" };
+const VERDICT = { deleterious: "likely deleterious", tolerated: "likely tolerated", uncertain: "uncertain", "not assessed": "verdict not assessed" };
+const SHOWN_REGIONS = 8;
 
 const profile = (name, variant) => (variant.place === null ? null : numbers(name, variant.place * L, L));
 const anyKnown = (values) => values !== null && values.some(Number.isFinite);
@@ -36,21 +37,45 @@ function nullBand(variant) {
   });
 }
 
-function lowest(name) {
-  const all = numbers(name);
-  let least = 1;
-  if (all) for (const value of all) if (value < least) least = value;
-  const step = least >= 0.9 ? 0.05 : 0.1;
-  return clamp(Math.floor(least / step + 1e-6) * step, 0, 1 - step);
+// "0.93"; what is below 1 gets more decimals before it reads as 1.
+function probabilityText(p) {
+  let decimals = 2;
+  while (p < 1 && p.toFixed(decimals)[0] === "1") decimals += 1;
+  return p.toFixed(decimals);
+}
+
+// The pieces of a sum, each drawn from where the one before ended.
+function waterfall(pieces) {
+  const baseline = pieces.filter(([name]) => name === "baseline");
+  const rows = [];
+  let sum = 0;
+  for (const [name, value, weight] of [...baseline, ...pieces.filter(([name]) => name !== "baseline")]) {
+    rows.push({ name, value, weight, from: sum, to: (sum += weight) });
+  }
+  const low = Math.min(0, ...rows.map(({ to }) => to)), high = Math.max(0, ...rows.map(({ to }) => to));
+  const width = Math.max(high - low, 0.5);
+  const place = (value) => (100 * (value - low)) / width;
+  const signed = (value) => (value > 0 ? "+" : "") + fixed(value, 2);
+  const row = ({ name, value, weight, from, to }) =>
+    el("tr", { class: name === "baseline" ? "baseline" : weight > 0 ? "against" : "for" },
+      el("th", { scope: "row" }, name), el("td", { class: "seen" }, value),
+      el("td", { class: "bar", style: `--zero:${place(0)}%` }, el("span", { style: `left:${place(Math.min(from, to))}%;width:max(1px,${place(Math.max(from, to)) - place(Math.min(from, to))}%)` })),
+      el("td", { class: "number" }, signed(weight)));
+  const total = !baseline.length ? [] : [el("tr", { class: "total" }, el("th", { scope: "row" }, "sum"),
+    el("td", { class: "seen" }, `probability 1 / (1 + exp(−sum)) = ${probabilityText(1 / (1 + Math.exp(-sum)))}`),
+    el("td", { class: "bar", style: `--zero:${place(0)}%` }, el("span", { style: `left:${place(Math.min(0, sum))}%;width:max(1px,${(100 * Math.abs(sum)) / width}%)` })),
+    el("td", { class: "number" }, signed(sum)))];
+  return el("table", { class: "diverging" }, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Evidence"), el("th", { scope: "col", class: "seen" }, "what was seen"),
+    el("th", { scope: "col", class: "sides" }, el("span", {}, "← tolerated"), el("span", {}, "deleterious →")), el("th", { scope: "col", class: "number" }, "log-odds"))),
+    el("tbody", {}, ...rows.map(row), ...total));
 }
 
 function makeVariantView(host) {
   const part = (name) => host.querySelector(`[data-part="${name}"]`);
   const stageHost = part("stage");
   const stage = makeStage(stageHost, part("engine"));
-  const lows = { predicted: lowest("lddt_predicted"), measured: lowest("lddt_measured") };
   const plddt = numbers("plddt");
-  let variant = null, data = null, colouring = null, paintKey = "drop", shown = "both";
+  let lit = null, variant = null, data = null, colouring = null, paintKey = "drop", shown = "both";
 
   if (!stage) {
     stageHost.replaceChildren(el("p", {}, "No structure in this run: nothing to turn."));
@@ -64,6 +89,7 @@ function makeVariantView(host) {
     if (replaced) said[0] += ` → ${replaced[1]}`;
     if (data.predicted && Number.isFinite(data.predicted[i])) said.push(`predicted lDDT ${fixed(data.predicted[i])}`);
     if (data.z && Number.isFinite(data.z[i])) said.push(`drop z ${fixed(data.z[i], 1)}`);
+    if (data.chance && Number.isFinite(data.chance[i])) said.push(`changes with probability ${fixed(data.chance[i], 2)}`);
     if (data.measured && Number.isFinite(data.measured[i])) said.push(`measured lDDT ${fixed(data.measured[i])}`);
     if (data.shift && data.shift[i] > 0.005) said.push(`moved ${fixed(data.shift[i], 2)} Å`);
     if (plddt && Number.isFinite(plddt[i])) said.push(`pLDDT ${plddt[i].toFixed(0)}`);
@@ -76,10 +102,13 @@ function makeVariantView(host) {
       if (!variant) return [];
       const lanes = [];
       if (anyKnown(data.predicted))
-        lanes.push(profileLane({ title: "Predicted lDDT", kind: "predicted", values: data.predicted, low: lows.predicted, band: data.band,
+        lanes.push(profileLane({ title: "Predicted lDDT", kind: "predicted", values: data.predicted, band: data.band,
           legend: data.band ? "band: what other substitutions of this protein do (± 3 robust s.d.)" : "" }));
-      if (anyKnown(data.measured))
-        lanes.push(profileLane({ title: "Measured lDDT (built structure)", kind: "measured", values: data.measured, low: lows.measured, height: 60,
+      if (data.chance)
+        lanes.push(stripLane({ title: "Probability that the surroundings of a residue change", legend: "pale 0, dark 1; calibrated", height: 7,
+          colour: (i) => hex(loss(Math.round(10 * (data.chance[i] || 0)) / 10)) }));
+      if (anyKnown(data.measured) && data.measured.some((value) => value < 0.99995))
+        lanes.push(profileLane({ title: "Measured lDDT (built structure)", kind: "measured", values: data.measured, height: 60,
           band: Array.from({ length: L }, () => [1 - 0.015, 1]), legend: "band: scatter of the build itself" }));
       if (plddt) lanes.push(stripLane({ title: "Model confidence (pLDDT)", legend: "blue: sure; yellow, orange: unsure", colour: (i) => plddtColour(plddt[i]) }));
       const places = page.places || { domains: [], sites: [], elements: [] };
@@ -94,6 +123,8 @@ function makeVariantView(host) {
 
   function select(indices, from) {
     if (from !== "track") track.select(indices);
+    if (from !== "list") lit = null;
+    for (const button of part("regions").querySelectorAll("[data-region]")) button.setAttribute("aria-pressed", Number(button.dataset.region) === lit);
     host.dataset.selected = indices.map((i) => i + 1).join(" ");
     stageHost.dataset.focus = host.dataset.selected;
     if (stage) {
@@ -165,43 +196,58 @@ function makeVariantView(host) {
   }
 
   function tables() {
-    const measured = NUMBER_ROWS.some(([, , column]) => known(variant.numbers[column]));
+    // Measured scores that all read 1.0000 are said once.
+    const built = NUMBER_ROWS.map(([, , column, decimals]) => [variant.numbers[column], decimals]).filter(([value]) => known(value));
+    const measured = built.some(([value, decimals]) => Number(value.toFixed(decimals)) !== 1);
     part("scores").replaceChildren(
       el("thead", {}, el("tr", {}, el("td"), el("th", { scope: "col", class: "number" }, "predicted"), measured ? el("th", { scope: "col", class: "number" }, "measured") : null)),
       el("tbody", {}, ...NUMBER_ROWS.map(([name, a, b, decimals, words]) =>
         el("tr", {}, el("th", { scope: "row", title: words }, name), el("td", { class: "number" }, fixed(variant.numbers[a], decimals)),
           measured ? el("td", { class: "number" }, fixed(variant.numbers[b], decimals)) : null))),
     );
-    part("facts").replaceChildren(el("tbody", {}, ...FACT_ROWS.filter(([column]) => known(variant.numbers[column])).map(([column, name, decimals]) =>
-      el("tr", {}, el("th", { scope: "row" }, name), el("td", { class: "number" }, fixed(variant.numbers[column], decimals))))));
+    const unmoved = built.length && !measured ? [el("tr", {}, el("th", { scope: "row" }, "All measured scores (built structure)"), el("td", { class: "number" }, "1.0000"))] : [];
+    part("facts").replaceChildren(el("tbody", {}, ...unmoved, ...FACT_ROWS.filter(([column]) => known(variant.numbers[column])).map(([column, name, decimals, sign = 1]) =>
+      el("tr", {}, el("th", { scope: "row" }, name), el("td", { class: "number" }, fixed(sign * variant.numbers[column], decimals))))));
+  }
+
+  function light(number, indices) {
+    lit = lit === number ? null : number;
+    select(lit === null ? [] : indices, "list");
   }
 
   function regions() {
-    const list = variant.regions.filter((region) => region.disturbed).map((region) => {
-      const indices = region.stretches.flatMap(([a, b]) => Array.from({ length: b - a + 1 }, (_, i) => a - 1 + i));
+    // The bar shows what the regions stand in order of: how likely their residues are to change; else drop z.
+    const places = variant.regions.map(({ stretches }) => stretches.flatMap(([a, b]) => Array.from({ length: b - a + 1 }, (_, i) => a - 1 + i)));
+    const values = places.map((indices, k) => (data.chance ? mean(indices.map((i) => data.chance[i])) : variant.regions[k].z) || 0);
+    const most = Math.max(...values, data.chance ? 0.1 : 4);
+    const list = variant.regions.map((region, k) => {
       const where = region.stretches.map(([a, b]) => (a === b ? `${a}` : `${a}–${b}`)).join(", ");
-      const said = [region.source && `named by ${region.source === "structure" ? "the structure itself" : region.source}`,
-        known(region.drop) && `mean lDDT drop ${region.drop.toPrecision(2)}`].filter(Boolean).join("; ");
-      return el("li", {}, el("button", { type: "button", class: "link", onclick: () => select(indices) }, where),
-        region.name ? ` ${region.name}` : "", el("small", {}, said));
+      const z = known(region.z) ? `z ${fixed(region.z, 1)}` : "";
+      const said = [region.disturbed && "beyond background", data.chance && z, known(region.drop) && `mean lDDT drop ${region.drop.toPrecision(2).replace("-", "−")}`,
+        known(region.distance) && (region.distance ? `${region.distance.toFixed(0)} Å from the change` : "holds the change"),
+        region.source && region.source !== "structure" && region.source].filter(Boolean).join(" · ");
+      return el("li", { hidden: k >= SHOWN_REGIONS },
+        el("button", { type: "button", class: `region${region.disturbed ? " beyond" : ""}`, "data-region": k, "aria-pressed": "false", onclick: () => light(k, places[k]) },
+          el("span", { class: "where" }, el("b", {}, region.name || where), region.name ? ` ${where}` : ""),
+          el("span", { class: "meter" }, el("i", { style: `width:${(100 * clamp(values[k], 0, most)) / most}%` })),
+          el("span", { class: "z" }, data.chance ? `${(100 * values[k]).toFixed(0)} %` : z), el("small", {}, said)));
     });
-    part("regions").replaceChildren(list.length ? el("ul", { class: "plain" }, ...list)
-      : el("p", { class: "quiet" }, known(variant.numbers.lddt_predicted_mean) || known(variant.numbers.lddt_measured_mean)
-        ? "No affected region: no stretch of residues drops beyond its background."
-        : "Not known: nothing was predicted or built."));
+    const more = el("button", { type: "button", class: "button", "aria-expanded": "false", onclick: () => {
+      for (const item of list) item.hidden = false;
+      more.remove();
+    } }, `Show all ${list.length} regions`);
+    const beyond = variant.structure[0] === "not assessed" ? "Not assessed: the background is made of substitutions. "
+      : variant.regions.some(({ disturbed }) => disturbed) ? "Amber: beyond background. "
+        : "No region is beyond background: its drop is too small, or no larger than what other substitutions do. ";
+    part("regions").replaceChildren(...(list.length
+      ? [el("p", { class: "quiet" }, beyond + (data.chance ? "Bars: how likely a residue of the region is to change, on average. z: drop against other substitutions (positive: worse)."
+        : "Nearest regions first. Bars: drop z against other substitutions (positive: worse).")),
+        el("ol", { class: "regions" }, ...list), ...(list.length > SHOWN_REGIONS ? [more] : [])]
+      : [el("p", { class: "quiet" }, "Not known: the mutant was not predicted.")]));
   }
 
   function evidence() {
-    const most = Math.max(...variant.evidence.map(([, , weight]) => Math.abs(weight)), 0.5);
-    const rows = variant.evidence.map(([name, value, weight]) =>
-      el("tr", { class: weight > 0 ? "against" : "for" },
-        el("th", { scope: "row" }, name), el("td", { class: "seen" }, value),
-        el("td", { class: "bar" }, el("span", { style: `${weight > 0 ? "left" : "right"}:50%;width:${(50 * Math.abs(weight)) / most}%` })),
-        el("td", { class: "number" }, (weight > 0 ? "+" : "") + fixed(weight, 2))));
-    part("evidence").replaceChildren(rows.length
-      ? el("table", { class: "diverging" }, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Evidence"), el("th", { scope: "col", class: "seen" }, "what was seen"),
-          el("th", { scope: "col", class: "sides" }, el("span", {}, "← tolerated"), el("span", {}, "deleterious →")), el("th", { scope: "col", class: "number" }, "log-odds"))),
-        el("tbody", {}, ...rows))
+    part("evidence").replaceChildren(variant.evidence.length ? waterfall(variant.evidence)
       : el("p", { class: "quiet" }, variant.rule ? "This variant has no calibrated probability, so no evidence is weighed for it."
         : "No calibrated evidence in this run: the model ships no rule, so nothing is weighed here."));
   }
@@ -210,15 +256,22 @@ function makeVariantView(host) {
     variant = next;
     const letterAt = (i) => (variant.mutant.find(([index]) => index === i) || [0, page.sequence[i]])[1];
     data = { predicted: profile("lddt_predicted", next), measured: profile("lddt_measured", next), z: profile("lddt_drop_z", next),
-      shift: profile("ca_shift", next), band: next.sites.length ? nullBand(next) : null, mutant: null };
+      shift: profile("ca_shift", next), chance: profile("p_affected", next), band: next.sites.length ? nullBand(next) : null, mutant: null };
     if (!anyKnown(data.measured)) data.measured = null;
     if (!anyKnown(data.shift)) data.shift = null;
+    if (!data.chance || !anyKnown(data.chance)) data.chance = null;
     part("name").textContent = next.name;
     part("hgvs").textContent = next.hgvs;
-    part("flag").textContent = next.flag ? VERDICT[next.flag] || next.flag : next.status;
-    part("flag").className = `chip ${next.flag || next.status}`;
+    const p = next.numbers.p_deleterious;
+    part("flag").textContent = next.flag ? VERDICT[next.flag] + (known(p) ? ` ${probabilityText(p)}` : "") : next.status;
+    part("flag").className = `chip ${(next.flag || next.status).replace(" ", "-")}`;
+    const [state, why] = next.structure;
+    part("structure").textContent = `structure ${state}`;
+    part("structure").className = `chip ${state.replace(" ", "-")}`;
+    part("structure").title = why;
+    part("context").textContent = next.context ? `Site: ${next.context}.` : "";
     part("sentence").textContent = next.sentence[0].toUpperCase() + next.sentence.slice(1) + ".";
-    const words = [["How the verdict was reached", next.rule], ["Confidence", next.confidence], ["Notes", next.notes], ["Not built because", next.message]];
+    const words = [["How the verdict was reached", next.rule], ["How the structure was judged", why], ["Confidence", [next.confidence, next.reason].filter(Boolean).join(": ")], ["Notes", next.notes], ["Not built because", next.message]];
     part("words").replaceChildren(...words.filter(([, text]) => text).map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text))));
     if (stage) {
       if (next.atoms) {
@@ -249,59 +302,4 @@ function makeVariantView(host) {
   part("site").addEventListener("click", () => select(variant.sites.map((s) => s - 1)));
   part("reset").addEventListener("click", () => select([]));
   return { show, repaint: () => { if (variant) { track.redraw(); paint(); if (data.mutant && stage) figure(); } } };
-}
-
-// The map under the headline: every variant where it is, as high as it is disruptive.
-function drawMap(host, variants, open) {
-  const probability = variants.some((variant) => known(variant.numbers.p_deleterious));
-  const height = (variant) => {
-    const value = probability ? variant.numbers.p_deleterious : known(variant.numbers.z_score) ? clamp(-variant.numbers.z_score / 6, 0, 1) : null;
-    return known(value) ? value : 0;
-  };
-  const lanes = [{
-    title: probability ? "Probability of being deleterious" : "Disruption: −z against other substitutions of this protein", height: 106,
-    draw: ({ front, back, x, top: above, height: whole, width }) => {
-      const top = above + 14, full = whole - 14; // room for a name over the highest
-      for (const share of [0, 0.5, 1]) {
-        const y = top + full * (1 - share);
-        back.append(svg("path", { d: `M${TRACK.left} ${y}H${width - TRACK.right}`, class: "grid" }));
-        const label = svg("text", { x: width - TRACK.right, y: y + (share === 1 ? 10 : -2), class: "tick", "text-anchor": "end" });
-        label.textContent = probability ? share : (6 * share).toFixed(0);
-        front.append(label);
-      }
-      const drawn = [...variants].sort((a, b) => height(a) - height(b));
-      // The highest are named first, and only where no name stands yet.
-      const named = new Set(), taken = [];
-      for (const variant of [...drawn].reverse()) {
-        if (named.size === Math.floor(width / 110) || !variant.sites.length) continue;
-        const at = x(variant.sites[0] - 1), y = height(variant);
-        if (taken.some(([x0, y0]) => Math.abs(x0 - at) < 62 && Math.abs(y0 - y) < 0.22)) continue;
-        named.add(variant);
-        taken.push([at, y]);
-      }
-      for (const variant of drawn) {
-        const y = top + full * (1 - height(variant));
-        const group = svg("g", { class: `stem ${variant.flag || "none"}`, "data-map": variant.name });
-        for (const site of variant.sites) {
-          const at = x(site - 1);
-          group.append(svg("path", { d: `M${at} ${top + full}V${y}` }), svg("circle", { cx: at, cy: y, r: 5 }));
-        }
-        const title = svg("title");
-        title.textContent = `${variant.name}: ${variant.sentence}`;
-        group.append(title);
-        if (named.has(variant)) {
-          const at = x(variant.sites[0] - 1);
-          const label = svg("text", { x: clamp(at, 30, width - 34), y: y - 8, class: "stem-name", "text-anchor": "middle" });
-          label.textContent = variant.name.length > 14 ? variant.name.slice(0, 13) + "…" : variant.name;
-          group.append(label);
-        }
-        group.addEventListener("click", () => open(variant.name));
-        front.append(group);
-      }
-    },
-  }, ...domainLanes((page.places && page.places.domains) || []), ...siteLane((page.places && page.places.sites) || [])];
-  const redraw = () => drawLanes(host, lanes, { range: [0, L - 1] });
-  new ResizeObserver(redraw).observe(host);
-  redraw();
-  return redraw;
 }
