@@ -55,8 +55,9 @@ class Identity:
         self._numbers: dict[str, set[str]] = {}
         for found in filter(None, map(_DATABASE.fullmatch, (*parts, *others))):
             self._numbers.setdefault(found[1].upper(), set()).add(found[2].upper())
-        named = ", ".join(known[key].split()[0] for key in ("accession", "entry", "gene") if known.get(key))
-        self.words = wild_type.name + (f" ({named})" if named and named != wild_type.name else "")
+        named = [known[key].split()[0] for key in ("accession", "entry", "gene") if known.get(key)]
+        shown = ", ".join(name for name in named if name != wild_type.name)
+        self.words = wild_type.name + (f" ({shown})" if shown else "")
 
     def contradicts(self, name: str) -> bool | None:
         """Whether a name is another protein's; None where that cannot be told."""

@@ -281,7 +281,8 @@ def make_plan(
     if author and wild_type.structure is None:
         raise UsageError(
             f"{wild_type.name}: --numbering author needs a structure, whose residue numbers are meant; give "
-            "a structure file, or leave the option out to count on the sequence"
+            "a structure file, or leave the option out to count on the sequence",
+            code="structure_missing",
         )
     reader = _RowReader(wild_type, numbers, author=author)
     planned = [reader.read(row) for row in table.rows]
@@ -312,6 +313,12 @@ def _marked(row: PlannedRow, written: Variant | None, shift: Shift, *, strict: b
         error = VariantError(f"{written}: {shift.doubt} (--strict)", code="wild_type_mismatch")
         return replace(row, variant=None, error=error, notes=())
     return replace(row, notes=row.notes[:1], doubt=shift.doubt)
+
+
+def _in_line(text: str) -> str:
+    """Write a text from outside in one line of a message."""
+    text = text if len(text) <= 60 else f"{text[:57]}..."
+    return text if text.isprintable() else repr(text)
 
 
 class _RowReader:
@@ -355,7 +362,7 @@ class _RowReader:
         with contextlib.suppress(VariantError):  # what cannot be read is told as such
             reference = split_reference(source.text, self.positions)[0]
         if reference is not None and self.other(reference):
-            self.refuse(source, reference)
+            self.refuse(source, _in_line(reference))
         for column, names in self.identity.named_by(source.carried).items():
             if names and all([self.other(name) for name in names]):
                 self.refuse(source, f"{', '.join(names)} in column {column!r}")
@@ -363,7 +370,7 @@ class _RowReader:
     def other(self, name: str) -> bool:
         found = self.identity.contradicts(name)
         if found is None:
-            self.unchecked[name] = None
+            self.unchecked[_in_line(name)] = None
         return bool(found)
 
     def refuse(self, source: InputRow, named: str) -> NoReturn:
@@ -371,7 +378,7 @@ class _RowReader:
         if len(named) == 1 and self.wild_type.structure is not None:
             named, scored = f"chain {named}", f"chain {self.wild_type.structure.chain_id} of {scored}"
         raise VariantError(
-            f"{source.text}: names {named}, but this run scores {scored}", code="wrong_protein"
+            f"{_in_line(source.text)}: names {named}, but this run scores {scored}", code="wrong_protein"
         )
 
     def variant(self, source: InputRow, written: Variant | None) -> Variant:
@@ -393,8 +400,8 @@ class _RowReader:
             raise VariantError(f"{error.message}; {told}", code=error.code) if told else error from None
         if variant.exchanges_start and self.numbers.starts_protein:
             raise VariantError(
-                f"{source.text}: the start codon is lost; the protein may not be made, or start further on, "
-                "which scores of a structure do not tell",
+                f"{_in_line(source.text)}: the start codon is lost; the protein may not be made, or start "
+                "further on, which scores of a structure do not tell",
                 code="unsupported_variant",
             )
         return variant

@@ -150,8 +150,6 @@ def score(
     table = read_inputs(variants, variants_file, variant_column, stdin)
     resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, plddt=plddt, offline=offline)
     plan = make_plan(resolved, table, numbering=numbering, strict=strict)
-    for note in plan.wild_type.notes[len(resolved.notes) :]:
-        options.progress.note(f"note: {note}")
     arguments = {
         "wild_type": os.fspath(wild_type),
         "variants": list(variants),

@@ -57,6 +57,7 @@ def check(plan: Plan, texts: list[str]) -> None:
     st.booleans(),
 )
 @example(["B:L38D", "A:L38D", "NM_000546.6(TP53):c.1A>G (p.Leu38Asp)"], KNOWN, "sequence", True)
+@example(["B\x0b:A1A", "B\x0b:p.Lys3\x0bArg"], GLOBIN_TYPE, "sequence", False)
 @example(["R16A", "D21A", "E10R", "L42D"], GLOBIN_TYPE, "sequence", False)
 def test_any_list_against_a_structure(
     texts: list[str], wild_type: WildType, numbering: str, strict: bool
@@ -68,6 +69,6 @@ def test_any_list_against_a_structure(
 
 
 @given(st.lists(st.one_of(anything, fitting(SHORT.sequence)), min_size=1, max_size=12))
-@example(["M1V", "P38398:K2R", "V26A", "\udcff"])
+@example(["M1V", "P38398:K2R", "V26A", "\udcff", "M1V\x0b;K2A", "P38398\x85:K2R"])
 def test_any_list_against_a_sequence(texts: list[str]) -> None:
     check(make_plan(SHORT, read_arguments(texts)), texts)

@@ -86,8 +86,9 @@ def test_numbers_in_a_gap_follow_where_its_ends_agree(globin: WildType) -> None:
 
 
 def test_author_numbers_need_a_structure() -> None:
-    with pytest.raises(UsageError, match="--numbering author needs a structure"):
+    with pytest.raises(UsageError, match="--numbering author needs a structure") as caught:
         planned(WildType("p", "MKLLE"), ["K2A"], numbering="author")
+    assert caught.value.code in ROW_CODES
 
 
 def test_a_row_that_reads_both_ways_says_so(renumbered: Callable[..., WildType], globin: WildType) -> None:
