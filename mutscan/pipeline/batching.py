@@ -73,6 +73,31 @@ class BatchRun:
 
     directory: Path
 
+    def __repr__(self) -> str:
+        """Name the folder and count its proteins and rows by status."""
+        try:
+            metadata = self.metadata
+            if "shard" in metadata:
+                told = f"part {metadata['shard']} of a job"
+            else:
+                proteins, rows = (
+                    ", ".join(f"{n} {status}" for status, n in metadata[counted].items())
+                    for counted in ("proteins", "counts")
+                )
+                told = f"proteins: {proteins}; rows: {rows}"
+        except (OSError, ValueError, KeyError):
+            told = "not finished"
+        return f"<BatchRun {self.directory}: {told}>"
+
+    def _repr_html_(self) -> str | None:
+        """Show the run in a notebook; None, which shows `repr`, while it cannot be read."""
+        from mutscan.reports.notebook import batch_html
+
+        try:
+            return batch_html(self.directory, self.proteins)
+        except (UsageError, OSError, ValueError, KeyError):
+            return None
+
     @property
     def variants(self) -> pd.DataFrame:
         """One row for each input line, or for each substitution of a scan."""
