@@ -149,7 +149,7 @@ def check(
         stdin=sys.stdin,
     )
     builders = plan.builders
-    rows = [_check_row(row, plan.wild_type, builders[0] if builders else None) for row in plan.rows]
+    rows = [check_row(row, plan.wild_type, builders[0] if builders else None) for row in plan.rows]
     if json:
         print_json(rows)
     elif sys.stdout.isatty():
@@ -175,7 +175,7 @@ def check(
     raise typer.Exit(_check_exit_code(rows))
 
 
-def _check_row(row: PlannedRow, wild_type: WildType, builder: str | None) -> dict[str, object]:
+def check_row(row: PlannedRow, wild_type: WildType, builder: str | None) -> dict[str, object]:
     """One line of the dry run."""
     cells: dict[str, object] = dict.fromkeys(CHECK_COLUMNS)
     cells |= {"input": row.source.text, "status": row.status, "wild_type": wild_type.name, "action": "none"}
