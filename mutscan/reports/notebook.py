@@ -14,6 +14,7 @@ import pandas as pd
 
 from mutscan.errors import UsageError
 from mutscan.reports.digest import headline, remainder
+from mutscan.reports.html import shorten
 from mutscan.reports.saved import read_run, site_positions
 from mutscan.reports.sentences import number, probability, verdict_words
 from mutscan.reports.views import KEPT, LOST, WILD_TYPE, by_severity, structure_numbers
@@ -101,8 +102,8 @@ def batch_html(directory: Path, proteins: pd.DataFrame) -> str:
 def _piece(told: str, cells: pd.DataFrame, total: int, things: str, attribute: str) -> str:
     table = ""
     if len(cells):
-        with pd.option_context("display.max_colwidth", LONGEST):
-            table = cells.to_html(index=False, border=0, na_rep="", escape=True)
+        short = cells.map(lambda cell: shorten(cell, LONGEST) if isinstance(cell, str) else cell)
+        table = short.to_html(index=False, border=0, na_rep="", escape=True)
     more = ""
     if total > len(cells):
         more = f"<p>{len(cells)} of {total:,} {things} are shown; all are in <code>.{attribute}</code>.</p>"

@@ -182,8 +182,9 @@ def _mmcif(
     yield from ("#", "_struct_asym.id A", "_struct_asym.entity_id 1")
     if quality is not None:
         metric, kind, values = quality
-        yield from ("#", "_ma_qa_metric.id 1", "_ma_qa_metric.mode local")
-        yield from (f"_ma_qa_metric.name {_quote(metric)}", f"_ma_qa_metric.type {_quote(kind)}")
+        # A loop, although it has one row: python-modelcif reads it before the values, as it has to.
+        yield from ("#", "loop_", "_ma_qa_metric.id", "_ma_qa_metric.mode", "_ma_qa_metric.name")
+        yield from ("_ma_qa_metric.type", f"1 local {_quote(metric)} {_quote(kind)}")
         yield from ("#", "loop_")
         for tag in (
             "ordinal_id", "label_asym_id", "label_comp_id", "label_seq_id", "metric_id", "metric_value",

@@ -97,6 +97,7 @@ def test_a_run_shows_its_worst_variants_and_its_picture(tmp_path: Path) -> None:
     assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "style"}
     worst = run.variants.sort_values("p_deleterious", ascending=False)
     assert page.column("variant") == worst["variant"].head(10).tolist()
+    assert max(map(len, page.column("regions"))) == 60, "a longer text is cut"
     assert page.column("verdict")[0] == "likely deleterious"
     told = [float(cell) for cell in page.column("P(deleterious)")]
     assert told == pytest.approx(worst["p_deleterious"].head(10).tolist(), abs=0.006)
