@@ -239,7 +239,8 @@ class SavedBatch:
         if not self.assessed:
             return ""
         many = f"{self.disturbed:,}" if self.disturbed else "none"
-        return f"; {many} disturb{'s' if self.disturbed < 2 else ''} the structure beyond background"
+        verb = "is" if self.disturbed < 2 else "are"
+        return f"; {many} {verb} predicted to disturb the structure beyond background"
 
     def _many(self, count: int) -> str:
         """``3 of 10 scored variants``, or none, or all of them, or the only one."""

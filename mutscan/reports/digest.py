@@ -143,8 +143,8 @@ def matter_most(run: SavedRun) -> pd.DataFrame:
 def headline(run: SavedRun) -> str:
     """State in one sentence how many variants are likely deleterious, and how many disturb the structure.
 
-    ``3 of 10 variants of P04637 are likely deleterious; 1 disturbs the structure beyond background: residues
-    170-178.``
+    ``3 of 10 variants of P04637 are likely deleterious; 1 is predicted to disturb the structure beyond
+    background: residues 170-178.``
     """
     scored = run.scored
     if not len(scored):
@@ -168,10 +168,11 @@ def _disturbing(run: SavedRun) -> str:
     if not assessed.any():
         return ""
     if not count:
-        return "; none disturbs the structure beyond background"
+        return "; none is predicted to disturb the structure beyond background"
     stretches = _stretches(run, run.scored["variant"][disturbed])
     where = f": {in_words(stretches)}" if stretches else ""
-    return f"; {count} {'disturbs' if count == 1 else 'disturb'} the structure beyond background{where}"
+    verb = "is" if count == 1 else "are"
+    return f"; {count} {verb} predicted to disturb the structure beyond background{where}"
 
 
 def structural_findings(run: SavedRun) -> tuple[pd.Series[bool], pd.Series[bool]]:
@@ -207,10 +208,10 @@ def _alone(run: SavedRun, row: pd.Series[Any]) -> str:
     if found is None:
         return said
     if not found:
-        return f"{said}; it does not disturb the structure beyond background"
+        return f"{said}; it is not predicted to disturb the structure beyond background"
     stretches = join_stretches(stretch for region in regions for stretch in region.stretches)
     where = f": {in_words(stretches)}" if stretches else ""
-    return f"{said}; it disturbs the structure beyond background{where}"
+    return f"{said}; it is predicted to disturb the structure beyond background{where}"
 
 
 def remainder(run: SavedRun) -> str:

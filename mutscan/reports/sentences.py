@@ -158,7 +158,7 @@ def sentence(row: Mapping[Any, Any], disturbed: Sequence[AffectedRegion] | None 
     """Describe one scored variant in at most three sentences, without its name and without a full stop.
 
     ``likely deleterious (0.93). Puts a charge into the buried core of helix 2 (24-41), against helices 5
-    and 7; binding site 93 (heme) 6 Å away. No wider stretch moves beyond background``
+    and 7; binding site 93 (heme) 6 Å away. No wider stretch is predicted to move beyond background``
 
     Parameters
     ----------
@@ -306,14 +306,14 @@ def _stretches(row: Mapping[Any, Any], disturbed: Sequence[AffectedRegion]) -> s
     if found is None:
         return ""
     if not found:
-        return "no wider stretch moves beyond background"
+        return "no wider stretch is predicted to move beyond background"
     if not disturbed:
-        return "the structure as a whole moves beyond background, no single region does"
+        return "the structure as a whole is predicted to move beyond background, no single region is"
     named = [_named(region) for region in disturbed[:NAMED_REGIONS]]
     if rest := len(disturbed) - len(named):
         more = f"{rest} more region{'s' if rest > 1 else ''}"
-        return f"disturbs {', '.join(named)} and {more} beyond background"
-    return f"disturbs {' and '.join(named)} beyond background"
+        return f"predicted to disturb {', '.join(named)} and {more} beyond background"
+    return f"predicted to disturb {' and '.join(named)} beyond background"
 
 
 def _named(region: AffectedRegion) -> str:
