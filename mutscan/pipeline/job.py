@@ -343,14 +343,12 @@ class Job(ABC):
 
 def _with_notes(planned: PlannedRow, notes: str, confidence: str) -> dict[str, object]:
     """Put what was noted on how a line was read before what was noted on its variant."""
-    said = [*planned.notes, notes]
+    # The notes begin with the reason of the confidence.
+    reason, _, rest = notes.partition("; ") if notes.startswith("confidence ") else ("", "", notes)
     if planned.doubt:
-        # The notes begin with the reason of the confidence.
-        reason, _, rest = notes.partition("; ") if notes.startswith("confidence ") else ("", "", notes)
         others = f", {reason.partition(': ')[2]}" if confidence == "low" and reason else ""
-        said = [f"confidence low: {planned.doubt}{others}", *planned.notes, rest]
-        confidence = "low"
-    return {"confidence": confidence, "notes": "; ".join(filter(None, said))}
+        reason, confidence = f"confidence low: {planned.doubt}{others}", "low"
+    return {"confidence": confidence, "notes": "; ".join(filter(None, (reason, *planned.notes, rest)))}
 
 
 def read_part(path: Path, make: Callable[[], None], **shapes: tuple[int, ...]) -> dict[str, NDArray[Any]]:

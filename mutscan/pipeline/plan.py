@@ -312,7 +312,7 @@ def _marked(row: PlannedRow, written: Variant | None, shift: Shift, *, strict: b
     if strict:
         error = VariantError(f"{written}: {shift.doubt} (--strict)", code="wild_type_mismatch")
         return replace(row, variant=None, error=error, notes=())
-    return replace(row, notes=row.notes[:1], doubt=shift.doubt)
+    return replace(row, notes=(), doubt=shift.doubt)
 
 
 def _in_line(text: str) -> str:
@@ -351,10 +351,10 @@ class _RowReader:
             variant = self.variant(source, written)
         except VariantError as error:
             return PlannedRow(source, error=error), written
-        notes = [self.numbers.told(variant)]
-        if self.positions is None:
-            notes.append(self.numbers.other_reading(variant, self.wild_type.sequence))
-        return PlannedRow(source, variant=variant, notes=tuple(filter(None, notes))), written
+        other = (
+            "" if self.positions is not None else self.numbers.other_reading(variant, self.wild_type.sequence)
+        )
+        return PlannedRow(source, variant=variant, notes=(other,) if other else ()), written
 
     def check_protein(self, source: InputRow) -> None:
         """Refuse a line that names another protein, before its variant or in a column."""
