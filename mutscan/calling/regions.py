@@ -83,7 +83,7 @@ class RegionHit:
         # A region that is disturbed by measurement alone may have no predicted drop to speak of.
         measured = self.measured_drop if self.disturbed else math.nan
         both = [(self.drop, ""), (measured, " measured")]
-        drops = [f"{drop:.2g}{how}" for drop, how in both if math.isfinite(drop)]
+        drops = [f"{max(drop, 0.0):.2g}{how}" for drop, how in both if math.isfinite(drop)]
         words = (
             named,
             f"mean lDDT drop {' and '.join(drops)}" if drops else "",
@@ -166,6 +166,8 @@ class RegionBackground:
         # Young 1993).
         above = len(self._most) - np.searchsorted(self._most, np.nan_to_num(z, nan=-np.inf))
         beyond = (1 + above) / (1 + len(self._most)) <= ALPHA
+        # The null is made of single substitutions, and most random pairs of them go beyond it.
+        beyond &= len(positions) == 1
         disturbed = moved | (beyond & (np.nan_to_num(means) >= MIN_DROP))
         expected = np.full(len(z), np.nan) if p is None else self._means(p[None])[0]
         order = np.lexsort((np.arange(len(z)), reach, -np.nan_to_num(expected, nan=-1.0), ~disturbed))

@@ -513,6 +513,7 @@ class _Tally:
         self.not_assessed += int((scored & skipped).sum())
         self.disturbed += int(hit.sum())
         known = np.isfinite(_floats(block["lddt_predicted_mean"]))
+        known &= ~_truths(pc.match_substring(block["variant"].cast(pa.string()), ";"))
         self.assessed += int((hit | (assessed & known)).sum())
 
     def _add_rules(self, flag: _Labels, rule: _Labels, scored: NDArray[np.bool_]) -> None:

@@ -134,7 +134,7 @@ def structure_disturbed(
     """Whether a row says that the structure is disturbed; None where that was not assessed.
 
     It is where the structural rule says so, or a region moves beyond its background. Nothing is calibrated
-    for insertions and deletions, and the structural rule not for joint mutants.
+    for insertions and deletions, and for joint mutants only what was measured counts.
 
     Parameters
     ----------
@@ -150,8 +150,8 @@ def structure_disturbed(
     if disturbed is None:
         disturbed = read_affected(_text(row, "affected_regions"))
     ruled = DISTURBED in rule and SINGLES_ONLY not in rule
-    known = ruled or bool(disturbed) or not math.isnan(_number(row, "lddt_predicted_mean"))
-    return ruled or bool(disturbed) if known else None
+    predicted = len(variant) == 1 and not math.isnan(_number(row, "lddt_predicted_mean"))
+    return ruled or bool(disturbed) if ruled or disturbed or predicted else None
 
 
 def sentence(row: Mapping[Any, Any], disturbed: Sequence[AffectedRegion] | None = None) -> str:
@@ -308,7 +308,7 @@ def _stretches(row: Mapping[Any, Any], disturbed: Sequence[AffectedRegion]) -> s
     if not found:
         return "no wider stretch is predicted to move beyond background"
     if not disturbed:
-        return "the structure as a whole is predicted to move beyond background, no single region is"
+        return "the predicted lDDT of the whole is beyond background, that of no single region is"
     named = [_named(region) for region in disturbed[:NAMED_REGIONS]]
     if rest := len(disturbed) - len(named):
         more = f"{rest} more region{'s' if rest > 1 else ''}"
