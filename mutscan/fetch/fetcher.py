@@ -226,8 +226,7 @@ class Fetcher:
                 if error.code in ("not_found", "inactive_entry", "cache_not_writable"):
                     raise
                 raise FetchError(
-                    f"{name.typed}: no file of this name, and it cannot be looked up as {name.words}: "
-                    f"{error.message}",
+                    f"{name.typed}: cannot be looked up as {name.words}: {error.message}",
                     code=error.code,
                 ) from error
         found = self.wild_type(accession, structure=structure)
@@ -269,8 +268,7 @@ class Fetcher:
             if error.code != "not_found":
                 raise
             raise FetchError(
-                f"{name.typed}: no file of this name, and UniProt has no such entry (404 from {url}); "
-                f"give {names.KNOWN}, or a file",
+                f"{name.typed}: UniProt has no such entry (404 from {url}); give {names.KNOWN}, or a file",
                 code="not_found",
             ) from error
         assert entry is not None

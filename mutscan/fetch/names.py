@@ -269,7 +269,7 @@ def choose_gene(name: Name, organism: str, search: Callable[[str], tuple[Hit, ..
     if unreviewed:
         raise _ambiguous(name, "UniProt has no reviewed entry of this gene, but", unreviewed)
     raise FetchError(
-        f"{name.typed}: no file of this name, and UniProt knows no gene {symbol} of {organism}; "
+        f"{name.typed}: UniProt knows no gene {symbol} of {organism}; "
         f"give {KNOWN}, a file, or another organism with --organism",
         code="not_found",
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from mutscan.alignments.source import relatives_for
 from mutscan.builders.choose import choose_builders
-from mutscan.errors import UsageError, VariantError
+from mutscan.errors import FetchError, UsageError, VariantError
 from mutscan.fetch import KNOWN, Fetcher, read_name
 from mutscan.files import check_name, gunzip, read_file
 from mutscan.hashes import bytes_sha256, file_sha256
@@ -162,14 +162,21 @@ def resolve_wild_type(
         raise UsageError(f"{text!r} is neither a file nor a name that is known: expected {KNOWN}, or a file")
     if name.kind == "pdb" and structure is not None:
         raise UsageError(f"{text} is already a structure; use --structure with an accession or a FASTA file")
-    entry = look_up(
-        name,
-        chain=chain,
-        offline=offline,
-        organism=organism,
-        fetcher=fetcher,
-        coordinates=coordinates and structure is None,
-    )
+    try:
+        entry = look_up(
+            name,
+            chain=chain,
+            offline=offline,
+            organism=organism,
+            fetcher=fetcher,
+            coordinates=coordinates and structure is None,
+        )
+    except FetchError as error:
+        if name.kind != "gene":
+            raise
+        # A bare word may be the name of a file just as well.
+        why = error.message.removeprefix(f"{text}: ")
+        raise FetchError(f"{text}: no such file, and {why}", code=error.code) from error
     if name.kind == "pdb":
         chain = None
     if structure is None and chain is not None:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from mutscan.alignments.files import alignments_in
-from mutscan.errors import UsageError
+from mutscan.errors import FetchError, UsageError
 from mutscan.fetch import KNOWN, is_accession, read_name
 from mutscan.hashes import file_sha256, json_sha256
 from mutscan.pipeline.options import DEFAULTS
@@ -171,9 +171,6 @@ class ProteinSources:
             return with_given_structure(wild_type, structure, None, plddt=plddt)
         if structure is not None:
             return replace(resolve_wild_type(str(structure), plddt=self.plddt), name=name)
-        known = read_name(name)
-        if known is not None:
-            return look_up(known, offline=self.offline, organism=self.organism)
         places = [
             text
             for text, given in (
@@ -182,9 +179,20 @@ class ProteinSources:
             )
             if given is not None
         ]
-        raise UsageError(
-            f"{name}: "
-            + (f"is not in {' or '.join(places)} and is" if places else "is")
-            + f" no name that can be looked up, such as {KNOWN}; {self.advice}",
-            code="unknown_protein",
-        )
+        missing = f"{name}: is not in {' or '.join(places)} and " if places else f"{name}: "
+        known = read_name(name)
+        if known is None:
+            raise UsageError(
+                f"{missing}is no name that can be looked up, such as {KNOWN}; {self.advice}",
+                code="unknown_protein",
+            )
+        try:
+            return look_up(known, offline=self.offline, organism=self.organism)
+        except FetchError as error:
+            # A bare word may be a name of the user's own just as well.
+            if known.kind != "gene" or error.code not in ("offline", "not_found"):
+                raise
+            why = error.message.removeprefix(f"{name}: ")
+            if error.code == "offline":
+                why = f"--offline forbids looking it up as a gene; {self.advice}"
+            raise UsageError(missing + why, code="unknown_protein") from error

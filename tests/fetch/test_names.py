@@ -11,6 +11,8 @@ import pytest
 from mutscan.errors import FetchError, MutscanError, StructureError, UsageError
 from mutscan.fetch import Fetcher, Patience, read_name
 from mutscan.fetch.names import choose_gene, read_hits
+from mutscan.pipeline.plan import resolve_wild_type
+from mutscan.pipeline.proteins import ProteinSources
 from mutscan.structures import WildType
 from tests import fake_services as fake
 from tests.fake_services import ACCESSION, ISOFORM, SEQUENCE, Reply, Service, hit
@@ -177,7 +179,7 @@ def test_entry_name_that_has_changed(service: Service, fetcher: Fetcher) -> None
 def test_unknown_entry_name(fetcher: Fetcher) -> None:
     error = refused(fetcher, "NOBODY_HUMAN")
     assert (error.code, error.exit_code) == ("not_found", 5)
-    assert "no file of this name, and UniProt has no such entry" in error.message
+    assert "UniProt has no such entry" in error.message
     assert "P53_HUMAN" in error.message
 
 
@@ -248,7 +250,7 @@ def test_unknown_gene_is_asked_for_again_once_it_may_be_known(
     service.search(gene("TST1", reviewed=False))
     error = refused(fetcher, "TST1")
     assert (error.code, error.exit_code) == ("not_found", 5)
-    assert "no file of this name, and UniProt knows no gene TST1 of human" in error.message
+    assert "UniProt knows no gene TST1 of human" in error.message
     assert len(service.requests) == 2
     assert refused(make(service, tmp_path, offline=True), "TST1").code == "not_found"
     service.search(gene("TST1"), OWN)
@@ -412,9 +414,7 @@ def test_faults_say_what_was_tried(
     service.on(service.search(gene("TST1")), fault)
     error = refused(fetcher, "TST1")
     assert (error.code, error.exit_code) == (code, 5)
-    assert error.message.startswith(
-        "TST1: no file of this name, and it cannot be looked up as a gene symbol: "
-    )
+    assert error.message.startswith("TST1: cannot be looked up as a gene symbol: ")
     assert said in error.message
 
 
@@ -548,3 +548,84 @@ def test_addresses_of_the_pdb(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (Fetcher().rcsb_url, Fetcher().rcsb_data_url) == ("http://mirror", "")
     monkeypatch.setenv("MUTSCAN_RCSB_DATA_URL", "http://data")
     assert Fetcher().rcsb_data_url == "http://data"
+
+
+# The way from a command
+
+
+@pytest.fixture
+def services(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
+    for variable in ("UNIPROT", "AFDB", "RCSB", "RCSB_DATA"):
+        monkeypatch.setenv(f"MUTSCAN_{variable}_URL", service.url)
+    monkeypatch.setenv("MUTSCAN_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return service
+
+
+def test_wild_types_by_name(services: Service) -> None:
+    services.search(gene("TST1"), OWN)
+    services.on(FILE, Reply(200, pdb_entry(("A", SEQUENCE), ("B", OTHER_SEQUENCE))))
+    assert resolve_wild_type("TST1").name == ACCESSION
+    assert resolve_wild_type("pdb:1TST:B").sequence == OTHER_SEQUENCE
+    assert resolve_wild_type("pdb:1TST", chain="B", offline=True).sequence == OTHER_SEQUENCE
+    with pytest.raises(UsageError, match="names chain A, --chain B another"):
+        resolve_wild_type("pdb:1TST:A", chain="B")
+    with pytest.raises(UsageError, match="is already a structure"):
+        resolve_wild_type("pdb:1TST:A", structure="a.pdb")
+
+
+def test_local_file_wins_over_a_name(services: Service, tmp_path: Path) -> None:
+    services.search(gene("TST1"), OWN)
+    (tmp_path / "TST1").write_text(">mine\nMKTAYIAK\n")
+    with pytest.raises(UsageError, match="give the file one of these endings"):
+        resolve_wild_type("TST1")
+    assert services.requests == []
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "said"),
+    [
+        ("two words", UsageError, "is neither a file nor a name that is known: expected a UniProt accession"),
+        ("NOPE", FetchError, "NOPE: no such file, and UniProt knows no gene NOPE of human; give a UniProt"),
+        ("UNASKED", FetchError, "UNASKED: no such file, and cannot be looked up as a gene symbol: http"),
+    ],
+)
+def test_word_that_is_neither_says_what_was_tried(
+    services: Service, text: str, error: type[MutscanError], said: str
+) -> None:
+    services.search(gene("NOPE"))
+    services.search(gene("NOPE", reviewed=False))
+    with pytest.raises(error) as caught:
+        resolve_wild_type(text, offline=text == "UNASKED")
+    assert said in caught.value.message
+    assert caught.value.message.count(text) <= 3
+
+
+def test_tables_name_proteins_the_same_way(services: Service, tmp_path: Path) -> None:
+    services.search(gene("TST1", 'organism_name:"mouse"'), OF_MOUSE)
+    services.on(FILE, Reply(200, pdb_entry(("A", SEQUENCE))))
+    (tmp_path / "own.fasta").write_text(">TST1\nMKTAYIAK\n")
+    names = ProteinSources(organism="mouse")
+    assert names.wild_type("TST1").name == ACCESSION
+    assert names.wild_type("pdb:1TST:A").sequence == SEQUENCE
+    assert ProteinSources(tmp_path / "own.fasta").wild_type("TST1").sequence == "MKTAYIAK"
+    assert names.identity("TST1", "auto") != ProteinSources().identity("TST1", "auto")
+
+
+def test_table_names_that_are_nowhere(services: Service, tmp_path: Path) -> None:
+    services.search(gene("NOPE"))
+    services.search(gene("NOPE", reviewed=False))
+    (tmp_path / "own.fasta").write_text(">mine\nMKTAYIAK\n")
+    for offline, said in (
+        (False, "UniProt knows no gene NOPE of human"),
+        (True, "UniProt knows no gene NOPE"),
+    ):
+        with pytest.raises(UsageError, match=f"NOPE: is not in --sequences and {said}") as caught:
+            ProteinSources(tmp_path / "own.fasta", offline=offline).wild_type("NOPE")
+        assert caught.value.code == "unknown_protein"
+    with pytest.raises(UsageError, match="UNASKED: --offline forbids looking it up as a gene; give its"):
+        ProteinSources(offline=True).wild_type("UNASKED")
+    with pytest.raises(UsageError, match="is no name that can be looked up"):
+        ProteinSources().wild_type("two words")
+    with pytest.raises(FetchError, match="P00000"):
+        ProteinSources(offline=True).wild_type("P00000")
