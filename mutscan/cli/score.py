@@ -144,6 +144,7 @@ def check(
         alignment=options.alignment,
         inverse_folding=options.inverse_folding,
         numbering=options.numbering,
+        organism=options.organism,
         strict=given.strict,
         offline=options.offline,
         stdin=sys.stdin,
