@@ -150,7 +150,7 @@ def check(
         stdin=sys.stdin,
     )
     builders = plan.builders
-    rows = [_check_row(row, plan.wild_type, builders[0] if builders else None) for row in plan.rows]
+    rows = [check_row(row, plan.wild_type, builders[0] if builders else None) for row in plan.rows]
     if json:
         print_json(rows)
     elif sys.stdout.isatty():
@@ -176,7 +176,7 @@ def check(
     raise typer.Exit(_check_exit_code(rows))
 
 
-def _check_row(row: PlannedRow, wild_type: WildType, builder: str | None) -> dict[str, object]:
+def check_row(row: PlannedRow, wild_type: WildType, builder: str | None) -> dict[str, object]:
     """One line of the dry run."""
     from mutscan.pipeline.numbering import FileNumbers
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from mutscan.builders import BUILDERS, NO_BUILDER
@@ -43,6 +42,7 @@ from mutscan.results import (
     carried_names,
     escape_cell,
     format_cell,
+    variant_blocks,
 )
 from mutscan.structures import is_fasta_file
 from mutscan.version import __version__
@@ -72,6 +72,31 @@ class BatchRun:
     """
 
     directory: Path
+
+    def __repr__(self) -> str:
+        """Name the folder and count its proteins and rows by status."""
+        try:
+            metadata = self.metadata
+            if "shard" in metadata:
+                told = f"part {metadata['shard']} of a job"
+            else:
+                proteins, rows = (
+                    ", ".join(f"{n} {status}" for status, n in metadata[counted].items())
+                    for counted in ("proteins", "counts")
+                )
+                told = f"proteins: {proteins}; rows: {rows}"
+        except (OSError, ValueError, KeyError):
+            told = "not finished"
+        return f"<BatchRun {self.directory}: {told}>"
+
+    def _repr_html_(self) -> str | None:
+        """Show the run in a notebook; None, which shows `repr`, while it cannot be read."""
+        from mutscan.reports.notebook import batch_html
+
+        try:
+            return batch_html(self.directory, self.proteins)
+        except (UsageError, OSError, ValueError, KeyError):
+            return None
 
     @property
     def variants(self) -> pd.DataFrame:
@@ -543,7 +568,7 @@ def _write_scans(
                 counts["failed"] += 1
                 continue
             table = (
-                _read_rows(places.folder(task) / "variants.csv")
+                pa.concat_tables(variant_blocks(places.folder(task) / "variants.csv"))
                 if outcome.folder
                 else pq.read_table(places.scan(task), schema=VARIANT_SCHEMA)
             )
@@ -553,20 +578,6 @@ def _write_scans(
             counts.update(outcome.counts)
         flush()
     return counts
-
-
-def _read_rows(path: Path) -> pa.Table:
-    """Read a variants.csv as a table of `VARIANT_SCHEMA`."""
-    plain = {
-        field.name: pa.string() if pa.types.is_dictionary(field.type) else field.type
-        for field in VARIANT_SCHEMA
-    }
-    options = pa_csv.ConvertOptions(
-        column_types=plain, include_columns=list(plain), strings_can_be_null=True, null_values=[""]
-    )
-    return pa_csv.read_csv(
-        path, convert_options=options, parse_options=pa_csv.ParseOptions(newlines_in_values=True)
-    ).cast(VARIANT_SCHEMA)
 
 
 def _described(

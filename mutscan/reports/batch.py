@@ -385,8 +385,9 @@ def _shared(directory: Path, proteins: pd.DataFrame) -> dict[str, Any]:
 
 def _table(directory: Path) -> Path:
     """Return the file with all rows: variants.csv, of a scan variants.parquet."""
-    stored = directory / "variants.parquet"
-    return stored if stored.is_file() else RunFolder(directory).variants_csv
+    rows, stored = RunFolder(directory).variants_csv, directory / "variants.parquet"
+    # A run that is no scan may have its rows as Parquet as well (`mutscan report`), from an earlier time.
+    return stored if stored.is_file() and not rows.is_file() else rows
 
 
 def _columns(path: Path) -> list[str]:

@@ -348,7 +348,10 @@ def test_a_page_over_very_many_proteins_stays_small_and_says_what_it_leaves_out(
         (lambda f: (f / "run.json").write_text("[]"), "run.json: expected a JSON object"),
         (lambda f: (f / "proteins.csv").write_text("name,length\n"), "columns are missing (status"),
         (lambda f: (f / "variants.csv").write_text("input,status\n"), "columns are missing (error_code"),
-        (lambda f: (f / "variants.parquet").write_bytes(b"PAR1"), "variants.parquet: cannot be read"),
+        (
+            lambda f: (f / "variants.csv").rename(f / "variants.parquet"),
+            "variants.parquet: cannot be read",
+        ),
     ],
 )
 def test_a_spoilt_folder_is_named(tmp_path, spoil, words):
