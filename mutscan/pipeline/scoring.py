@@ -188,7 +188,7 @@ ROWS_JUDGED: Final = 512
 class ScoreJob(Job):
     """The work of `score`: each variant's prediction is a part of its own."""
 
-    ROWS_TOGETHER = 1
+    ROWS_TOGETHER = 16_384
 
     def __init__(
         self,
