@@ -188,6 +188,7 @@ def batch(
     inverse_folding: str = DEFAULTS.inverse_folding,
     predict: str = DEFAULTS.predict,
     numbering: str = DEFAULTS.numbering,
+    organism: str = DEFAULTS.organism,
     strict: bool = DEFAULTS.strict,
     shard: str | None = None,
     engine: str = DEFAULTS.engine,
@@ -219,7 +220,7 @@ def batch(
     alignment : {"auto", "library"}
         For proteins without a file in `alignments_dir`.
     model, builder, device, precision, batch_residues, jobs, offline, restart, prior, inverse_folding, \
-    predict, numbering, strict, shard, engine, ray_address, ray_cores, seed, progress, stdin
+    predict, numbering, organism, strict, shard, engine, ray_address, ray_cores, seed, progress, stdin
         As `mutscan.score`; by default no structure is built.
 
     Returns
@@ -234,7 +235,8 @@ def batch(
     options = Options(
         out=out, model=model, builder=builder, plddt=plddt, alignment=alignment, device=device,
         precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline, restart=restart,
-        prior=prior, inverse_folding=inverse_folding, predict=predict, numbering=numbering, strict=strict,
+        prior=prior, inverse_folding=inverse_folding, predict=predict, numbering=numbering,
+        organism=organism, strict=strict,
         shard=shard, engine=engine, ray_address=ray_address, ray_cores=ray_cores, seed=seed,
         progress=progress or Silent(),
     )  # fmt: skip
@@ -283,7 +285,14 @@ def _sources(
         raise UsageError("--plddt is about the B factors of structure files; add --structures-dir DIR")
     given = (sequences, structures_dir, alignments_dir)
     fasta, structures, alignments = (None if one is None else Path(one).expanduser() for one in given)
-    sources = ProteinSources(fasta, structures, alignments, offline=options.offline, plddt=options.plddt)
+    sources = ProteinSources(
+        fasta,
+        structures,
+        alignments,
+        offline=options.offline,
+        organism=options.organism,
+        plddt=options.plddt,
+    )
     sources.look()
     return sources
 
@@ -631,7 +640,9 @@ def scan_many(
     return run_many("scan", arguments, default_out, tasks, sources, options)
 
 
-def proteins_to_scan(text: str, *, offline: bool) -> tuple[list[str], ProteinSources] | None:
+def proteins_to_scan(
+    text: str, *, offline: bool, organism: str = DEFAULTS.organism
+) -> tuple[list[str], ProteinSources] | None:
     """Read a list of proteins to scan; None where `text` names one protein.
 
     Parameters
@@ -640,6 +651,8 @@ def proteins_to_scan(text: str, *, offline: bool) -> tuple[list[str], ProteinSou
         A FASTA file, or ``@`` and a file with a name in each line.
     offline : bool
         Never touch the network.
+    organism : str
+        Of gene symbols.
 
     Raises
     ------
@@ -655,7 +668,7 @@ def proteins_to_scan(text: str, *, offline: bool) -> tuple[list[str], ProteinSou
         names = [name for line in lines if (name := line.partition("#")[0].strip())]
         if not names:
             raise UsageError(f"{path}: names no protein; expected one in each line")
-        return names, ProteinSources(offline=offline, advice=_ADVICE)
+        return names, ProteinSources(offline=offline, organism=organism, advice=_ADVICE)
     path = Path(text).expanduser()
     if not (path.is_file() and is_fasta_file(path)):
         return None

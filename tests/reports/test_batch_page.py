@@ -78,7 +78,7 @@ def test_it_counts_proteins_rows_and_flags(tmp_path):
         f"{flags['deleterious']} of 46 scored variants are likely deleterious, in {hit} of 9 proteins; "
         in text
     )
-    assert f"{run.disturbed} disturb the structure beyond background." in text
+    assert f"{run.disturbed} are predicted to disturb the structure beyond background." in text
     assert 1 < run.disturbed < run.assessed == 46
     assert "17 rows not scored, 2 proteins failed." in text
     assert "4 ok 3 partial 2 failed" in " ".join(text.split())
