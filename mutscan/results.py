@@ -448,6 +448,8 @@ class JobFolder:
                 for folder in (self.state, *(self.path / name for name in self.FOLDERS)):
                     folder.mkdir(parents=True, exist_ok=True)
                 return self
+            if self.path.is_symlink() and not self.path.exists():
+                raise WrongFolderError(f"{self.path} is a link to nothing; expected a folder for --out")
             if self.path.exists() and not self.path.is_dir():
                 raise WrongFolderError(f"{self.path} is a file; expected a folder for --out (it may be new)")
             if self.path.is_dir() and any(self.path.iterdir()) and not self._is_ours():
@@ -564,13 +566,17 @@ _RUN_RESULTS: Final = (
 """What runs on one protein or on many leave: a restart with another command throws all of it away."""
 
 
+_OWN_STRUCTURE: Final = re.compile(r"view\.(pml|cxc)|(wild_type|[A-Z]\d+.*)\.(cif|pdb)")
+"""What runs write into structures/: mutants are named by their variants."""
+
+
 class _ResultFolder(JobFolder):
     """What the folders of all runs have."""
 
     PROOF: ClassVar[str] = "run.json"
     RESULTS: ClassVar[tuple[str, ...]] = _RUN_RESULTS
     KEEPERS: ClassVar[Mapping[str, Callable[[Path], bool]]] = {
-        "structures": lambda path: path.suffix in {".cif", ".pdb"} or path.name in {"view.pml", "view.cxc"},
+        "structures": lambda path: bool(_OWN_STRUCTURE.fullmatch(path.name)),
         "proteins": lambda path: (path / ".state").is_dir(),
     }
 

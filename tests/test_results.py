@@ -232,10 +232,11 @@ def test_a_restart_deletes_what_runs_wrote_and_nothing_else(tmp_path: Path) -> N
             (tmp_path / name).write_text("{}")
         (folder.structures / "L38D.cif").write_text("ours")
         (folder.structures / "notes.txt").write_text("mine")
+        (folder.structures / "overlay.cif").write_text("mine")
         (tmp_path / "mine.csv").write_text("mine")
     with RunFolder(tmp_path, restart=True) as folder:
         assert {path.name for path in tmp_path.iterdir()} == {".state", "structures", "mine.csv"}
-        assert [path.name for path in folder.structures.iterdir()] == ["notes.txt"]
+        assert {path.name for path in folder.structures.iterdir()} == {"notes.txt", "overlay.cif"}
 
 
 @pytest.mark.parametrize("text", ["{}", "[1]", "no JSON", '{"name": "another tool"}'])
@@ -253,3 +254,9 @@ def test_arrays_of_another_shape_are_damaged(tmp_path: Path) -> None:
     assert read_arrays(tmp_path / "a.npz", tm=(2,), lddt=(5,)) is not None
     assert read_arrays(tmp_path / "a.npz", tm=(2,), lddt=(6,)) is None
     assert read_arrays(tmp_path / "a.npz", shift=(2,)) is None
+
+
+def test_a_link_to_nothing_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(RunFolderError, match="link to nothing"), RunFolder(tmp_path / "link"):
+        pass

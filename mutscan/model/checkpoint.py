@@ -33,7 +33,9 @@ CONFIG_FILE: Final = "config.json"
 WEIGHTS_FILE: Final = "model.safetensors"
 SUMS_FILE: Final = "SHA256SUMS"
 OWN_ENCODER: Final = "encoder"
-_WEIGHTS: Final = (".safetensors", ".npz")
+_FITTED: Final = (".safetensors", ".npz", "calibration.json", "affected.json")
+"""Ends of the names of files that were fitted, not written: a changed one is damaged."""
+
 _NO_PREDICTION: Final = frozenset(
     {"README.md", "metrics.json", "splits.csv", "encoder/vocab.txt", "encoder/tokenizer_config.json",
      "encoder/special_tokens_map.json"}
@@ -299,12 +301,12 @@ def checked_hash(path: Path) -> str:
     Raises
     ------
     CheckpointError
-        A file of weights has changed since it was listed.
+        A file of weights or of a calibration has changed since it was listed.
     """
     hashes = _hashes(path)
     listed, _ = _read_sums(path.resolve())
     for name, found in hashes.items():
-        if name.endswith(_WEIGHTS) and listed.get(name, found) != found:
+        if name.endswith(_FITTED) and listed.get(name, found) != found:
             raise CheckpointError(
                 f"{_changed(path / name, found, listed[name])}; install the model again, or run "
                 "'mutscan models sums' if you changed it yourself"

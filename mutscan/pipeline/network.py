@@ -97,7 +97,10 @@ class LoadedModel:
     def affected(self) -> AffectedModel | None:
         """Its model of affected residues, if it has one; CheckpointError where affected.json is damaged."""
         path = self.path / AFFECTED_FILE
-        return read_affected(path) if path.exists() else None
+        if path.exists():
+            return read_affected(path)
+        _log.warning("no affected residues: the model has no %s; run `mutscan train affected`", path.name)
+        return None
 
     @cached_property
     def _search(self) -> FamilySearch | None:
