@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mutscan.errors import MissingDependencyError, MutscanError, UsageError
+from mutscan.fetch.names import read_name
 from mutscan.fetch.uniprot import is_accession
 from mutscan.files import file_name, read_json
+from mutscan.pipeline.options import DEFAULTS
 from mutscan.variants import parse_variant
 from mutscan.version import __version__
 
@@ -79,13 +81,19 @@ class Assistant:
         return {"runs": runs[:MOST_RUNS], "not_listed": max(0, len(runs) - MOST_RUNS)}
 
     def check(
-        self, wild_type: str, variants: list[str], structure: str = "", chain: str = ""
+        self,
+        wild_type: str,
+        variants: list[str],
+        structure: str = "",
+        chain: str = "",
+        organism: str = DEFAULTS.organism,
     ) -> dict[str, Any]:
         """Check variants before they are scored: read them, compare their letters with the protein.
 
-        wild_type: UniProt accession, or a structure or FASTA file of the folder. variants: R175H,
-        p.Arg175His, several substitutions in one mutant as R175H;R248Q. structure, chain: a structure file
-        for an accession or FASTA file. Nothing is computed or written.
+        wild_type: UniProt accession, another name (a gene symbol with its organism, NP_000537.3, pdb:1TUP:A),
+        or a structure or FASTA file of the folder. variants: R175H, p.Arg175His, several substitutions in one
+        mutant as R175H;R248Q. structure, chain: a structure file for an accession or FASTA file. Nothing is
+        computed or written.
         """
         from mutscan import pipeline
         from mutscan.cli.score import check_row
@@ -95,6 +103,7 @@ class Assistant:
             _limited(variants),
             structure=self._given(structure),
             chain=chain or None,
+            organism=organism,
             offline=self._offline,
         )
         builder = plan.builders[0] if plan.builders else None
@@ -115,6 +124,7 @@ class Assistant:
         builder: Literal["auto", "openmm", "modeller", "template", "none"] = "auto",
         structure: str = "",
         chain: str = "",
+        organism: str = DEFAULTS.organism,
     ) -> dict[str, Any]:
         """Score variants of one protein and save the run in the folder.
 
@@ -135,6 +145,7 @@ class Assistant:
                 builder=builder,
                 structure=self._given(structure),
                 chain=chain or None,
+                organism=organism,
                 offline=self._offline,
             )
         saved = read_run(done.directory)
@@ -173,8 +184,12 @@ class Assistant:
         }
 
     def _protein(self, text: str) -> str:
-        """Return an accession as it is, or the path of a file of the folder."""
-        return text if is_accession(text) else str(self._file(text))
+        """Return the name of a protein as it is, or the path of a file of the folder."""
+        named = is_accession(text) or read_name(text) is not None
+        # A file of the server's own folder goes before a name, and it must not lie elsewhere.
+        if named and not ((self._folder / text).exists() or Path(text).expanduser().exists()):
+            return text
+        return str(self._file(text))
 
     def _given(self, text: str) -> Path | None:
         return self._file(text) if text else None

@@ -152,6 +152,12 @@ _PAPERS: Final = {
             "Science", "386", "eadq4946", "10.1126/science.adq4946",
         ),
         _paper(
+            "rcsb", "Burley, Stephen K. and others", 2025,
+            "Updated resources for exploring experimentally-determined PDB structures and Computed Structure "
+            "Models at the RCSB Protein Data Bank",
+            _NAR, "53", "D564--D574", "10.1093/nar/gkae1091",
+        ),
+        _paper(
             "alphamissense", "Cheng, Jun and others", 2023,
             "Accurate proteome-wide missense variant effect prediction with AlphaMissense",
             "Science", "381", "eadg7492", "10.1126/science.adg7492",
@@ -192,6 +198,7 @@ _PAPERS: Final = {
 _OF_SERVICE: Final = {
     "UniProt": ("uniprot",),
     "AlphaFold DB": ("alphafold", "alphafolddb"),
+    "RCSB PDB": ("rcsb",),
     "InterPro": ("interpro",),
     "TED": ("ted",),
 }

@@ -16,7 +16,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 
 import mutscan
 from mutscan.cli.assistant import MOST_VARIANTS, Assistant, make_server
-from mutscan.errors import MissingDependencyError, UsageError
+from mutscan.errors import FetchError, MissingDependencyError, UsageError
 from tests.fabricated import make_run
 from tests.fabricated_batch import make_batch
 from tests.places import ROOT
@@ -165,6 +165,16 @@ def test_one_protein_of_many_is_explained_and_listed_with_its_run(tmp_path: Path
     assert explained["row"]["variant"] == variant
     assert {piece["evidence"] for piece in explained["evidence"]} == {"burial", "exchange"}
     assert {region["region"] for region in explained["regions"]} == {"F helix", "Globin domain", "helix 1"}
+
+
+def test_a_name_is_no_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assistant = Assistant(folder, offline=True)
+    with pytest.raises(FetchError):
+        assistant.check("P04637", ["R175H"])
+    monkeypatch.chdir(folder.parent)
+    (folder.parent / "P04637").write_text("secret")
+    with pytest.raises(UsageError, match="no such file in the folder"):
+        assistant.check("P04637", ["R175H"])
 
 
 def test_bounds_are_told(folder: Path) -> None:
