@@ -111,7 +111,7 @@ def make_run(
             "site_context": f"helix 2 ({start}-{end}); buried (4 % accessible); in Globin domain (UniProt)",
             "plddt_site": 91.0,
             "confidence": "high",
-            "notes": "no flag: the model has no calibrated rule",
+            "notes": "no flag: the model has no calibrated rule (mutscan train calibrate makes it)",
         }
         if structure:
             row |= {

@@ -15,16 +15,19 @@ import pytest
 import typer
 from typer.main import get_command
 
+import mutscan
 from mutscan.cli.train import app
 from mutscan.model.config import PRESETS
 from mutscan.train.chains.splits import SPLITS
 from mutscan.train.model.config import TRAIN_PRESETS, TrainConfig, read_config
+from tests.example_pages import assert_files, assert_pictures, blocks
 from tests.places import ROOT
 
 TRAINING = ROOT / "training"
 SCRIPTS = sorted([*TRAINING.rglob("*.sh"), *TRAINING.rglob("*.sbatch")])
 SETTINGS = sorted(TRAINING.rglob("*.toml"))
 PROTT5 = TRAINING / "prott5"
+LESSON = ROOT / "examples" / "train_your_own"
 VARIABLES = ("STEPS", "SEED", "MINE", "WILD_TYPES", "TM_VEC", "JOBS", "NODES", "NODE")  # that recipes read
 
 
@@ -88,7 +91,7 @@ def test_commands_know_their_options(script: Path) -> None:
 
 def test_the_recipes_hold_the_commands_they_are_made_of() -> None:
     assert [split_torchrun(line)[1][0] for line in commands(TRAINING / "mutscan-mini" / "run.sh")] == [
-        "encoder", "dataset", "model", "families", "calibrate", "evaluate",
+        "encoder", "dataset", "model", "families", "calibrate", "affected", "evaluate",
     ]  # fmt: skip
     first, second = (commands(PROTT5 / name) for name in ("run.sh", "torchrun.sh"))
     assert [split_torchrun(line)[1][0] for line in first] == ["dataset", "model", "evaluate"]
@@ -234,6 +237,47 @@ def test_mini_smoke(clone: Path, tmp_path: Path, environment: dict[str, str]) ->
     recipe = read_config(TRAINING / "mutscan-mini" / "config.toml")
     assert settings["sampler"] == recipe.sampler
     assert settings["net"]["length_exponent"] == recipe.net.length_exponent
+    check_lesson(work, model)
+
+
+def check_lesson(work: Path, model: Path) -> None:
+    """What examples/train_your_own says of this run is true."""
+    families = shutil.which("mmseqs") is not None
+    expected = (LESSON / "expected" / "model_files.txt").read_text(encoding="utf-8").split()
+    got = {str(path.relative_to(model)) for path in model.rglob("*") if path.is_file()}
+    assert got == {name for name in expected if families or name != "families.npz"}
+    for table in (LESSON / "tables").glob("*.csv"):
+        made = work / "input" / ("pairs.csv" if table.stem == "pairs" else f"variants/{table.name}.gz")
+        assert [*pd.read_csv(made)] == [*pd.read_csv(table)], table.name
+    calibration = json.loads((model / "calibration.json").read_text(encoding="utf-8"))
+    assert 0.7 < calibration["tiers"]["sequence"]["test"]["auroc"] < 0.9
+    wild_type, *variants = shlex.split(blocks(LESSON / "README.md", "sh")[1])[2:5]
+    options = {"builder": "none", "device": "cpu", "offline": True}
+    protein = str(work / Path(wild_type).relative_to("my-training"))
+    judged = mutscan.score(protein, variants, model=str(model), out=work / "judged", **options).variants
+    assert judged["p_deleterious"].between(0, 1).all()
+    assert judged["flag"].isin(["deleterious", "uncertain", "tolerated"]).all()
+    assert judged["n_residues_affected"].notna().all()
+    for name in ("calibration.json", "affected.json"):
+        (model / name).unlink()
+    bare = mutscan.score(protein, variants, model=str(model), out=work / "bare", **options)
+    assert bare.variants[["flag", "p_deleterious", "n_residues_affected"]].isna().all(axis=None)
+    (note,) = blocks(LESSON / "README.md")
+    assert bare.variants["notes"].str.contains(note.strip(), regex=False).all()
+    page = (bare.directory / "report.html").read_text(encoding="utf-8")
+    for command in ("mutscan train calibrate", "mutscan train affected"):
+        assert command in page
+
+
+def test_the_lesson_shows_what_it_names() -> None:
+    assert_files(LESSON / "README.md")
+    assert_pictures(LESSON / "README.md")
+    text = (LESSON / "README.md").read_text(encoding="utf-8")
+    for name in re.findall(r"`(tables/[^`]+|training/[^`]+)`", text):
+        assert (LESSON / name).exists() or (ROOT / name).exists(), name
+    assert {f"tables/{path.name}" for path in (LESSON / "tables").iterdir()} <= {
+        *re.findall(r"`(tables/[^`]+)`", text)
+    }
 
 
 @pytest.mark.slow

@@ -9,6 +9,8 @@ TM-score and lDDT vary. Everything is seeded. Writes to FOLDER:
     structures.parquet, pairs.parquet               the same chains and pairs as tables, pairs labelled
     sequences.parquet                               sequences to pretrain an encoder on
     wild_types/*.pdb                                two of the chains with all their atoms
+    variants/*.csv.gz                               labelled variants, a scan and stabilities, by one rule
+    crystals.parquet                                chains that differ in one residue, around which they move
     prott5/                                         with --prott5: T5 encoder, safetensors, SentencePiece
     NAME.toml                                       each file of --settings, with small numbers
 """
@@ -30,6 +32,8 @@ from numpy.typing import NDArray
 
 from mutscan.builders.geometry import extend
 from mutscan.builders.rotamers import place_side_chain
+from mutscan.residue_properties import BLOSUM62, CODE
+from mutscan.residues import STANDARD
 from mutscan.scores import tm_score
 from mutscan.structures import Structure, write_structure
 from mutscan.train.chains.clusters import stable_number
@@ -210,6 +214,65 @@ def write_chains(folder: Path, chains: list[Chain]) -> None:
     ).to_parquet(folder / "sequences.parquet")
 
 
+def write_variants(folder: Path, rng: np.random.Generator) -> None:
+    """Write proteins and variants whose effect follows BLOSUM62: labels, a scan and stabilities."""
+    folder.mkdir(exist_ok=True)
+
+    def protein(length: int = 60) -> str:
+        return "".join(rng.choice(list(STANDARD), length))
+
+    def variants(sequence: str) -> list[tuple[str, float]]:
+        """One substitution of every second residue, and how harmful it is, in log-odds."""
+        found = []
+        for index in range(0, len(sequence), 2):
+            old = sequence[index]
+            new = str(rng.choice([letter for letter in STANDARD if letter != old]))
+            found.append((f"{old}{index + 1}{new}", -0.8 * BLOSUM62[CODE[ord(old)], CODE[ord(new)]] - 0.8))
+        return found
+
+    def write(name: str, rows: list[tuple[object, ...]], *columns: str) -> None:
+        pd.DataFrame(rows, columns=[*columns]).to_csv(folder / f"{name}.csv.gz", index=False)
+
+    proteins = [(f"P{number}", protein(), number // 2) for number in range(40)]
+    write("labelled_proteins", [*proteins], "protein", "sequence", "group")
+    labels = [
+        (name, variant, "deleterious" if rng.random() < 1 / (1 + np.exp(-harm)) else "neutral")
+        for name, sequence, _ in proteins
+        for variant, harm in variants(sequence)
+    ]
+    write("labelled_variants", [*labels], "protein", "variant", "label")
+    for table, of, key, column, sign in (
+        ("dms", "dms_assays", "assay", "score", -1.0),
+        ("stability", "stability_proteins", "protein", "ddG", 1.0),
+    ):
+        sequence = protein()
+        write(of, [(table, sequence)], key, "sequence")
+        rows = [(table, variant, sign * harm) for variant, harm in variants(sequence)]
+        write(table, [*rows], key, "variant", column)
+
+
+def write_crystals(path: Path, rng: np.random.Generator) -> None:
+    """Write chains of 30 proteins, each with two mutants whose residues around the exchange moved."""
+    rows: list[tuple[str, str, bytes, str, int, int]] = []
+    for number in range(30):
+        chain = family(f"C{number}", rng)[0]
+        kinds = [(f"C{number}", [*chain.sequence], chain.ca)]
+        for mutant in range(2):
+            site = int(rng.integers(4, len(chain.ca) - 4))
+            letters = [*chain.sequence]
+            letters[site] = str(rng.choice([letter for letter in STANDARD if letter != letters[site]]))
+            near = np.linalg.norm(chain.ca - chain.ca[site], axis=1) < 8.0
+            hit = near & (rng.random(len(near)) < 0.7)
+            shift = np.where(np.arange(len(near)) % 2, 0.3, -0.3) * hit
+            moved = chain.ca + shift[:, None] * np.array([1.0, 0.0, 0.0])
+            kinds.append((f"C{number}m{mutant}", letters, moved))
+        for name, letters, ca in kinds:
+            stored = np.rint(100 * (ca + rng.normal(scale=0.06, size=ca.shape))).astype("<i2")
+            rows.append((name, "".join(letters), stored.tobytes(), "experimental", number, number))
+    columns = ["id", "sequence", "ca", "kind", "cluster", "cluster25"]
+    pd.DataFrame(rows, columns=columns).to_parquet(path)
+
+
 def write_prott5(folder: Path) -> None:
     """Write an untrained T5 encoder of width 16 with ProtT5's files: half precision, SentencePiece."""
     import sentencepiece
@@ -288,6 +351,8 @@ def main() -> None:
     asked = parser.parse_args()
     rng = np.random.default_rng(0)
     write_chains(asked.folder, [chain for name in family_names() for chain in family(name, rng)])
+    write_variants(asked.folder / "variants", rng)
+    write_crystals(asked.folder / "crystals.parquet", rng)
     if asked.prott5:
         write_prott5(asked.folder / "prott5")
     for path in asked.settings:

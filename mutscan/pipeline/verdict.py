@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-NO_FLAG: Final = "no flag: the model has no calibrated rule"
+NO_FLAG: Final = "no flag: the model has no calibrated rule (mutscan train calibrate makes it)"
 """Note on every scored row of a model without calibration.json."""
 
 UNKNOWN_RESIDUE: Final = "no probability: the wild-type residue is not one of the 20 standard residues"

@@ -33,7 +33,8 @@ UNMOVED: Final = 0.99995
 UNCALIBRATED: Final = (
     "Not calibrated: no calibration was available for this model, so the columns 'flag' and 'p_deleterious' "
     "are empty. Ranks, percentiles and z compare a variant with other substitutions of the same protein; "
-    "they do not say whether it is deleterious."
+    "they do not say whether it is deleterious. 'mutscan train calibrate' makes the calibration, and "
+    "'mutscan train affected' that of the affected residues; put both files into the model's folder."
 )
 
 

@@ -118,7 +118,7 @@ def test_scores_are_where_they_belong(run: mutscan.Run) -> None:
         assert 0 <= float(single[column]) <= 100
     assert float(single["ca_shift_max"]) >= float(single["ca_shift_site"]) >= 0
     assert single["flag"] == single["flag_rule"] == single["p_deleterious"] == ""
-    assert "no calibrated rule" in single["notes"]
+    assert "no calibrated rule (mutscan train calibrate makes it)" in single["notes"]
     assert single["hgvs"] == "p.Leu38Asp"
     indel = rows["K40del"]
     assert indel["tm_predicted"]

@@ -4,7 +4,8 @@
 #     bash training/mutscan-mini/run.sh DATA ENCODER [WORK]
 #     bash training/mutscan-mini/run.sh --smoke [WORK]     the same steps in a minute, on artificial proteins
 #
-# DATA holds structures.parquet and pairs.parquet, and optionally wild_types/ to build mutants of. ENCODER is the
+# DATA holds structures.parquet and pairs.parquet, and optionally wild_types/ to build mutants of and variants/ to
+# calibrate on (labelled_*, dms*, stability* and ssym_pairs.csv with the folder ssym). ENCODER is the
 # folder of the encoder; if it does not exist, one is pretrained on DATA/sequences.parquet. WORK (build/mutscan-mini)
 # is the folder for everything that is not shipped. Run an interrupted command again to resume. The environment
 # variable SEED (0) is the random seed of all steps.
@@ -22,6 +23,8 @@ if [ "${1:-}" = --smoke ]; then
     pretraining=(--preset tiny --steps 6 --validate-every 3)
     grouping=(--fewest 1 --codebook 64)
     more=(--mine 4 --mutants 2 --builder template --jobs 1)
+    verdict=(--siamese 0)
+    crystals=(--structures "$data/crystals.parquet")
     export OMP_NUM_THREADS=1
     python3 "$here/../smoke_data.py" "$data" --settings "$here/config.toml"
 else
@@ -34,6 +37,8 @@ else
     pretraining=(--preset 8m)
     grouping=()
     more=(--mine 6000 --mutants 20 --builder openmm --max-length 400)
+    verdict=(--sequences "$data/sequences.parquet")
+    crystals=(--structures "$data/structures.parquet" --crystals "$data/variants/ssym_pairs.csv")
 fi
 
 if [ ! -d "$encoder" ]; then
@@ -61,9 +66,10 @@ if [ -f "$variants/labelled_variants.csv.gz" ]; then
     mutscan train calibrate --model "$model" --proteins "$variants/labelled_proteins.csv.gz" \
         --variants "$variants/labelled_variants.csv.gz" --stability "$variants/stability.csv.gz" \
         --stability-proteins "$variants/stability_proteins.csv.gz" --dms "$variants/dms.csv.gz" \
-        --dms-proteins "$variants/dms_assays.csv.gz" --chains "$data/structures.parquet" \
-        --sequences "$data/sequences.parquet" --device cpu --precision bf16 --offline --work "$work/evidence" \
-        --out "$model/calibration.json"
+        --dms-proteins "$variants/dms_assays.csv.gz" --chains "$data/structures.parquet" "${verdict[@]}" \
+        --device cpu --precision bf16 --offline --work "$work/evidence" --out "$model/calibration.json"
+    mutscan train affected --model "$model" "${crystals[@]}" --seed "$seed" --device cpu --offline \
+        --work "$work/affected" --out "$model/affected.json"
 fi
 mutscan models sums "$(dirname "$model")"
 mutscan train evaluate "${tables[@]}" --model "$model" --split test --device cpu --offline --out "$work/evaluation"
