@@ -226,12 +226,17 @@ def _variant_column(
     has_clinvar = any(map(_CLINVAR.search, islice(lines_of(text, start), _SAMPLE)))
     known = (*VARIANT_COLUMNS, "name") if has_clinvar else VARIANT_COLUMNS
     places = [spelled.index(one) for one in known if one in spelled]
-    if len(places) > 1:
-        sample = _sample(text, start, delimiter)
-        places.sort(key=lambda place: _unread([row[place] for row in sample if len(row) > place]))
     if not places:
         return None
     same = [cell for cell, one in zip(header, spelled, strict=True) if one == spelled[places[0]]]
+    if len(places) > 1:
+        sample = _sample(text, start, delimiter)
+        cells = {place: [row[place] for row in sample if len(row) > place] for place in places}
+        places.sort(key=lambda place: _unread(cells[place]))
+        same = [cell for cell, one in zip(header, spelled, strict=True) if one == spelled[places[0]]]
+        best = [place for place in places if _unread(cells[place]) == _unread(cells[places[0]])]
+        if len({tuple(map(_meaning, cells[place])) for place in best}) > 1:
+            same = [header[place] for place in best]
     if len({*same}) > 1:
         raise UsageError(
             f"{name}: several columns may hold the variants: {listed(same)}; name the one to use "
@@ -260,6 +265,14 @@ def _unread(cells: Sequence[str]) -> tuple[int, int]:
         else:
             codes.append("")
     return -codes.count(""), codes.count("bad_variant")
+
+
+def _meaning(cell: str) -> str:
+    """Name of the variant in a cell, however it is written."""
+    try:
+        return str(parse_variant(cell))
+    except VariantError:
+        return cell
 
 
 def _distinct(header: Sequence[str]) -> tuple[str, ...]:

@@ -144,8 +144,11 @@ def find_shift(
     as_file = numbers.differ and all(numbers.fits(variant, sequence) for variant in failing)
     moved = {v for v in fitting if as_file and numbers.fits(v, sequence) and not _stays(v, numbers)}
     if as_file and len(failed_sites) + len(moved) > 1:
+        # Another shift may fit a few letters by chance.
+        moves = {numbers.positions.get(str(p), 0) - p for variant in failing for p, _ in variant.sites}
+        shift = f" (shifted by {offset:+d})" if offset is not None and moves == {offset} else ""
         which = "all variants" if len(moved) == len(fitting) else "all variants that fail"
-        words = f"{which} would match as the structure file's own residue numbers"
+        words = f"{which} would match as the structure file's own residue numbers{shift}"
         hint = f"; {words}: use --numbering author"
         against = sum(not numbers.fits(variant, sequence) for variant in fitting)
         sure = len(failed_sites) > 1 and against <= (1 - EXPLAINED) * len(everyone)

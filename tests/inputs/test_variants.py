@@ -468,3 +468,12 @@ def test_reference_tables(shared: Path) -> None:
     assert labelled.carried_columns == tuple(column for column in frame.columns if column != "variant")
     assert [row.carried["source"] for row in labelled.rows] == frame["source"].tolist()
     assert texts(read_variants(folder / "ssym_pairs.csv"))[0] == "C180Y"
+
+
+def test_two_known_columns_that_differ_are_asked_about(write) -> None:
+    path = write("list.csv", "mutation,variant\nW15A,R9G\n")
+    with pytest.raises(UsageError, match=r"several columns may hold the variants: .*'mutation'"):
+        read_variants(path)
+    assert texts(read_variants(path, column="mutation")) == ["W15A"]
+    same = write("same.csv", "mutation,variant\np.Trp15Ala,W15A\n")
+    assert len(read_variants(same).rows) == 1
