@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         scan,
         score,
     )
+    from mutscan.reports.citing import cite
 
 __all__ = [
     "BatchRun",
@@ -37,6 +38,7 @@ __all__ = [
     "__version__",
     "batch",
     "check",
+    "cite",
     "compare",
     "merge",
     "open_run",
@@ -54,6 +56,7 @@ _HOMES = {
     "MutscanError": "mutscan.errors",
     "Run": "mutscan.pipeline",
     "check": "mutscan.pipeline",
+    "cite": "mutscan.reports.citing",
     "compare": "mutscan.pipeline",
     "merge": "mutscan.pipeline",
     "report": "mutscan.pipeline",

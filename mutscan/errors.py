@@ -34,11 +34,11 @@ ROW_CODES: Final = {
     "bad_structure": "A structure file cannot be read or used.",
     "build_failed": "The mutant structure could not be built.",
     "unknown_protein": "The protein is in none of the places where batch and scan look for it.",
-    "ambiguous_protein": "Several sequences have the protein's name.",
+    "ambiguous_protein": "Several proteins have the name.",
     "bad_sequence": "The protein's sequence is empty or has letters that are no residues.",
     "offline": "Data are not in the cache and --offline forbids fetching them.",
     "not_found": "A service has no such entry.",
-    "inactive_entry": "A UniProt entry was merged, split or deleted.",
+    "inactive_entry": "A UniProt or PDB entry was merged, split, replaced or removed.",
     "fetch_failed": "Data could not be fetched: no network, refused or damaged.",
     "internal": "An error of mutscan itself.",
 }

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 import filelock
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from mutscan.errors import RunFolderError, WrongFolderError
@@ -139,6 +140,9 @@ NULL_SCHEMA: Final = pa.schema(
 
 ROW_GROUP: Final = 65_536
 """Rows of a row group where many variants share one."""
+
+_BLOCK_BYTES: Final = 1 << 24
+"""Bytes of a variants.csv that are read at a time."""
 
 RESIDUE_COLUMNS: Final = tuple(RESIDUE_SCHEMA.names)
 
@@ -305,6 +309,33 @@ def write_variants(path: Path, rows: Iterable[Mapping[str, object]], carried: Se
         writer.writerow([escape_cell(column) for column in columns])
         for row in rows:
             writer.writerow([format_cell(column, row.get(column)) for column in columns])
+
+
+def variant_blocks(path: Path) -> Iterator[pa.Table]:
+    """Read a variants.csv some rows at a time: `VARIANT_SCHEMA`, then the carried columns as text.
+
+    There is one block at least. Columns that an earlier version did not write are null.
+    """
+    with path.open(newline="", encoding="utf-8") as stream:
+        header = next(csv.reader(stream))
+    carried = [pa.field(name, pa.string()) for name in header if name not in VARIANT_COLUMNS]
+    schema = pa.schema([*VARIANT_SCHEMA, *carried])
+    kinds = {
+        field.name: pa.string() if pa.types.is_dictionary(field.type) else field.type for field in schema
+    }
+    options = pa_csv.ConvertOptions(
+        column_types=kinds, include_columns=[*kinds], include_missing_columns=True,
+        strings_can_be_null=True, null_values=[""],
+    )  # fmt: skip
+    with pa_csv.open_csv(
+        path,
+        read_options=pa_csv.ReadOptions(block_size=_BLOCK_BYTES),
+        parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+        convert_options=options,
+    ) as reader:
+        yield pa.Table.from_batches([], reader.schema).cast(schema)
+        for batch in reader:
+            yield pa.Table.from_batches([batch]).cast(schema)
 
 
 @contextmanager
@@ -539,7 +570,7 @@ class _ResultFolder(JobFolder):
     PROOF: ClassVar[str] = "run.json"
     RESULTS: ClassVar[tuple[str, ...]] = _RUN_RESULTS
     KEEPERS: ClassVar[Mapping[str, Callable[[Path], bool]]] = {
-        "structures": lambda path: path.suffix == ".cif" or path.name in {"view.pml", "view.cxc"},
+        "structures": lambda path: path.suffix in {".cif", ".pdb"} or path.name in {"view.pml", "view.cxc"},
         "proteins": lambda path: (path / ".state").is_dir(),
     }
 

@@ -1,6 +1,6 @@
-"""UniProt and AlphaFold DB on localhost: a real HTTP server with scripted answers and faults.
+"""UniProt, AlphaFold DB and the PDB on localhost: a real HTTP server with scripted answers and faults.
 
-The answers have the keys and the shape that the two services document; the protein is made up.
+The answers have the keys and the shape that the services document; the protein is made up.
 """
 
 import json
@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import quote
 
 import gemmi
 import numpy as np
 
+from mutscan.fetch.names import FIELDS
 from mutscan.residues import STANDARD, THREE_LETTER
 
 ACCESSION = "Q9TST0"
@@ -54,6 +56,12 @@ class Service:
 
     def json(self, path: str, page: object, **headers: str) -> None:
         self.on(path, json_reply(page, **headers))
+
+    def search(self, query: str, *results: dict[str, Any]) -> str:
+        """UniProt's answer to a query; returns its path."""
+        path = f"/uniprotkb/search?query={quote(query, safe='():')}&fields={FIELDS}&size=500&format=json"
+        self.json(path, {"results": results}, **{"X-Total-Results": str(len(results))})
+        return path
 
     def protein(self, *, model: bool = True) -> None:
         """Everything about the made-up protein, as it should be."""
@@ -215,6 +223,47 @@ def entry(**changes: Any) -> dict[str, Any]:
         "sequence": {"value": SEQUENCE, "length": len(SEQUENCE), "molWeight": 6700},
         **changes,
     }
+
+
+def hit(
+    accession: str,
+    entry: str,
+    *genes: str,
+    synonyms: tuple[str, ...] = (),
+    reviewed: bool = True,
+    organism: tuple[str, str, int] = ("Homo sapiens", "Human", 9606),
+    references: tuple[dict[str, Any], ...] = (),
+) -> dict[str, Any]:
+    """One result of ``/uniprotkb/search`` with the fields that are asked for."""
+    named = {"fullName": {"value": f"Protein of {entry}"}}
+    return {
+        "entryType": f"UniProtKB {'reviewed (Swiss-Prot)' if reviewed else 'unreviewed (TrEMBL)'}",
+        "primaryAccession": accession,
+        "uniProtkbId": entry,
+        "organism": dict(zip(("scientificName", "commonName", "taxonId"), organism, strict=True)),
+        "proteinDescription": {"recommendedName": named} if reviewed else {"submissionNames": [named]},
+        "genes": [
+            {"geneName": {"value": gene}, "synonyms": [{"value": synonym} for synonym in synonyms]}
+            for gene in genes
+        ],
+        "uniProtKBCrossReferences": list(references),
+        "sequence": {"length": len(SEQUENCE), "molWeight": 6700},
+        "extraAttributes": {"uniParcId": "UPI0000000001"},
+    }
+
+
+def refseq(protein: str, transcript: str, isoform: str = "") -> dict[str, Any]:
+    """A cross-reference of an entry to RefSeq."""
+    properties = [{"key": "NucleotideSequenceId", "value": transcript}]
+    about = {"database": "RefSeq", "id": protein, "properties": properties}
+    return {**about, "isoformId": isoform} if isoform else about
+
+
+def ensembl(protein: str, transcript: str, gene: str, isoform: str = "") -> dict[str, Any]:
+    """A cross-reference of an entry to Ensembl."""
+    properties = [{"key": "ProteinId", "value": protein}, {"key": "GeneId", "value": gene}]
+    about = {"database": "Ensembl", "id": transcript, "properties": properties}
+    return {**about, "isoformId": isoform} if isoform else about
 
 
 def prediction(

@@ -24,6 +24,7 @@ from mutscan.errors import BuildError, MutscanError, StructureError
 from mutscan.results import read_arrays, write_arrays
 from mutscan.scores import score_structures
 from mutscan.structures import other_residue, write_structure
+from mutscan.structures.write import MEASURED_LDDT
 from mutscan.worker import interrupts_held
 
 if TYPE_CHECKING:
@@ -274,7 +275,7 @@ def _build_and_measure(task: BuildTask) -> _Outcome:
             traces.append(traceback.format_exc())
         else:
             mutant = on_wild_type(built.structure, structure, scores)
-            write_structure(mutant, task.structure, b_factor=scores.lddt)
+            write_structure(mutant, task.structure, b_factor=scores.lddt, metric=MEASURED_LDDT)
             write_arrays(
                 task.part,
                 tm_score=np.array(scores.tm_score),

@@ -9,6 +9,7 @@ from mutscan.cli.options import (
     RUNNING,
     Messages,
     OfflineOption,
+    OrganismOption,
     WildTypeArgument,
     command,
     count,
@@ -16,6 +17,7 @@ from mutscan.cli.options import (
     path,
 )
 from mutscan.errors import UsageError
+from mutscan.pipeline.options import DEFAULTS
 
 
 @command()
@@ -42,6 +44,7 @@ def align(
         float, option("X", "E-value up to which a sequence counts as related.", RUNNING, "--evalue")
     ] = 1e-3,
     jobs: Annotated[int | None, count("CPU threads (default: cores).", RUNNING)] = None,
+    organism: OrganismOption = DEFAULTS.organism,
     offline: OfflineOption = False,
     messages: Messages,
 ) -> None:
@@ -62,7 +65,7 @@ def align(
     if not e_value > 0:
         raise UsageError(f"--evalue {e_value:g}: expected more than 0")
     sequences = SequenceDatabase(database)
-    protein = resolve_wild_type(wild_type, chain=chain, offline=offline, coordinates=False)
+    protein = resolve_wild_type(wild_type, chain=chain, offline=offline, organism=organism, coordinates=False)
     out = out if out is not None else Path(f"{file_name(protein.name)}.a3m")
     if out.is_dir() or not out.parent.is_dir():
         raise UsageError(f"--out {out}: expected a file name in an existing folder")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mutscan.cli import align, batch, cache, compare, doctor, merge, models, report, scan, score
+from mutscan.cli import align, batch, cache, cite, compare, doctor, mcp, merge, models, report, scan, score
 from mutscan.cli.errors import MutscanGroup
 from mutscan.cli.options import VersionOption
 from mutscan.errors import ROW_CODES
@@ -35,6 +35,8 @@ app.command("batch", epilog=_CODES)(batch.batch)
 app.command("merge")(merge.merge)
 app.command("align")(align.align)
 app.command("report")(report.report)
+app.command("cite")(cite.cite)
+app.command("mcp")(mcp.mcp)
 app.add_typer(models.app, name="models")
 app.add_typer(cache.app, name="cache")
 app.command("doctor")(doctor.doctor)

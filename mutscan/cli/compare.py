@@ -14,6 +14,7 @@ from mutscan.cli.options import (
     Messages,
     ModelOption,
     OfflineOption,
+    OrganismOption,
     Precision,
     PrecisionOption,
     argument,
@@ -24,7 +25,7 @@ from mutscan.cli.options import (
 from mutscan.errors import UsageError
 from mutscan.pipeline.options import DEFAULTS
 
-_PROTEIN = "UniProt accession, structure file or FASTA file."
+_PROTEIN = "structure file, FASTA file, or a name as score takes it."
 
 
 @command()
@@ -41,6 +42,7 @@ def compare(
         Path | None, path("FILE", "Write a page: scores, superposition in 3-D, alignment, matrices.")
     ] = None,
     model: ModelOption = DEFAULTS.model,
+    organism: OrganismOption = DEFAULTS.organism,
     offline: OfflineOption = False,
     device: DeviceOption = DEFAULTS.device,
     precision: PrecisionOption = Precision.auto,
@@ -70,6 +72,7 @@ def compare(
         precision=precision.value,
         batch_residues=batch_residues,
         offline=offline,
+        organism=organism,
     )
     account = comparison.to_dict()
     if residues is not None:

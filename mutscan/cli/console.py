@@ -222,9 +222,8 @@ def _blocks(directory: Path) -> Iterator[Sequence[Mapping[str, object]]]:
     from mutscan.reports.saved import row_blocks
     from mutscan.reports.sentences import account
 
-    many = directory / "variants.parquet"
-    if many.is_file():
-        with pq.ParquetFile(many) as table:
+    if not (directory / "variants.csv").is_file():
+        with pq.ParquetFile(directory / "variants.parquet") as table:
             for batch in table.iter_batches():
                 yield [row | account(row) for row in batch.to_pylist()]
     else:

@@ -132,8 +132,9 @@ WildTypeArgument = Annotated[
     str,
     argument(
         metavar="WILD_TYPE",
-        help="UniProt accession (P04637, P04637-2), FASTA file or structure file "
-        f"({' '.join(STRUCTURE_ENDINGS)}, also .gz).",
+        help=f"FASTA file, structure file ({' '.join(STRUCTURE_ENDINGS)}, also .gz), UniProt accession or "
+        "entry name (P04637, P04637-2, P53_HUMAN), RefSeq or Ensembl protein (NP_000537.3, ENSP00000269305), "
+        "chain of a PDB entry (pdb:1TUP:A), or gene symbol (TP53).",
     ),
 ]
 ModelOption = Annotated[
@@ -148,6 +149,9 @@ BatchResiduesOption = Annotated[
 OfflineOption = Annotated[
     bool,
     flag("Do not use the network; a missing file is an error that names it.", RUNNING, "--offline"),
+]
+OrganismOption = Annotated[
+    str, option("NAME|TAXON", "Organism of a gene symbol: name, UniProt's code or taxon.", PROTEIN)
 ]
 SeedOption = Annotated[int, count("Random seed.", RUNNING, 0)]
 JsonOption = Annotated[bool, flag("Print the result as JSON on stdout.", OUTPUT, "--json")]
@@ -273,6 +277,7 @@ class SharedOptions:
             PROTEIN,
         ),
     ] = DEFAULTS.numbering
+    organism: OrganismOption = DEFAULTS.organism
     shard: Annotated[
         str | None,
         option("I/N", "Do the I-th of N parts of the work; 'mutscan merge' joins the parts.", MACHINES),

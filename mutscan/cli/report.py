@@ -19,16 +19,25 @@ class Format(StrEnum):
     json = "json"
     xlsx = "xlsx"
     design = "design"
+    parquet = "parquet"
+    proteingym = "proteingym"
+    mavedb = "mavedb"
+    mavehgvs = "mavehgvs"
+    pdb = "pdb"
 
 
 @command(
     format="html: the page. pymol, chimerax: a script that opens the structures. "
     "figures: SVG and PNG of each figure. json: the whole run as one file. "
     "xlsx: an Excel workbook (needs mutscan[xlsx]). "
-    "design: of a scan, what each position tolerates, as CSV.",
-    out="Where to write it: a file, for figures a folder. Default: RUN/report.html, "
+    "design: of a scan, what each position tolerates, as CSV. "
+    "parquet: variants.csv as Parquet. "
+    "proteingym, mavedb: CSV of those collections; higher scores are fitter. "
+    "mavehgvs: the scored variants, one on each line. pdb: the structures as PDB files.",
+    out="Where to write it: a file, for figures and pdb a folder. Default: RUN/report.html, "
     "RUN/structures/view.pml or view.cxc, RUN/figures, RUN/report.json, RUN/report.xlsx, "
-    "RUN/design.csv.",
+    "RUN/design.csv, RUN/variants.parquet, RUN/proteingym.csv, RUN/mavedb.csv, RUN/mavehgvs.txt, "
+    "RUN/structures.",
 )
 def report(
     run: Annotated[
@@ -52,6 +61,8 @@ def report(
         terminal.say(f"note: {written.note}")
     if format is Format.figures:
         terminal.say(f"{written.size} figures, each as SVG and PNG, written to {written.path}/")
+    elif format is Format.pdb:
+        terminal.say(f"{written.size} structures written to {written.path}/")
     else:
         size = f"{written.size / 1e6:.1f} MB" if written.size >= 1e5 else f"{written.size / 1e3:.0f} kB"
         terminal.say(f"{format.value} report written to {written.path} ({size})")

@@ -144,12 +144,13 @@ def check(
         alignment=options.alignment,
         inverse_folding=options.inverse_folding,
         numbering=options.numbering,
+        organism=options.organism,
         strict=given.strict,
         offline=options.offline,
         stdin=sys.stdin,
     )
     builders = plan.builders
-    rows = [_check_row(row, plan.wild_type, builders[0] if builders else None) for row in plan.rows]
+    rows = [check_row(row, plan.wild_type, builders[0] if builders else None) for row in plan.rows]
     if json:
         print_json(rows)
     elif sys.stdout.isatty():
@@ -175,8 +176,10 @@ def check(
     raise typer.Exit(_check_exit_code(rows))
 
 
-def _check_row(row: PlannedRow, wild_type: WildType, builder: str | None) -> dict[str, object]:
+def check_row(row: PlannedRow, wild_type: WildType, builder: str | None) -> dict[str, object]:
     """One line of the dry run."""
+    from mutscan.pipeline.numbering import FileNumbers
+
     cells: dict[str, object] = dict.fromkeys(CHECK_COLUMNS)
     cells |= {"input": row.source.text, "status": row.status, "wild_type": wild_type.name, "action": "none"}
     if row.error is not None:
@@ -197,6 +200,7 @@ def _check_row(row: PlannedRow, wild_type: WildType, builder: str | None) -> dic
             action = f"predict; {next(filter(None, others), 'a changed residue has no coordinates')}"
         elif builder is None:
             action = "predict"
+    notes = (row.doubt and f"doubtful: {row.doubt}", FileNumbers.of(wild_type).told(variant), *row.notes)
     return cells | {
         "status": "partial" if action and action != "predict" else "ok",
         "variant": str(variant),
@@ -205,7 +209,7 @@ def _check_row(row: PlannedRow, wild_type: WildType, builder: str | None) -> dic
         "positions": ";".join(map(str, variant.positions)),
         "structure_numbers": ";".join(numbers),
         "action": action or f"predict, build with {builder}, measure",
-        "notes": "; ".join((f"doubtful: {row.doubt}", *row.notes) if row.doubt else row.notes),
+        "notes": "; ".join(filter(None, notes)),
     }
 
 

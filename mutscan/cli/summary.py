@@ -39,7 +39,7 @@ def print_summary(run: SavedRun, console: Console) -> None:
     """Print the results of a run in the words of its report, then its problems and its files."""
     account = digest(run)
     _print_top(console, account.headline, account.remainder)
-    _print_findings(console, [(finding.variant, finding.sentence) for finding in account.findings])
+    _print_findings(console, [(finding.label, finding.sentence) for finding in account.findings])
     _print_facts(console, account.facts, [("Rows", _count_line(account.counts))])
     if account.predicted:
         title = "Most disruptive, predicted (lDDT drop z, higher is worse)"

@@ -230,8 +230,7 @@ def _burial(seen: Mapping[str, float]) -> str:
     if not math.isfinite(_value(seen, "neighbours")):
         return ""
     rank = _value(seen, "burial_rank")
-    how = "buried" if rank >= 0.7 else "exposed" if rank < 0.35 else "half buried"
-    text = f"{how}: more tightly packed than {rank:.0%} of the protein"
+    text = f"more tightly packed than {rank:.0%} of the protein"
     changed = _side_chain(seen)
     return f"{text}; {changed}" if changed else text
 
@@ -268,8 +267,8 @@ def _secondary(seen: Mapping[str, float]) -> str:
     where = "helix" if helix > 0 else "strand" if strand > 0 else "loop"
     proline = _value(seen, "mutant_residue")
     if where != "loop" and math.isfinite(proline) and STANDARD[int(proline)] == "P":
-        return f"in a {where}, where proline seldom fits"
-    return f"in a {where}"
+        return f"backbone as in a {where}, where proline seldom fits"
+    return f"backbone as in a {where}"
 
 
 def _confidence(seen: Mapping[str, float]) -> str:

@@ -29,6 +29,7 @@ SOURCES: Final = {
     "alignments": "AlphaFold DB",
     "interpro": "InterPro",
     "ted": "TED",
+    "rcsb": "RCSB PDB",
     "3dmol": "3Dmol.js",
 }
 """Kind of a download (its folder in the cache) to the name people know the service by."""

@@ -1,4 +1,4 @@
-"""`Fetcher`: from an accession to a `WildType`, through the cache."""
+"""`Fetcher`: from a name of a protein to a `WildType`, through the cache."""
 
 from __future__ import annotations
 
@@ -9,18 +9,27 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import numpy as np
 
 from mutscan import files
 from mutscan.errors import FetchError, MutscanError, UsageError
-from mutscan.fetch import afdb, cache, domains, uniprot
+from mutscan.fetch import afdb, cache, domains, names, rcsb, uniprot
 from mutscan.fetch.alphamissense import read_alphamissense
 from mutscan.fetch.features import isoform_map, place_features
 from mutscan.fetch.http import Answer, FirstRows, Patience, download
 from mutscan.hashes import text_sha256
-from mutscan.structures import Feature, Structure, WildType, read_bytes, with_structure
+from mutscan.structures import (
+    Feature,
+    Structure,
+    WildType,
+    read_bytes,
+    wild_type_from_structure,
+    with_structure,
+)
+from mutscan.structures.assemble import assemble
+from mutscan.structures.read import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +46,8 @@ UNIPROT_URL: Final = "https://rest.uniprot.org"
 AFDB_URL: Final = "https://alphafold.ebi.ac.uk"
 INTERPRO_URL: Final = "https://www.ebi.ac.uk/interpro"
 TED_URL: Final = "https://ted.cathdb.info"
+RCSB_URL: Final = "https://files.rcsb.org"
+RCSB_DATA_URL: Final = "https://data.rcsb.org"
 BRIEFLY: Final = {"timeout": 10.0, "retries": 1.0, "total": 25.0}
 """Bounds on the patience with services that give names only."""
 
@@ -53,7 +64,7 @@ NAMED: Final = 5
 
 
 class Fetcher:
-    """Gets wild types from UniProt and AlphaFold DB; each file is fetched once.
+    """Gets wild types from UniProt, AlphaFold DB and the PDB; each file is fetched once.
 
     Parameters
     ----------
@@ -69,6 +80,10 @@ class Fetcher:
         Where names of domains come from; default ``MUTSCAN_INTERPRO_URL`` and ``MUTSCAN_TED_URL``,
         else the public ones, and none where UniProt itself comes from a mirror. They are asked
         briefly, and done without where they do not answer.
+    rcsb_url, rcsb_data_url : str, optional
+        Files of PDB entries, and what became of removed ones. Default: ``MUTSCAN_RCSB_URL`` and
+        ``MUTSCAN_RCSB_DATA_URL``, else the public ones; nobody is asked about removed entries where the
+        files come from a mirror.
     timeout : float, s
         Longest silence of a server.
     retries : int
@@ -86,6 +101,8 @@ class Fetcher:
         afdb_url: str | None = None,
         interpro_url: str | None = None,
         ted_url: str | None = None,
+        rcsb_url: str | None = None,
+        rcsb_data_url: str | None = None,
         timeout: float = 30.0,
         retries: int = 4,
         patience: Patience | None = None,
@@ -98,6 +115,9 @@ class Fetcher:
         public = self.uniprot_url == UNIPROT_URL
         self.interpro_url = _address(interpro_url, "MUTSCAN_INTERPRO_URL", INTERPRO_URL if public else "")
         self.ted_url = _address(ted_url, "MUTSCAN_TED_URL", TED_URL if public else "")
+        self.rcsb_url = _address(rcsb_url, "MUTSCAN_RCSB_URL", RCSB_URL)
+        of_removed = RCSB_DATA_URL if self.rcsb_url == RCSB_URL else ""
+        self.rcsb_data_url = _address(rcsb_data_url, "MUTSCAN_RCSB_DATA_URL", of_removed)
         self.patience = patience if patience is not None else Patience(timeout=timeout, retries=retries)
         self._fresh: set[str] = set()
 
@@ -131,6 +151,18 @@ class Fetcher:
         entry, record = self._entry(base)
         records = [self._told(record, entry.sequence, entry)]
         notes: list[str] = []
+        if entry.accession != base:
+            if number is not None:
+                raise FetchError(
+                    f"{name}: {base} is now a secondary accession of {entry.accession}, whose isoforms may "
+                    f"be numbered otherwise; use {_listed_isoforms(entry)}",
+                    code="inactive_entry",
+                )
+            notes.append(
+                f"{base} is now a secondary accession of {entry.accession}, which is used; check that the "
+                "positions of the variants still fit"
+            )
+            base = name = entry.accession
         if entry.fragment:
             notes.append(f"UniProt marks {base} as a fragment: its sequence is not the whole protein")
 
@@ -161,6 +193,155 @@ class Fetcher:
             identifiers=entry.identifiers,
         )
         return self._with_model(wild_type, names) if structure else wild_type
+
+    def protein(self, name: names.Name, *, organism: str = names.HUMAN, structure: bool = True) -> WildType:
+        """Get the protein that a name of UniProt, RefSeq, Ensembl or of a gene means.
+
+        Parameters
+        ----------
+        name : Name
+            Not of a PDB entry.
+        organism : str
+            Of a gene symbol: name, UniProt's code (``MOUSE``) or taxon.
+        structure : bool
+            As `wild_type`.
+
+        Raises
+        ------
+        UsageError
+            Several proteins have the name; code ``ambiguous_protein``.
+        FetchError
+            As `wild_type`.
+        """
+        notes: list[str] = []
+        records: list[Record] = []
+        if name.kind == "accession":
+            accession = name.text
+            if name.typed.strip() != name.text:
+                notes.append(f"{name.typed.strip()} was read as {name.text}")
+        else:
+            try:
+                accession, records, notes = self._accession_of(name, organism)
+            except FetchError as error:
+                if error.code in ("not_found", "inactive_entry", "cache_not_writable"):
+                    raise
+                raise FetchError(
+                    f"{name.typed}: cannot be looked up as {name.words}: {error.message}",
+                    code=error.code,
+                ) from error
+        found = self.wild_type(accession, structure=structure)
+        told = tuple(record.to_dict() for record in records)
+        return replace(found, records=(*found.records, *told), notes=(*notes, *found.notes))
+
+    def _accession_of(self, name: names.Name, organism: str) -> tuple[str, list[Record], list[str]]:
+        """Find the accession or isoform that a name means; also the records of the answers, and notes."""
+        if name.kind == "entry":
+            return self._renamed(name)
+        records: list[Record] = []
+
+        def search(query: str) -> tuple[names.Hit, ...]:
+            hits, record = self._search(query)
+            records.append(record)
+            return hits
+
+        if name.kind == "gene":
+            hit, notes = names.choose_gene(name, organism, search)
+            return hit.accession, records, [f"{name.typed}: UniProt {hit}, {hit.organism}", *notes]
+        hit, isoform, notes = names.choose_reference(name, search(names.reference_query(name)))
+        entry, _ = self._entry(hit.accession)
+        if not isoform and len(entry.isoforms) > 1:
+            raise UsageError(
+                f"{name.typed}: UniProt does not say which isoform of {hit} has this sequence; give one of "
+                f"{_listed_isoforms(entry)}, or the sequence as a FASTA file",
+                code="ambiguous_protein",
+            )
+        named = f", isoform {isoform}" if isoform else ""
+        notes = [f"{name.typed}: UniProt {hit}{named}, by UniProt's cross-reference", *notes]
+        shown = not isoform or self._is_displayed(entry, isoform)
+        return hit.accession if shown else isoform, records, notes
+
+    def _renamed(self, name: names.Name) -> tuple[str, list[Record], list[str]]:
+        url = f"{self.uniprot_url}/uniprotkb/{name.text}.json"
+        try:
+            record, entry = self._get(url, "uniprot", uniprot.read_entry)
+        except FetchError as error:
+            if error.code != "not_found":
+                raise
+            raise FetchError(
+                f"{name.typed}: UniProt has no such entry (404 from {url}); give {names.KNOWN}, or a file",
+                code="not_found",
+            ) from error
+        assert entry is not None
+        if entry.inactive is not None:
+            raise self._inactive(name.text, entry)
+        called = entry.identifiers.get("entry", "")
+        notes = [f"{name.typed}: UniProt {entry.accession} ({called}), {entry.organism}"]
+        if called != name.text:
+            notes.append(f"UniProt now calls the entry {name.text} {called}")
+        return entry.accession, [record], notes
+
+    def _search(self, query: str) -> tuple[tuple[names.Hit, ...], Record]:
+        url = (
+            f"{self.uniprot_url}/uniprotkb/search?query={quote(query, safe='():')}"
+            f"&fields={names.FIELDS}&size={names.PAGE}&format=json"
+        )
+        record, hits = self._get(url, "uniprot", names.read_hits)
+        if not hits and not self.offline and url not in self._fresh:
+            # "None" may have become "one" since: only an answer with entries is kept for good.
+            record, hits = self._get(url, "uniprot", names.read_hits, refresh=True)
+        assert hits is not None
+        return hits, record
+
+    def pdb(self, entry: str, chain: str | None) -> WildType:
+        """Get a chain of a PDB entry; its sequence is the one the file states, unresolved residues included.
+
+        Parameters
+        ----------
+        entry : str
+            ``1TUP``.
+        chain : str, optional
+            Author name; not needed where the entry has one protein.
+
+        Raises
+        ------
+        StructureError
+            No such chain, or several to choose from.
+        FetchError
+            ``not_found``; ``inactive_entry``: removed from the PDB; ``offline``, ``fetch_failed``.
+        """
+        file = f"{entry}.cif.gz"
+        url = f"{self.rcsb_url}/download/{file}"
+        try:
+            record, table = self._get(url, "rcsb", lambda data: read_table(data, file))
+        except FetchError as error:
+            if error.code != "not_found":
+                raise
+            raise self._removed(entry, chain, url) from error
+        assert table is not None
+        structure = assemble(table, entry, chain)
+        told = record.to_dict() | {"chain": structure.chain_id}
+        name = f"pdb:{entry}:{structure.chain_id}"
+        return wild_type_from_structure(structure, name=name, records=(told,))
+
+    def _removed(self, entry: str, chain: str | None, url: str) -> FetchError:
+        """Why there is no file of a PDB entry."""
+        if self.rcsb_data_url:
+            try:
+                _, why = self._get(
+                    f"{self.rcsb_data_url}/rest/v1/holdings/removed/{entry}",
+                    "rcsb",
+                    lambda data: rcsb.obsolete(entry, chain, data),
+                    absent_ok=True,
+                    bounds=BRIEFLY,
+                )
+            except FetchError as error:
+                log.info("%s", error.message)
+            else:
+                if why is not None:
+                    return why
+        return FetchError(
+            f"{entry}: the PDB has no file of this entry (404 from {url}); check the name", code="not_found"
+        )
 
     def get(self, url: str, *, kind: str, check: Callable[[bytes], object], refresh: bool = False) -> Record:
         """Download `url`, or find it in the cache.
@@ -197,14 +378,39 @@ class Fetcher:
             raise
         assert entry is not None
         if entry.inactive is not None:
-            raise _inactive(accession, entry)
-        if entry.accession != accession:
+            raise self._inactive(accession, entry)
+        if entry.accession != accession and accession not in entry.identifiers.get("others", "").split():
             raise FetchError(
-                f"{accession}: UniProt has merged this entry into {entry.accession}; "
-                f"use {entry.accession}, and check that the positions of the variants still fit",
+                f"{accession}: UniProt answers with the entry {entry.accession}, which does not have this "
+                f"accession; use {entry.accession} if it is meant",
                 code="inactive_entry",
             )
         return entry, record
+
+    def _inactive(self, accession: str, entry: uniprot.Entry) -> FetchError:
+        if entry.successors:
+            happened = {"MERGED": "merged into", "DEMERGED": "split into"}.get(
+                entry.inactive or "", "replaced by"
+            )
+            try:
+                known, _ = self._search(" OR ".join(f"(accession:{one})" for one in entry.successors))
+            except FetchError as error:  # the accessions are known without
+                log.info("%s", error.message)
+                known = ()
+            told = {hit.accession: str(hit) for hit in known}
+            into = ", ".join(told.get(one, one) for one in entry.successors)
+            use = " or ".join(entry.successors)
+            return FetchError(
+                f"{accession}: this UniProt entry was {happened} {into}; use {use}, "
+                "and check that the positions of the variants still fit",
+                code="inactive_entry",
+            )
+        because = f" ({entry.deleted_reason})" if entry.deleted_reason else ""
+        return FetchError(
+            f"{accession}: this UniProt entry was deleted{because} and has no successor; "
+            "give the protein as a structure or FASTA file",
+            code="inactive_entry",
+        )
 
     def _domains(
         self, entry: uniprot.Entry
@@ -585,23 +791,8 @@ def _displayed(entry: uniprot.Entry) -> list[str]:
     return [name for isoform in entry.isoforms if isoform.status == "Displayed" for name in isoform.ids]
 
 
-def _inactive(accession: str, entry: uniprot.Entry) -> FetchError:
-    if entry.successors:
-        happened = {"MERGED": "merged into", "DEMERGED": "split into"}.get(
-            entry.inactive or "", "replaced by"
-        )
-        use = " or ".join(entry.successors)
-        return FetchError(
-            f"{accession}: this UniProt entry was {happened} {', '.join(entry.successors)}; use {use}, "
-            "and check that the positions of the variants still fit",
-            code="inactive_entry",
-        )
-    because = f" ({entry.deleted_reason})" if entry.deleted_reason else ""
-    return FetchError(
-        f"{accession}: this UniProt entry was deleted{because} and has no successor; "
-        "give the protein as a structure or FASTA file",
-        code="inactive_entry",
-    )
+def _listed_isoforms(entry: uniprot.Entry) -> str:
+    return ", ".join(isoform.ids[0] for isoform in entry.isoforms if isoform.ids) or entry.accession
 
 
 def _dropped(dropped: Sequence[str], name: str) -> list[str]:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from mutscan.builders import BUILDERS, NO_BUILDER
@@ -43,6 +42,7 @@ from mutscan.results import (
     carried_names,
     escape_cell,
     format_cell,
+    variant_blocks,
 )
 from mutscan.structures import is_fasta_file
 from mutscan.version import __version__
@@ -72,6 +72,31 @@ class BatchRun:
     """
 
     directory: Path
+
+    def __repr__(self) -> str:
+        """Name the folder and count its proteins and rows by status."""
+        try:
+            metadata = self.metadata
+            if "shard" in metadata:
+                told = f"part {metadata['shard']} of a job"
+            else:
+                proteins, rows = (
+                    ", ".join(f"{n} {status}" for status, n in metadata[counted].items())
+                    for counted in ("proteins", "counts")
+                )
+                told = f"proteins: {proteins}; rows: {rows}"
+        except (OSError, ValueError, KeyError):
+            told = "not finished"
+        return f"<BatchRun {self.directory}: {told}>"
+
+    def _repr_html_(self) -> str | None:
+        """Show the run in a notebook; None, which shows `repr`, while it cannot be read."""
+        from mutscan.reports.notebook import batch_html
+
+        try:
+            return batch_html(self.directory, self.proteins)
+        except (UsageError, OSError, ValueError, KeyError):
+            return None
 
     @property
     def variants(self) -> pd.DataFrame:
@@ -163,6 +188,7 @@ def batch(
     inverse_folding: str = DEFAULTS.inverse_folding,
     predict: str = DEFAULTS.predict,
     numbering: str = DEFAULTS.numbering,
+    organism: str = DEFAULTS.organism,
     strict: bool = DEFAULTS.strict,
     shard: str | None = None,
     engine: str = DEFAULTS.engine,
@@ -194,7 +220,7 @@ def batch(
     alignment : {"auto", "library"}
         For proteins without a file in `alignments_dir`.
     model, builder, device, precision, batch_residues, jobs, offline, restart, prior, inverse_folding, \
-    predict, numbering, strict, shard, engine, ray_address, ray_cores, seed, progress, stdin
+    predict, numbering, organism, strict, shard, engine, ray_address, ray_cores, seed, progress, stdin
         As `mutscan.score`; by default no structure is built.
 
     Returns
@@ -209,7 +235,8 @@ def batch(
     options = Options(
         out=out, model=model, builder=builder, plddt=plddt, alignment=alignment, device=device,
         precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline, restart=restart,
-        prior=prior, inverse_folding=inverse_folding, predict=predict, numbering=numbering, strict=strict,
+        prior=prior, inverse_folding=inverse_folding, predict=predict, numbering=numbering,
+        organism=organism, strict=strict,
         shard=shard, engine=engine, ray_address=ray_address, ray_cores=ray_cores, seed=seed,
         progress=progress or Silent(),
     )  # fmt: skip
@@ -258,7 +285,14 @@ def _sources(
         raise UsageError("--plddt is about the B factors of structure files; add --structures-dir DIR")
     given = (sequences, structures_dir, alignments_dir)
     fasta, structures, alignments = (None if one is None else Path(one).expanduser() for one in given)
-    sources = ProteinSources(fasta, structures, alignments, offline=options.offline, plddt=options.plddt)
+    sources = ProteinSources(
+        fasta,
+        structures,
+        alignments,
+        offline=options.offline,
+        organism=options.organism,
+        plddt=options.plddt,
+    )
     sources.look()
     return sources
 
@@ -534,7 +568,7 @@ def _write_scans(
                 counts["failed"] += 1
                 continue
             table = (
-                _read_rows(places.folder(task) / "variants.csv")
+                pa.concat_tables(variant_blocks(places.folder(task) / "variants.csv"))
                 if outcome.folder
                 else pq.read_table(places.scan(task), schema=VARIANT_SCHEMA)
             )
@@ -544,20 +578,6 @@ def _write_scans(
             counts.update(outcome.counts)
         flush()
     return counts
-
-
-def _read_rows(path: Path) -> pa.Table:
-    """Read a variants.csv as a table of `VARIANT_SCHEMA`."""
-    plain = {
-        field.name: pa.string() if pa.types.is_dictionary(field.type) else field.type
-        for field in VARIANT_SCHEMA
-    }
-    options = pa_csv.ConvertOptions(
-        column_types=plain, include_columns=list(plain), strings_can_be_null=True, null_values=[""]
-    )
-    return pa_csv.read_csv(
-        path, convert_options=options, parse_options=pa_csv.ParseOptions(newlines_in_values=True)
-    ).cast(VARIANT_SCHEMA)
 
 
 def _described(
@@ -620,7 +640,9 @@ def scan_many(
     return run_many("scan", arguments, default_out, tasks, sources, options)
 
 
-def proteins_to_scan(text: str, *, offline: bool) -> tuple[list[str], ProteinSources] | None:
+def proteins_to_scan(
+    text: str, *, offline: bool, organism: str = DEFAULTS.organism
+) -> tuple[list[str], ProteinSources] | None:
     """Read a list of proteins to scan; None where `text` names one protein.
 
     Parameters
@@ -629,6 +651,8 @@ def proteins_to_scan(text: str, *, offline: bool) -> tuple[list[str], ProteinSou
         A FASTA file, or ``@`` and a file with a name in each line.
     offline : bool
         Never touch the network.
+    organism : str
+        Of gene symbols.
 
     Raises
     ------
@@ -644,7 +668,7 @@ def proteins_to_scan(text: str, *, offline: bool) -> tuple[list[str], ProteinSou
         names = [name for line in lines if (name := line.partition("#")[0].strip())]
         if not names:
             raise UsageError(f"{path}: names no protein; expected one in each line")
-        return names, ProteinSources(offline=offline, advice=_ADVICE)
+        return names, ProteinSources(offline=offline, organism=organism, advice=_ADVICE)
     path = Path(text).expanduser()
     if not (path.is_file() and is_fasta_file(path)):
         return None

@@ -60,20 +60,21 @@ def compare(
     precision: str = DEFAULTS.precision,
     batch_residues: int | None = None,
     offline: bool = False,
+    organism: str = DEFAULTS.organism,
 ) -> Comparison:
     """Compare two proteins.
 
     Parameters
     ----------
     a, b : str
-        Each a structure file, a FASTA file, or a UniProt accession. A is the reference.
+        Each a structure file, a FASTA file, or a name as `mutscan.score` takes it. A is the reference.
     chain_a, chain_b : str, optional
         Author chain names.
-    model, device, precision, batch_residues, offline
+    model, device, precision, batch_residues, offline, organism
         As `mutscan.score`.
     """
-    first = resolve_wild_type(a, chain=chain_a, offline=offline)
-    second = resolve_wild_type(b, chain=chain_b, offline=offline)
+    first = resolve_wild_type(a, chain=chain_a, offline=offline, organism=organism)
+    second = resolve_wild_type(b, chain=chain_b, offline=offline, organism=organism)
     for protein in (first, second):
         if len(protein.sequence) > MAX_LENGTH:
             raise UsageError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from mutscan.alignments.source import AUTO, fetched_relatives, relatives_for
 from mutscan.builders.choose import choose_builders, default_jobs, describe_builders
 from mutscan.builders.pool import BuildTask, MutantFactory, exchanges_of, is_whole, read_measured
 from mutscan.errors import BuildError, RunFolderError
+from mutscan.fetch import is_accession
 from mutscan.files import file_name, write_errors, write_json
 from mutscan.model.inverse_folding import describe_inverse_folding, load_inverse_folding
 from mutscan.pipeline.alphamissense import alphamissense_of
@@ -343,14 +345,12 @@ class Job(ABC):
 
 def _with_notes(planned: PlannedRow, notes: str, confidence: str) -> dict[str, object]:
     """Put what was noted on how a line was read before what was noted on its variant."""
-    said = [*planned.notes, notes]
+    # The notes begin with the reason of the confidence.
+    reason, _, rest = notes.partition("; ") if notes.startswith("confidence ") else ("", "", notes)
     if planned.doubt:
-        # The notes begin with the reason of the confidence.
-        reason, _, rest = notes.partition("; ") if notes.startswith("confidence ") else ("", "", notes)
         others = f", {reason.partition(': ')[2]}" if confidence == "low" and reason else ""
-        said = [f"confidence low: {planned.doubt}{others}", *planned.notes, rest]
-        confidence = "low"
-    return {"confidence": confidence, "notes": "; ".join(filter(None, said))}
+        reason, confidence = f"confidence low: {planned.doubt}{others}", "low"
+    return {"confidence": confidence, "notes": "; ".join(filter(None, (reason, *planned.notes, rest)))}
 
 
 def read_part(path: Path, make: Callable[[], None], **shapes: tuple[int, ...]) -> dict[str, NDArray[Any]]:
@@ -416,8 +416,13 @@ class Request:
     @property
     def directory(self) -> Path:
         """The run folder."""
-        out = self.options.out
-        return Path(out if out is not None else f"mutscan-{file_name(self.wild_type.name)}")
+        if self.options.out is not None:
+            return Path(self.options.out)
+        name = self.wild_type.name
+        typed = str(self.arguments.get("wild_type", "")).strip()
+        if not is_accession(typed) and not os.path.exists(os.path.expanduser(typed)):
+            name = typed or name
+        return Path(f"mutscan-{file_name(name.replace(':', '_'))}")
 
     @cached_property
     def builders(self) -> tuple[MutantBuilder, ...]:

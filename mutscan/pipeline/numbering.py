@@ -144,9 +144,8 @@ def find_shift(
     as_file = numbers.differ and all(numbers.fits(variant, sequence) for variant in failing)
     moved = {v for v in fitting if as_file and numbers.fits(v, sequence) and not _stays(v, numbers)}
     if as_file and len(failed_sites) + len(moved) > 1:
-        shift = f" (shifted by {offset:+d})" if offset is not None else ""
         which = "all variants" if len(moved) == len(fitting) else "all variants that fail"
-        words = f"{which} would match as the structure file's own residue numbers{shift}"
+        words = f"{which} would match as the structure file's own residue numbers"
         hint = f"; {words}: use --numbering author"
         against = sum(not numbers.fits(variant, sequence) for variant in fitting)
         sure = len(failed_sites) > 1 and against <= (1 - EXPLAINED) * len(everyone)

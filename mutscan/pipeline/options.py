@@ -96,6 +96,7 @@ class Options:
     inverse_folding: str = "auto"
     predict: str = "all"
     numbering: str = "sequence"
+    organism: str = "human"
     strict: bool = False
     shard: str | None = None
     engine: str = "local"

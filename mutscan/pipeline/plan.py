@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from mutscan.alignments.source import relatives_for
 from mutscan.builders.choose import choose_builders
-from mutscan.errors import UsageError, VariantError
-from mutscan.fetch import Fetcher, is_accession
+from mutscan.errors import FetchError, UsageError, VariantError
+from mutscan.fetch import KNOWN, Fetcher, read_name
 from mutscan.files import check_name, gunzip, read_file
 from mutscan.hashes import bytes_sha256, file_sha256
 from mutscan.inputs import InputTable, join_tables, read_arguments, read_variants
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from mutscan.alignments.source import Relatives
+    from mutscan.fetch import Name
     from mutscan.inputs import InputRow
     from mutscan.pipeline.numbering import Shift
     from mutscan.variants import Variant
@@ -99,6 +100,7 @@ def resolve_wild_type(
     structure: str | os.PathLike[str] | None = None,
     chain: str | None = None,
     offline: bool = False,
+    organism: str = DEFAULTS.organism,
     fetcher: Fetcher | None = None,
     coordinates: bool = True,
     plddt: bool = False,
@@ -108,24 +110,28 @@ def resolve_wild_type(
     Parameters
     ----------
     wild_type : str or path
-        A path to a structure or FASTA file, or a UniProt accession or isoform.
+        A path to a structure or FASTA file; else a UniProt accession, isoform or entry name, a RefSeq or
+        Ensembl protein, ``pdb:ID:CHAIN``, or a gene symbol.
     structure : path, optional
         Structure to use with an accession or FASTA.
     chain : str, optional
         Author chain name in the structure file.
     offline : bool
         Never touch the network.
+    organism : str
+        Of a gene symbol: name, UniProt's code or taxon.
     fetcher : Fetcher, optional
         Services and cache; the default ones otherwise.
     coordinates : bool
-        Also fetch AlphaFold DB's model of an accession.
+        Also fetch AlphaFold DB's model of an entry of UniProt.
     plddt : bool
         B factors of the structure file are pLDDT.
 
     Raises
     ------
     UsageError
-        Neither a file nor an accession; a FASTA of several proteins.
+        Neither a file nor a name; a name of several proteins (code ``ambiguous_protein``); a FASTA of
+        several proteins.
     StructureError, FetchError
         As they occur.
     """
@@ -151,17 +157,61 @@ def resolve_wild_type(
         )
     if looks_like_path:
         raise UsageError(f"no such file: {text}")
-    if not is_accession(text):
-        raise UsageError(
-            f"{text!r} is neither a file nor a UniProt accession (such as P04637, or P04637-2 for an isoform)"
+    name = read_name(text)
+    if name is None:
+        raise UsageError(f"{text!r} is neither a file nor a name that is known: expected {KNOWN}, or a file")
+    if name.kind == "pdb" and structure is not None:
+        raise UsageError(f"{text} is already a structure; use --structure with an accession or a FASTA file")
+    try:
+        entry = look_up(
+            name,
+            chain=chain,
+            offline=offline,
+            organism=organism,
+            fetcher=fetcher,
+            coordinates=coordinates and structure is None,
         )
-    service = fetcher or Fetcher(offline=offline)
-    entry = service.wild_type(text, structure=coordinates and structure is None)
+    except FetchError as error:
+        if name.kind != "gene":
+            raise
+        # A bare word may be the name of a file just as well.
+        why = error.message.removeprefix(f"{text}: ")
+        raise FetchError(f"{text}: no such file, and {why}", code=error.code) from error
+    if name.kind == "pdb":
+        chain = None
     if structure is None and chain is not None:
         raise UsageError(
             "--chain needs a structure file: AlphaFold DB models have one chain; add --structure FILE"
         )
     return with_given_structure(entry, structure, chain, plddt=plddt)
+
+
+def look_up(
+    name: Name,
+    *,
+    chain: str | None = None,
+    offline: bool = False,
+    organism: str = DEFAULTS.organism,
+    fetcher: Fetcher | None = None,
+    coordinates: bool = True,
+) -> WildType:
+    """Find the protein of a name, in the cache or at the service that knows it.
+
+    Parameters as `resolve_wild_type`; `chain` is that of a PDB entry.
+
+    Raises
+    ------
+    UsageError, StructureError, FetchError
+        As `Fetcher.protein` and `Fetcher.pdb`.
+    """
+    service = fetcher or Fetcher(offline=offline)
+    if name.kind != "pdb":
+        return service.protein(name, organism=organism, structure=coordinates)
+    if None not in (chain, name.chain) and chain != name.chain:
+        raise UsageError(
+            f"{name.typed} names chain {name.chain}, --chain {chain} another; leave one of them out"
+        )
+    return service.pdb(name.text, name.chain or chain)
 
 
 def _is_readable(path: Path) -> bool:
@@ -312,7 +362,7 @@ def _marked(row: PlannedRow, written: Variant | None, shift: Shift, *, strict: b
     if strict:
         error = VariantError(f"{written}: {shift.doubt} (--strict)", code="wild_type_mismatch")
         return replace(row, variant=None, error=error, notes=())
-    return replace(row, notes=row.notes[:1], doubt=shift.doubt)
+    return replace(row, notes=(), doubt=shift.doubt)
 
 
 def _in_line(text: str) -> str:
@@ -351,10 +401,10 @@ class _RowReader:
             variant = self.variant(source, written)
         except VariantError as error:
             return PlannedRow(source, error=error), written
-        notes = [self.numbers.told(variant)]
-        if self.positions is None:
-            notes.append(self.numbers.other_reading(variant, self.wild_type.sequence))
-        return PlannedRow(source, variant=variant, notes=tuple(filter(None, notes))), written
+        other = (
+            "" if self.positions is not None else self.numbers.other_reading(variant, self.wild_type.sequence)
+        )
+        return PlannedRow(source, variant=variant, notes=(other,) if other else ()), written
 
     def check_protein(self, source: InputRow) -> None:
         """Refuse a line that names another protein, before its variant or in a column."""
@@ -421,6 +471,7 @@ def check(
     alignment: str | os.PathLike[str] = DEFAULTS.alignment,
     inverse_folding: str = DEFAULTS.inverse_folding,
     numbering: str = DEFAULTS.numbering,
+    organism: str = DEFAULTS.organism,
     strict: bool = False,
     offline: bool = False,
     stdin: TextIO | None = None,
@@ -431,7 +482,9 @@ def check(
     """
     Options(inverse_folding=inverse_folding, numbering=numbering)  # refuses another word
     table = read_inputs(variants, variants_file, variant_column, stdin)
-    resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, plddt=plddt, offline=offline)
+    resolved = resolve_wild_type(
+        wild_type, structure=structure, chain=chain, plddt=plddt, offline=offline, organism=organism
+    )
     builders = tuple(backend.name for backend in choose_builders(builder, resolved))
     relatives = relatives_for(resolved, alignment)
     plan = make_plan(resolved, table, numbering=numbering, strict=strict)

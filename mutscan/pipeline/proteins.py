@@ -8,10 +8,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from mutscan.alignments.files import alignments_in
-from mutscan.errors import UsageError
-from mutscan.fetch import is_accession
+from mutscan.errors import FetchError, UsageError
+from mutscan.fetch import KNOWN, is_accession, read_name
 from mutscan.hashes import file_sha256, json_sha256
-from mutscan.pipeline.plan import file_record, resolve_wild_type, with_given_structure
+from mutscan.pipeline.options import DEFAULTS
+from mutscan.pipeline.plan import file_record, look_up, resolve_wild_type, with_given_structure
 from mutscan.structures import WildType
 from mutscan.structures.fasta import FastaRecord, read_each
 from mutscan.structures.files import unique_structures_in
@@ -37,6 +38,8 @@ class ProteinSources:
         Folders of files named as the proteins.
     offline : bool
         Never touch the network.
+    organism : str
+        Of gene symbols: name, UniProt's code or taxon.
     plddt : bool
         B factors of the structures are pLDDT.
     advice : str
@@ -47,6 +50,7 @@ class ProteinSources:
     structures_dir: Path | None = None
     alignments_dir: Path | None = None
     offline: bool = False
+    organism: str = DEFAULTS.organism
     plddt: bool = False
     advice: str = "give its sequence with --sequences, or its structure in --structures-dir"
 
@@ -102,7 +106,7 @@ class ProteinSources:
         """Give the same with absolute paths, and nothing read yet, for other processes."""
         given = (self.sequences, self.structures_dir, self.alignments_dir)
         fasta, structures, alignments = (None if path is None else path.absolute() for path in given)
-        return ProteinSources(fasta, structures, alignments, self.offline, self.plddt, self.advice)
+        return replace(self, sequences=fasta, structures_dir=structures, alignments_dir=alignments)
 
     def look(self) -> None:
         """Read the folders and the sequences' file.
@@ -119,7 +123,10 @@ class ProteinSources:
         sequences = [r.sequence if isinstance(r, FastaRecord) else r.message for r in self._named(name)]
         structure, relatives = self._structures.get(name), self._alignments.get(name)
         files = [None if path is None else file_sha256(path) for path in (structure, relatives)]
-        return json_sha256([sequences, *files, alignment, *(["plddt"] if self.plddt else [])])
+        other = ["plddt"] if self.plddt else []
+        if self.organism != DEFAULTS.organism:
+            other.append(f"organism {self.organism}")
+        return json_sha256([sequences, *files, alignment, *other])
 
     def length(self, name: str) -> int | None:
         """Residues of a protein, where a sequence gives them."""
@@ -156,16 +163,14 @@ class ProteinSources:
                 code="ambiguous_protein",
             )
         if sequences:
-            known = next(record.identifiers for record in records if isinstance(record, FastaRecord))
+            names = next(record.identifiers for record in records if isinstance(record, FastaRecord))
             wild_type = WildType(
-                name=name, sequence=sequences.pop(), records=(self._record,), identifiers=known
+                name=name, sequence=sequences.pop(), records=(self._record,), identifiers=names
             )
             plddt = self.plddt and structure is not None
             return with_given_structure(wild_type, structure, None, plddt=plddt)
         if structure is not None:
             return replace(resolve_wild_type(str(structure), plddt=self.plddt), name=name)
-        if is_accession(name):
-            return resolve_wild_type(name, offline=self.offline)
         places = [
             text
             for text, given in (
@@ -174,9 +179,20 @@ class ProteinSources:
             )
             if given is not None
         ]
-        raise UsageError(
-            f"{name}: "
-            + (f"is not in {' or '.join(places)} and is" if places else "is")
-            + f" no UniProt accession; {self.advice}",
-            code="unknown_protein",
-        )
+        missing = f"{name}: is not in {' or '.join(places)} and " if places else f"{name}: "
+        known = read_name(name)
+        if known is None:
+            raise UsageError(
+                f"{missing}is no name that can be looked up, such as {KNOWN}; {self.advice}",
+                code="unknown_protein",
+            )
+        try:
+            return look_up(known, offline=self.offline, organism=self.organism)
+        except FetchError as error:
+            # A bare word may be a name of the user's own just as well.
+            if known.kind != "gene" or error.code not in ("offline", "not_found"):
+                raise
+            why = error.message.removeprefix(f"{name}: ")
+            if error.code == "offline":
+                why = f"--offline forbids looking it up as a gene; {self.advice}"
+            raise UsageError(missing + why, code="unknown_protein") from error

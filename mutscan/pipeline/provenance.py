@@ -116,7 +116,8 @@ def provenance(
 
 _ASKED = (
     "model", "builder", "structure", "chain", "plddt", "alignment", "device", "precision", "batch_residues",
-    "jobs", "offline", "prior", "inverse_folding", "predict", "numbering", "strict", "seed",
+    "jobs", "offline", "prior", "inverse_folding", "predict", "numbering", "organism",
+    "strict", "seed",
 )  # fmt: skip
 """Options that describe what was asked, in run.json."""
 

@@ -17,6 +17,7 @@ from mutscan.reports.export import run_json
 from mutscan.reports.figures import draw_run
 from mutscan.reports.render import render_report
 from mutscan.reports.saved import read_run, refuse_part
+from mutscan.reports.tables import mavedb_table, mavehgvs_list, proteingym_table, write_parquet, write_pdb
 from mutscan.reports.views import view_script
 from mutscan.reports.workbook import write_workbook
 from mutscan.results import RunFolder
@@ -24,8 +25,20 @@ from mutscan.results import RunFolder
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-FORMATS: Final = ("html", "pymol", "chimerax", "figures", "json", "xlsx", "design")
+FORMATS: Final = (
+    "html", "pymol", "chimerax", "figures", "json", "xlsx", "design", "parquet", "proteingym", "mavedb",
+    "mavehgvs", "pdb",
+)  # fmt: skip
 """What a report can be drawn as."""
+
+_OF_MANY: Final = ("html", "parquet")
+"""Formats of a run of many proteins."""
+
+_TABLES: Final = {
+    "proteingym": ("proteingym.csv", proteingym_table),
+    "mavedb": ("mavedb.csv", mavedb_table),
+    "mavehgvs": ("mavehgvs.txt", mavehgvs_list),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +48,9 @@ class Written:
     Parameters
     ----------
     path : Path
-        A file; of figures the folder.
+        A file; of figures and PDB the folder.
     size : int
-        Bytes; of figures their number.
+        Bytes; of figures and PDB their number.
     note : str
         What the user should know; empty for nothing.
     """
@@ -60,10 +73,11 @@ def report(
     ----------
     run : path
         Run folder of `score`, `scan` or `batch`.
-    format : {"html", "pymol", "chimerax", "figures", "json", "xlsx", "design"}
-        Of many proteins only ``html``; ``design`` only of a scan.
+    format : {"html", "pymol", "chimerax", "figures", "json", "xlsx", "design", "parquet", "proteingym", \
+    "mavedb", "mavehgvs", "pdb"}
+        Of many proteins only ``html`` and ``parquet``; ``design`` only of a scan.
     out : path, optional
-        Where to write it: a file, for figures a folder. In the run folder by default.
+        Where to write it: a file, for figures and PDB a folder. In the run folder by default.
     offline : bool
         Use 3Dmol.js only where the cache holds it.
 
@@ -88,14 +102,24 @@ def write_report(directory: Path, format: str, out: Path | None, *, offline: boo
     if format not in FORMATS:
         raise UsageError(f"format {format!r}: expected one of {', '.join(FORMATS)}")
     refuse_part(directory)
-    if format != "html" and is_batch(directory):
+    if format not in _OF_MANY and is_batch(directory):
         raise UsageError(
-            f"{directory} is a run of many proteins, drawn as html only; for {format} give the folder of "
+            f"{directory} is a run of many proteins, drawn as {' and '.join(_OF_MANY)} only; for {format} "
+            "give the folder of "
             f"one of them: {directory / 'proteins'}/NAME"
         )
     if format == "figures":
         folder = out or directory / "figures"
         return Written(folder, _write_figures(directory, folder), "")
+    if format == "pdb":
+        folder = out or RunFolder(directory).structures
+        _check_folder(folder, "structures")
+        return Written(folder, write_pdb(directory, folder), "")
+    if format == "parquet":
+        path = out or directory / "variants.parquet"
+        _check_place(path)
+        write_parquet(directory, path)
+        return Written(path, path.stat().st_size, "")
     if format == "xlsx":
         path, run = out or directory / "report.xlsx", read_run(directory)
         _check_place(path)
@@ -122,6 +146,10 @@ def _content(directory: Path, format: str, *, offline: bool) -> tuple[Iterable[s
         return [page], folder.report_html, note
     if format == "json":
         return run_json(directory), directory / "report.json", ""
+    if format in _TABLES:
+        name, make = _TABLES[format]
+        table = make(directory)
+        return [table.text], directory / name, table.note
     if format == "design":
         return [design_of(directory)], directory / "design.csv", ""
     name = "view.pml" if format == "pymol" else "view.cxc"
@@ -148,12 +176,15 @@ def _check_place(path: Path) -> None:
 def _write_figures(directory: Path, folder: Path) -> int:
     written = 0
     for drawing in draw_run(directory):
+        _check_folder(folder, "figures")
         with write_errors(folder):
-            if folder.exists() and not folder.is_dir():
-                raise UsageError(
-                    f"--out {folder} is a file; expected a folder for the figures (it may be new)"
-                )
-            folder.mkdir(exist_ok=True)
             drawing.write(folder)
         written += 1
     return written
+
+
+def _check_folder(folder: Path, content: str) -> None:
+    with write_errors(folder):
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"--out {folder} is a file; expected a folder for the {content} (it may be new)")
+        folder.mkdir(exist_ok=True)

@@ -11,6 +11,7 @@ import numpy as np
 from mutscan.calling import LOW_PLDDT, mean_away_from_site, percentile, robust_z
 from mutscan.errors import BuildError
 from mutscan.evidence.structural import DROPS
+from mutscan.pipeline.numbering import FileNumbers
 from mutscan.structures import plddt_by_position, site_notes
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Assembler:
         self._contexts = contexts
         self._alphamissense = alphamissense
         self._plddt = plddt_by_position(wild_type)
-        self._numbering = "" if _file_counts_alike(wild_type) else " (the file's numbering)"
+        self._numbers = FileNumbers.of(wild_type)
 
     def row(self, result: VariantResult, error: BuildError | None) -> dict[str, object]:
         """Row of a scored variant without its input; `error` is why its structure could not be built."""
@@ -107,8 +108,10 @@ class Assembler:
         confidence = min((level for level, _ in doubts), default="high")  # "low" before "medium"
         reasons = ", ".join(why for level, why in doubts if level == confidence)
         notes = [f"confidence {confidence}: {reasons}"] if reasons else []
+        notes.append(self._numbers.told(variant))
         if measured is not None:
-            notes.extend(f"{note}{self._numbering}" for note in measured.notes)
+            numbering = " (the file's numbering)" if self._numbers.differ else ""
+            notes.extend(f"{note}{numbering}" for note in measured.notes)
         if variant.indel is None:
             notes.extend(site_notes(self.wild_type, variant.positions))
         notes.extend(verdict.notes)
@@ -118,7 +121,7 @@ class Assembler:
             "p_deleterious": verdict.p,
             "plddt_site": plddt_site,
             "confidence": confidence,
-            "notes": "; ".join(dict.fromkeys(notes)),
+            "notes": "; ".join(filter(None, dict.fromkeys(notes))),
             "evidence": verdict.words,
             "ddg_predicted": verdict.ddg,
             "site_context": self._contexts.of(variant),
@@ -221,15 +224,6 @@ class Assembler:
             "distance_to_site": [hit.distance for hit in hits],
             "disturbed": [hit.disturbed for hit in hits],
         }
-
-
-def _file_counts_alike(wild_type: WildType) -> bool:
-    """Whether the structure's own residue numbers are the positions; builders name residues by them."""
-    structure, index = wild_type.structure, wild_type.structure_index
-    if structure is None or index is None:
-        return True
-    resolved = np.flatnonzero(index >= 0)
-    return all(structure.numbers[index[i]] == str(i + 1) for i in resolved)
 
 
 def _sites(variant: Variant) -> NDArray[np.int64]:

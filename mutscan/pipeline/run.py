@@ -44,6 +44,15 @@ class Run:
             told = "not finished"
         return f"<Run {self.directory}: {told}>"
 
+    def _repr_html_(self) -> str | None:
+        """Show the run in a notebook; None, which shows `repr`, while it cannot be read."""
+        from mutscan.reports.notebook import run_html
+
+        try:
+            return run_html(self.directory)
+        except (UsageError, OSError):
+            return None
+
     @property
     def variants(self) -> pd.DataFrame:
         """One row for each input line; the columns of interface `variants.csv`."""

@@ -82,6 +82,7 @@ def scan(
     inverse_folding: str = DEFAULTS.inverse_folding,
     predict: str = DEFAULTS.predict,
     numbering: str = DEFAULTS.numbering,
+    organism: str = DEFAULTS.organism,
     shard: str | None = None,
     engine: str = DEFAULTS.engine,
     ray_address: str | None = None,
@@ -97,7 +98,7 @@ def scan(
     Parameters
     ----------
     wild_type : str or path
-        UniProt accession, or path to a structure or FASTA file. A FASTA file of many proteins, or ``@`` and
+        As `score`. A FASTA file of many proteins, or ``@`` and
         a file of names, gives a run over many: variants.parquet in place of variants.csv.
     positions : str, optional
         Such as ``"94-292,305"``; all when not given.
@@ -106,7 +107,8 @@ def scan(
     builder : str
         As `score`; by default no structure is built.
     model, structure, chain, plddt, alignment, device, precision, batch_residues, jobs, offline, restart, \
-    prior, inverse_folding, predict, numbering, shard, engine, ray_address, ray_cores, seed, progress
+    prior, inverse_folding, predict, numbering, organism, shard, engine, ray_address, ray_cores, seed, \
+    progress
         As `score`.
 
     Returns
@@ -123,6 +125,7 @@ def scan(
         alignment=alignment,
         device=device, precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline,
         restart=restart, prior=prior, inverse_folding=inverse_folding, predict=predict, numbering=numbering,
+        organism=organism,
         shard=shard, engine=engine, ray_address=ray_address, ray_cores=ray_cores, seed=seed,
         progress=progress or Silent(),
     )  # fmt: skip
@@ -131,11 +134,13 @@ def scan(
     # `batch` scans, too.
     from mutscan.pipeline.batching import proteins_to_scan, scan_many
 
-    many = proteins_to_scan(wild_type, offline=offline)
+    many = proteins_to_scan(wild_type, offline=offline, organism=organism)
     if many is not None:
         stem = Path(wild_type.removeprefix("@")).name.split(".")[0]
         return scan_many(*many, options, arguments, f"mutscan-{file_name(stem)}")
-    resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, plddt=plddt, offline=offline)
+    resolved = resolve_wild_type(
+        wild_type, structure=structure, chain=chain, plddt=plddt, offline=offline, organism=organism
+    )
     sites = scanned_positions(resolved, positions, numbering)
     return run_job(Request("scan", resolved, options, arguments, partial(ScanJob, resolved, sites)))
 

@@ -58,6 +58,7 @@ def score(
     inverse_folding: str = DEFAULTS.inverse_folding,
     predict: str = DEFAULTS.predict,
     numbering: str = DEFAULTS.numbering,
+    organism: str = DEFAULTS.organism,
     strict: bool = DEFAULTS.strict,
     shard: str | None = None,
     engine: str = DEFAULTS.engine,
@@ -72,7 +73,8 @@ def score(
     Parameters
     ----------
     wild_type : str or path
-        UniProt accession, or path to a structure or FASTA file.
+        Path to a structure or FASTA file; else a UniProt accession, isoform or entry name, a RefSeq or
+        Ensembl protein, a chain of a PDB entry (``"pdb:1TUP:A"``) or a gene symbol.
     variants : sequence of str
         Such as ``"R175H"``, ``"p.Arg175His"``, ``"R175H;R248Q"``.
     variants_file : path, optional
@@ -111,6 +113,8 @@ def score(
     numbering : {"sequence", "author"}
         Whose positions the variants are written in: those of the sequence, or the structure file's own
         residue numbers with their insertion codes (``"S27aA"``).
+    organism : str
+        Organism of a gene symbol: its name, UniProt's code or its taxon (``"mouse"``, ``"10090"``).
     strict : bool
         Fail rows that match as written although the other rows say that the numbering is shifted;
         otherwise they are scored with a note and low confidence.
@@ -142,13 +146,15 @@ def score(
         alignment=alignment,
         device=device, precision=precision, batch_residues=batch_residues, jobs=jobs, offline=offline,
         restart=restart, prior=prior, inverse_folding=inverse_folding, predict=predict, numbering=numbering,
-        strict=strict, shard=shard, engine=engine, ray_address=ray_address, ray_cores=ray_cores, seed=seed,
-        progress=progress or Silent(),
+        organism=organism, strict=strict, shard=shard, engine=engine, ray_address=ray_address,
+        ray_cores=ray_cores, seed=seed, progress=progress or Silent(),
     )  # fmt: skip
     if shard is not None and variants_file is not None and str(variants_file) == "-":
         raise UsageError("--shard: the parts of a job read the same list; give --variants a file")
     table = read_inputs(variants, variants_file, variant_column, stdin)
-    resolved = resolve_wild_type(wild_type, structure=structure, chain=chain, plddt=plddt, offline=offline)
+    resolved = resolve_wild_type(
+        wild_type, structure=structure, chain=chain, plddt=plddt, offline=offline, organism=organism
+    )
     plan = make_plan(resolved, table, numbering=numbering, strict=strict)
     arguments = {
         "wild_type": os.fspath(wild_type),
@@ -182,7 +188,7 @@ ROWS_JUDGED: Final = 512
 class ScoreJob(Job):
     """The work of `score`: each variant's prediction is a part of its own."""
 
-    ROWS_TOGETHER = 1
+    ROWS_TOGETHER = 16_384
 
     def __init__(
         self,

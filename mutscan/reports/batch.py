@@ -239,7 +239,8 @@ class SavedBatch:
         if not self.assessed:
             return ""
         many = f"{self.disturbed:,}" if self.disturbed else "none"
-        return f"; {many} disturb{'s' if self.disturbed < 2 else ''} the structure beyond background"
+        verb = "is" if self.disturbed < 2 else "are"
+        return f"; {many} {verb} predicted to disturb the structure beyond background"
 
     def _many(self, count: int) -> str:
         """``3 of 10 scored variants``, or none, or all of them, or the only one."""
@@ -384,8 +385,9 @@ def _shared(directory: Path, proteins: pd.DataFrame) -> dict[str, Any]:
 
 def _table(directory: Path) -> Path:
     """Return the file with all rows: variants.csv, of a scan variants.parquet."""
-    stored = directory / "variants.parquet"
-    return stored if stored.is_file() else RunFolder(directory).variants_csv
+    rows, stored = RunFolder(directory).variants_csv, directory / "variants.parquet"
+    # A run that is no scan may have its rows as Parquet as well (`mutscan report`), from an earlier time.
+    return stored if stored.is_file() and not rows.is_file() else rows
 
 
 def _columns(path: Path) -> list[str]:
@@ -512,6 +514,7 @@ class _Tally:
         self.not_assessed += int((scored & skipped).sum())
         self.disturbed += int(hit.sum())
         known = np.isfinite(_floats(block["lddt_predicted_mean"]))
+        known &= ~_truths(pc.match_substring(block["variant"].cast(pa.string()), ";"))
         self.assessed += int((hit | (assessed & known)).sum())
 
     def _add_rules(self, flag: _Labels, rule: _Labels, scored: NDArray[np.bool_]) -> None:

@@ -61,12 +61,15 @@ class Finding:
         ``deleterious``, ``tolerated``, ``uncertain``, or empty.
     sentence : str
         What follows the variant's name and a colon, without the last full stop.
+    label : str
+        The variant for people; in a run in the file's numbers, as it was written, and in positions.
     """
 
     number: int
     variant: str
     flag: str
     sentence: str
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ def digest(run: SavedRun) -> Digest:
         counts=run.counts,
         predicted=_standouts(run, "z_score", "lddt_predicted_mean", 0.0, _predicted_values),
         measured=_standouts(run, "lddt_measured_mean", "lddt_measured_site", UNMOVED, _measured_values),
-        warnings=_texts(section(run.provenance, "wild_type").get("notes")),
+        warnings=(*_texts(section(run.provenance, "wild_type").get("notes")), *_unknown(run.provenance)),
         notice=UNCALIBRATED if uncalibrated else "",
     )
 
@@ -144,8 +147,8 @@ def matter_most(run: SavedRun) -> pd.DataFrame:
 def headline(run: SavedRun) -> str:
     """State in one sentence how many variants are likely deleterious, and how many disturb the structure.
 
-    ``3 of 10 variants of P04637 are likely deleterious; 1 disturbs the structure beyond background: residues
-    170-178.``
+    ``3 of 10 variants of P04637 are likely deleterious; 1 is predicted to disturb the structure beyond
+    background: residues 170-178.``
     """
     scored = run.scored
     if not len(scored):
@@ -169,10 +172,12 @@ def _disturbing(run: SavedRun) -> str:
     if not assessed.any():
         return ""
     if not count:
-        return "; none disturbs the structure beyond background"
-    stretches = _stretches(run, run.scored["variant"][disturbed])
+        return "; none is predicted to disturb the structure beyond background"
+    # Where several are, a region of one of them would read as a region of all.
+    stretches = _stretches(run, run.scored["variant"][disturbed]) if count == 1 else ()
     where = f": {in_words(stretches)}" if stretches else ""
-    return f"; {count} {'disturbs' if count == 1 else 'disturb'} the structure beyond background{where}"
+    verb = "is" if count == 1 else "are"
+    return f"; {count} {verb} predicted to disturb the structure beyond background{where}"
 
 
 def structural_findings(run: SavedRun) -> tuple[pd.Series[bool], pd.Series[bool]]:
@@ -185,7 +190,8 @@ def structural_findings(run: SavedRun) -> tuple[pd.Series[bool], pd.Series[bool]
     substituted = scored["variant"].str.fullmatch(SUBSTITUTED.pattern)
     ruled = rule.str.contains(DISTURBED, regex=False) & ~rule.str.contains(SINGLES_ONLY, regex=False)
     hit = ruled | scored["variant"].map(lambda variant: bool(run.disturbed_by(variant)))
-    return substituted & (hit | scored["lddt_predicted_mean"].notna()), substituted & hit
+    predicted = scored["lddt_predicted_mean"].notna() & (scored["n_substitutions"] == 1)
+    return substituted & (hit | predicted), substituted & hit
 
 
 def _stretches(run: SavedRun, variants: Iterable[str]) -> list[tuple[int, int]]:
@@ -208,10 +214,10 @@ def _alone(run: SavedRun, row: pd.Series[Any]) -> str:
     if found is None:
         return said
     if not found:
-        return f"{said}; it does not disturb the structure beyond background"
+        return f"{said}; it is not predicted to disturb the structure beyond background"
     stretches = join_stretches(stretch for region in regions for stretch in region.stretches)
     where = f": {in_words(stretches)}" if stretches else ""
-    return f"{said}; it disturbs the structure beyond background{where}"
+    return f"{said}; it is predicted to disturb the structure beyond background{where}"
 
 
 def remainder(run: SavedRun) -> str:
@@ -236,12 +242,16 @@ def remainder(run: SavedRun) -> str:
 def findings(run: SavedRun) -> tuple[Finding, ...]:
     """Return the variants that matter most, each with its sentence; at most `TOP`."""
     bad = matter_most(run).head(TOP)
+    author = section(run.provenance, "arguments").get("numbering") == "author"
     return tuple(
         Finding(
             index + 1,
             str(row["variant"]),
             str(row["flag"]),
             sentence(row.to_dict(), run.disturbed_by(row["variant"])),
+            f"{row['input']} ({row['variant']})"
+            if author and row["input"] != row["variant"]
+            else row["variant"],
         )
         for index, (_, row) in zip(bad.index.tolist(), bad.iterrows(), strict=True)
     )
@@ -303,6 +313,17 @@ def section(provenance: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 def _text(value: object) -> str:
     return str(value) if isinstance(value, str | int | float) else ""
+
+
+NO_FEATURES: Final = (
+    "no functional sites, domains or ligands are known of this protein: it is not a UniProt entry"
+)
+"""Note on a run whose sentences can speak of fold and chemistry alone."""
+
+
+def _unknown(provenance: Mapping[str, Any]) -> tuple[str, ...]:
+    protein = section(provenance, "wild_type")
+    return (NO_FEATURES,) if protein and not protein.get("features") else ()
 
 
 def _texts(value: object) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 DRAWN: Final = 30
 """Variants that get figures of their own, those that matter most."""
 
-BAND: Final = 2.0
+BAND: Final = 3.0
 """Robust standard deviations of the null on either side of its median."""
 
 FLAGS: Final = {"deleterious": RIVAL, "tolerated": MODEL, "uncertain": "#e69f00", "": "#5b6570"}
@@ -162,7 +162,7 @@ def _track(
                 color=NULL,
                 alpha=0.55,
                 linewidth=0,
-                label=f"null, median ± {BAND:g} SD",
+                label=f"null, median ± {BAND:g} robust s.d.",
             )
         for first, last in runs(affected):
             axes.axvspan(

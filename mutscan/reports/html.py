@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jinja2
 from markupsafe import Markup, escape
 
-from mutscan.calling.regions import ALPHA
+from mutscan.calling.regions import ALPHA, MIN_DROP
 from mutscan.hashes import text_sha256
 from mutscan.reports.digest import section
 from mutscan.reports.sentences import number, probability
@@ -106,7 +106,7 @@ def fill_page(
             script=Markup(script),
             provenance=provenance,
             exponent=_exponent(provenance),
-            region_alpha=ALPHA,
+            region_rule={"alpha": ALPHA, "least": MIN_DROP},
             **context,
         )
     )

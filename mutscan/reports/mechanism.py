@@ -89,7 +89,9 @@ def change_of(substitution: Substitution, context: SiteContext) -> Change:
 
 def alike(substitution: Substitution) -> bool:
     """Whether proteins often exchange the two residues (BLOSUM62 above 0)."""
-    return substitution.wild_type in STANDARD and _alike(substitution.wild_type, substitution.mutant)
+    old, new = substitution.wild_type, substitution.mutant
+    # A charge that comes, goes or turns is the news.
+    return old in STANDARD and (old in CHARGED) == (new in CHARGED) and _alike(old, new)
 
 
 def unlike(substitution: Substitution) -> bool:

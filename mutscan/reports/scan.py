@@ -161,6 +161,11 @@ class SavedScan:
         return stored
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Decisions made when the wild type was read: how its file counts residues, above all."""
+        return tuple(map(str, section(self.provenance, "wild_type").get("notes") or ()))
+
+    @property
     def calibrated(self) -> bool:
         """Whether the rows hold probabilities."""
         return bool(self.positions["p_deleterious_mean"].notna().any())
@@ -233,16 +238,19 @@ def read_scan(directory: Path) -> SavedScan:
     return SavedScan(directory, table, facts_of(run), run.provenance)
 
 
+NAMED: Final = 5
+"""Positions that the headline names, those that tolerate the fewest substitutions."""
+
+
 def headline(scan: SavedScan) -> str:
     """State in one sentence where the protein tolerates least."""
     name = str(scan.provenance.get("wild_type", {}).get("name", scan.directory.name))
     worst = scan.positions[scan.positions["tolerance"] <= INTOLERANT]
-    stretches = join_stretches((int(p), int(p)) for p in worst["position"])
-    longest = sorted(sorted(stretches, key=lambda s: s[0] - s[1])[:4])
-    if not stretches:
+    if not len(worst):
         return f"Every position of {name} tolerates most of its substitutions."
-    where = in_words(longest)
-    more = ", most of all" if len(stretches) > len(longest) else ":"
+    least = worst.sort_values(["tolerance", "position"], kind="stable").head(NAMED)
+    where = in_words(join_stretches((int(p), int(p)) for p in least["position"]))
+    more = ", least of all" if len(worst) > len(least) else ":"
     return (
         f"{len(worst)} of {len(scan.positions)} positions of {name} tolerate few substitutions{more} {where}."
     )
@@ -315,6 +323,7 @@ def render_scan(directory: Path, *, viewer: str = "", viewer_note: str = "") -> 
         headline=headline(scan),
         remainder=remainder(scan),
         population=population(scan.provenance),
+        notes=scan.notes,
         human=is_human(scan.provenance),
         calibrated=scan.calibrated,
         uncalibrated=UNCALIBRATED,

@@ -134,7 +134,7 @@ def structure_disturbed(
     """Whether a row says that the structure is disturbed; None where that was not assessed.
 
     It is where the structural rule says so, or a region moves beyond its background. Nothing is calibrated
-    for insertions and deletions, and the structural rule not for joint mutants.
+    for insertions and deletions, and for joint mutants only what was measured counts.
 
     Parameters
     ----------
@@ -150,15 +150,15 @@ def structure_disturbed(
     if disturbed is None:
         disturbed = read_affected(_text(row, "affected_regions"))
     ruled = DISTURBED in rule and SINGLES_ONLY not in rule
-    known = ruled or bool(disturbed) or not math.isnan(_number(row, "lddt_predicted_mean"))
-    return ruled or bool(disturbed) if known else None
+    predicted = len(variant) == 1 and not math.isnan(_number(row, "lddt_predicted_mean"))
+    return ruled or bool(disturbed) if ruled or disturbed or predicted else None
 
 
 def sentence(row: Mapping[Any, Any], disturbed: Sequence[AffectedRegion] | None = None) -> str:
     """Describe one scored variant in at most three sentences, without its name and without a full stop.
 
     ``likely deleterious (0.93). Puts a charge into the buried core of helix 2 (24-41), against helices 5
-    and 7; binding site 93 (heme) 6 Å away. No wider stretch moves beyond background``
+    and 7; binding site 93 (heme) 6 Å away. No wider stretch is predicted to move beyond background``
 
     Parameters
     ----------
@@ -306,14 +306,14 @@ def _stretches(row: Mapping[Any, Any], disturbed: Sequence[AffectedRegion]) -> s
     if found is None:
         return ""
     if not found:
-        return "no wider stretch moves beyond background"
+        return "no wider stretch is predicted to move beyond background"
     if not disturbed:
-        return "the structure as a whole moves beyond background, no single region does"
+        return "the predicted lDDT of the whole is beyond background, that of no single region is"
     named = [_named(region) for region in disturbed[:NAMED_REGIONS]]
     if rest := len(disturbed) - len(named):
         more = f"{rest} more region{'s' if rest > 1 else ''}"
-        return f"disturbs {', '.join(named)} and {more} beyond background"
-    return f"disturbs {' and '.join(named)} beyond background"
+        return f"predicted to disturb {', '.join(named)} and {more} beyond background"
+    return f"predicted to disturb {' and '.join(named)} beyond background"
 
 
 def _named(region: AffectedRegion) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 
     from mutscan.structures.chain import Structure
 
+MEASURED_LDDT: Final = "measured lDDT"
+"""Metric of a mutant's B factors: lDDT of its C-alpha atoms against the wild type's, 0-1."""
+
 _UNKNOWN_B = "B factor 0.00 marks residues without a value."
 
 
-def write_structure(structure: Structure, path: str | Path, *, b_factor: ArrayLike | None = None) -> None:
+def write_structure(
+    structure: Structure, path: str | Path, *, b_factor: ArrayLike | None = None, metric: str = ""
+) -> None:
     """Write a structure to a file.
 
     The file appears complete or not at all (temporary file, then rename), and
@@ -37,6 +42,9 @@ def write_structure(structure: Structure, path: str | Path, *, b_factor: ArrayLi
     b_factor : float array, shape (L,), optional
         One value per residue for the B-factor column, such as measured lDDT; NaN is written as 0 and
         the file says so. Without it the atoms' own B factors, and the pLDDT if there is one, are written.
+    metric : str, optional
+        What `b_factor` is, such as `MEASURED_LDDT`, when it is a score of 0-1: the file names it, and
+        mmCIF has it as ModelCIF's ``_ma_qa_metric`` as well.
 
     Raises
     ------
@@ -47,12 +55,13 @@ def write_structure(structure: Structure, path: str | Path, *, b_factor: ArrayLi
     """
     path = Path(path)
     plain = without_gz(path.name).lower()
-    column, notes = _b_column(structure, b_factor)
+    column, notes = _b_column(structure, b_factor, metric)
     if plain.endswith(MMCIF_ENDINGS):
-        lines = _mmcif(structure, column, notes, states_plddt=b_factor is None)
+        lines = _mmcif(structure, column, notes, _quality(structure, b_factor, metric))
     elif plain.endswith(PDB_ENDINGS):
         _check_pdb_limits(structure, path.name)
-        lines = _pdb(structure, column, notes)
+        # Two decimals, as the format has them, would make most scores of 0-1 the same.
+        lines = _pdb(structure, column, notes, decimals=4 if metric else 2)
     else:
         raise StructureError(f"{path.name}: the ending names no structure format; expected {EXPECTED}")
     data = ("\n".join(lines) + "\n").encode("utf-8")
@@ -63,18 +72,29 @@ def write_structure(structure: Structure, path: str | Path, *, b_factor: ArrayLi
 
 
 def _b_column(
-    structure: Structure, b_factor: ArrayLike | None
+    structure: Structure, b_factor: ArrayLike | None, metric: str
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     if b_factor is None:
         return structure.b_factor, ()
     values = np.asarray(b_factor, dtype=np.float64)
     if values.shape != (len(structure),):
         raise ValueError(f"b_factor has shape {values.shape}, the structure {len(structure)} residues")
-    notes: tuple[str, ...] = ("B factor: one value per residue.",)
+    notes: tuple[str, ...] = (f"B factor: {metric or 'one value per residue'}.",)
     if not np.isfinite(values).all():
         notes += (_UNKNOWN_B,)
         values = np.where(np.isfinite(values), values, 0.0)
     return values[structure.residue_index], notes
+
+
+def _quality(
+    structure: Structure, b_factor: ArrayLike | None, metric: str
+) -> tuple[str, str, NDArray[np.float64]] | None:
+    """Name, ModelCIF type and values, shape (L,), of the local quality that an mmCIF file states."""
+    if metric and b_factor is not None:
+        return metric, "normalized score", np.asarray(b_factor, dtype=np.float64)
+    if b_factor is None and structure.plddt is not None:
+        return "pLDDT", "pLDDT", structure.plddt
+    return None
 
 
 def _names(structure: Structure) -> list[str]:
@@ -97,7 +117,9 @@ def _check_pdb_limits(structure: Structure, name: str) -> None:
         raise StructureError(f"{name}: {structure.name} does not fit the PDB format: {reason}; write .cif")
 
 
-def _pdb(structure: Structure, column: NDArray[np.float64], notes: tuple[str, ...]) -> Iterator[str]:
+def _pdb(
+    structure: Structure, column: NDArray[np.float64], notes: tuple[str, ...], *, decimals: int
+) -> Iterator[str]:
     names = _names(structure)
     chain = structure.chain_id or " "
     yield f"TITLE     {_ascii(structure.name)[:70]}"
@@ -114,7 +136,7 @@ def _pdb(structure: Structure, column: NDArray[np.float64], notes: tuple[str, ..
         yield (
             f"ATOM  {serial:>5} {shown:<4} {names[index]:>3} {chain}{structure.res_id[index]:>4}"
             f"{structure.ins_code[index] or ' '}   {xyz[0]:8.3f}{xyz[1]:8.3f}{xyz[2]:8.3f}  1.00"
-            f"{min(b, 999.99):6.2f}          {element:>2}"
+            f"{min(b, 999.99):6.{decimals}f}          {element:>2}"
         )
         last = serial
     if names:
@@ -137,7 +159,10 @@ def _rows(
 
 
 def _mmcif(
-    structure: Structure, column: NDArray[np.float64], notes: tuple[str, ...], *, states_plddt: bool
+    structure: Structure,
+    column: NDArray[np.float64],
+    notes: tuple[str, ...],
+    quality: tuple[str, str, NDArray[np.float64]] | None,
 ) -> Iterator[str]:
     names = _names(structure)
     # mmCIF has no blank chain name.
@@ -155,20 +180,21 @@ def _mmcif(
     yield from ("#", "loop_", "_entity_poly_seq.entity_id", "_entity_poly_seq.num", "_entity_poly_seq.mon_id")
     yield from (f"1 {place} {name}" for place, name in enumerate(names, start=1))
     yield from ("#", "_struct_asym.id A", "_struct_asym.entity_id 1")
-    if states_plddt and structure.plddt is not None:
-        yield from ("#", "_ma_qa_metric.id 1", "_ma_qa_metric.mode local", "_ma_qa_metric.name pLDDT")
-        yield from ("_ma_qa_metric.type pLDDT", "#", "loop_")
+    if quality is not None:
+        metric, kind, values = quality
+        # A loop, although it has one row: python-modelcif reads it before the values, as it has to.
+        yield from ("#", "loop_", "_ma_qa_metric.id", "_ma_qa_metric.mode", "_ma_qa_metric.name")
+        yield from ("_ma_qa_metric.type", f"1 local {_quote(metric)} {_quote(kind)}")
+        yield from ("#", "loop_")
         for tag in (
-            "label_asym_id",
-            "label_comp_id",
-            "label_seq_id",
-            "metric_id",
-            "metric_value",
+            "ordinal_id", "label_asym_id", "label_comp_id", "label_seq_id", "metric_id", "metric_value",
             "model_id",
-        ):
+        ):  # fmt: skip
             yield f"_ma_qa_metric_local.{tag}"
-        for place, (name, value) in enumerate(zip(names, structure.plddt.tolist(), strict=True), start=1):
-            yield f"A {name} {place} 1 {value:.2f} 1" if np.isfinite(value) else f"A {name} {place} 1 ? 1"
+        decimals = 2 if kind == "pLDDT" else 4
+        for place, (name, value) in enumerate(zip(names, values.tolist(), strict=True), start=1):
+            shown = f"{value:.{decimals}f}" if np.isfinite(value) else "?"
+            yield f"{place} A {name} {place} 1 {shown} 1"
     yield from ("#", "loop_")
     for tag in (
         "group_PDB", "id", "type_symbol", "label_atom_id", "label_alt_id", "label_comp_id", "label_asym_id",

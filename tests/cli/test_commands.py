@@ -377,7 +377,7 @@ def test_arguments_reach_the_library(scored, tmp_path):
         *("--batch-residues", "99", "--jobs", "2", "--seed", "7", "--quiet"),
         *("--alignment", "b.a3m", "--prior", "scan", "--inverse-folding", "off"),
         *("--predict", "probability", "--engine", "ray", "--ray-address", "auto"),
-        *("--plddt", "--numbering", "author", "--strict"),
+        *("--plddt", "--numbering", "author", "--organism", "mouse", "--strict"),
     )
     assert done.exit_code == 3
     assert scored.arguments == ("P04637", ("R175H", "p.Arg248Gln"))
@@ -396,6 +396,7 @@ def test_arguments_reach_the_library(scored, tmp_path):
         "chain": "B",
         "plddt": True,
         "numbering": "author",
+        "organism": "mouse",
         "strict": True,
         "alignment": "b.a3m",
         "prior": "scan",

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -23,32 +25,35 @@ WAITS = (
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX signals and shells")
 
 
+@contextmanager
+def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that has said that it is ready; it is killed if a test fails."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
 @posix
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_ends_with_130_and_a_word(name: str) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", WAITS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(getattr(signal, name))
-    _, errors = process.communicate(timeout=60)
+    with started([sys.executable, "-c", WAITS]) as process:
+        process.send_signal(getattr(signal, name))
+        _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "interrupted\n")
 
 
 @posix
 def test_nohup_still_holds_off_the_hang_up() -> None:
     script = WAITS.replace("time.sleep(60)", "time.sleep(3)")
-    process = subprocess.Popen(
-        ["sh", "-c", f"trap '' HUP; exec {shlex.quote(sys.executable)} -c {shlex.quote(script)}"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGHUP)
-    _, errors = process.communicate(timeout=60)
+    command = f"trap '' HUP; exec {shlex.quote(sys.executable)} -c {shlex.quote(script)}"
+    with started(["sh", "-c", command]) as process:
+        process.send_signal(signal.SIGHUP)
+        _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
 
 

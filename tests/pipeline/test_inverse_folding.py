@@ -118,7 +118,7 @@ def test_without_it_everything_else_is_the_same(
 
 
 def test_a_run_folder_holds_one_kind_of_evidence(run: mutscan.Run, model: Path) -> None:
-    with pytest.raises(RunFolderError, match="inverse_folding"):
+    with pytest.raises(RunFolderError, match="inverse folding"):
         score(model, run.directory, inverse_folding="off")
 
 

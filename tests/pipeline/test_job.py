@@ -62,10 +62,6 @@ def test_score_and_scan_say_the_same_of_built_variants(scored: mutscan.Run, scan
             # little more than that.
             if column in ("z_score", "tm_percentile", "lddt_percentile"):
                 assert float(one[column]) == pytest.approx(float(other[column]), abs=0.02), column
-            elif column == "notes":  # of the numbers that the list is written in
-                assert one[column] == "; ".join(
-                    filter(None, ("residue 42 of the file is position 38", other[column]))
-                )
             elif column.startswith(("tm_predicted", "lddt_predicted")):
                 assert float(one[column]) == pytest.approx(float(other[column]), abs=2e-6), column
             else:

@@ -10,8 +10,10 @@ import pytest
 from mutscan.errors import ROW_CODES, UsageError
 from mutscan.inputs import InputRow, InputTable, read_arguments
 from mutscan.pipeline.identity import Identity
+from mutscan.pipeline.numbering import FileNumbers
 from mutscan.pipeline.plan import Plan, make_plan, resolve_wild_type
 from mutscan.structures import WildType
+from mutscan.variants import parse_variant
 from tests.places import GLOBIN
 
 WILD_TYPE = str(GLOBIN / "wild_type.cif")  # position 1 is residue 5 of the file
@@ -52,8 +54,10 @@ def renumbered(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., WildTy
 def test_author_numbers_are_the_file_s(globin: WildType) -> None:
     plan = planned(globin, ["L42D", "H101A", "p.Ile18Val", "E14K;K148E"], numbering="author")
     assert outcome(plan) == ["L38D", "H97A", "I14V", "E10K;K144E"]
-    assert plan.rows[0].notes == ("residue 42 of the file is position 38",)
-    assert plan.rows[3].notes == ("residues 14 and 148 of the file are positions 10 and 144",)
+    numbers = FileNumbers.of(globin)
+    told = [numbers.told(row.variant) for row in plan.rows if row.variant is not None]
+    assert told[0] == "residue 42 of the file is position 38"
+    assert told[3] == "residues 14 and 148 of the file are positions 10 and 144"
 
 
 def test_author_numbers_that_do_not_fit_are_told_in_both_numberings(globin: WildType) -> None:
@@ -74,8 +78,8 @@ def test_insertion_codes(renumbered: Callable[..., WildType], globin: WildType) 
     assert outcome(planned(other, texts, numbering="author")) == [
         f"{letter}{p}W" for p, letter in enumerate(letters, start=30)
     ]
-    noted = planned(other, [f"{letters[1]}31W"])
-    assert noted.rows[0].notes[0] == "residue 30A of the file is position 31"
+    told = FileNumbers.of(other).told(parse_variant(f"{letters[1]}31W"))
+    assert told == "residue 30A of the file is position 31"
 
 
 def test_numbers_in_a_gap_follow_where_its_ends_agree(globin: WildType) -> None:
@@ -104,7 +108,8 @@ def test_a_row_that_reads_both_ways_says_so(renumbered: Callable[..., WildType],
     )
     (row,) = planned(other, [f"S{last}A"], numbering="author").rows
     assert str(row.variant) == f"S{first}A"
-    assert row.notes == (f"residue {last} of the file is position {first}",)
+    assert row.notes == ()
+    assert FileNumbers.of(other).told(row.variant) == f"residue {last} of the file is position {first}"
 
 
 def test_equal_numbers_need_no_note(renumbered: Callable[..., WildType]) -> None:

@@ -44,5 +44,5 @@ def test_a_part_of_a_job_is_named_as_such(format: str, tmp_path: Path) -> None:
 def test_all_public_names_are_there() -> None:
     for name in mutscan.__all__:
         assert getattr(mutscan, name) is not None
-    for name in ("batch", "check", "compare", "merge", "report", "scan", "score"):
+    for name in ("batch", "check", "cite", "compare", "merge", "report", "scan", "score"):
         assert callable(getattr(mutscan, name))

@@ -280,7 +280,7 @@ def test_reference_prefix_of_another_protein_fails(tiny_model: Path, tmp_path: P
     ("wild_type", "variants", "error", "words"),
     [
         ("nowhere.pdb", ["A1G"], UsageError, "no such file"),
-        ("NOTANACC", ["A1G"], UsageError, "neither a file nor a UniProt accession"),
+        ("no name", ["A1G"], UsageError, "is neither a file nor a name that is known"),
         (WILD_TYPE, [], UsageError, "no variants"),
     ],
 )

@@ -78,7 +78,7 @@ def test_it_counts_proteins_rows_and_flags(tmp_path):
         f"{flags['deleterious']} of 46 scored variants are likely deleterious, in {hit} of 9 proteins; "
         in text
     )
-    assert f"{run.disturbed} disturb the structure beyond background." in text
+    assert f"{run.disturbed} are predicted to disturb the structure beyond background." in text
     assert 1 < run.disturbed < run.assessed == 46
     assert "17 rows not scored, 2 proteins failed." in text
     assert "4 ok 3 partial 2 failed" in " ".join(text.split())
@@ -348,7 +348,10 @@ def test_a_page_over_very_many_proteins_stays_small_and_says_what_it_leaves_out(
         (lambda f: (f / "run.json").write_text("[]"), "run.json: expected a JSON object"),
         (lambda f: (f / "proteins.csv").write_text("name,length\n"), "columns are missing (status"),
         (lambda f: (f / "variants.csv").write_text("input,status\n"), "columns are missing (error_code"),
-        (lambda f: (f / "variants.parquet").write_bytes(b"PAR1"), "variants.parquet: cannot be read"),
+        (
+            lambda f: (f / "variants.csv").rename(f / "variants.parquet"),
+            "variants.parquet: cannot be read",
+        ),
     ],
 )
 def test_a_spoilt_folder_is_named(tmp_path, spoil, words):

@@ -53,7 +53,7 @@ def test_every_figure_is_there_and_the_same_each_time(tmp_path):
     assert HOSTILE in words(first["Y5W_evidence"].svg)
     assert "burial" in words(first["Y5W_evidence"].svg)
     assert "+1.50" in words(first["Y5W_evidence"].svg)
-    assert "null, median ± 2 SD" in words(first["I6W_track"].svg)
+    assert "null, median ± 3 robust s.d." in words(first["I6W_track"].svg)
 
 
 def test_what_is_not_there_is_not_drawn(tmp_path):

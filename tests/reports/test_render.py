@@ -186,7 +186,7 @@ def test_the_table_names_the_variant_and_shows_what_was_typed_beside_it(tmp_path
 def test_nothing_is_said_of_stretches_where_nothing_was_predicted(tmp_path):
     folder = make_run(tmp_path, structure=False, calibrated=True)
     write_regions(folder, [])
-    assert "No wider stretch moves beyond background" in " ".join(summary(folder).split())
+    assert "No wider stretch is predicted to move beyond background" in " ".join(summary(folder).split())
     table = pd.read_csv(folder / "variants.csv")
     empty = [name for name in table if name.startswith(("tm_", "lddt_"))]
     table.assign(**dict.fromkeys(empty, "")).to_csv(folder / "variants.csv", index=False)
@@ -515,5 +515,5 @@ def test_a_variant_that_moves_nothing_does_not_stand_out(tmp_path):
     assert account.predicted == account.measured == account.findings == ()
     assert account.headline == (
         "None of 3 variants stands out from other substitutions of wild_type; "
-        "none disturbs the structure beyond background."
+        "none is predicted to disturb the structure beyond background."
     )

@@ -193,7 +193,6 @@ def test_the_tm_column_is_found_by_name_and_not_trusted(
 def test_too_many_requests_holds_up_everyone(
     service: Service, fetch: Callable[..., Path], tmp_path: Path
 ) -> None:
-    # It comes late enough that a busy machine has started the other worker.
     refusal = Reply(429, b"slow down", {"Retry-After": "1"}, wait=0.4)
     service.on(route("P00001"), refusal, pdb_reply(SEQUENCES["P00001"]))
     for name in ("P00002", "P00003"):
@@ -204,7 +203,6 @@ def test_too_many_requests_holds_up_everyone(
     assert time.monotonic() - started >= 1.0
     assert len(rows(chosen)) == 2
     assert service.paths.count(route("P00001")) == 2
-    assert set(service.paths[:2]) == {route("P00001"), route("P00002")}
     assert len(service.paths) == 5
 
 
