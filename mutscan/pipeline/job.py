@@ -275,15 +275,16 @@ class Job(ABC):
     ) -> Iterator[dict[str, object]]:
         """Yield the rows of variants.csv, in output order; other tables get their blocks on the way."""
         assembler: Assembler | None = None
-        written: set[Variant] = set()
+        written: set[str] = set()  # names take little memory
         for chunk in self.chunks():
             scored: dict[Variant, dict[str, object]] = {}
             variants = [*dict.fromkeys(row.variant for row in chunk if row.variant is not None)]
             if variants and assembler is None:
                 contexts = self._subdomains.contexts
                 assembler = Assembler(self.wild_type, self.null, self.alphamissense, contexts)
-            new = set(variants) - written  # a variant that is given again has its rows in the tables
-            written |= new
+            # A variant that is given again has its rows in the tables.
+            new = {variant for variant in variants if str(variant) not in written}
+            written.update(map(str, new))
             for result in self._results(variants, new, add_evidence):
                 assert assembler is not None
                 if self.null is not None and result.variant in new:

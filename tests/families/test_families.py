@@ -208,7 +208,7 @@ def test_conservation_in_words() -> None:
     words = describe("conservation", seen)
     assert words == (
         "1,200 related sequences of 2 families; site more conserved than its surroundings, "
-        "mutant residue 20.1 times rarer than the wild type"
+        "mutant residue 20 times rarer than the wild type"
     )
     nobody = {**seen, "family_sequences": float(np.log1p(1)), "families": 0.0}
     assert describe("conservation", nobody) == "no relatives in the library cover the site"

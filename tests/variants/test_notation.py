@@ -734,7 +734,7 @@ def test_hostile_text_costs_little(piece: str) -> None:
     ):
         began = time.process_time()
         refused = refusal(parse_variant, text)
-        assert time.process_time() - began < 0.5
+        assert time.process_time() - began < 1.0
         assert refused is None or len(refused.message) < 600
 
 
