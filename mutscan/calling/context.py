@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.spatial import cKDTree
 
-from mutscan.calling.naming import element_name, point_name
+from mutscan.calling.naming import LOW_PLDDT, element_name, point_name
 from mutscan.calling.sites import CONTACT_CA, KINDS, FunctionalSites
 from mutscan.residues import THREE_LETTER
 from mutscan.structures import HEAVY_ATOMS, plddt_by_position
@@ -72,9 +72,6 @@ TURN: Final = 4
 
 NEAR_END: Final = 5
 """Residues from an end of the chain, up to which that is said."""
-
-LOW_PLDDT: Final = 70.0
-"""pLDDT below which it is said (AlphaFold DB's own boundary of low confidence)."""
 
 LISTED: Final = 4
 """Near sites, and touched elements, that are named."""
