@@ -96,7 +96,7 @@ class Assistant:
         computed or written.
         """
         from mutscan import pipeline
-        from mutscan.cli.score import check_row
+        from mutscan.cli.score import check_rows
 
         plan = pipeline.check(
             self._protein(wild_type),
@@ -106,14 +106,13 @@ class Assistant:
             organism=organism,
             offline=self._offline,
         )
-        builder = plan.builders[0] if plan.builders else None
         protein = plan.wild_type
         return {
             "wild_type": protein.name,
             "length": len(protein.sequence),
             "structure": None if protein.structure is None else protein.structure.name,
             "notes": list(protein.notes),
-            "variants": [check_row(row, protein, builder) for row in plan.rows],
+            "variants": check_rows(plan),
         }
 
     def score(

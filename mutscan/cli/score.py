@@ -25,7 +25,8 @@ from mutscan.cli.options import (
 from mutscan.structures import other_residue
 
 if TYPE_CHECKING:
-    from mutscan.pipeline import PlannedRow
+    from mutscan.pipeline import Plan, PlannedRow
+    from mutscan.pipeline.numbering import FileNumbers
     from mutscan.structures import WildType
 
 CHECK_COLUMNS = (
@@ -150,7 +151,7 @@ def check(
         stdin=sys.stdin,
     )
     builders = plan.builders
-    rows = [check_row(row, plan.wild_type, builders[0] if builders else None) for row in plan.rows]
+    rows = check_rows(plan)
     if json:
         print_json(rows)
     elif sys.stdout.isatty():
@@ -176,10 +177,18 @@ def check(
     raise typer.Exit(_check_exit_code(rows))
 
 
-def check_row(row: PlannedRow, wild_type: WildType, builder: str | None) -> dict[str, object]:
-    """One line of the dry run."""
+def check_rows(plan: Plan) -> list[dict[str, object]]:
+    """Lines of the dry run."""
     from mutscan.pipeline.numbering import FileNumbers
 
+    numbers = FileNumbers.of(plan.wild_type)
+    builder = plan.builders[0] if plan.builders else None
+    return [_check_row(row, plan.wild_type, numbers, builder) for row in plan.rows]
+
+
+def _check_row(
+    row: PlannedRow, wild_type: WildType, file_numbers: FileNumbers, builder: str | None
+) -> dict[str, object]:
     cells: dict[str, object] = dict.fromkeys(CHECK_COLUMNS)
     cells |= {"input": row.source.text, "status": row.status, "wild_type": wild_type.name, "action": "none"}
     if row.error is not None:
@@ -200,7 +209,7 @@ def check_row(row: PlannedRow, wild_type: WildType, builder: str | None) -> dict
             action = f"predict; {next(filter(None, others), 'a changed residue has no coordinates')}"
         elif builder is None:
             action = "predict"
-    notes = (row.doubt and f"doubtful: {row.doubt}", FileNumbers.of(wild_type).told(variant), *row.notes)
+    notes = (row.doubt and f"doubtful: {row.doubt}", file_numbers.told(variant), *row.notes)
     return cells | {
         "status": "partial" if action and action != "predict" else "ok",
         "variant": str(variant),

@@ -206,8 +206,3 @@ def _table_row(
         cells=cells_of(row, shown),
         carried=tuple(shorten(row[column]) for column in run.carried),
     )
-
-
-def _signed(value: float) -> str:
-    """Text of a z to one decimal; what rounds to 0 has no sign."""
-    return number(round(value, 1) + 0.0, 1).replace("-", "−")
