@@ -84,25 +84,19 @@ def test_each_command_is_understood(words):
 
 
 def test_commands_named_in_passing_exist():
-    from mutscan.cli.app import app
+    from mutscan.cli.app import SUMMARIES
 
-    known = {command.name for command in app.registered_commands} | {g.name for g in app.registered_groups}
     named = set(re.findall(r"`mutscan ([a-z]+)", README))
     assert named
-    assert named <= known
+    assert named <= set(SUMMARIES)
 
 
 def test_options_named_in_passing_exist():
-    from typer.main import get_command
+    from mutscan.cli.app import SUMMARIES, load
 
-    from mutscan.cli.app import app
-
-    root = get_command(app)
-    with root.make_context("mutscan", ["doctor"]) as context:
-        _, training, _ = root.resolve_command(context, ["train", "model"])
     known = {
         option
-        for command in (*root.commands.values(), *training.commands.values())
+        for command in (*map(load, SUMMARIES), *load("train").commands.values())
         for parameter in command.params
         for option in parameter.opts
     }

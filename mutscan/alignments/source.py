@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from mutscan.alignments import AUTO, LIBRARY
 from mutscan.alignments.profile import LEAST_COVER, LEAST_IDENTITY, MOST_ROWS, profile_of
 from mutscan.alignments.read import Alignment, read_alignment
 from mutscan.errors import FetchError
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 
     from mutscan.evidence import AlignedProfile
     from mutscan.structures import WildType
-
-AUTO: Final = "auto"
-LIBRARY: Final = "library"
-"""Values of ``--alignment`` that are no file."""
 
 LICENCE: Final = "CC BY 4.0"
 """Of AlphaFold DB's files."""

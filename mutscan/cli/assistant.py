@@ -96,7 +96,7 @@ class Assistant:
         computed or written.
         """
         from mutscan import pipeline
-        from mutscan.cli.score import check_rows
+        from mutscan.cli.check import check_rows
 
         plan = pipeline.check(
             self._protein(wild_type),

@@ -19,13 +19,13 @@ from mutscan.cli.options import (
     Messages,
     SharedOptions,
     StrictOption,
-    VersionOption,
     argument,
     command,
     flag,
     option,
     path,
 )
+from mutscan.cli.version import VersionOption
 from mutscan.pipeline.options import DEFAULTS
 
 

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from mutscan.cli.options import VersionOption, argument, command, expand, flag
+from mutscan.cli.options import argument, command, expand, flag
+from mutscan.cli.version import VersionOption
 
 
 class CiteFormat(StrEnum):

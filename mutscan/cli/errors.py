@@ -11,16 +11,13 @@ import contextlib
 import io
 import os
 import sys
-import traceback
-from importlib import import_module
 from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
 
-from mutscan.cli.console import plain, stop_log
+from mutscan.cli.text import plain
 from mutscan.errors import MutscanError
-from mutscan.files import REFUSALS
 
 INTERNAL: Final = 1
 USAGE: Final = 2
@@ -46,6 +43,8 @@ def say_error(message: str) -> None:
 
 def describe(error: OSError) -> str | None:
     """Describe an error of the user's disk; None for other errors."""
+    from mutscan.files import REFUSALS
+
     reason = REFUSALS.get(error.errno or 0)
     if reason is None:
         return None
@@ -71,6 +70,8 @@ def exit_code(error: BaseException, *, command: str | None, verbose: bool) -> in
         print(f"interrupted{': ' + words if command in CONTINUABLE else ''}", file=sys.stderr)
         return INTERRUPTED
     if verbose:
+        import traceback
+
         traceback.print_exception(error)
     if isinstance(error, MutscanError):
         say_error(error.message)
@@ -109,9 +110,7 @@ def _usage(error: Any) -> int:
 
 
 class MutscanGroup(TyperGroup):
-    """The root command, which translates errors and imports ``train`` only when it runs."""
-
-    lazy: Final = {"train": "mutscan.cli.train"}
+    """A root command that translates errors."""
 
     def main(self, args: Any = None, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
         """Run the command line and exit; if not standalone, return the exit code."""
@@ -139,12 +138,7 @@ class MutscanGroup(TyperGroup):
             code = exit_code(error, command=ctx.invoked_subcommand, verbose=bool(ctx.meta.get(VERBOSE)))
             raise typer.Exit(code) from error
         finally:
+            from mutscan.cli.console import stop_log
+
             stop_log()
         return 0
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command to run; a lazy one is imported here, not for the help."""
-        name, command, rest = super().resolve_command(ctx, args)
-        if name in self.lazy:
-            command = typer.main.get_group(import_module(self.lazy[name]).app)
-        return name, command, rest

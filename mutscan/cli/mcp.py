@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from mutscan.cli.options import RUNNING, Messages, OfflineOption, VersionOption, command, path
+from mutscan.cli.options import RUNNING, Messages, OfflineOption, command, path
+from mutscan.cli.version import VersionOption
 
 
 @command()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from mutscan.cli.options import RUNNING, Messages, VersionOption, argument, command, path
+from mutscan.cli.options import RUNNING, Messages, argument, command, path
+from mutscan.cli.version import VersionOption
 
 if TYPE_CHECKING:
     from mutscan.cli.console import Terminal

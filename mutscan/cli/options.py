@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-import mutscan
 from mutscan.builders import BUILDERS, NO_BUILDER
-from mutscan.cli.console import Terminal
 from mutscan.cli.errors import VERBOSE
 from mutscan.pipeline.options import DEFAULTS, ENGINES, INVERSE_FOLDING, NUMBERING, PREDICT
 from mutscan.structures.files import STRUCTURE_ENDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mutscan.cli.console import Terminal
 
 RUNNING = "Execution"
 PROTEIN = "Wild type and mutants"
@@ -41,12 +41,6 @@ def _remember_verbose(context: typer.Context, value: bool) -> bool:
     # Read outside the command, where errors become messages.
     context.meta[VERBOSE] = value
     return value
-
-
-def _print_version(value: bool) -> None:
-    if value:
-        typer.echo(f"mutscan {mutscan.__version__}")
-        raise typer.Exit
 
 
 def expand(value: Path | None) -> Path | None:
@@ -167,10 +161,6 @@ VerboseOption = Annotated[
         is_eager=True,
     ),
 ]
-VersionOption: Any = Annotated[
-    bool,
-    flag("Print the version and exit.", OUTPUT, "--version", callback=_print_version, is_eager=True),
-]
 
 
 @dataclass(frozen=True)
@@ -182,6 +172,8 @@ class Messages:
 
     def terminal(self, *, follower: bool = False) -> Terminal:
         """Start the log and return the terminal; one of several processes that only follows is quiet."""
+        from mutscan.cli.console import Terminal
+
         terminal = Terminal(quiet=self.quiet or follower, verbose=self.verbose)
         terminal.start_log()
         return terminal

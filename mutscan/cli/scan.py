@@ -16,11 +16,11 @@ from mutscan.cli.options import (
     JsonOption,
     Messages,
     RunOptions,
-    VersionOption,
     WildTypeArgument,
     command,
     option,
 )
+from mutscan.cli.version import VersionOption
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from mutscan.cli.console import plain
+from mutscan.cli.text import plain
 from mutscan.reports.affected import in_words
 from mutscan.reports.compared import compared_facts, compared_headline, compared_scores
 from mutscan.reports.digest import UNCALIBRATED, digest

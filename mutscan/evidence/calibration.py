@@ -47,9 +47,6 @@ TIERS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Tiers and the sources that each weighs, from the least evidence to the most."""
 
-PRIORS: Final = ("clinical", "scan")
-"""Lists that a probability may hold for: variants that clinics report, or all substitutions of a protein."""
-
 
 @dataclass(frozen=True, eq=False)
 class Tier:
@@ -330,7 +327,8 @@ class Calibration:
     @property
     def priors(self) -> tuple[str, ...]:
         """Priors that every tier knows."""
-        return tuple(prior for prior in PRIORS if all(prior in tier.shift for tier in self.tiers.values()))
+        first, *others = self.tiers.values()
+        return tuple(prior for prior in first.shift if all(prior in tier.shift for tier in others))
 
     def assess(
         self,

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from mutscan.alignments.source import AUTO, fetched_relatives, relatives_for
+from mutscan.alignments import AUTO
+from mutscan.alignments.source import fetched_relatives, relatives_for
 from mutscan.builders.choose import choose_builders, default_jobs, describe_builders
 from mutscan.builders.pool import BuildTask, MutantFactory, exchanges_of, is_whole, read_measured
 from mutscan.errors import BuildError, RunFolderError

@@ -8,10 +8,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from mutscan.alignments.source import AUTO, LIBRARY
+from mutscan.alignments import AUTO, LIBRARY
 from mutscan.builders import BUILDERS, NO_BUILDER
 from mutscan.errors import UsageError
-from mutscan.evidence.calibration import PRIORS
 from mutscan.files import check_name
 from mutscan.model.names import DEFAULT_MODEL
 from mutscan.progress import Progress, Silent
@@ -23,6 +22,9 @@ _T = TypeVar("_T")
 
 PREDICT: Final = ("all", "probability")
 """``probability``: no mutant is embedded, so there are no predicted TM-scores and lDDT."""
+
+PRIORS: Final = ("clinical", "scan")
+"""Lists that a probability may hold for: variants that clinics report, or all substitutions of a protein."""
 
 ENGINES: Final = ("local", "ray")
 

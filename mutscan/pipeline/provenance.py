@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mutscan.alignments.source import AUTO
+from mutscan.alignments import AUTO
 from mutscan.hashes import bytes_sha256, text_sha256
 from mutscan.version import __version__
 
