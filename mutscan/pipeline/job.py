@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
@@ -33,10 +33,9 @@ from mutscan.pipeline.parts import end_merge, is_merged, part_claim, write_part
 from mutscan.pipeline.plan import uses_inverse_folding
 from mutscan.pipeline.provenance import fingerprint, provenance
 from mutscan.pipeline.rows import Assembler, VariantResult, unscored_row
-from mutscan.pipeline.run import Run
 from mutscan.pipeline.subdomains import SubdomainCaller
 from mutscan.pipeline.verdict import Judge, evidence_block
-from mutscan.reports.views import write_views
+from mutscan.reports.sentences import verdict_sentence
 from mutscan.results import (
     EVIDENCE_SCHEMA,
     NULL_SCHEMA,
@@ -65,6 +64,7 @@ if TYPE_CHECKING:
     from mutscan.pipeline.network import LoadedModel
     from mutscan.pipeline.options import Options
     from mutscan.pipeline.plan import PlannedRow
+    from mutscan.pipeline.run import Run
     from mutscan.pipeline.verdict import Verdict
     from mutscan.structures import WildType
     from mutscan.variants import Variant
@@ -75,6 +75,9 @@ if TYPE_CHECKING:
     AddBlock = Callable[[Mapping[str, Any]], None]
 
 _log = logging.getLogger("mutscan")
+
+_FEW: Final = 8
+"""Variants whose verdicts are said before the rest is done; more would bury the summary."""
 
 
 class Job(ABC):
@@ -196,6 +199,17 @@ class Job(ABC):
         if self.builders:
             self._build_mutants(self.variants_of(items))
 
+    def tell_verdicts(self) -> None:
+        """Say the verdicts on a few variants at once: they are final, and need no mutant."""
+        if len(self.items) > _FEW or not self.judge.calibrated:
+            return
+        variants = [*self.variants_of(self.items)]
+        for variant, verdict in zip(variants, self.judge.judge(variants), strict=True):
+            if verdict.flag:
+                row = {"variant": str(variant), "flag": verdict.flag, "flag_rule": verdict.rule}
+                said = verdict_sentence(row | {"p_deleterious": verdict.p})
+                self.progress.note(f"{variant}: {said}; scores of its structure follow")
+
     def finish(self) -> None:
         """Do the second stage: write the tables from what is stored."""
         if self.options.predicts:
@@ -309,10 +323,7 @@ class Job(ABC):
     def _results(
         self, variants: Sequence[Variant], new: set[Variant], add_evidence: AddBlock
     ) -> Iterator[VariantResult]:
-        """Judge variants, and yield all that is known of each; of `new` ones the evidence is added.
-
-        This is the only place where a command judges.
-        """
+        """Judge variants, and yield all that is known of each; of `new` ones the evidence is added."""
         verdicts = self.judge.judge(variants)
         told = [place for place, variant in enumerate(variants) if variant in new]
         block = evidence_block(
@@ -507,16 +518,25 @@ def run_job(request: Request) -> Run:
         job = stack.enter_context(request.job(model, folder))
         if continued:
             options.progress.note(f"continuing the run in {folder.path}: what is finished there is kept")
+        if options.shard is None and options.predicts:
+            job.tell_verdicts()
         job.work(options.part.pick(job.items))
         if options.shard is None:
             finish_job(request, job)
         else:
             write_part(folder, request.command, options, request.arguments, len(job.items))
+
+    from mutscan.pipeline.run import Run
+
     return Run(request.directory)
 
 
 def finish_job(request: Request, job: Job, *, report: bool = True) -> None:
     """Do the second stage of a job, and describe and draw the run."""
+    # What draws takes a while to import; the first verdicts are out by now.
+    from mutscan.pipeline.run import Run
+    from mutscan.reports.views import write_views
+
     job.finish()
     directory, options = job.folder.path, request.options
     described = provenance(request.command, job, job.settings, options, request.arguments)

@@ -175,7 +175,7 @@ def sentence(row: Mapping[Any, Any], disturbed: Sequence[AffectedRegion] | None 
     if disturbed is None:
         disturbed = read_affected(_text(row, "affected_regions"))
     substitutions = _substitutions(_text(row, "variant"))
-    parts = [_verdict(row, len(substitutions))]
+    parts = [verdict_sentence(row)]
     told = _told(row, substitutions)
     if told is not None:
         parts.append(_mechanism(row, told))
@@ -211,7 +211,9 @@ def confidence_reason(row: Mapping[Any, Any]) -> str:
     return ""
 
 
-def _verdict(row: Mapping[Any, Any], substitutions: int) -> str:
+def verdict_sentence(row: Mapping[Any, Any]) -> str:
+    """Say the verdict on a variant, with its probability: ``likely deleterious (0.93)``."""
+    substitutions = len(_substitutions(_text(row, "variant")))
     flag, rule = _text(row, "flag"), _text(row, "flag_rule")
     words, p = verdict_words(flag, rule), _number(row, "p_deleterious")
     if not words:

@@ -434,3 +434,17 @@ def test_what_the_structure_notes_is_told_once(tiny_model: Path, tmp_path: Path)
     notes = run.metadata["wild_type"]["notes"]
     assert sum("not read as pLDDT" in note for note in notes) == 1
     assert len(notes) == len(set(notes))
+
+
+def test_verdicts_on_a_few_come_first_and_are_those_of_the_table(project: Path, tmp_path: Path) -> None:
+    told = Notes()
+    variants = ["H97A", "E10K;K144E", "K40del", "A33A"]
+    done = mutscan.score(WILD_TYPE, variants, out=tmp_path, builder="none", offline=True, progress=told)
+    single, joint, indel, _ = rows_of(done.directory)
+    first, second = told.notes
+    assert (
+        first
+        == f"H97A: likely deleterious ({float(single['p_deleterious']):.2f}); scores of its structure follow"
+    )
+    assert second.startswith(f"E10K;K144E: {joint['flag']} ({float(joint['p_deleterious']):.2f}), as ")
+    assert indel["flag"] == ""
