@@ -170,6 +170,48 @@ def test_mature_numbers_on_a_precursor() -> None:
     assert outcome(planned(wild_type, texts, strict=True)) == ["wild_type_mismatch"] * 6
 
 
+def test_unrelated_rows_do_not_hide_a_shift() -> None:
+    """Four rows in mature numbering beside rows of another protein, an unreadable one and a named one."""
+    wild_type = WildType("p", PRECURSOR, identifiers={"accession": "P04637"})
+    texts = [*mature(4, 5, 7, 8), "W30A", "H900A", "rs28934578", "P38398:p.C61G"]
+    plan = planned(wild_type, texts)
+    assert [code for code in outcome(plan) if code in ("bad_variant", "wrong_protein")] == [
+        "bad_variant",
+        "wrong_protein",
+    ]
+    for row in plan.rows[:6]:
+        assert row.error is not None
+        assert "4 of 6 variants would match with their positions shifted by +20" in row.error.message
+    # Among rows that fit as written, too, whose numbers are then not in doubt.
+    good = ["K2A", "L4A", "W5A", "L8A", "L10A", "C11A", "L13A"]
+    plan = planned(wild_type, [*good, *texts[:6]])
+    assert outcome(plan)[: len(good)] == good
+    assert not any(row.doubt for row in plan.rows)
+    assert plan.rows[-1].error is not None
+    assert "4 of 13 variants would match with their positions shifted by +20" in plan.rows[-1].error.message
+
+
+def test_rows_of_another_protein_are_no_shift(globin: WildType) -> None:
+    """Eight rows of p53, of which some shift or other fits three."""
+    plan = planned(globin, ["R175H", "G245S", "R248Q", "R249S", "R273H", "R282W", "Y220C", "V143A"])
+    assert not any("would match" in row.error.message for row in plan.rows if row.error)
+
+
+def test_an_unrelated_row_does_not_hide_the_file_s_numbers(
+    renumbered: Callable[..., WildType], globin: WildType
+) -> None:
+    """Numbers with a gap, which no shift explains."""
+    other = renumbered(lambda p: (p + 10 if p < 60 else p + 40, " "))
+    places = [p for p in range(20, 110, 9) if globin.sequence[p - 1] != "A"]
+    texts = [f"{globin.sequence[p - 1]}{p + 10 if p < 60 else p + 40}A" for p in places]
+    chance = [row for row in planned(other, texts).rows if row.error is None]
+    plan = planned(other, [*texts, "W900A"])
+    told = f"{len(texts)} of {len(texts) + 1} variants"
+    hint = f"{told} would match as the structure file's own residue numbers"
+    assert all(hint in row.error.message for row in plan.rows if row.error)
+    assert [row.source.text for row in plan.rows if row.doubt] == [row.source.text for row in chance]
+
+
 def test_positions_out_of_range_start_the_hint() -> None:
     """A domain numbered 501 to 550, as in the whole protein."""
     plan = planned(WildType("p", PRECURSOR), ["W529A", "Y534A", "E525K"])
