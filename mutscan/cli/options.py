@@ -190,7 +190,7 @@ class Messages:
 StrictOption = Annotated[
     bool,
     flag(
-        "Fail rows that match by chance where the other rows say that the numbering is shifted.",
+        "Fail rows that the other rows cast doubt on: another numbering or another protein is meant.",
         PROTEIN,
         "--strict",
     ),

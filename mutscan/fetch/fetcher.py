@@ -190,7 +190,7 @@ class Fetcher:
             features=features,
             records=tuple(records),
             notes=tuple(notes),
-            identifiers=entry.identifiers,
+            identifiers=entry.identifiers_of(names),
         )
         return self._with_model(wild_type, names) if structure else wild_type
 

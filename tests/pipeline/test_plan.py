@@ -311,6 +311,78 @@ def test_names_that_cannot_be_checked_are_noted_once(globin: WildType) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("texts", "apart"),
+    [
+        (["TP53:L38D", "TP53:H97A", "BRCA1:I14V"], {2: "names BRCA1, while 2 of 3 rows name TP53"}),
+        (["P04637:L38D", "P04637-1:H97A", "P38398:I14V"], {2: "names P38398, while 2 of 3 rows name P04637"}),
+        (["NM_1234.5(TP53):c.1A>G (p.Leu38Asp)", "TP53:H97A", "PTEN:I14V"], {2: "names PTEN, while 2 of 3"}),
+        (
+            ["TP53:L38D", "BRCA1:H97A", "L38D"],
+            {0: "names TP53, while other rows name BRCA1", 1: "names BRCA1, while other rows name TP53"},
+        ),
+        (["MINE:L38D", "BRCA1:H97A", "BRCA1:I14V"], {1: "1 of 3 rows name MINE", 2: "1 of 3 rows"}),
+        (["TP53:L38D", "tp53:H97A"], {}),
+        (["NP_000537.3:L38D", "NP_001119584.1:H97A"], {}),  # one sequence may have several
+        (["1TUP:L38D", "2OCJ:H97A"], {}),
+    ],
+)
+def test_rows_of_several_proteins_on_one_bare_file(
+    globin: WildType, texts: list[str], apart: dict[int, str]
+) -> None:
+    globin = replace(globin, name="MINE")
+    plan = planned(globin, texts)
+    assert {place for place, row in enumerate(plan.rows) if row.doubt} == {*apart}
+    for place, told in apart.items():
+        assert told in plan.rows[place].doubt
+    strict = planned(globin, texts, strict=True)
+    assert [code == "wrong_protein" for code in outcome(strict)] == [n in apart for n in range(len(texts))]
+
+
+def by_columns(*columns: str) -> Callable[..., InputTable]:
+    def make(*cells: tuple[str, ...]) -> InputTable:
+        rows = (InputRow(n, "L38D", dict(zip(columns, one, strict=True))) for n, one in enumerate(cells, 1))
+        return InputTable(tuple(rows), columns)
+
+    return make
+
+
+def test_genes_of_several_rows_in_a_column(globin: WildType) -> None:
+    table = by_columns("gene")(("TP53",), ("TP53;WRAP53",), ("BRCA1",), ("NA",))
+    plan = make_plan(globin, table)
+    assert [bool(row.doubt) for row in plan.rows] == [False, False, True, False]
+    assert "names BRCA1 in column 'gene', while 2 of 3 rows name TP53" in plan.rows[2].doubt
+
+
+def test_columns_that_contradict_each_other_are_noted(globin: WildType) -> None:
+    """Where the gene of an accession is not known; it is refused where it is."""
+    bare = replace(globin, name="P04637")
+    table = by_columns("uniprot", "gene")(("P04637", "BRCA1"))
+    (row,) = make_plan(bare, table).rows
+    assert row.notes == (
+        "names P04637, and BRCA1 in column 'gene': that they are one protein could not be checked",
+    )
+    assert not row.doubt
+    assert outcome(make_plan(replace(bare, identifiers=P53), table)) == ["wrong_protein"]
+    (row,) = make_plan(replace(bare, identifiers=P53), by_columns("uniprot", "gene")(("P04637", "TP53"))).rows
+    assert row.notes == ()
+    labels = by_columns("protein", "gene")(("EGFR", "KRAS"))
+    (row,) = make_plan(replace(globin, name="EGFR"), labels).rows
+    assert row.notes[0].startswith("names EGFR, and KRAS in column 'gene'")
+
+
+def test_an_identifier_of_another_isoform_is_not_scored(globin: WildType) -> None:
+    known = replace(globin, identifiers=P53 | {"isoforms": "NP_001119586.1=P04637-2 NM_001126114.2=P04637-2"})
+    texts = ["NP_000537.3:L38D", "NP_001119586.1:L38D", "NM_001126114.2(TP53):c.1A>G (p.Leu38Asp)"]
+    plan = planned(known, texts)
+    assert outcome(plan) == ["L38D", "wrong_protein", "wrong_protein"]
+    assert plan.rows[1].error is not None
+    assert plan.rows[1].error.message == (
+        "NP_001119586.1:L38D: names NP_001119586.1, which belongs to isoform P04637-2, but this run scores "
+        "wild_type (P04637, P53_HUMAN, TP53)"
+    )
+
+
 def test_columns_that_name_another_protein(globin: WildType) -> None:
     known = replace(globin, identifiers={"accession": "P02218", "gene": "HBA"})
     cells = [
