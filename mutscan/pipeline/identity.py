@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from mutscan.fetch import is_accession
 from mutscan.inputs.layout import plain
 from mutscan.inputs.proteins import PROTEIN_COLUMNS
+from mutscan.inputs.spreadsheet import damage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,8 +60,8 @@ class Identity:
         self._isoforms: dict[tuple[str, str], str] = {}
         for text in known.get("isoforms", "").split():
             identifier, _, isoform = text.partition("=")
-            if found := _DATABASE.fullmatch(identifier):
-                self._isoforms[found[1].upper(), found[2].upper()] = isoform
+            if match := _DATABASE.fullmatch(identifier):
+                self._isoforms[match[1].upper(), match[2].upper()] = isoform
         named = [known[key].split()[0] for key in ("accession", "entry", "gene") if known.get(key)]
         shown = ", ".join(name for name in named if name != wild_type.name)
         self.words = wild_type.name + (f" ({shown})" if shown else "")
@@ -85,7 +86,7 @@ class Identity:
         return None if _PDB.fullmatch(name) else self._other_gene(name)
 
     def isoform_of(self, name: str) -> str:
-        """Find the other isoform of this protein that an identifier of RefSeq or Ensembl is of; else empty."""
+        """Find the other isoform of this protein that a RefSeq or Ensembl identifier is of; else empty."""
         found = _DATABASE.fullmatch(name)
         if found is None or found[2].upper() in self._numbers.get(found[1].upper(), ()):
             return ""
@@ -191,15 +192,13 @@ class NamedProteins:
                 others = [one for one, _ in votes.most_common() if one in (agreed or votes.keys() - names)]
                 told = f"{votes[others[0]]} of {len(rows)}" if agreed else "other"
                 named = f"{', '.join(names.values())} {place}".strip()
-                found[row] = (
-                    f"names {named}, while {told} rows name {', '.join(shown[one] for one in others[:3])}, and "
-                    "one protein is scored"
-                )
+                elsewhere = ", ".join(shown[one] for one in others[:3])
+                found[row] = f"names {named}, while {told} rows name {elsewhere}, and one protein is scored"
         return found
 
 
 def _kind(name: str) -> tuple[str, str]:
-    """What a name is, and its spelling to compare: of one kind, a protein has one; no kind, several."""
+    """Tell what a name is, and spell it to compare; no kind where a protein may have several."""
     if is_accession(_VERSION.sub("", name)):
         return "accession", _entry_accession(name)
     if found := _DATABASE.fullmatch(name):
@@ -213,6 +212,16 @@ def in_line(text: str) -> str:
     """Write a text from outside in one line of a message."""
     text = text if len(text) <= 60 else f"{text[:57]}..."
     return text if text.isprintable() else repr(text)
+
+
+def damaged_names(cells: Mapping[str, str]) -> str:
+    """Note on a row's columns for proteins in which a spreadsheet destroyed the name; empty if none."""
+    found = [
+        f"{cell!r} in column {column!r} is {made}, which a spreadsheet made of a name: not checked"
+        for column, cell in cells.items()
+        if plain(column) in _NAMES and (made := damage(cell.strip()))
+    ]
+    return "; ".join(found)
 
 
 def _is_name(text: str, *, symbols: bool) -> bool:

@@ -18,7 +18,7 @@ from mutscan.hashes import bytes_sha256, file_sha256
 from mutscan.inputs import InputTable, join_tables, read_arguments, read_variants
 from mutscan.model.checkpoint import find_model
 from mutscan.model.inverse_folding import installed_weights
-from mutscan.pipeline.identity import Identity, NamedProteins, in_line
+from mutscan.pipeline.identity import Identity, NamedProteins, damaged_names, in_line
 from mutscan.pipeline.numbering import FileNumbers, find_shift
 from mutscan.pipeline.options import DEFAULTS, Options
 from mutscan.residues import is_standard
@@ -51,6 +51,11 @@ SKIPPED_CODES: Final = frozenset({"synonymous", "unsupported_variant"})
 """Error codes of rows that are understood but deliberately not scored: status ``skipped``."""
 
 
+def status_of(code: str) -> str:
+    """``skipped`` or ``failed``: the status of a row with an error code."""
+    return "skipped" if code in SKIPPED_CODES else "failed"
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedRow:
     """One input line: the variant it names, or the reason it will not be scored."""
@@ -66,9 +71,7 @@ class PlannedRow:
     @property
     def status(self) -> str:
         """``planned``, ``failed`` or ``skipped``."""
-        if self.error is None:
-            return "planned"
-        return "skipped" if self.error.code in SKIPPED_CODES else "failed"
+        return "planned" if self.error is None else status_of(self.error.code)
 
 
 @dataclass(frozen=True, eq=False)
@@ -415,7 +418,7 @@ class _RowReader:
         other, noted = self.named.add(self.n_rows - 1, named)
         if other:
             self.refuse(source, other)
-        return noted
+        return "; ".join(filter(None, (noted, damaged_names(source.carried))))
 
     def refuse(self, source: InputRow, named: str) -> NoReturn:
         scored = self.identity.words

@@ -371,6 +371,15 @@ def test_columns_that_contradict_each_other_are_noted(globin: WildType) -> None:
     assert row.notes[0].startswith("names EGFR, and KRAS in column 'gene'")
 
 
+def test_a_gene_that_a_spreadsheet_made_a_date_is_noted(globin: WildType) -> None:
+    known = replace(globin, identifiers={"accession": "Q15019", "gene": "SEPTIN2"})
+    table = by_columns("uniprot", "gene")(("Q15019", "2-Sep"))
+    (row,) = make_plan(known, table).rows
+    assert row.notes == (
+        "'2-Sep' in column 'gene' is a date, which a spreadsheet made of a name: not checked",
+    )
+
+
 def test_an_identifier_of_another_isoform_is_not_scored(globin: WildType) -> None:
     known = replace(globin, identifiers=P53 | {"isoforms": "NP_001119586.1=P04637-2 NM_001126114.2=P04637-2"})
     texts = ["NP_000537.3:L38D", "NP_001119586.1:L38D", "NM_001126114.2(TP53):c.1A>G (p.Leu38Asp)"]
