@@ -151,7 +151,12 @@ OfflineOption = Annotated[
     flag("Do not use the network; a missing file is an error that names it.", RUNNING, "--offline"),
 ]
 OrganismOption = Annotated[
-    str, option("NAME|TAXON", "Organism of a gene symbol: name, UniProt's code or taxon.", PROTEIN)
+    str,
+    option(
+        "NAME|TAXON",
+        "Organism of a gene symbol, refused with other names: name, UniProt's code or taxon.",
+        PROTEIN,
+    ),
 ]
 SeedOption = Annotated[int, count("Random seed.", RUNNING, 0)]
 JsonOption = Annotated[bool, flag("Print the result as JSON on stdout.", OUTPUT, "--json")]

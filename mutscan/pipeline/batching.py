@@ -335,6 +335,7 @@ def run_many(
     table : ProteinTable, optional
         Input lines of all tasks, in order; None for scans.
     """
+    sources.check_organism([task.name for task in tasks])
     directory = Path(options.out if options.out is not None else default_out).expanduser()
     own = {name: value for name, value in arguments.items() if name in ("variant_column",)}
     worker = Worker(
@@ -674,5 +675,5 @@ def proteins_to_scan(
     path = Path(text).expanduser()
     if not (path.is_file() and is_fasta_file(path)):
         return None
-    sources = ProteinSources(path, offline=offline)
+    sources = ProteinSources(path, offline=offline, organism=organism)
     return ([*sources.names], sources) if len(sources.names) > 1 else None

@@ -30,8 +30,7 @@ from mutscan.structures import (
     wild_type_from_structure,
     with_structure,
 )
-from mutscan.structures.fasta import FASTA_ENDINGS, decode_fasta, parse_fasta
-from mutscan.structures.files import STRUCTURE_ENDINGS
+from mutscan.structures.fasta import decode_fasta, parse_fasta
 from mutscan.variants import parse_variant, split_reference
 
 if TYPE_CHECKING:
@@ -113,8 +112,9 @@ def resolve_wild_type(
     Parameters
     ----------
     wild_type : str or path
-        A path to a structure or FASTA file; else a UniProt accession, isoform or entry name, a RefSeq or
-        Ensembl protein, ``pdb:ID:CHAIN``, or a gene symbol.
+        A path to a structure or FASTA file, known by its contents where the ending does not tell; else a
+        UniProt accession, isoform or entry name, a RefSeq or Ensembl protein, ``pdb:ID:CHAIN``, or a gene
+        symbol.
     structure : path, optional
         Structure to use with an accession or FASTA.
     chain : str, optional
@@ -122,7 +122,7 @@ def resolve_wild_type(
     offline : bool
         Never touch the network.
     organism : str
-        Of a gene symbol: name, UniProt's code or taxon.
+        Of a gene symbol: name, UniProt's code or taxon; refused with anything else.
     fetcher : Fetcher, optional
         Services and cache; the default ones otherwise.
     coordinates : bool
@@ -143,26 +143,24 @@ def resolve_wild_type(
     path = Path(text).expanduser()
     looks_like_path = os.sep in text or is_structure_file(text) or is_fasta_file(text)
     if _is_readable(path):
+        refuse_organism(organism, text)
         data = _read(path)
-        # A pipe has no ending to go by.
-        if is_structure_file(path) or (not path.is_file() and not _looks_like_fasta(data)):
-            if structure is not None:
-                raise UsageError(
-                    f"{text} is already a structure; use --structure with an accession or a FASTA file"
-                )
-            resolved = wild_type_from_structure(read_bytes(data, path.name, chain=chain, plddt=plddt))
-            return replace(resolved, records=(*resolved.records, file_record(path, data)))
-        if is_fasta_file(path) or not path.is_file():
+        # Pipes and stdin have no ending to go by.
+        if not is_structure_file(path) and (is_fasta_file(path) or _looks_like_fasta(data)):
             return with_given_structure(_wild_type_from_fasta(path, data), structure, chain, plddt=plddt)
-        raise UsageError(
-            f"{text}: expected a structure ({' '.join(STRUCTURE_ENDINGS)}, also .gz) "
-            f"or a FASTA file ({' '.join(FASTA_ENDINGS)}, also .gz); give the file one of these endings"
-        )
+        if structure is not None:
+            raise UsageError(
+                f"{text} is already a structure; use --structure with an accession or a FASTA file"
+            )
+        resolved = wild_type_from_structure(read_bytes(data, path.name, chain=chain, plddt=plddt))
+        return replace(resolved, records=(*resolved.records, file_record(path, data)))
     if looks_like_path:
         raise UsageError(f"no such file: {text}")
     name = read_name(text)
     if name is None:
         raise UsageError(f"{text!r} is neither a file nor a name that is known: expected {KNOWN}, or a file")
+    if name.kind != "gene":
+        refuse_organism(organism, text)
     if name.kind == "pdb" and structure is not None:
         raise UsageError(f"{text} is already a structure; use --structure with an accession or a FASTA file")
     try:
@@ -215,6 +213,30 @@ def look_up(
             f"{name.typed} names chain {name.chain}, --chain {chain} another; leave one of them out"
         )
     return service.pdb(name.text, name.chain or chain)
+
+
+def is_gene(text: str) -> bool:
+    """Whether a wild type is given by a gene symbol, the only name that needs an organism."""
+    if _is_readable(Path(text).expanduser()):
+        return False
+    name = read_name(text)
+    return name is not None and name.kind == "gene"
+
+
+def refuse_organism(organism: str, *proteins: str) -> None:
+    """Refuse an organism beside proteins none of which is a gene symbol.
+
+    Raises
+    ------
+    UsageError
+        Another organism than the default was named.
+    """
+    if organism != DEFAULTS.organism:
+        named = ", ".join(proteins[:3]) + (", ..." if len(proteins) > 3 else "")
+        raise UsageError(
+            f"--organism {organism}: belongs to a gene symbol such as TP53; read {named}, which needs no "
+            "organism; leave the option out"
+        )
 
 
 def _is_readable(path: Path) -> bool:

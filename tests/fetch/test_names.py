@@ -11,6 +11,7 @@ import pytest
 from mutscan.errors import FetchError, MutscanError, StructureError, UsageError
 from mutscan.fetch import Fetcher, Patience, read_name
 from mutscan.fetch.names import choose_gene, read_hits
+from mutscan.pipeline.comparison import compare
 from mutscan.pipeline.plan import resolve_wild_type
 from mutscan.pipeline.proteins import ProteinSources
 from mutscan.structures import WildType
@@ -577,8 +578,23 @@ def test_wild_types_by_name(services: Service) -> None:
 def test_local_file_wins_over_a_name(services: Service, tmp_path: Path) -> None:
     services.search(gene("TST1"), OWN)
     (tmp_path / "TST1").write_text(">mine\nMKTAYIAK\n")
-    with pytest.raises(UsageError, match="give the file one of these endings"):
-        resolve_wild_type("TST1")
+    assert resolve_wild_type("TST1").name == "mine"
+    assert services.requests == []
+
+
+@pytest.mark.parametrize("text", [ACCESSION, "TEST_HUMAN", "NP_000537.3", "pdb:1TST:A", "mine.fasta"])
+def test_an_organism_without_a_gene_is_refused(services: Service, tmp_path: Path, text: str) -> None:
+    (tmp_path / "mine.fasta").write_text(">mine\nMKTAYIAK\n")
+    with pytest.raises(UsageError, match=f"--organism mouse: belongs to a gene symbol .*read {text}, which"):
+        resolve_wild_type(text, organism="mouse")
+    with pytest.raises(UsageError, match=f"--organism mouse: .*read {text}, {text}, which"):
+        compare(text, text, organism="mouse")
+    with pytest.raises(UsageError, match=f"--organism mouse: .*read {text}, which"):
+        ProteinSources(organism="mouse").check_organism([text])
+    ProteinSources(organism="mouse").check_organism([text, "TST1"])
+    (tmp_path / "own.fasta").write_text(">TST1\nMKTAYIAK\n")
+    with pytest.raises(UsageError, match=r"--organism mouse: .*read TST1, which"):
+        ProteinSources(tmp_path / "own.fasta", organism="mouse").check_organism(["TST1"])
     assert services.requests == []
 
 
