@@ -145,7 +145,12 @@ OfflineOption = Annotated[
     flag("Do not use the network; a missing file is an error that names it.", RUNNING, "--offline"),
 ]
 OrganismOption = Annotated[
-    str, option("NAME|TAXON", "Organism of a gene symbol: name, UniProt's code or taxon.", PROTEIN)
+    str,
+    option(
+        "NAME|TAXON",
+        "Organism of a gene symbol, refused with other names: name, UniProt's code or taxon.",
+        PROTEIN,
+    ),
 ]
 SeedOption = Annotated[int, count("Random seed.", RUNNING, 0)]
 JsonOption = Annotated[bool, flag("Print the result as JSON on stdout.", OUTPUT, "--json")]
@@ -182,7 +187,7 @@ class Messages:
 StrictOption = Annotated[
     bool,
     flag(
-        "Fail rows that match by chance where the other rows say that the numbering is shifted.",
+        "Fail rows that the other rows cast doubt on: another numbering or another protein is meant.",
         PROTEIN,
         "--strict",
     ),

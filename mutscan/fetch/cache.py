@@ -30,6 +30,8 @@ SOURCES: Final = {
     "interpro": "InterPro",
     "ted": "TED",
     "rcsb": "RCSB PDB",
+    "refseq": "RefSeq",
+    "ensembl": "Ensembl",
     "3dmol": "3Dmol.js",
 }
 """Kind of a download (its folder in the cache) to the name people know the service by."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from mutscan import files
 from mutscan.errors import FetchError, MutscanError, UsageError
-from mutscan.fetch import afdb, cache, domains, names, rcsb, uniprot
+from mutscan.fetch import afdb, cache, domains, names, rcsb, references, uniprot
 from mutscan.fetch.alphamissense import read_alphamissense
 from mutscan.fetch.features import isoform_map, place_features
 from mutscan.fetch.http import Answer, FirstRows, Patience, download
@@ -84,6 +84,9 @@ class Fetcher:
         Files of PDB entries, and what became of removed ones. Default: ``MUTSCAN_RCSB_URL`` and
         ``MUTSCAN_RCSB_DATA_URL``, else the public ones; nobody is asked about removed entries where the
         files come from a mirror.
+    ncbi_url, ensembl_url : str, optional
+        Sequences of RefSeq and Ensembl, to compare UniProt's with. Default: ``MUTSCAN_NCBI_URL`` and
+        ``MUTSCAN_ENSEMBL_URL``, else the public ones, and none where UniProt comes from a mirror.
     timeout : float, s
         Longest silence of a server.
     retries : int
@@ -103,6 +106,8 @@ class Fetcher:
         ted_url: str | None = None,
         rcsb_url: str | None = None,
         rcsb_data_url: str | None = None,
+        ncbi_url: str | None = None,
+        ensembl_url: str | None = None,
         timeout: float = 30.0,
         retries: int = 4,
         patience: Patience | None = None,
@@ -118,6 +123,10 @@ class Fetcher:
         self.rcsb_url = _address(rcsb_url, "MUTSCAN_RCSB_URL", RCSB_URL)
         of_removed = RCSB_DATA_URL if self.rcsb_url == RCSB_URL else ""
         self.rcsb_data_url = _address(rcsb_data_url, "MUTSCAN_RCSB_DATA_URL", of_removed)
+        self.ncbi_url = _address(ncbi_url, "MUTSCAN_NCBI_URL", references.NCBI_URL if public else "")
+        self.ensembl_url = _address(
+            ensembl_url, "MUTSCAN_ENSEMBL_URL", references.ENSEMBL_URL if public else ""
+        )
         self.patience = patience if patience is not None else Patience(timeout=timeout, retries=retries)
         self._fresh: set[str] = set()
 
@@ -190,7 +199,7 @@ class Fetcher:
             features=features,
             records=tuple(records),
             notes=tuple(notes),
-            identifiers=entry.identifiers,
+            identifiers=entry.identifiers_of(names),
         )
         return self._with_model(wild_type, names) if structure else wild_type
 
@@ -247,7 +256,8 @@ class Fetcher:
         if name.kind == "gene":
             hit, notes = names.choose_gene(name, organism, search)
             return hit.accession, records, [f"{name.typed}: UniProt {hit}, {hit.organism}", *notes]
-        hit, isoform, notes = names.choose_reference(name, search(names.reference_query(name)))
+        chosen = names.choose_reference(name, search(names.reference_query(name)))
+        hit, isoform = chosen.hit, chosen.isoform
         entry, _ = self._entry(hit.accession)
         if not isoform and len(entry.isoforms) > 1:
             raise UsageError(
@@ -256,9 +266,45 @@ class Fetcher:
                 code="ambiguous_protein",
             )
         named = f", isoform {isoform}" if isoform else ""
-        notes = [f"{name.typed}: UniProt {hit}{named}, by UniProt's cross-reference", *notes]
+        notes = [f"{name.typed}: UniProt {hit}{named}, by UniProt's cross-reference", *chosen.notes]
         shown = not isoform or self._is_displayed(entry, isoform)
-        return hit.accession if shown else isoform, records, notes
+        accession = hit.accession if shown else isoform
+        sequence = entry.sequence if shown else self._isoform(entry, isoform)[0]
+        compared, note = self._compared(name, chosen.protein, accession, sequence)
+        return accession, [*records, *compared], [*notes, note]
+
+    def _compared(
+        self, name: names.Name, protein: str, accession: str, sequence: str
+    ) -> tuple[list[Record], str]:
+        """Compare UniProt's sequence with that of the identifier's own database; gives a note."""
+        database = cache.SOURCES[name.kind]
+        base, address, read = {
+            "refseq": (self.ncbi_url, references.refseq_url, references.read_refseq),
+            "ensembl": (self.ensembl_url, references.ensembl_url, references.read_ensembl),
+        }[name.kind]
+        undone = f"the sequence of {protein} was not compared with {database}'s own"
+        if not base:
+            variable = {"refseq": "MUTSCAN_NCBI_URL", "ensembl": "MUTSCAN_ENSEMBL_URL"}[name.kind]
+            return [], f"{undone}, which a mirror of UniProt does not have; {variable} names its address"
+        try:
+            record, stated = self._get(
+                address(base, protein), name.kind, lambda data: read(data, protein), bounds=BRIEFLY
+            )
+        except FetchError as error:
+            if error.code == "cache_not_writable":
+                raise
+            return [], f"{undone}: {error.message}"
+        assert stated is not None
+        told = references.differences(stated.sequence, sequence)
+        if not told:
+            return [record], f"{database}'s own sequence of {stated.name} is the same, letter by letter"
+        if "." in protein and stated.name != protein:
+            return [record], f"{undone}, which is now that of {stated.name} and differs: {told}"
+        raise UsageError(
+            f"{name.typed}: the sequence of {stated.name} at {database} is not that of {accession}, by which "
+            f"UniProt refers to it: {told}; give the sequence that the variants are numbered on as FASTA",
+            code="unknown_protein",
+        )
 
     def _renamed(self, name: names.Name) -> tuple[str, list[Record], list[str]]:
         url = f"{self.uniprot_url}/uniprotkb/{name.text}.json"

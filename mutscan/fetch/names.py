@@ -38,6 +38,7 @@ _ENTRY: Final = re.compile(r"[A-Z0-9]{1,11}_[A-Z0-9]{3,5}")
 _REFSEQ: Final = re.compile(r"(?:[ANWXY]P|[NX]M)_[0-9]{6,}(?:\.[0-9]+)?")
 _ENSEMBL: Final = re.compile(r"ENS[A-Z]*?[PT][0-9]{11}(?:\.[0-9]+)?")
 _ENSEMBL_GENE: Final = re.compile(r"ENS[A-Z]*?G[0-9]{11}(?:\.[0-9]+)?")
+_PROTEIN: Final = re.compile(r"(?:[ANWXY]P_|ENS[A-Z]*?P)[0-9]+(?:\.[0-9]+)?")
 _PDB: Final = re.compile(r"(?:PDB_0000)?([0-9][A-Z0-9]{3})(?::([^:\s]+))?", re.IGNORECASE)
 _GENE: Final = re.compile(r"(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9][A-Za-z0-9_'()-]{0,29}(?:\.[0-9]+[a-z]?)?")
 
@@ -275,8 +276,28 @@ def choose_gene(name: Name, organism: str, search: Callable[[str], tuple[Hit, ..
     )
 
 
-def choose_reference(name: Name, hits: Sequence[Hit]) -> tuple[Hit, str, list[str]]:
-    """Choose the entry, and the isoform it names or ``""``, that has the sequence of an identifier.
+@dataclass(frozen=True, slots=True)
+class Referred:
+    """The entry that an identifier of RefSeq or Ensembl leads to.
+
+    Parameters
+    ----------
+    hit : Hit
+    isoform : str
+        The isoform that has its sequence; empty where UniProt names none.
+    protein : str
+        The identifier of the protein, also where that of a transcript was given.
+    notes : list of str
+    """
+
+    hit: Hit
+    isoform: str
+    protein: str
+    notes: list[str]
+
+
+def choose_reference(name: Name, hits: Sequence[Hit]) -> Referred:
+    """Choose the entry and isoform that have the sequence of an identifier.
 
     Raises
     ------
@@ -287,7 +308,7 @@ def choose_reference(name: Name, hits: Sequence[Hit]) -> tuple[Hit, str, list[st
     """
     base = _base(name.text)
     found = [
-        (hit, reference.isoform, own)
+        (hit, reference, own)
         for hit in hits
         for reference in hit.references
         for own in reference.names
@@ -311,14 +332,14 @@ def choose_reference(name: Name, hits: Sequence[Hit]) -> tuple[Hit, str, list[st
                 code="unknown_protein",
             )
         if not same:
-            notes.append(f"UniProt does not say which version of {base} it refers to: not checked")
+            notes.append(f"UniProt does not say which version of {base} it refers to")
         found = same or unstated
     else:
         versions = _some(dict.fromkeys(own for *_, own in found))
         if versions != base:
             notes.append(f"{base} was given without a version: {versions} is used")
     found = [one for one in found if one[0].reviewed] or found
-    meant = {(hit.accession, isoform): hit for hit, isoform, _ in found}
+    meant = {(hit.accession, reference.isoform): hit for hit, reference, _ in found}
     if len(meant) > 1:
         if len({hit.accession for hit in meant.values()}) > 1:
             raise _ambiguous(name, f"{len(meant)} UniProt entries refer to it", list(meant.values()))
@@ -328,7 +349,10 @@ def choose_reference(name: Name, hits: Sequence[Hit]) -> tuple[Hit, str, list[st
             code="ambiguous_protein",
         )
     ((_, isoform), hit) = next(iter(meant.items()))
-    return hit, isoform, notes
+    _, reference, own = found[0]
+    protein = next((one for one in reference.names if _PROTEIN.fullmatch(one.upper())), own)
+    # Of a version that UniProt does not state, the one asked for is compared.
+    return Referred(hit, isoform, name.text if protein == base else protein, notes)
 
 
 def _ambiguous(name: Name, what: str, hits: Sequence[Hit]) -> UsageError:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mutscan.fetch.http import read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # https://www.uniprot.org/help/accession_numbers
 _ACCESSION: Final = re.compile(
@@ -146,7 +149,9 @@ class Entry:
         Accessions that took its place.
     deleted_reason : str
     identifiers : mapping of str to str
-        As those of `mutscan.structures.WildType`.
+        As those of `mutscan.structures.WildType`, without the cross-references.
+    references : mapping of str to set of str
+        Identifiers of RefSeq and Ensembl, with the isoforms that they are of; none where UniProt names none.
     """
 
     accession: str
@@ -163,6 +168,18 @@ class Entry:
     successors: tuple[str, ...]
     deleted_reason: str
     identifiers: dict[str, str]
+    references: dict[str, set[str]]
+
+    def identifiers_of(self, names: Sequence[str]) -> dict[str, str]:
+        """Give the identifiers of the isoform that is called `names`."""
+        others, isoforms = self.identifiers.get("others", "").split(), []
+        for identifier, of in self.references.items():
+            if not of or not of.isdisjoint(names):
+                others.append(identifier)
+            else:
+                isoforms.append(f"{identifier}={min(of)}")
+        found = {**self.identifiers, "others": " ".join(others), "isoforms": " ".join(isoforms)}
+        return {name: value for name, value in found.items() if value}
 
     def isoform(self, name: str) -> Isoform | None:
         """Find the isoform called `name` (``P04637-2``), if the entry lists it."""
@@ -201,6 +218,7 @@ def read_entry(data: bytes) -> Entry:
         successors=_strings(why.get("mergeDemergeTo")),
         deleted_reason=str(why.get("deletedReason") or ""),
         identifiers=_identifiers(page, accession),
+        references=_references(page),
     )
 
 
@@ -228,22 +246,32 @@ def read_isoform(data: bytes, name: str) -> str:
 
 
 def _identifiers(page: dict[str, Any], accession: str) -> dict[str, str]:
-    """Names of the entry: its own, those of its gene, and of it in RefSeq and Ensembl."""
+    """Names of the entry: its own, and those of its gene."""
     genes = _dicts(page.get("genes"))
     stated = [_dict(gene.get("geneName")) for gene in genes]
     stated += [synonym for gene in genes for synonym in _dicts(gene.get("synonyms"))]
-    others = _strings(page.get("secondaryAccessions"))
-    for reference in _dicts(page.get("uniProtKBCrossReferences")):
-        if reference.get("database") in ("RefSeq", "Ensembl"):
-            properties = _dicts(reference.get("properties"))
-            others += (str(reference.get("id")), *(str(one.get("value")) for one in properties))
     found = {
         "accession": accession,
         "entry": str(page.get("uniProtkbId") or ""),
         "gene": " ".join("".join(str(name.get("value") or "").split()) for name in stated),
-        "others": " ".join(dict.fromkeys(others)),
+        "others": " ".join(_strings(page.get("secondaryAccessions"))),
     }
     return {name: value for name, value in found.items() if value}
+
+
+def _references(page: dict[str, Any]) -> dict[str, set[str]]:
+    """Isoforms of each identifier of RefSeq and Ensembl."""
+    found: dict[str, set[str]] = {}
+    for reference in _dicts(page.get("uniProtKBCrossReferences")):
+        if reference.get("database") in ("RefSeq", "Ensembl"):
+            of = {str(reference["isoformId"])} if reference.get("isoformId") else set()
+            properties = _dicts(reference.get("properties"))
+            found.setdefault(str(reference.get("id")), set()).update(of)
+            for one in properties:  # all isoforms are of one gene
+                found.setdefault(str(one.get("value")), set()).update(
+                    of if one.get("key") != "GeneId" else ()
+                )
+    return found
 
 
 def _sequence(accession: str, stated: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from mutscan.errors import UsageError, VariantError
 from mutscan.files import any_length
 from mutscan.inputs.rows import Cells, InputRow
+from mutscan.inputs.spreadsheet import damaged_variant
 from mutscan.inputs.text import is_blank, lines_of
 from mutscan.variants import parse_variant
 
@@ -23,6 +24,9 @@ VARIANT_COLUMNS: Final = (
     "substitutions", "mutname", "hgvs", "hgvspshort",
 )  # fmt: skip
 """Headers taken for the variant column, best first, as `plain` spells them."""
+
+MISSING: Final = frozenset({"", "na", "nan", "n/a", "none", "null", "-", "."})
+"""What stands in an empty cell, in lower case."""
 
 _DELIMITERS: Final = ("\t", ",", ";")
 _SEPARATOR: Final = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
@@ -134,19 +138,27 @@ class Table:
         """Each line that is not blank or commented out as a row, with all its cells."""
         width, columns, places = len(self.header), tuple(carried), tuple(carried.values())
         for number, cells in self._records():
-            text, problem = cells[self.variant].strip() if len(cells) > self.variant else "", None
+            text = cells[self.variant].strip() if len(cells) > self.variant else ""
             if self.variant == 0:  # '#' is in no variant: a line commented out, or a comment behind
                 text = text.partition("#")[0].strip()
                 if not text and cells[0].strip():
                     continue
+            code, problem = "bad_variant", spreadsheet_problem(number, text, self.name)
+            if text.casefold() in MISSING:
+                code = "unsupported_variant"
+                problem = (
+                    f"line {number} of {self.name} names no change of the protein: read {text!r} in column "
+                    f"{self.header[self.variant]!r}, as at splice sites and in introns; not scored"
+                )
             if any(cell.strip() for cell in cells[width:]):
+                code = "bad_variant"
                 problem = (
                     f"line {number} of {self.name} has {len(cells)} cells, its header {width}; "
                     f"put quotes around a cell that contains {self.delimiter!r}"
                 )
             cells += [""] * (width - len(cells))
             kept = Cells(columns, (cells[i] for i in places)) if places else {}
-            yield InputRow(number, text, kept, source=self.name, problem=problem), cells
+            yield InputRow(number, text, kept, source=self.name, problem=problem, code=code), cells
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
         """Line number (1-based) and cells of each record that is not blank."""
@@ -167,6 +179,15 @@ class Table:
             before = reader.line_num
             if any(cell.strip() for cell in cells):
                 yield number, cells
+
+
+def spreadsheet_problem(number: int, text: str, name: str) -> str | None:
+    """Say of the variant in a line of a file that a spreadsheet destroyed it; None if not."""
+    made = damaged_variant(text)
+    return made and (
+        f"line {number} of {name}: the variant {text!r} is {made}, as a spreadsheet makes of text that looks "
+        "like one and of names such as MARCH1 or SEPT2; restore it, and import the column as text"
+    )
 
 
 def _header(text: str, start: int) -> tuple[str, int]:

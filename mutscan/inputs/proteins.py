@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from mutscan.errors import UsageError, VariantError
-from mutscan.inputs.layout import Table, listed, named_column, plain
+from mutscan.inputs.layout import MISSING, Table, listed, named_column, plain
 from mutscan.inputs.rows import InputRow
 from mutscan.inputs.spreadsheet import damage, is_serial
 from mutscan.inputs.text import is_blank, lines_of, open_bytes, read_text
@@ -40,7 +40,6 @@ _EXPECTED: Final = (
     "expected a table with the columns protein and variant, lines such as P04637:p.R175H, "
     "or a VCF file annotated by Ensembl VEP"
 )
-_MISSING: Final = frozenset({"", "na", "nan", "n/a", "none", "null", "-", "."})
 _MAVISP_FILE: Final = re.compile(r"([A-Za-z0-9-]+)-(?:simple|ensemble)_mode\b")
 
 
@@ -217,7 +216,7 @@ def _protein_column(table: Table, spelled: Sequence[str], kind: _Kind, column: s
 
 def _protein(cell: str, variant: str) -> str:
     """Find the protein of a line: in its cell, else before its variant; empty if nowhere."""
-    missing = cell.casefold() in _MISSING
+    missing = cell.casefold() in MISSING
     if not missing and ";" not in cell:
         return sys.intern(cell)
     try:
@@ -247,7 +246,9 @@ def _finished(
     rows = tuple(_checked(protein, row, serials=not numbers) for protein, row in found)
     if all(row.row.problem is not None for row in rows):
         raise UsageError(f"{rows[0].row.problem}; no line can be used")
-    return ProteinTable(rows, carried, f"{name}: {kind}, {len(rows)} rows; {where}")
+    unchanged = sum(row.row.text.casefold() in MISSING for row in rows)
+    told = f"; {unchanged} rows without a change of the protein are skipped" if unchanged else ""
+    return ProteinTable(rows, carried, f"{name}: {kind}, {len(rows)} rows; {where}{told}")
 
 
 def _checked(protein: str, row: InputRow, *, serials: bool) -> ProteinRow:
@@ -255,19 +256,13 @@ def _checked(protein: str, row: InputRow, *, serials: bool) -> ProteinRow:
     if problem is None:
         here = f"line {row.number} of {row.source}"
         made = damage(protein) or ("the number of a day" if serials and is_serial(protein) else None)
-        made_of_variant = damage(row.text)
         if not protein:
             problem = (
                 f"{here} names no protein; expected one in its column or before the variant (P04637:p.R175H)"
             )
-        elif row.text.casefold() in _MISSING:
+        elif made:
             problem = (
-                f"{here} names no change of the protein: read {row.text!r}, expected one such as p.Arg175His"
-            )
-        elif made or made_of_variant:
-            what, cell = ("protein", protein) if made else ("variant", row.text)
-            problem = (
-                f"{here}: the {what} {cell!r} is {made or made_of_variant}, as a spreadsheet makes of names "
-                "such as MARCH1 or SEPT2; restore the name, and import the column as text"
+                f"{here}: the protein {protein!r} is {made}, as a spreadsheet makes of names such as MARCH1 "
+                "or SEPT2; restore the name, and import the column as text"
             )
     return ProteinRow(protein, row if problem is row.problem else replace(row, problem=problem))

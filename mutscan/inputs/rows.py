@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -70,6 +70,8 @@ class InputRow:
         ``arguments``, a file's name, or ``stdin``.
     problem : str, optional
         Why the line cannot be trusted although it was read; `variant` then refuses it.
+    code : str
+        Error code of the problem.
     """
 
     number: int
@@ -78,6 +80,7 @@ class InputRow:
     sequence: str | None = None
     source: str = "arguments"
     problem: str | None = None
+    code: str = "bad_variant"
 
     def variant(self, wild_type: str, written: Variant | None = None) -> Variant:
         """Read the line as a variant of a wild type, checked and in canonical form.
@@ -95,7 +98,7 @@ class InputRow:
             When the line names no variant, or none that fits.
         """
         if self.problem is not None:
-            raise VariantError(self.problem)
+            raise VariantError(self.problem, code=self.code)
         if self.sequence is not None:
             return difference(wild_type, self.sequence)
         return normalise(written or parse_variant(self.text), wild_type)
@@ -113,14 +116,7 @@ def join_tables(*tables: InputTable) -> InputTable:
     """Concatenate tables; columns that a table lacks are empty in its rows."""
     columns = tuple(dict.fromkeys(name for table in tables for name in table.carried_columns))
     rows = tuple(
-        InputRow(
-            row.number,
-            row.text,
-            {name: row.carried.get(name, "") for name in columns},
-            row.sequence,
-            row.source,
-            row.problem,
-        )
+        replace(row, carried={name: row.carried.get(name, "") for name in columns})
         for table in tables
         for row in table.rows
     )

@@ -39,6 +39,18 @@ def damage(cell: str) -> str | None:
     return None
 
 
+def damaged_variant(text: str) -> str | None:
+    """Say what a spreadsheet made of a variant or of the name before it; None if nothing.
+
+    Examples
+    --------
+    >>> damaged_variant("12-Mar"), damaged_variant("2-Sep:p.R175H"), damaged_variant("SEPTIN2:p.R175H")
+    ('a date', 'a date', None)
+    """
+    made = next(filter(None, map(damage, (text, *text.split(":")))), None)
+    return "the number of a day" if is_serial(text) else made
+
+
 def is_serial(cell: str) -> bool:
     """Whether a cell may be the number of a day; a name may look the same.
 

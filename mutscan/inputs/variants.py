@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from mutscan.errors import UsageError
-from mutscan.inputs.layout import Table
+from mutscan.inputs.layout import Table, spreadsheet_problem
 from mutscan.inputs.rows import InputRow, InputTable
 from mutscan.inputs.text import is_blank, lines_of, open_bytes, read_text
 from mutscan.inputs.vep import is_vcf
@@ -31,7 +31,11 @@ def read_arguments(texts: Sequence[str]) -> InputTable:
         texts = [texts]
     # Bytes that are no text come from a shell as halves of letters, which nothing can write.
     texts = [text.encode("utf-8", "backslashreplace").decode() for text in texts]
-    return InputTable(tuple(InputRow(number, text.strip()) for number, text in enumerate(texts, start=1)))
+    rows = (
+        InputRow(number, text.strip(), problem=spreadsheet_problem(number, text.strip(), "the arguments"))
+        for number, text in enumerate(texts, start=1)
+    )
+    return InputTable(tuple(rows))
 
 
 def read_variants(
@@ -93,7 +97,7 @@ def plain_rows(text: str, name: str) -> Iterator[InputRow]:
     for number, line in enumerate(lines_of(text), start=1):
         text = line.partition("#")[0].strip()
         if text:
-            yield InputRow(number, text, source=name)
+            yield InputRow(number, text, source=name, problem=spreadsheet_problem(number, text, name))
 
 
 def _fasta_rows(lines: Iterable[str], name: str) -> Iterator[InputRow]:

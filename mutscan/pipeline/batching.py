@@ -26,6 +26,7 @@ from mutscan.model.checkpoint import find_model
 from mutscan.pipeline.job import logging_to
 from mutscan.pipeline.options import DEFAULTS, Options
 from mutscan.pipeline.parts import end_merge, is_merged, part_claim, write_part
+from mutscan.pipeline.plan import status_of
 from mutscan.pipeline.proteins import ProteinSources
 from mutscan.pipeline.provenance import OF_ONE_PROTEIN, asked, heading, now, versions
 from mutscan.pipeline.run import Run, exit_code_of
@@ -334,6 +335,7 @@ def run_many(
     table : ProteinTable, optional
         Input lines of all tasks, in order; None for scans.
     """
+    sources.check_organism([task.name for task in tasks])
     directory = Path(options.out if options.out is not None else default_out).expanduser()
     own = {name: value for name, value in arguments.items() if name in ("variant_column",)}
     worker = Worker(
@@ -496,10 +498,11 @@ def _write_rows(
                 cells = tables.next_row(task)
             else:
                 problem = each.row.problem
+                code = outcome.error_code if problem is None else each.row.code
                 row: dict[str, object] = {
                     "input": each.row.text,
-                    "status": "failed",
-                    "error_code": outcome.error_code if problem is None else "bad_variant",
+                    "status": "failed" if problem is None else status_of(code),
+                    "error_code": code,
                     "message": f"{each.row.source} line {each.row.number}: {problem or outcome.message}",
                     "wild_type": each.protein,
                     **dict(zip(carried, each.row.carried.values(), strict=True)),
@@ -672,5 +675,5 @@ def proteins_to_scan(
     path = Path(text).expanduser()
     if not (path.is_file() and is_fasta_file(path)):
         return None
-    sources = ProteinSources(path, offline=offline)
+    sources = ProteinSources(path, offline=offline, organism=organism)
     return ([*sources.names], sources) if len(sources.names) > 1 else None

@@ -15,7 +15,7 @@ from mutscan.errors import UsageError
 from mutscan.files import write_errors, write_text
 from mutscan.pipeline.network import cached_embedding, load_model
 from mutscan.pipeline.options import DEFAULTS
-from mutscan.pipeline.plan import MAX_LENGTH, resolve_wild_type
+from mutscan.pipeline.plan import MAX_LENGTH, is_gene, refuse_organism, resolve_wild_type
 from mutscan.reports.compared import Compared
 from mutscan.scores import score_structures
 from mutscan.structures import backbone_by_position, ca_by_position
@@ -73,8 +73,12 @@ def compare(
     model, device, precision, batch_residues, offline, organism
         As `mutscan.score`.
     """
-    first = resolve_wild_type(a, chain=chain_a, offline=offline, organism=organism)
-    second = resolve_wild_type(b, chain=chain_b, offline=offline, organism=organism)
+    genes = [is_gene(a), is_gene(b)]
+    if not any(genes):
+        refuse_organism(organism, a, b)
+    of_a, of_b = (organism if gene else DEFAULTS.organism for gene in genes)
+    first = resolve_wild_type(a, chain=chain_a, offline=offline, organism=of_a)
+    second = resolve_wild_type(b, chain=chain_b, offline=offline, organism=of_b)
     for protein in (first, second):
         if len(protein.sequence) > MAX_LENGTH:
             raise UsageError(

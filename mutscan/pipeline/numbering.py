@@ -8,16 +8,20 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from scipy.special import bdtrc
 
 from mutscan.variants import Variant, suggest_offset
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from mutscan.structures import WildType
 
 EXPLAINED: Final = 0.8
 """A shift that makes this share of the sites fit is the numbering of the list."""
+
+LUCK: Final = 0.1
+"""A shift that fits fewer of the sites is told if unrelated sites would fit one as well less often."""
 
 DOUBTFUL_SITES: Final = 3
 """So many sites that fail as written and fit a shift cast doubt on those that fit as written."""
@@ -139,31 +143,57 @@ def find_shift(
         Of its structure file.
     """
     everyone = [*fitting, *failing]
-    failed_sites = {site for variant in failing for site in variant.sites}
+    failed_sites = _sites(failing)
     offset = suggest_offset(everyone, sequence, share=EXPLAINED)
-    as_file = numbers.differ and all(numbers.fits(variant, sequence) for variant in failing)
-    moved = {v for v in fitting if as_file and numbers.fits(v, sequence) and not _stays(v, numbers)}
+    if offset is None:  # unrelated rows among them may hide it
+        offset = suggest_offset(failing, sequence, share=0)
+        fitted = 0 if offset is None else len(_sites(v for v in failing if _fits(v, sequence, offset)))
+        if len(sequence) * _luck(failed_sites, fitted, sequence) >= LUCK:
+            offset = None
+    shifted = set() if offset is None else {v for v in everyone if _fits(v, sequence, offset)}
+    in_file = {v for v in everyone if numbers.fits(v, sequence)}
+    own = [variant for variant in failing if variant in in_file]
+    as_file = numbers.differ and (
+        len(own) == len(failing)
+        or (
+            len(in_file) > len(fitting)
+            and len(in_file) >= len(shifted)
+            and _luck(failed_sites, len(_sites(own)), sequence) < LUCK
+        )
+    )
+    moved = {v for v in fitting if as_file and v in in_file and not _stays(v, numbers)}
     if as_file and len(failed_sites) + len(moved) > 1:
         # Another shift may fit a few letters by chance.
-        moves = {numbers.positions.get(str(p), 0) - p for variant in failing for p, _ in variant.sites}
+        moves = {numbers.positions.get(str(p), 0) - p for variant in own for p, _ in variant.sites}
         shift = f" (shifted by {offset:+d})" if offset is not None and moves == {offset} else ""
         which = "all variants" if len(moved) == len(fitting) else "all variants that fail"
+        if len(own) < len(failing):
+            which = f"{len(in_file)} of {len(everyone)} variants"
         words = f"{which} would match as the structure file's own residue numbers{shift}"
         hint = f"; {words}: use --numbering author"
-        against = sum(not numbers.fits(variant, sequence) for variant in fitting)
-        sure = len(failed_sites) > 1 and against <= (1 - EXPLAINED) * len(everyone)
+        against = sum(variant not in in_file for variant in fitting)
+        sure = len(_sites(own)) > 1 and against <= (1 - EXPLAINED) * len(everyone)
     elif offset is not None:
-        shifted = {v for v in everyone if _fits(v, sequence, offset)}
         which = "all" if len(shifted) == len(everyone) else f"{len(shifted)} of {len(everyone)}"
         moved = {v for v in fitting if v in shifted}
         words = f"{which} variants would match with their positions shifted by {offset:+d}"
         hint = f"; {words}: are they numbered on another isoform, a precursor or a structure file?"
-        failed_sites = {site for variant in failing if variant in shifted for site in variant.sites}
-        sure = len(failed_sites) >= DOUBTFUL_SITES
+        failed_sites = _sites(variant for variant in failing if variant in shifted)
+        sure = len(failed_sites) >= DOUBTFUL_SITES and len(shifted) > len(fitting)
     else:
         return None
     doubt = f"matches as written, but perhaps by chance, since {words}"
     return Shift(hint, frozenset(moved) if sure else frozenset(), doubt)
+
+
+def _sites(variants: Iterable[Variant]) -> set[tuple[int, str]]:
+    return {site for variant in variants for site in variant.sites}
+
+
+def _luck(sites: Collection[tuple[int, str]], fitted: int, sequence: str) -> float:
+    """Probability that so many of some sites, or more, fit a place of the sequence taken at random."""
+    share = np.mean([sequence.count(letter) for _, letter in sites]) / len(sequence)
+    return float(bdtrc(fitted - 1, len(sites), share))
 
 
 def _stays(variant: Variant, numbers: FileNumbers) -> bool:

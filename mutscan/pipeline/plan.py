@@ -18,7 +18,7 @@ from mutscan.hashes import bytes_sha256, file_sha256
 from mutscan.inputs import InputTable, join_tables, read_arguments, read_variants
 from mutscan.model.checkpoint import find_model
 from mutscan.model.inverse_folding import installed_weights
-from mutscan.pipeline.identity import Identity
+from mutscan.pipeline.identity import Identity, NamedProteins, damaged_names, in_line
 from mutscan.pipeline.numbering import FileNumbers, find_shift
 from mutscan.pipeline.options import DEFAULTS, Options
 from mutscan.residues import is_standard
@@ -30,8 +30,7 @@ from mutscan.structures import (
     wild_type_from_structure,
     with_structure,
 )
-from mutscan.structures.fasta import FASTA_ENDINGS, decode_fasta, parse_fasta
-from mutscan.structures.files import STRUCTURE_ENDINGS
+from mutscan.structures.fasta import decode_fasta, parse_fasta
 from mutscan.variants import parse_variant, split_reference
 
 if TYPE_CHECKING:
@@ -51,6 +50,11 @@ SKIPPED_CODES: Final = frozenset({"synonymous", "unsupported_variant"})
 """Error codes of rows that are understood but deliberately not scored: status ``skipped``."""
 
 
+def status_of(code: str) -> str:
+    """``skipped`` or ``failed``: the status of a row with an error code."""
+    return "skipped" if code in SKIPPED_CODES else "failed"
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedRow:
     """One input line: the variant it names, or the reason it will not be scored."""
@@ -66,9 +70,7 @@ class PlannedRow:
     @property
     def status(self) -> str:
         """``planned``, ``failed`` or ``skipped``."""
-        if self.error is None:
-            return "planned"
-        return "skipped" if self.error.code in SKIPPED_CODES else "failed"
+        return "planned" if self.error is None else status_of(self.error.code)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +112,9 @@ def resolve_wild_type(
     Parameters
     ----------
     wild_type : str or path
-        A path to a structure or FASTA file; else a UniProt accession, isoform or entry name, a RefSeq or
-        Ensembl protein, ``pdb:ID:CHAIN``, or a gene symbol.
+        A path to a structure or FASTA file, known by its contents where the ending does not tell; else a
+        UniProt accession, isoform or entry name, a RefSeq or Ensembl protein, ``pdb:ID:CHAIN``, or a gene
+        symbol.
     structure : path, optional
         Structure to use with an accession or FASTA.
     chain : str, optional
@@ -119,7 +122,7 @@ def resolve_wild_type(
     offline : bool
         Never touch the network.
     organism : str
-        Of a gene symbol: name, UniProt's code or taxon.
+        Of a gene symbol: name, UniProt's code or taxon; refused with anything else.
     fetcher : Fetcher, optional
         Services and cache; the default ones otherwise.
     coordinates : bool
@@ -140,26 +143,24 @@ def resolve_wild_type(
     path = Path(text).expanduser()
     looks_like_path = os.sep in text or is_structure_file(text) or is_fasta_file(text)
     if _is_readable(path):
+        refuse_organism(organism, text)
         data = _read(path)
-        # A pipe has no ending to go by.
-        if is_structure_file(path) or (not path.is_file() and not _looks_like_fasta(data)):
-            if structure is not None:
-                raise UsageError(
-                    f"{text} is already a structure; use --structure with an accession or a FASTA file"
-                )
-            resolved = wild_type_from_structure(read_bytes(data, path.name, chain=chain, plddt=plddt))
-            return replace(resolved, records=(*resolved.records, file_record(path, data)))
-        if is_fasta_file(path) or not path.is_file():
+        # Pipes and stdin have no ending to go by.
+        if not is_structure_file(path) and (is_fasta_file(path) or _looks_like_fasta(data)):
             return with_given_structure(_wild_type_from_fasta(path, data), structure, chain, plddt=plddt)
-        raise UsageError(
-            f"{text}: expected a structure ({' '.join(STRUCTURE_ENDINGS)}, also .gz) "
-            f"or a FASTA file ({' '.join(FASTA_ENDINGS)}, also .gz); give the file one of these endings"
-        )
+        if structure is not None:
+            raise UsageError(
+                f"{text} is already a structure; use --structure with an accession or a FASTA file"
+            )
+        resolved = wild_type_from_structure(read_bytes(data, path.name, chain=chain, plddt=plddt))
+        return replace(resolved, records=(*resolved.records, file_record(path, data)))
     if looks_like_path:
         raise UsageError(f"no such file: {text}")
     name = read_name(text)
     if name is None:
         raise UsageError(f"{text!r} is neither a file nor a name that is known: expected {KNOWN}, or a file")
+    if name.kind != "gene":
+        refuse_organism(organism, text)
     if name.kind == "pdb" and structure is not None:
         raise UsageError(f"{text} is already a structure; use --structure with an accession or a FASTA file")
     try:
@@ -212,6 +213,30 @@ def look_up(
             f"{name.typed} names chain {name.chain}, --chain {chain} another; leave one of them out"
         )
     return service.pdb(name.text, name.chain or chain)
+
+
+def is_gene(text: str) -> bool:
+    """Whether a wild type is given by a gene symbol, the only name that needs an organism."""
+    if _is_readable(Path(text).expanduser()):
+        return False
+    name = read_name(text)
+    return name is not None and name.kind == "gene"
+
+
+def refuse_organism(organism: str, *proteins: str) -> None:
+    """Refuse an organism beside proteins none of which is a gene symbol.
+
+    Raises
+    ------
+    UsageError
+        Another organism than the default was named.
+    """
+    if organism != DEFAULTS.organism:
+        named = ", ".join(proteins[:3]) + (", ..." if len(proteins) > 3 else "")
+        raise UsageError(
+            f"--organism {organism}: belongs to a gene symbol such as TP53; read {named}, which needs no "
+            "organism; leave the option out"
+        )
 
 
 def _is_readable(path: Path) -> bool:
@@ -319,7 +344,8 @@ def make_plan(
     numbering : {"sequence", "author"}
         Whose positions the variants are written in; ``author``: the structure file's own.
     strict : bool
-        Refuse rows that match as written although the others say that the numbering is shifted.
+        Refuse rows that match as written although the others say that the numbering is shifted, or that
+        another protein is meant.
 
     Raises
     ------
@@ -343,8 +369,10 @@ def make_plan(
         if failing:
             shift = find_shift(fitting, failing, wild_type.sequence, numbers)
     rows = [row if shift is None else _marked(row, v, shift, strict=strict) for row, v in planned]
-    if reader.unchecked:
-        wild_type = replace(wild_type, notes=(*wild_type.notes, reader.unchecked_note))
+    for place, doubt in reader.named.apart().items():
+        rows[place] = _doubted(rows[place], doubt, "wrong_protein", strict=strict)
+    if reader.named.note:
+        wild_type = replace(wild_type, notes=(*wild_type.notes, reader.named.note))
     counts = Counter(row.status for row in rows)
     return Plan(wild_type, tuple(rows), table.carried_columns, counts)
 
@@ -359,16 +387,17 @@ def _marked(row: PlannedRow, written: Variant | None, shift: Shift, *, strict: b
         return replace(row, error=VariantError(row.error.message + shift.words, code=row.error.code))
     if row.error is not None or written not in shift.doubtful:
         return row
+    return _doubted(replace(row, notes=()), shift.doubt, "wild_type_mismatch", strict=strict)
+
+
+def _doubted(row: PlannedRow, doubt: str, code: str, *, strict: bool) -> PlannedRow:
+    """Add to a row that can be scored why it may mean something else."""
+    if row.error is not None:
+        return row
     if strict:
-        error = VariantError(f"{written}: {shift.doubt} (--strict)", code="wild_type_mismatch")
+        error = VariantError(f"{in_line(row.source.text)}: {doubt} (--strict)", code=code)
         return replace(row, variant=None, error=error, notes=())
-    return replace(row, notes=(), doubt=shift.doubt)
-
-
-def _in_line(text: str) -> str:
-    """Write a text from outside in one line of a message."""
-    text = text if len(text) <= 60 else f"{text[:57]}..."
-    return text if text.isprintable() else repr(text)
+    return replace(row, doubt=", ".join(filter(None, (row.doubt, doubt))))
 
 
 class _RowReader:
@@ -379,23 +408,17 @@ class _RowReader:
         self.numbers = numbers
         self.positions = numbers.positions if author else None
         self.identity = Identity(wild_type)
-        self.unchecked: dict[str, None] = {}
-
-    @property
-    def unchecked_note(self) -> str:
-        names = [*self.unchecked]
-        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        return (
-            f"the variants name {shown}; that this is the protein scored, {self.identity.words}, could not "
-            "be checked"
-        )
+        self.named = NamedProteins(self.identity)
+        self.n_rows = 0
 
     def read(self, source: InputRow) -> tuple[PlannedRow, Variant | None]:
         """Check one line; returns its row, and its variant as written where the line can be read as one."""
         written: Variant | None = None
+        noted = ""
+        self.n_rows += 1
         try:
             if source.sequence is None and source.problem is None:
-                self.check_protein(source)
+                noted = self.check_protein(source)
                 with contextlib.suppress(VariantError):  # other reasons come first
                     written = parse_variant(source.text, self.positions)
             variant = self.variant(source, written)
@@ -404,31 +427,28 @@ class _RowReader:
         other = (
             "" if self.positions is not None else self.numbers.other_reading(variant, self.wild_type.sequence)
         )
-        return PlannedRow(source, variant=variant, notes=(other,) if other else ()), written
+        return PlannedRow(source, variant=variant, notes=tuple(filter(None, (other, noted)))), written
 
-    def check_protein(self, source: InputRow) -> None:
-        """Refuse a line that names another protein, before its variant or in a column."""
-        reference = None
+    def check_protein(self, source: InputRow) -> str:
+        """Refuse a line that names another protein, before its variant or in a column; returns a note."""
+        named: dict[str, Sequence[str]] = {}
         with contextlib.suppress(VariantError):  # what cannot be read is told as such
             reference = split_reference(source.text, self.positions)[0]
-        if reference is not None and self.other(reference):
-            self.refuse(source, _in_line(reference))
+            named = {} if reference is None else {"": [reference]}
         for column, names in self.identity.named_by(source.carried).items():
-            if names and all([self.other(name) for name in names]):
-                self.refuse(source, f"{', '.join(names)} in column {column!r}")
-
-    def other(self, name: str) -> bool:
-        found = self.identity.contradicts(name)
-        if found is None:
-            self.unchecked[_in_line(name)] = None
-        return bool(found)
+            named[f"in column {column!r}"] = names
+        other, noted = self.named.add(self.n_rows - 1, named)
+        if other:
+            self.refuse(source, other)
+        return "; ".join(filter(None, (noted, damaged_names(source.carried))))
 
     def refuse(self, source: InputRow, named: str) -> NoReturn:
         scored = self.identity.words
         if len(named) == 1 and self.wild_type.structure is not None:
             named, scored = f"chain {named}", f"chain {self.wild_type.structure.chain_id} of {scored}"
         raise VariantError(
-            f"{_in_line(source.text)}: names {named}, but this run scores {scored}", code="wrong_protein"
+            f"{in_line(source.text)}: names {named.rstrip(',')}, but this run scores {scored}",
+            code="wrong_protein",
         )
 
     def variant(self, source: InputRow, written: Variant | None) -> Variant:
@@ -450,7 +470,7 @@ class _RowReader:
             raise VariantError(f"{error.message}; {told}", code=error.code) if told else error from None
         if variant.exchanges_start and self.numbers.starts_protein:
             raise VariantError(
-                f"{_in_line(source.text)}: the start codon is lost; the protein may not be made, or start "
+                f"{in_line(source.text)}: the start codon is lost; the protein may not be made, or start "
                 "further on, which scores of a structure do not tell",
                 code="unsupported_variant",
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -12,13 +13,19 @@ from mutscan.errors import FetchError, UsageError
 from mutscan.fetch import KNOWN, is_accession, read_name
 from mutscan.hashes import file_sha256, json_sha256
 from mutscan.pipeline.options import DEFAULTS
-from mutscan.pipeline.plan import file_record, look_up, resolve_wild_type, with_given_structure
+from mutscan.pipeline.plan import (
+    file_record,
+    look_up,
+    refuse_organism,
+    resolve_wild_type,
+    with_given_structure,
+)
 from mutscan.structures import WildType
 from mutscan.structures.fasta import FastaRecord, read_each
 from mutscan.structures.files import unique_structures_in
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 
@@ -117,6 +124,24 @@ class ProteinSources:
             One of them is not there, or cannot be used at all.
         """
         _ = self._by_name, self._structures, self._alignments
+
+    def check_organism(self, names: Sequence[str]) -> None:
+        """Refuse an organism where none of some names is looked up as a gene symbol.
+
+        Raises
+        ------
+        UsageError
+        """
+        if not any(map(self._is_gene, names)):
+            refuse_organism(self.organism, *names)
+
+    def _is_gene(self, name: str) -> bool:
+        if self._named(name) or name in self._structures:
+            return False
+        with suppress(UsageError):  # told where the protein is looked up
+            known = read_name(name)
+            return known is not None and known.kind == "gene"
+        return False
 
     def identity(self, name: str, alignment: str) -> str:
         """Hash of the files that a protein is read from; the network's records are not among them."""

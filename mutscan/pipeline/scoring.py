@@ -116,8 +116,8 @@ def score(
     organism : str
         Organism of a gene symbol: its name, UniProt's code or its taxon (``"mouse"``, ``"10090"``).
     strict : bool
-        Fail rows that match as written although the other rows say that the numbering is shifted;
-        otherwise they are scored with a note and low confidence.
+        Fail rows that match as written although the other rows say that the numbering is shifted, or name
+        another protein; otherwise they are scored with a note and low confidence.
     shard : str, optional
         Part of the work to do, such as ``"2/8"``; `mutscan.merge` joins the parts.
     engine : {"local", "ray"}

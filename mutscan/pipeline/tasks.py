@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow.parquet as pq
 
 from mutscan.calling import NULL_SIZE
-from mutscan.errors import CheckpointError, MissingDependencyError, MutscanError, RunFolderError
+from mutscan.errors import CheckpointError, MissingDependencyError, MutscanError, RunFolderError, UsageError
 from mutscan.files import any_length, file_name, read_json, replacing, write_errors, write_json
 from mutscan.hashes import json_sha256, text_sha256
 from mutscan.inputs import InputTable
@@ -395,6 +395,9 @@ class Worker:
         )
 
     def _found(self, task: Task) -> WildType | Exception:
+        if task.rows and all(row.problem is not None for row in task.rows):
+            # Tables of sequenced tumours name many genes with nothing to score: none is looked up.
+            return UsageError("no row can be scored; see the reason in each", code=task.rows[0].code)
         try:
             return self.sources.wild_type(task.name)
         except _STOPS:

@@ -158,6 +158,16 @@ _PAPERS: Final = {
             _NAR, "53", "D564--D574", "10.1093/nar/gkae1091",
         ),
         _paper(
+            "refseq", "O'Leary, Nuala A. and others", 2016,
+            "Reference sequence (RefSeq) database at NCBI: current status, taxonomic expansion, and "
+            "functional annotation",
+            _NAR, "44", "D733--D745", "10.1093/nar/gkv1189",
+        ),
+        _paper(
+            "ensembl", "Dyer, Sarah C. and others", 2025, "Ensembl 2025",
+            _NAR, "53", "D948--D957", "10.1093/nar/gkae1071",
+        ),
+        _paper(
             "alphamissense", "Cheng, Jun and others", 2023,
             "Accurate proteome-wide missense variant effect prediction with AlphaMissense",
             "Science", "381", "eadg7492", "10.1126/science.adg7492",
@@ -199,6 +209,8 @@ _OF_SERVICE: Final = {
     "UniProt": ("uniprot",),
     "AlphaFold DB": ("alphafold", "alphafolddb"),
     "RCSB PDB": ("rcsb",),
+    "RefSeq": ("refseq",),
+    "Ensembl": ("ensembl",),
     "InterPro": ("interpro",),
     "TED": ("ted",),
 }

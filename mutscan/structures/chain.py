@@ -164,7 +164,9 @@ class WildType:
     identifiers : mapping of str to str
         What databases call the protein, where that is known: ``accession`` (UniProt's), ``entry``
         (UniProt's entry name), ``gene`` (the symbol; synonyms may follow it, with blanks between them),
-        ``others`` (secondary accessions, RefSeq's and Ensembl's, with blanks between them).
+        ``others`` (secondary accessions, RefSeq's and Ensembl's, with blanks between them), ``isoforms``
+        (those of RefSeq and Ensembl that are of other isoforms: ``NP_001119586.1=P04637-2``, with blanks
+        between them).
     """
 
     name: str

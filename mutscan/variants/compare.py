@@ -132,7 +132,7 @@ def suggest_offset(variants: Iterable[Variant], sequence: str, *, share: float =
     sequence : str
         The wild type.
     share : float
-        The shift explains at least this share of the distinct sites, in (0, 1].
+        The shift explains at least this share of the distinct sites, from 0 (however few) to 1.
 
     Returns
     -------

@@ -328,6 +328,8 @@ class _Reader:
         letters, digits, letters_2, digits_2, tail = head
         if _FRAMESHIFT.match(tail):
             self.unsupported("is a frameshift")
+        if tail == "_splice":  # of MAF files: p.X125_splice
+            self.unsupported("is a change of splicing")
         if _EXTENSION.match(tail):
             self.unsupported("is an extension")
         if "?" in tail or "^" in tail:

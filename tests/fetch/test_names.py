@@ -11,6 +11,7 @@ import pytest
 from mutscan.errors import FetchError, MutscanError, StructureError, UsageError
 from mutscan.fetch import Fetcher, Patience, read_name
 from mutscan.fetch.names import choose_gene, read_hits
+from mutscan.pipeline.comparison import compare
 from mutscan.pipeline.plan import resolve_wild_type
 from mutscan.pipeline.proteins import ProteinSources
 from mutscan.structures import WildType
@@ -388,6 +389,151 @@ def test_gene_identifier_beside_the_protein_is_no_match(service: Service, fetche
     assert "no UniProt entry refers to this identifier" in error.message
 
 
+# RefSeq's and Ensembl's own sequences
+
+REFSEQ = "/entrez/eutils/efetch.fcgi?db=protein&id=NP_000537.3&rettype=fasta&retmode=text&tool=mutscan"
+SECOND = REFSEQ.replace("NP_000537.3", "NP_001119586.1")
+ENSEMBL = "/sequence/id/ENSP00000269305?type=protein;content-type=application/json"
+
+
+def refseq_fasta(sequence: str, identifier: str = "NP_000537.3") -> Reply:
+    """NCBI's answer: lines of 70 letters, an empty line at the end."""
+    lines = "\n".join(sequence[i : i + 70] for i in range(0, len(sequence), 70))
+    return Reply(200, f">{identifier} test protein isoform a [Homo sapiens]\n{lines}\n\n".encode())
+
+
+def ensembl_json(sequence: str, version: int = 4, **changes: object) -> Reply:
+    stable = "ENSP00000269305"
+    page = {"query": stable, "id": stable, "version": version, "molecule": "protein", "desc": None}
+    return fake.json_reply(page | {"seq": sequence} | changes)
+
+
+@pytest.fixture
+def comparing(service: Service, tmp_path: Path) -> Fetcher:
+    for text in ("NP_000537.3", "NP_000537", "NM_000546.5", "NP_001119586.1"):
+        service.search(xref("refseq", *dict.fromkeys((text, text.partition(".")[0]))), REFERRED)
+    service.search(xref("ensembl", "ENSP00000269305.4", "ENSP00000269305"), REFERRED)
+    return Fetcher(
+        tmp_path,
+        uniprot_url=service.url,
+        afdb_url=service.url,
+        ncbi_url=service.url,
+        ensembl_url=service.url,
+        patience=Patience(timeout=5.0, sleep=lambda _: None),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "reply", "stated"),
+    [
+        ("NP_000537.3", REFSEQ, refseq_fasta(SEQUENCE), "RefSeq's own sequence of NP_000537.3"),
+        ("NP_000537", REFSEQ, refseq_fasta(SEQUENCE), "RefSeq's own sequence of NP_000537.3"),
+        ("NM_000546.5", REFSEQ, refseq_fasta(SEQUENCE), "RefSeq's own sequence of NP_000537.3"),
+        ("NP_001119586.1", SECOND, refseq_fasta(ISOFORM, "NP_001119586.1"), "sequence of NP_001119586.1"),
+        ("ENSP00000269305.4", ENSEMBL, ensembl_json(SEQUENCE), "Ensembl's own sequence of ENSP00000269305.4"),
+        ("ENSP00000269305.4", ENSEMBL, ensembl_json(SEQUENCE, 5), "own sequence of ENSP00000269305.5"),
+    ],
+)
+def test_sequence_of_a_reference_is_compared(
+    service: Service, comparing: Fetcher, text: str, path: str, reply: Reply, stated: str
+) -> None:
+    service.on(path, reply)
+    found = find(comparing, text)
+    assert any(f"{stated} is the same, letter by letter" in note for note in found.notes)
+    assert any(path in str(record["url"]) for record in found.records)
+    asked = len(service.requests)
+    comparing.offline = True
+    assert find(comparing, text).notes == found.notes
+    assert len(service.requests) == asked
+
+
+OTHER_LETTER = SEQUENCE[:19] + "W" + SEQUENCE[20:]
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "reply", "said"),
+    [
+        (
+            "NP_000537.3",
+            REFSEQ,
+            refseq_fasta(OTHER_LETTER),
+            "position 20 is W there and S at UniProt, 1 diff",
+        ),
+        ("NM_000546.5", REFSEQ, refseq_fasta(SEQUENCE[1:]), "it has 59 residues there and 60 at UniProt"),
+        (
+            "ENSP00000269305.4",
+            ENSEMBL,
+            ensembl_json(OTHER_LETTER),
+            "at Ensembl is not that of Q9TST0, by which",
+        ),
+    ],
+)
+def test_reference_with_another_sequence_is_refused(
+    service: Service, comparing: Fetcher, text: str, path: str, reply: Reply, said: str
+) -> None:
+    service.on(path, reply)
+    error = refused(comparing, text)
+    assert (error.code, error.exit_code) == ("unknown_protein", 2)
+    assert said in error.message
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "reply", "said"),
+    [
+        ("NP_000537.3", REFSEQ, Reply(400, b"Error : Failed to understand id: NP_000537.3"), "answered 400"),
+        ("NP_000537.3", REFSEQ, Reply(200, b"\n"), "contains no sequence"),
+        ("NP_000537.3", REFSEQ, Reply(200, b"<!DOCTYPE html><html>"), "expected a header line"),
+        (
+            "NP_000537.3",
+            REFSEQ,
+            refseq_fasta(SEQUENCE, "NP_000305.3"),
+            "'NP_000305.3', instead of NP_000537.3",
+        ),
+        (
+            "NP_000537.3",
+            REFSEQ,
+            fake.json_reply({"error": "API rate limit exceeded", "count": "4", "limit": "3"}, status=429),
+            "answered 429",
+        ),
+        (
+            "ENSP00000269305.4",
+            ENSEMBL,
+            fake.json_reply({"error": "ID 'ENSP00000269305' not found"}, status=400),
+            "answered 400",
+        ),
+        ("ENSP00000269305.4", ENSEMBL, fake.json_reply({"error": "busy"}), "JSON without the sequence"),
+        (
+            "ENSP00000269305.4",
+            ENSEMBL,
+            ensembl_json(SEQUENCE, id="ENSP00000361021"),
+            "'ENSP00000361021' instead",
+        ),
+        ("ENSP00000269305.4", ENSEMBL, ensembl_json("ATGGAG", molecule="dna"), "JSON without the sequence"),
+        ("ENSP00000269305.4", ENSEMBL, ensembl_json(OTHER_LETTER, 5), "is now that of ENSP00000269305.5 and"),
+    ],
+)
+def test_sequence_that_cannot_be_compared_is_noted(
+    service: Service, comparing: Fetcher, text: str, path: str, reply: Reply, said: str
+) -> None:
+    service.on(path, reply)
+    found = find(comparing, text)
+    assert found.sequence == SEQUENCE
+    (note,) = (note for note in found.notes if "was not compared with" in note)
+    assert said in note
+
+
+def test_addresses_of_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
+    public = Fetcher()
+    assert (public.ncbi_url, public.ensembl_url) == (
+        "https://eutils.ncbi.nlm.nih.gov",
+        "https://rest.ensembl.org",
+    )
+    monkeypatch.setenv("MUTSCAN_UNIPROT_URL", "http://mirror/")
+    assert (Fetcher().ncbi_url, Fetcher().ensembl_url) == ("", "")
+    monkeypatch.setenv("MUTSCAN_ENSEMBL_URL", "http://other/")
+    assert Fetcher().ensembl_url == "http://other"
+
+
 # Faults of the search
 
 
@@ -577,8 +723,23 @@ def test_wild_types_by_name(services: Service) -> None:
 def test_local_file_wins_over_a_name(services: Service, tmp_path: Path) -> None:
     services.search(gene("TST1"), OWN)
     (tmp_path / "TST1").write_text(">mine\nMKTAYIAK\n")
-    with pytest.raises(UsageError, match="give the file one of these endings"):
-        resolve_wild_type("TST1")
+    assert resolve_wild_type("TST1").name == "mine"
+    assert services.requests == []
+
+
+@pytest.mark.parametrize("text", [ACCESSION, "TEST_HUMAN", "NP_000537.3", "pdb:1TST:A", "mine.fasta"])
+def test_an_organism_without_a_gene_is_refused(services: Service, tmp_path: Path, text: str) -> None:
+    (tmp_path / "mine.fasta").write_text(">mine\nMKTAYIAK\n")
+    with pytest.raises(UsageError, match=f"--organism mouse: belongs to a gene symbol .*read {text}, which"):
+        resolve_wild_type(text, organism="mouse")
+    with pytest.raises(UsageError, match=f"--organism mouse: .*read {text}, {text}, which"):
+        compare(text, text, organism="mouse")
+    with pytest.raises(UsageError, match=f"--organism mouse: .*read {text}, which"):
+        ProteinSources(organism="mouse").check_organism([text])
+    ProteinSources(organism="mouse").check_organism([text, "TST1"])
+    (tmp_path / "own.fasta").write_text(">TST1\nMKTAYIAK\n")
+    with pytest.raises(UsageError, match=r"--organism mouse: .*read TST1, which"):
+        ProteinSources(tmp_path / "own.fasta", organism="mouse").check_organism(["TST1"])
     assert services.requests == []
 
 

@@ -11,7 +11,7 @@ from mutscan.fetch import is_accession
 from mutscan.fetch.features import isoform_map, place_features, splice
 from mutscan.fetch.uniprot import Entry, Segment, read_entry, read_isoform, split_accession
 from tests import fake_services as fake
-from tests.fake_services import ACCESSION, ISOFORM, SEQUENCE, feature
+from tests.fake_services import ACCESSION, ISOFORM, SEQUENCE, ensembl, feature, refseq
 
 
 def read(**changes: object) -> Entry:
@@ -55,26 +55,34 @@ def test_names_of_an_entry() -> None:
         "genes": [{"geneName": {"value": "TP53"}, "synonyms": [{"value": "LFS1"}, {"value": "P 53"}]}],
         "secondaryAccessions": ["Q15086"],
         "uniProtKBCrossReferences": [
-            {
-                "database": "RefSeq",
-                "id": "NP_000537.3",
-                "properties": [{"key": "NucleotideSequenceId", "value": "NM_000546.5"}],
-            },
-            {
-                "database": "Ensembl",
-                "id": "ENST00000269305.9",
-                "properties": [{"key": "ProteinId", "value": "ENSP00000269305.4"}],
-            },
+            refseq("NP_000537.3", "NM_000546.5", f"{ACCESSION}-1"),
+            refseq("NP_001119586.1", "NM_001126114.2", f"{ACCESSION}-2"),
+            refseq("XP_011522345.1", "XM_011522345.1"),
+            ensembl("ENSP00000269305.4", "ENST00000269305.9", "ENSG00000141510.19", f"{ACCESSION}-1"),
+            ensembl("ENSP00000391127.2", "ENST00000420246.6", "ENSG00000141510.19", f"{ACCESSION}-2"),
             {"database": "PDB", "id": "1TUP"},
         ],
     }
-    assert read(**page).identifiers == {
-        "accession": ACCESSION,
-        "entry": "TEST_HUMAN",
-        "gene": "TP53 LFS1 P53",
-        "others": "Q15086 NP_000537.3 NM_000546.5 ENST00000269305.9 ENSP00000269305.4",
+    own = {"accession": ACCESSION, "entry": "TEST_HUMAN", "gene": "TP53 LFS1 P53"}
+    entry = read(**page)
+    assert entry.identifiers == own | {"others": "Q15086"}
+    of_all = "XP_011522345.1 XM_011522345.1"
+    first = "NP_000537.3 NM_000546.5"
+    second = "NP_001119586.1 NM_001126114.2"
+    first_ensembl, second_ensembl = (
+        "ENST00000269305.9 ENSP00000269305.4",
+        "ENST00000420246.6 ENSP00000391127.2",
+    )
+    gene = "ENSG00000141510.19"
+    assert entry.identifiers_of([ACCESSION, f"{ACCESSION}-1"]) == own | {
+        "others": f"Q15086 {first} {of_all} {first_ensembl} {gene}",
+        "isoforms": " ".join(f"{name}={ACCESSION}-2" for name in f"{second} {second_ensembl}".split()),
     }
-    assert read().identifiers == {"accession": ACCESSION, "entry": "TEST_HUMAN"}
+    assert entry.identifiers_of([f"{ACCESSION}-2"]) == own | {
+        "others": f"Q15086 {second} {of_all} {gene} {second_ensembl}",
+        "isoforms": " ".join(f"{name}={ACCESSION}-1" for name in f"{first} {first_ensembl}".split()),
+    }
+    assert read().identifiers_of([ACCESSION]) == {"accession": ACCESSION, "entry": "TEST_HUMAN"}
 
 
 def test_entry() -> None:

@@ -136,7 +136,7 @@ def test_mavedb(write) -> None:
         except VariantError as error:
             outcomes.append(error.code)
     assert outcomes == [
-        "A2C", "synonymous", "synonymous", "synonymous", "synonymous", "bad_variant", "A2C;G3V",
+        "A2C", "synonymous", "synonymous", "synonymous", "synonymous", "unsupported_variant", "A2C;G3V",
         "unsupported_variant", "A2C",
     ]  # fmt: skip
     assert "names no change of the protein: read 'NA'" in table.rows[5].row.problem

@@ -201,6 +201,67 @@ def test_maf_columns(write) -> None:
     assert table.carried_columns == ("Hugo_Symbol", "Variant_Classification")
 
 
+MAF = """Hugo_Symbol\tVariant_Classification\tHGVSp_Short
+TP53\tMissense_Mutation\tp.R175H
+TP53\tIntron\t
+TP53\tSplice_Site\tp.X125_splice
+TP53\tSplice_Region\t.
+TP53\tSilent\tp.L188=
+TP53\t3'UTR\tNA
+TP53\tMissense_Mutation\twhat?
+"""
+UNCHANGED = "synonymous"
+NONE = "unsupported_variant"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("cohort.maf", MAF),
+        ("list.csv", MAF.replace("\t", ",").replace("HGVSp_Short", "variant")),
+        ("clinvar.tsv", MAF.replace("HGVSp_Short", "Protein change")),
+        ("mavedb.csv", MAF.replace("\t", ",").replace("HGVSp_Short", "hgvs_pro")),
+    ],
+)
+def test_rows_without_a_change_of_the_protein(write, name: str, text: str) -> None:
+    """Known kinds of tables agree: such a row is understood, and there is nothing to score."""
+    path = write(name, text)
+    for rows in (read_variants(path).rows, [one.row for one in read_protein_table(path).rows]):
+        found = []
+        for row in rows:
+            try:
+                found.append(str(row.variant("M" * 174 + "R" + "L" * 30)))
+            except VariantError as error:
+                found.append(error.code)
+        assert found == ["R175H", NONE, NONE, NONE, UNCHANGED, NONE, "bad_variant"]
+        assert f"line 3 of {name} names no change of the protein: read '' in column" in rows[1].problem
+    assert "3 rows without a change of the protein are skipped" in read_protein_table(path).words
+
+
+@pytest.mark.parametrize(
+    ("cell", "made"),
+    [
+        ("Mar-12", "a date"), ("12-Mar", "a date"), ("2024-03-12", "a date"), ("1-Sep:p.R175H", "a date"),
+        ("2024-03-12 00:00:00", "a date"), ("#NAME?", "a spreadsheet's error"),
+        ("45363", "the number of a day"),
+    ],
+)  # fmt: skip
+def test_what_a_spreadsheet_made_of_a_variant(write, cell: str, made: str) -> None:
+    told = f"the variant {cell!r} is {made}, as a spreadsheet makes of text"
+    for table in (
+        read_variants(write("list.csv", f"id,variant\n1,R175H\n2,{cell}\n")),
+        read_variants(write("list.txt", f"R175H\n{cell}\n"))
+        if "#" not in cell
+        else read_arguments(["", cell]),
+        read_arguments(["R175H", cell]),
+    ):
+        assert told in table.rows[1].problem
+        with pytest.raises(VariantError, match="import the column as text") as caught:
+            table.rows[1].variant("MKL")
+        assert caught.value.code == "bad_variant"
+        assert table.rows[0].problem is None
+
+
 def test_two_columns_of_one_name_are_asked_about(write) -> None:
     path = write("list.csv", "id,Variant,variant\n1,R175H,R248Q\n")
     with pytest.raises(

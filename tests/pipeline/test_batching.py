@@ -80,6 +80,21 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+def test_rows_without_a_change_of_the_protein_are_skipped(inputs: Path, model: Path, tmp_path: Path) -> None:
+    """A gene that has only such rows is not looked up."""
+    maf = "Hugo_Symbol\tHGVSp_Short\nalpha\tp.V2A\nTTN\t\nalpha\t\nalpha\tp.X9_splice\n"
+    (tmp_path / "cohort.maf").write_text(maf)
+    arguments = arguments_of(inputs, model) | {"predict": "probability"}
+    run = mutscan.batch(tmp_path / "cohort.maf", out=tmp_path / "out", **arguments)
+    rows = rows_of(tmp_path / "out" / "variants.csv")
+    assert [row["status"] for row in rows] == ["ok", "skipped", "skipped", "skipped"]
+    assert [row["error_code"] for row in rows] == ["", *["unsupported_variant"] * 3]
+    assert "line 3 of cohort.maf names no change of the protein" in rows[1]["message"]
+    assert "is a change of splicing" in rows[3]["message"]
+    assert run.metadata["counts"] == {"ok": 1, "skipped": 3}
+    assert list(run.proteins["error_code"].fillna("")) == ["", "unsupported_variant"]
+
+
 def test_each_line_has_its_row_in_order(whole: mutscan.BatchRun) -> None:
     rows = rows_of(whole.directory / "variants.csv")
     given = list(csv.DictReader(TABLE.splitlines()))

@@ -56,6 +56,18 @@ def test_structure_and_fasta(tmp_path: Path, pdb: bytes, name: str, packed: bool
         assert protein.records[-1]["sha256"] == bytes_sha256(sent)
 
 
+@pytest.mark.parametrize("name", ["wild", "wild.txt"])
+def test_a_file_without_an_ending_is_known_by_its_content(tmp_path: Path, pdb: bytes, name: str) -> None:
+    for data in (pdb, gzip.compress(FASTA, mtime=0)):
+        (tmp_path / name).write_bytes(data)
+        protein = resolve_wild_type(str(tmp_path / name), offline=True)
+        assert protein.sequence == SEQUENCE
+        assert (protein.structure is None) == (data is not pdb)
+    (tmp_path / name).write_bytes(b"hello")
+    with pytest.raises(StructureError, match=f"{name}: no atoms found; expected PDB"):
+        resolve_wild_type(str(tmp_path / name), offline=True)
+
+
 def test_structure_of_an_option(tmp_path: Path, pdb: bytes) -> None:
     (tmp_path / "x.fa").write_bytes(FASTA)
     protein = resolve_wild_type(str(tmp_path / "x.fa"), structure=pipe(tmp_path / "pipe", pdb), offline=True)
@@ -80,10 +92,14 @@ def test_what_a_pipe_must_not_send(
         resolve_wild_type(pipe(tmp_path / "pipe", data), offline=True)
 
 
-def test_stdin_of_a_command(pdb: bytes) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "mutscan", "check", "/dev/stdin", "A1W", "--offline", "--builder", "none"],
-        input=pdb, capture_output=True, timeout=120, check=False,
-    )  # fmt: skip
+@pytest.mark.parametrize("from_file", [False, True])
+def test_stdin_of_a_command(pdb: bytes, tmp_path: Path, from_file: bool) -> None:
+    (tmp_path / "x.pdb").write_bytes(pdb)
+    with (tmp_path / "x.pdb").open("rb") as stream:
+        given = {"stdin": stream} if from_file else {"input": pdb}
+        done = subprocess.run(
+            [sys.executable, "-m", "mutscan", "check", "/dev/stdin", "A1W", "--offline", "--builder", "none"],
+            **given, capture_output=True, timeout=120, check=False,
+        )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert b"stdin: 20 residues" in done.stderr

@@ -170,6 +170,48 @@ def test_mature_numbers_on_a_precursor() -> None:
     assert outcome(planned(wild_type, texts, strict=True)) == ["wild_type_mismatch"] * 6
 
 
+def test_unrelated_rows_do_not_hide_a_shift() -> None:
+    """Four rows in mature numbering beside rows of another protein, an unreadable one and a named one."""
+    wild_type = WildType("p", PRECURSOR, identifiers={"accession": "P04637"})
+    texts = [*mature(4, 5, 7, 8), "W30A", "H900A", "rs28934578", "P38398:p.C61G"]
+    plan = planned(wild_type, texts)
+    assert [code for code in outcome(plan) if code in ("bad_variant", "wrong_protein")] == [
+        "bad_variant",
+        "wrong_protein",
+    ]
+    for row in plan.rows[:6]:
+        assert row.error is not None
+        assert "4 of 6 variants would match with their positions shifted by +20" in row.error.message
+    # Among rows that fit as written, too, whose numbers are then not in doubt.
+    good = ["K2A", "L4A", "W5A", "L8A", "L10A", "C11A", "L13A"]
+    plan = planned(wild_type, [*good, *texts[:6]])
+    assert outcome(plan)[: len(good)] == good
+    assert not any(row.doubt for row in plan.rows)
+    assert plan.rows[-1].error is not None
+    assert "4 of 13 variants would match with their positions shifted by +20" in plan.rows[-1].error.message
+
+
+def test_rows_of_another_protein_are_no_shift(globin: WildType) -> None:
+    """Eight rows of p53, of which some shift or other fits three."""
+    plan = planned(globin, ["R175H", "G245S", "R248Q", "R249S", "R273H", "R282W", "Y220C", "V143A"])
+    assert not any("would match" in row.error.message for row in plan.rows if row.error)
+
+
+def test_an_unrelated_row_does_not_hide_the_file_s_numbers(
+    renumbered: Callable[..., WildType], globin: WildType
+) -> None:
+    """Numbers with a gap, which no shift explains."""
+    other = renumbered(lambda p: (p + 10 if p < 60 else p + 40, " "))
+    places = [p for p in range(20, 110, 9) if globin.sequence[p - 1] != "A"]
+    texts = [f"{globin.sequence[p - 1]}{p + 10 if p < 60 else p + 40}A" for p in places]
+    chance = [row for row in planned(other, texts).rows if row.error is None]
+    plan = planned(other, [*texts, "W900A"])
+    told = f"{len(texts)} of {len(texts) + 1} variants"
+    hint = f"{told} would match as the structure file's own residue numbers"
+    assert all(hint in row.error.message for row in plan.rows if row.error)
+    assert [row.source.text for row in plan.rows if row.doubt] == [row.source.text for row in chance]
+
+
 def test_positions_out_of_range_start_the_hint() -> None:
     """A domain numbered 501 to 550, as in the whole protein."""
     plan = planned(WildType("p", PRECURSOR), ["W529A", "Y534A", "E525K"])
@@ -266,6 +308,87 @@ def test_names_that_cannot_be_checked_are_noted_once(globin: WildType) -> None:
     assert outcome(plan) == ["L38D", "H97A", "L38D"]
     assert plan.wild_type.notes[len(globin.notes) :] == (
         "the variants name TP53; that this is the protein scored, wild_type, could not be checked",
+    )
+
+
+@pytest.mark.parametrize(
+    ("texts", "apart"),
+    [
+        (["TP53:L38D", "TP53:H97A", "BRCA1:I14V"], {2: "names BRCA1, while 2 of 3 rows name TP53"}),
+        (["P04637:L38D", "P04637-1:H97A", "P38398:I14V"], {2: "names P38398, while 2 of 3 rows name P04637"}),
+        (["NM_1234.5(TP53):c.1A>G (p.Leu38Asp)", "TP53:H97A", "PTEN:I14V"], {2: "names PTEN, while 2 of 3"}),
+        (
+            ["TP53:L38D", "BRCA1:H97A", "L38D"],
+            {0: "names TP53, while other rows name BRCA1", 1: "names BRCA1, while other rows name TP53"},
+        ),
+        (["MINE:L38D", "BRCA1:H97A", "BRCA1:I14V"], {1: "1 of 3 rows name MINE", 2: "1 of 3 rows"}),
+        (["TP53:L38D", "tp53:H97A"], {}),
+        (["NP_000537.3:L38D", "NP_001119584.1:H97A"], {}),  # one sequence may have several
+        (["1TUP:L38D", "2OCJ:H97A"], {}),
+    ],
+)
+def test_rows_of_several_proteins_on_one_bare_file(
+    globin: WildType, texts: list[str], apart: dict[int, str]
+) -> None:
+    globin = replace(globin, name="MINE")
+    plan = planned(globin, texts)
+    assert {place for place, row in enumerate(plan.rows) if row.doubt} == {*apart}
+    for place, told in apart.items():
+        assert told in plan.rows[place].doubt
+    strict = planned(globin, texts, strict=True)
+    assert [code == "wrong_protein" for code in outcome(strict)] == [n in apart for n in range(len(texts))]
+
+
+def by_columns(*columns: str) -> Callable[..., InputTable]:
+    def make(*cells: tuple[str, ...]) -> InputTable:
+        rows = (InputRow(n, "L38D", dict(zip(columns, one, strict=True))) for n, one in enumerate(cells, 1))
+        return InputTable(tuple(rows), columns)
+
+    return make
+
+
+def test_genes_of_several_rows_in_a_column(globin: WildType) -> None:
+    table = by_columns("gene")(("TP53",), ("TP53;WRAP53",), ("BRCA1",), ("NA",))
+    plan = make_plan(globin, table)
+    assert [bool(row.doubt) for row in plan.rows] == [False, False, True, False]
+    assert "names BRCA1 in column 'gene', while 2 of 3 rows name TP53" in plan.rows[2].doubt
+
+
+def test_columns_that_contradict_each_other_are_noted(globin: WildType) -> None:
+    """Where the gene of an accession is not known; it is refused where it is."""
+    bare = replace(globin, name="P04637")
+    table = by_columns("uniprot", "gene")(("P04637", "BRCA1"))
+    (row,) = make_plan(bare, table).rows
+    assert row.notes == (
+        "names P04637, and BRCA1 in column 'gene': that they are one protein could not be checked",
+    )
+    assert not row.doubt
+    assert outcome(make_plan(replace(bare, identifiers=P53), table)) == ["wrong_protein"]
+    (row,) = make_plan(replace(bare, identifiers=P53), by_columns("uniprot", "gene")(("P04637", "TP53"))).rows
+    assert row.notes == ()
+    labels = by_columns("protein", "gene")(("EGFR", "KRAS"))
+    (row,) = make_plan(replace(globin, name="EGFR"), labels).rows
+    assert row.notes[0].startswith("names EGFR, and KRAS in column 'gene'")
+
+
+def test_a_gene_that_a_spreadsheet_made_a_date_is_noted(globin: WildType) -> None:
+    known = replace(globin, identifiers={"accession": "Q15019", "gene": "SEPTIN2"})
+    table = by_columns("uniprot", "gene")(("Q15019", "2-Sep"))
+    (row,) = make_plan(known, table).rows
+    assert row.notes == (
+        "'2-Sep' in column 'gene' is a date, which a spreadsheet made of a name: not checked",
+    )
+
+
+def test_an_identifier_of_another_isoform_is_not_scored(globin: WildType) -> None:
+    known = replace(globin, identifiers=P53 | {"isoforms": "NP_001119586.1=P04637-2 NM_001126114.2=P04637-2"})
+    texts = ["NP_000537.3:L38D", "NP_001119586.1:L38D", "NM_001126114.2(TP53):c.1A>G (p.Leu38Asp)"]
+    plan = planned(known, texts)
+    assert outcome(plan) == ["L38D", "wrong_protein", "wrong_protein"]
+    assert plan.rows[1].error is not None
+    assert plan.rows[1].error.message == (
+        "NP_001119586.1:L38D: names NP_001119586.1, which belongs to isoform P04637-2, but this run scores "
+        "wild_type (P04637, P53_HUMAN, TP53)"
     )
 
 
