@@ -456,16 +456,16 @@ def _geometry_notes(
 ) -> list[str]:
     notes = []
     inverted = [
-        f"{residues[k].name} {residues[k].number}"
-        for k in np.flatnonzero(inverted_residues(backbone)).tolist()
-        if not is_d_residue(residues[k].name)
+        f"{one.name} {one.number}"
+        for one, is_inverted in zip(residues, inverted_residues(backbone), strict=True)
+        if is_inverted and not is_d_residue(one.name)
     ]
     if inverted:
         notes.append(f"named as L-amino acids, but with the C-beta of the D form: {_some(inverted)}")
-    backbone = sum({"N", "CA", "C"} <= residue.atoms.keys() for residue in residues)
-    if backbone == 0:
+    complete = sum({"N", "CA", "C"} <= residue.atoms.keys() for residue in residues)
+    if complete == 0:
         notes.append("C-alpha atoms only: mutants cannot be built from it")
-    elif backbone < len(residues):
+    elif complete < len(residues):
         missing = [f"{one.name} {one.number}" for one in residues if not {"N", "CA", "C"} <= one.atoms.keys()]
         notes.append(f"{len(missing)} residues lack backbone atoms: {_some(missing)}")
     step = np.linalg.norm(np.diff(ca, axis=0), axis=1)
