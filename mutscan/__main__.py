@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import io
-import logging
 import os
 import signal
 import sys
-from typing import NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import NoReturn
 
 
 def main() -> None:
     """Run the command line."""
     _open_closed_streams()
-    for name in ("SIGTERM", "SIGHUP"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         # nohup has SIGHUP ignored, and it stays so.
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+        if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _interrupt)
+    import io
+    import logging
+
     for stream in (sys.stdout, sys.stderr):
         # A terminal without Å must not make the command fail.
         if isinstance(stream, io.TextIOWrapper):
@@ -38,8 +43,19 @@ def main() -> None:
         sys.exit(130)
 
 
-def _interrupt(number: int, frame: object) -> NoReturn:
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     """End as after Ctrl-C: what is finished is kept, and the exit code says that it can go on."""
+    for stream in (1, 2):
+        try:
+            os.write(stream, b"")
+        except OSError:  # a terminal that was closed, or a pipe
+            os.dup2(os.open(os.devnull, os.O_RDWR), stream)
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            # An exception in an import aborts in native code, or the import turns it into another one.
+            os.write(2, b"interrupted\n")
+            os._exit(130)
+        frame = frame.f_back
     raise KeyboardInterrupt
 
 

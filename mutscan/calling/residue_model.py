@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 AFFECTED_FILE: Final = "affected.json"
 """In a model's folder."""
 
+NO_AFFECTED: Final = (
+    "no affected residues, and undisturbed regions in the order of their distance: the model has no "
+    f"{AFFECTED_FILE} (mutscan train affected makes it)"
+)
+
 FORMAT: Final = 1
 """Version of affected.json's layout."""
 

@@ -116,12 +116,16 @@ def verify(
 
 @app.command("sums")
 def sums(
-    folder: Annotated[Path, argument(metavar="DIR", help="Folder with one folder for each model.")],
+    folder: Annotated[
+        Path, argument(metavar="DIR", help="A model's folder, or a folder with one for each model.")
+    ],
     verbose: VerboseOption = False,
 ) -> None:
-    """Write SHA256SUMS, which lists the hash of every file of the models in DIR.
+    """Write SHA256SUMS, which lists the hash of every file, into a model's folder.
 
-    'mutscan models verify' and 'sha256sum --check' read it. Run it after training a model.
+    In a folder of models, each gets its own, and one lists the files of all. A model is checked when it
+    is loaded, wherever its folder is copied; 'mutscan models verify' and 'sha256sum --check' read the list,
+    too. Run it after training a model.
     """
     from mutscan.model.checkpoint import write_sums
 

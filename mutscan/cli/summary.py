@@ -10,7 +10,7 @@ from rich.text import Text
 from mutscan.cli.text import plain
 from mutscan.reports.affected import in_words
 from mutscan.reports.compared import compared_facts, compared_headline, compared_scores
-from mutscan.reports.digest import UNCALIBRATED, digest
+from mutscan.reports.digest import UNCALIBRATED, digest, model_notes
 from mutscan.reports.sentences import number, probability, structure_disturbed, verdict_words
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def print_scan_summary(scan: SavedScan, console: Console) -> None:
     _print_positions(console, "Most tolerant positions", scan.most_tolerant())
     _print_regions(console, scan, TOP)
     console.print()
-    for note in filter(None, (scan.about["null_note"], population(scan.provenance))):
+    told = (*model_notes(scan.provenance), scan.about["null_note"], population(scan.provenance))
+    for note in filter(None, told):
         console.print(Text(f"note: {plain(note, limit=400)}"))
     if not scan.calibrated:
         console.print(Text(UNCALIBRATED, style="dim"))

@@ -1,6 +1,7 @@
 """A trained model on disk: ``config.json``, ``model.safetensors`` and, for its own encoder, ``encoder/``.
 
-``SHA256SUMS`` beside the model folders lists the hash of every file, in the format of ``sha256sum``.
+``SHA256SUMS`` in a model folder lists the hash of every file in it, in the format of ``sha256sum``, and
+travels with it. A file of that name beside model folders lists the files of all of them.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ _FITTED: Final = (".safetensors", ".npz", "calibration.json", "affected.json")
 """Ends of the names of files that were fitted, not written: a changed one is damaged."""
 
 _NO_PREDICTION: Final = frozenset(
-    {"README.md", "metrics.json", "splits.csv", "encoder/vocab.txt", "encoder/tokenizer_config.json",
-     "encoder/special_tokens_map.json"}
+    {"README.md", SUMS_FILE, "metrics.json", "splits.csv", "encoder/vocab.txt",
+     "encoder/tokenizer_config.json", "encoder/special_tokens_map.json"}
 )  # fmt: skip
 """Files that no prediction depends on: those about the model, and those of transformers' tokenizer. A
 vocabulary other than ESM-2's is part of the encoder's revision, which config.json holds."""
@@ -294,22 +295,31 @@ def model_hash(path: Path) -> str:
 
 
 def checked_hash(path: Path) -> str:
-    """Give the `model_hash` of a model whose weights are those that ``SHA256SUMS`` beside its folder lists.
+    """Give the `model_hash` of a model whose fitted files are those that ``SHA256SUMS`` lists.
 
-    A model without such a file, as one that is being trained, has nothing to be compared with.
+    A model without such a list, as one that is being trained, has nothing to be compared with.
 
     Raises
     ------
     CheckpointError
-        A file of weights or of a calibration has changed since it was listed.
+        A file of weights or of a calibration has changed since it was listed, or the model's own list is
+        damaged or lacks one.
     """
     hashes = _hashes(path)
-    listed, _ = _read_sums(path.resolve())
-    for name, found in hashes.items():
-        if name.endswith(_FITTED) and listed.get(name, found) != found:
+    fitted = {name: found for name, found in hashes.items() if name.endswith(_FITTED)}
+    for sums in _read_sums(path.resolve()):
+        problems = [
+            _changed(path / name, found, sums.listed[name], sums.file)
+            for name, found in fitted.items()
+            if sums.listed.get(name, found) != found
+        ]
+        if sums.is_own:
+            problems += sums.no_hashes
+            problems += [_unlisted(path / name, sums.file) for name in fitted if name not in sums.listed]
+        if problems:
             raise CheckpointError(
-                f"{_changed(path / name, found, listed[name])}; install the model again, or run "
-                "'mutscan models sums' if you changed it yourself"
+                f"{problems[0]}; install the model again, or run 'mutscan models sums {sums.file.parent}' if "
+                "you changed it yourself"
             )
     return _joint_hash(hashes)
 
@@ -321,62 +331,93 @@ def _hashes(path: Path) -> dict[str, str]:
 
 
 def _joint_hash(hashes: Mapping[str, str]) -> str:
-    return text_sha256("".join(f"{found}  {name}\n" for name, found in hashes.items()))
+    return text_sha256(_sums(hashes))
 
 
-def _changed(file: Path, found: str, listed: str) -> str:
+def _changed(file: Path, found: str, listed: str, sums: Path) -> str:
     return (
-        f"{file}: sha256 is {found[:12]}..., {SUMS_FILE} says {listed[:12]}...; "
-        "the file is damaged or was changed"
+        f"{file}: sha256 is {found[:12]}..., {sums} says {listed[:12]}...; the file is damaged or was changed"
     )
 
 
-def _read_sums(path: Path) -> tuple[dict[str, str], list[str]]:
-    """Hash of each file of a model that ``SHA256SUMS`` beside its folder lists, and lines that are none."""
-    sums = path.parent / SUMS_FILE
-    listed: dict[str, str] = {}
-    problems: list[str] = []
-    text = sums.read_text(encoding="utf-8") if sums.is_file() else ""
-    for number, line in enumerate(text.splitlines(), start=1):
-        match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](.+)", line)
-        if match is None:
-            if line.strip():
-                problems.append(f"{sums}, line {number}: expected a sha256, two spaces and a file name")
+def _unlisted(file: Path, sums: Path) -> str:
+    return f"{file}: not listed in {sums}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """A ``SHA256SUMS`` that lists files of a model: hashes by name in the model, and lines that are none."""
+
+    file: Path
+    is_own: bool
+    listed: Mapping[str, str]
+    no_hashes: list[str]
+
+
+def _read_sums(path: Path) -> list[_Sums]:
+    """Read the lists of a model's files: its own, and the one beside its folder if it is of models."""
+    found: list[_Sums] = []
+    for folder, prefix in ((path, ""), (path.parent, f"{path.name}/")):
+        file = folder / SUMS_FILE
+        if not file.is_file():
             continue
-        folder, _, rest = match.group(2).removeprefix("./").partition("/")
-        if folder == path.name and rest:
-            listed[rest] = match.group(1).lower()
-    return listed, problems
+        listed: dict[str, str] = {}
+        no_hashes: list[str] = []
+        for number, line in enumerate(
+            file.read_text(encoding="utf-8", errors="replace").splitlines(), start=1
+        ):
+            match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](?:\./)?(.+)", line)
+            if match is None:
+                if line.strip():
+                    no_hashes.append(f"{file}, line {number}: expected a sha256, two spaces and a file name")
+            elif match.group(2).startswith(prefix):
+                listed[match.group(2).removeprefix(prefix)] = match.group(1).lower()
+        if listed or not found:
+            found.append(_Sums(file, folder == path, listed, no_hashes))
+    return found
 
 
-def write_sums(shelf: Path) -> Path:
-    """Write ``SHA256SUMS`` for all models in a folder; ``sha256sum --check`` reads it.
+def write_sums(folder: Path) -> Path:
+    """Write ``SHA256SUMS`` into a model folder, or into a folder of models and each of them.
+
+    ``sha256sum --check`` reads it.
 
     Returns
     -------
     Path
-        The file written.
+        The file written in `folder`.
 
     Raises
     ------
     CheckpointError
-        There is no model in the folder.
+        It is no model, and there is none in it.
     """
-    lines = [
-        f"{file_sha256(file)}  {file.relative_to(shelf).as_posix()}\n"
-        for model in sorted(path.parent for path in shelf.glob(f"*/{CONFIG_FILE}"))
-        for file in _files(model)
-    ]
-    if not lines:
-        raise CheckpointError(f"{shelf}: contains no model; expected a folder with one folder for each model")
-    target = shelf / SUMS_FILE
+    target = folder / SUMS_FILE
     with write_errors(target):
-        write_text(target, "".join(lines))
+        if (folder / CONFIG_FILE).is_file():
+            own = {file.relative_to(folder).as_posix(): file_sha256(file) for file in _files(folder)}
+            own.pop(SUMS_FILE, None)
+            write_text(target, _sums(own))
+            return target
+        models = sorted(path.parent for path in folder.glob(f"*/{CONFIG_FILE}"))
+        if not models:
+            raise CheckpointError(
+                f"{folder}: contains no model; expected a model's folder, or one with a folder for each model"
+            )
+        for model in models:
+            write_sums(model)
+        files = [file for model in models for file in _files(model)]
+        write_text(target, _sums({file.relative_to(folder).as_posix(): file_sha256(file) for file in files}))
     return target
 
 
+def _sums(hashes: Mapping[str, str]) -> str:
+    """Write hashes by name as ``sha256sum`` does."""
+    return "".join(f"{found}  {name}\n" for name, found in hashes.items())
+
+
 def verify_model(path: Path) -> list[str]:
-    """Compare a model's files with the ``SHA256SUMS`` beside its folder.
+    """Compare a model's files with its ``SHA256SUMS``, and with the one beside its folder.
 
     Returns
     -------
@@ -387,20 +428,19 @@ def verify_model(path: Path) -> list[str]:
     if not path.is_dir():
         return [f"{path}: no such folder"]
     path = path.resolve()
-    sums = path.parent / SUMS_FILE
-    if not sums.is_file():
-        return [f"{sums}: missing, so nothing can be verified"]
-    listed, problems = _read_sums(path)
-    if not listed:
-        problems.append(f"{sums}: lists no file of {path.name}")
-    present = {file.relative_to(path).as_posix(): file for file in _files(path)}
-    for name in sorted(listed.keys() | present.keys()):
-        if name not in present:
-            problems.append(f"{path / name}: listed in {SUMS_FILE}, but missing")
-        elif name not in listed:
-            problems.append(f"{path / name}: not listed in {SUMS_FILE}")
-        elif (found := file_sha256(present[name])) != listed[name]:
-            problems.append(_changed(path / name, found, listed[name]))
+    lists = _read_sums(path)
+    problems = [] if lists else [f"{path / SUMS_FILE}: missing, so nothing can be verified"]
+    hashes = {file.relative_to(path).as_posix(): file_sha256(file) for file in _files(path)}
+    for sums in lists:
+        problems += sums.no_hashes
+        listed = sums.listed
+        for name in sorted({*listed, *hashes} - ({SUMS_FILE} if sums.is_own else set())):
+            if name not in hashes:
+                problems.append(f"{path / name}: listed in {sums.file}, but missing")
+            elif name not in listed:
+                problems.append(_unlisted(path / name, sums.file))
+            elif hashes[name] != listed[name]:
+                problems.append(_changed(path / name, hashes[name], listed[name], sums.file))
     return problems
 
 

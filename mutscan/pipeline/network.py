@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 
 from mutscan.calling import Null, build_null, sample_null
-from mutscan.calling.residue_model import AFFECTED_FILE, read_affected
+from mutscan.calling.residue_model import AFFECTED_FILE, NO_AFFECTED, read_affected
 from mutscan.embed import EmbeddingCache, embed_cached, load_encoder
 from mutscan.embed.device import one_thread
 from mutscan.embed.head import load_head
@@ -96,11 +96,14 @@ class LoadedModel:
     @cached_property
     def affected(self) -> AffectedModel | None:
         """Its model of affected residues, if it has one; CheckpointError where affected.json is damaged."""
-        path = self.path / AFFECTED_FILE
-        if path.exists():
-            return read_affected(path)
-        _log.warning("no affected residues: the model has no %s; run `mutscan train affected`", path.name)
+        if self._calls_affected:
+            return read_affected(self.path / AFFECTED_FILE)
+        _log.info(NO_AFFECTED)
         return None
+
+    @property
+    def _calls_affected(self) -> bool:
+        return (self.path / AFFECTED_FILE).exists()
 
     @cached_property
     def _search(self) -> FamilySearch | None:
@@ -189,6 +192,7 @@ class LoadedModel:
             "encoder": self.config.encoder.name,
             "encoder_revision": self.encoder.revision,
             "lddt_exponent": self.config.lddt_exponent,
+            "affected_residues": self._calls_affected,
         }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mutscan.calling import LOW_PLDDT, mean_away_from_site, percentile, robust_z
+from mutscan.calling.residue_model import NO_AFFECTED
 from mutscan.errors import BuildError
 from mutscan.evidence.structural import DROPS
 from mutscan.pipeline.numbering import FileNumbers
@@ -78,7 +79,7 @@ class Assembler:
 
     def judged_row(self, variant: Variant, verdict: Verdict) -> dict[str, object]:
         """Row of a substitution whose mutant was neither predicted nor built, without its input."""
-        return self._head(variant, None) | self._judged(variant, verdict, None)
+        return self._head(variant, None) | self._judged(variant, verdict, None, verdict.notes)
 
     def _head(self, variant: Variant, error: BuildError | None) -> dict[str, object]:
         return {
@@ -91,7 +92,9 @@ class Assembler:
             "positions": ";".join(map(str, variant.positions)),
         }
 
-    def _judged(self, variant: Variant, verdict: Verdict, measured: Measured | None) -> dict[str, object]:
+    def _judged(
+        self, variant: Variant, verdict: Verdict, measured: Measured | None, remarks: tuple[str, ...]
+    ) -> dict[str, object]:
         """Cells of a verdict, of the wild type's site, and of what both leave uncertain."""
         plddt_site = math.nan if self._plddt is None else _least(self._plddt[_sites(variant)])
         doubts: list[tuple[str, str]] = []
@@ -114,7 +117,7 @@ class Assembler:
             notes.extend(f"{note}{numbering}" for note in measured.notes)
         if variant.indel is None:
             notes.extend(site_notes(self.wild_type, variant.positions))
-        notes.extend(verdict.notes)
+        notes.extend(remarks)
         return {
             "flag": verdict.flag,
             "flag_rule": verdict.rule,
@@ -134,6 +137,8 @@ class Assembler:
         sites = _sites(variant)
         against_null = self._against_null(result)
         verdict = result.verdict.with_structure(against_null)
+        uncalled = self.null is not None and variant.indel is None and affected.residues is None
+        remarks = (*verdict.notes, NO_AFFECTED) if uncalled else verdict.notes
         scores: dict[str, object] = {
             "tm_predicted": result.tm,
             "lddt_predicted_mean": _mean(result.lddt),
@@ -144,7 +149,7 @@ class Assembler:
             "z_score": against_null["lddt_z"],
             "n_residues_affected": None if affected.residues is None else int(affected.residues.sum()),
             "affected_regions": "; ".join(map(str, affected.told)),
-            **self._judged(variant, verdict, measured),
+            **self._judged(variant, verdict, measured, remarks),
         }
         if measured is not None:
             scores.update(

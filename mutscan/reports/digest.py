@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mutscan.calling.residue_model import NO_AFFECTED
 from mutscan.evidence.structural import DISTURBED, SINGLES_ONLY
 from mutscan.reports.affected import in_words, join_stretches
 from mutscan.reports.sentences import (
@@ -91,7 +92,7 @@ class Digest:
     predicted, measured : tuple of Standout
         The most disruptive variants by prediction (z below 0) and by measured lDDT (below 1).
     warnings : tuple of str
-        Decisions made when the wild type was read.
+        What the model lacks, decisions made when the wild type was read, and what is not known of it.
     notice : str
         Why no row has a verdict, where the model has no calibration to give one.
     """
@@ -121,7 +122,11 @@ def digest(run: SavedRun) -> Digest:
         counts=run.counts,
         predicted=_standouts(run, "z_score", "lddt_predicted_mean", 0.0, _predicted_values),
         measured=_standouts(run, "lddt_measured_mean", "lddt_measured_site", UNMOVED, _measured_values),
-        warnings=(*_texts(section(run.provenance, "wild_type").get("notes")), *_unknown(run.provenance)),
+        warnings=(
+            *model_notes(run.provenance),
+            *_texts(section(run.provenance, "wild_type").get("notes")),
+            *_unknown(run.provenance),
+        ),
         notice=UNCALIBRATED if uncalibrated else "",
     )
 
@@ -324,6 +329,13 @@ NO_FEATURES: Final = (
 def _unknown(provenance: Mapping[str, Any]) -> tuple[str, ...]:
     protein = section(provenance, "wild_type")
     return (NO_FEATURES,) if protein and not protein.get("features") else ()
+
+
+def model_notes(provenance: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say what a run's model lacks, of what all rows need, apart from a calibration."""
+    lacks = section(provenance, "model").get("affected_residues") is False
+    predicted = section(provenance, "arguments").get("predict") != "probability"
+    return (NO_AFFECTED,) if lacks and predicted else ()
 
 
 def _texts(value: object) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from mutscan.errors import UsageError
 from mutscan.reports.affected import in_words, join_stretches, read_stretches
 from mutscan.reports.block import Block
 from mutscan.reports.design import burial_of, contexts, design_csv, element_of
-from mutscan.reports.digest import UNCALIBRATED, facts_of, section
+from mutscan.reports.digest import UNCALIBRATED, facts_of, model_notes, section
 from mutscan.reports.html import cells_of, file_name, render_page
 from mutscan.reports.payload import add_wild_type, clip
 from mutscan.reports.population import is_human, population
@@ -162,8 +162,9 @@ class SavedScan:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Decisions made when the wild type was read: how its file counts residues, above all."""
-        return tuple(map(str, section(self.provenance, "wild_type").get("notes") or ()))
+        """What the model lacks, and decisions made when the wild type was read."""
+        read = section(self.provenance, "wild_type").get("notes") or ()
+        return (*model_notes(self.provenance), *map(str, read))
 
     @property
     def calibrated(self) -> bool:

@@ -14,6 +14,7 @@ from mutscan.errors import StructureError
 from mutscan.residues import ONE_LETTER, UNKNOWN
 from mutscan.structures.atoms import atom_rank, is_d_residue, is_standard_name, letter_of, standard_atom
 from mutscan.structures.chain import Structure
+from mutscan.structures.handedness import inverted_residues, mirror_image
 from mutscan.structures.mapping import other_shifts, place_residues
 from mutscan.structures.records import ATOMIC_PREDICTORS, predictor_in
 
@@ -87,8 +88,11 @@ def assemble(table: AtomTable, name: str, chain: str | None = None, *, plddt: bo
     sequence = chosen.sequence
     res_id = np.array([one.key[0] for one in residues], dtype=np.int64)
     ca = np.array([one.where("CA") for one in residues], dtype=np.float64)
-    _require_a_chain(residues, ca, name, chosen.name)
-    notes += _geometry_notes(residues, ca)
+    backbone = np.array(
+        [[one.where(atom) or _NOWHERE for atom in ("N", "CA", "C", "CB")] for one in residues], np.float64
+    )
+    _require_a_chain(residues, ca, backbone, name, chosen.name)
+    notes += _geometry_notes(residues, ca, backbone)
     full_sequence, full_index = _stated(table, chosen, res_id, ca, notes)
     told = plddt and not table.plddt
     confidence = (
@@ -407,6 +411,8 @@ def _require_finite(residues: list[_Residue], name: str, chain: str) -> None:
                 )
 
 
+_NOWHERE = (math.nan, math.nan, math.nan)
+
 _SHORTEST, _LONGEST = 2.5, 10.0
 """Å; the median C-alpha step of a chain is 3.8, that of a cis peptide 2.9."""
 
@@ -414,8 +420,14 @@ _CLOSEST = 1.5
 """Å; radius of gyration of the densest packing of residues is 2.46 times their number's cube root."""
 
 
-def _require_a_chain(residues: list[_Residue], ca: NDArray[np.float64], name: str, chain: str) -> None:
-    """Refuse C-alpha atoms that lie as in no protein: at one point, in other units, or crushed."""
+def _require_a_chain(
+    residues: list[_Residue],
+    ca: NDArray[np.float64],
+    backbone: NDArray[np.float64],
+    name: str,
+    chain: str,
+) -> None:
+    """Refuse atoms that lie as in no protein: at one point, in other units, crushed, or mirrored."""
     numbers = np.array([residue.key[0] for residue in residues])
     step = np.linalg.norm(np.diff(ca, axis=0), axis=1)[np.diff(numbers) <= 1]
     points, counts = np.unique(np.round(ca, 2), axis=0, return_counts=True)
@@ -430,19 +442,30 @@ def _require_a_chain(residues: list[_Residue], ca: NDArray[np.float64], name: st
         )
     elif radius < _CLOSEST * len(ca) ** (1 / 3):
         wrong = f"its {len(ca)} residues fill a space of {radius:.2g} Å radius, too small for them"
+    elif why := mirror_image(backbone):
+        wrong = f"it is a mirror image ({why})"
     if wrong:
         raise StructureError(
             f"{name}: chain {chain or '(blank)'} is no protein structure: {wrong}; "
-            "expected coordinates in Å; make or download the file again"
+            "expected coordinates of L-amino acids in Å; make or download the file again"
         )
 
 
-def _geometry_notes(residues: list[_Residue], ca: NDArray[np.float64]) -> list[str]:
+def _geometry_notes(
+    residues: list[_Residue], ca: NDArray[np.float64], backbone: NDArray[np.float64]
+) -> list[str]:
     notes = []
-    backbone = sum({"N", "CA", "C"} <= residue.atoms.keys() for residue in residues)
-    if backbone == 0:
+    inverted = [
+        f"{one.name} {one.number}"
+        for one, is_inverted in zip(residues, inverted_residues(backbone), strict=True)
+        if is_inverted and not is_d_residue(one.name)
+    ]
+    if inverted:
+        notes.append(f"named as L-amino acids, but with the C-beta of the D form: {_some(inverted)}")
+    complete = sum({"N", "CA", "C"} <= residue.atoms.keys() for residue in residues)
+    if complete == 0:
         notes.append("C-alpha atoms only: mutants cannot be built from it")
-    elif backbone < len(residues):
+    elif complete < len(residues):
         missing = [f"{one.name} {one.number}" for one in residues if not {"N", "CA", "C"} <= one.atoms.keys()]
         notes.append(f"{len(missing)} residues lack backbone atoms: {_some(missing)}")
     step = np.linalg.norm(np.diff(ca, axis=0), axis=1)

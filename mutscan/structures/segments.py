@@ -106,8 +106,7 @@ def secondary_structure(
     if length < 5:
         return ()
     whole: NDArray[np.bool_] = np.asarray(np.isfinite(ca).all(axis=1))
-    bond = np.linalg.norm(np.diff(ca, axis=0), axis=1)
-    linked = np.concatenate([np.nan_to_num(bond, nan=np.inf) < 4.3, [False]])  # i to i + 1
+    linked = linked_residues(ca)
     complete = backbone is not None and np.isfinite(backbone).all(axis=(1, 2)).sum() >= 0.9 * whole.sum()
     if backbone is not None and complete:
         helix, strand = helices_and_strands(backbone)
@@ -130,7 +129,7 @@ def _by_trace(
     length = len(ca)
     with np.errstate(invalid="ignore", divide="ignore"):
         d2, d3, d4 = (_apart(ca, linked, step) for step in (2, 3, 4))
-        tau, alpha = _bend(ca, linked), _twist(ca, linked)
+        tau, alpha = _bend(ca, linked), twist(ca, linked)
         helical = (np.abs(d3 - 5.3) <= 0.5) & (np.abs(d4 - 6.4) <= 0.6)
         helical |= (np.abs(tau - 89.0) <= 12.0) & (np.abs(alpha - 50.0) <= 20.0)
         near_helical = (np.abs(d3 - 5.3) <= 0.5) | (np.abs(tau - 89.0) <= 12.0)
@@ -178,8 +177,22 @@ def _bend(ca: NDArray[np.float64], linked: NDArray[np.bool_]) -> NDArray[np.floa
     return angle
 
 
-def _twist(ca: NDArray[np.float64], linked: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Dihedral i - 1, i, i + 1, i + 2 in degrees, shape (L,)."""
+def linked_residues(ca: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether i and i + 1 are bonded, by the distance of their C-alpha atoms (L, 3), Å; shape (L,)."""
+    bond = np.linalg.norm(np.diff(ca, axis=0), axis=1)
+    return np.concatenate([np.nan_to_num(bond, nan=np.inf) < 4.3, [False]])
+
+
+def twist(ca: NDArray[np.float64], linked: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Dihedral of the C-alpha atoms i - 1, i, i + 1, i + 2 in degrees, shape (L,); NaN at ends and breaks.
+
+    Parameters
+    ----------
+    ca : float array, shape (L, 3), Å
+        L > 3.
+    linked : bool array, shape (L,)
+        `linked_residues`.
+    """
     angle = np.full(len(ca), np.nan)
     step = np.diff(ca, axis=0)
     n1, n2 = np.cross(step[:-2], step[1:-1]), np.cross(step[1:-1], step[2:])

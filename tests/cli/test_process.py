@@ -1,6 +1,7 @@
 """The command as a process: signals and closed streams."""
 
 import os
+import pty
 import shlex
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +47,34 @@ def test_a_signal_ends_with_130_and_a_word(name: str) -> None:
         process.send_signal(getattr(signal, name))
         _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "interrupted\n")
+
+
+@posix
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("stderr", ["2>&2", "2>&-"])
+def test_a_signal_in_an_import_ends_there(tmp_path: Path, name: str, stderr: str) -> None:
+    """Libraries' native parts abort when an exception comes out of what they import, or swallow it."""
+    (tmp_path / "slow.py").write_text(
+        "import time\nprint('ready', flush=True)\ntry:\n    time.sleep(60)\nexcept BaseException:\n    pass\n"
+    )
+    script = WAITS.replace("    print('ready', flush=True)\n    time.sleep(60)\n", "    import slow\n")
+    script = f"import sys\nsys.path.append({str(tmp_path)!r})\n{script}"
+    command = f"exec {shlex.quote(sys.executable)} -c {shlex.quote(script)} {stderr}"
+    with started(["sh", "-c", command]) as process:
+        process.send_signal(getattr(signal, name))
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "interrupted\n" if stderr == "2>&2" else "")
+
+
+@posix
+def test_a_terminal_that_is_gone(tmp_path: Path) -> None:
+    """The kernel sends SIGHUP then, and nothing can be written any more."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", WAITS])
+    with open(terminal, "rb", buffering=0) as stream:
+        assert stream.read(5) == b"ready"
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
 
 
 @posix

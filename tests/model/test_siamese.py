@@ -422,25 +422,72 @@ def test_sums_are_those_of_sha256sum_and_verify(folder: Path) -> None:
     assert verify_model(folder) == []
     sums = (folder.parent / "SHA256SUMS").read_text().splitlines()
     assert [line.split("  ")[1] for line in sums] == [
+        "tiny/SHA256SUMS",
         "tiny/config.json",
         "tiny/encoder/config.json",
         "tiny/encoder/model.safetensors",
         "tiny/model.safetensors",
     ]
     if shutil.which("sha256sum"):
-        subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder.parent, check=True)
+        for place in (folder.parent, folder):
+            subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=place, check=True)
+    own = (folder / "SHA256SUMS").read_text()
+    (folder / "SHA256SUMS").unlink()
+    assert write_sums(folder) == folder / "SHA256SUMS"
+    assert (folder / "SHA256SUMS").read_text() == own
+    assert [f"tiny/{line.split('  ')[1]}" for line in own.splitlines()] == [
+        line.split("  ")[1] for line in sums[1:]
+    ]
 
 
-def test_changed_weights_are_refused_and_unlisted_ones_are_not(folder: Path) -> None:
-    assert checked_hash(folder) == model_hash(folder)
-    weights = folder / "model.safetensors"
-    data = bytearray(weights.read_bytes())
+def flip_last_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
     data[-1] ^= 1
-    weights.write_bytes(data)
-    with pytest.raises(CheckpointError, match=r"model\.safetensors: sha256 is .*mutscan models sums"):
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.safetensors", "encoder/model.safetensors", "families.npz", "calibration.json", "affected.json"
+    ],
+)  # fmt: skip
+def test_what_was_fitted_is_checked_wherever_the_model_is_copied(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
+    for other in ("families.npz", "calibration.json", "affected.json"):
+        (folder / other).write_bytes(b"{}")
+    write_sums(folder.parent)
+    copied = shutil.copytree(folder, tmp_path / "elsewhere" / "mine")
+    (copied.parent / "SHA256SUMS").write_bytes(b"of other files, \xff\n")
+    assert checked_hash(copied) == checked_hash(folder) == model_hash(folder)
+    assert verify_model(copied) == []
+    flip_last_bit(copied / name)
+    with pytest.raises(
+        CheckpointError, match=rf"{name}: sha256 is .*mine/SHA256SUMS says .*mutscan models sums .*mine'"
+    ):
+        checked_hash(copied)
+    (copied / name).unlink()
+    assert verify_model(copied) == [f"{copied / name}: listed in {copied / 'SHA256SUMS'}, but missing"]
+
+
+def test_a_model_without_a_list_of_its_own_is_checked_by_that_of_its_shelf(folder: Path) -> None:
+    (folder / "SHA256SUMS").unlink()
+    flip_last_bit(folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"sha256 is .*models/SHA256SUMS says .*mutscan models sums"):
         checked_hash(folder)
     (folder.parent / "SHA256SUMS").unlink()
     assert checked_hash(folder) == model_hash(folder)
+
+
+def test_a_models_own_list_is_whole(folder: Path) -> None:
+    (folder / "calibration.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"calibration\.json: not listed in .*tiny/SHA256SUMS"):
+        checked_hash(folder)
+    (folder / "calibration.json").unlink()
+    (folder / "SHA256SUMS").write_text("rubbish\n")
+    with pytest.raises(CheckpointError, match=r"tiny/SHA256SUMS, line 1: expected a sha256"):
+        checked_hash(folder)
 
 
 def test_a_net_that_overflows_is_refused() -> None:
@@ -453,15 +500,17 @@ def test_verify_names_each_difference(folder: Path) -> None:
     (folder / "encoder" / "config.json").unlink()
     (folder / "README.md").write_text("new")
     problems = verify_model(folder)
-    assert len(problems) == 3
-    text = "\n".join(problems)
-    assert "README.md: not listed" in text
-    assert "encoder/config.json: listed in SHA256SUMS, but missing" in text
-    assert "model.safetensors: sha256 is" in text
-    (folder.parent / "SHA256SUMS").write_text("rubbish\n")
+    own, shelf = folder / "SHA256SUMS", folder.parent / "SHA256SUMS"
+    for sums in (own, shelf):
+        assert f"{folder / 'README.md'}: not listed in {sums}" in problems
+        assert f"{folder / 'encoder' / 'config.json'}: listed in {sums}, but missing" in problems
+    assert sum("model.safetensors: sha256 is" in problem for problem in problems) == 2
+    assert len(problems) == 6
+    own.unlink()
+    shelf.write_text("rubbish\n")
     assert any("line 1: expected a sha256" in problem for problem in verify_model(folder))
-    (folder.parent / "SHA256SUMS").unlink()
-    assert verify_model(folder) == [f"{folder.parent / 'SHA256SUMS'}: missing, so nothing can be verified"]
+    shelf.unlink()
+    assert verify_model(folder) == [f"{own}: missing, so nothing can be verified"]
     assert verify_model(folder / "nothing") == [f"{folder / 'nothing'}: no such folder"]
 
 
@@ -471,6 +520,7 @@ def test_hash_is_of_what_predictions_depend_on(folder: Path, tmp_path: Path) -> 
     assert model_hash(moved) == before
     (folder / ".DS_Store").write_bytes(b"not part of the model")
     (folder / "README.md").write_text("a model card")
+    (folder / "SHA256SUMS").write_text("other files")
     (folder / "encoder" / "vocab.txt").write_text("of the tokenizer")
     assert model_hash(folder) == before
     for file in ("model.safetensors", "encoder/model.safetensors", "config.json"):

@@ -11,9 +11,13 @@ import pandas as pd
 import pytest
 
 import mutscan
+from mutscan.calling.residue_model import NO_AFFECTED
 from mutscan.pipeline.network import WildTypePredictor, load_model
 from mutscan.pipeline.plan import resolve_wild_type
 from mutscan.pipeline.verdict import ALONE, INDEL, JOINT, NO_FLAG, OTHER_NET, Judge
+from mutscan.reports.digest import digest
+from mutscan.reports.saved import read_run
+from mutscan.reports.scan import read_scan
 from mutscan.reports.sentences import sentence
 from mutscan.results import EVIDENCE_SCHEMA
 from mutscan.variants import parse_variant
@@ -193,6 +197,28 @@ def test_without_calibration_all_stays_as_it_was(tiny_model: Path, tmp_path: Pat
     assert row["p_deleterious"] == row["flag"] == row["flag_rule"] == row["evidence"] == ""
     assert NO_FLAG in row["notes"]
     assert not (run.directory / "evidence.parquet").exists()
+
+
+def test_without_a_model_of_affected_residues_rows_and_run_say_so(tiny_model: Path, tmp_path: Path) -> None:
+    asked = {"model": str(tiny_model), "builder": "none", "offline": True}
+    run = mutscan.score(str(WILD_TYPE), ["L38D", "p.Lys11del"], out=tmp_path / "out", **asked)
+    substituted, deleted = rows_of(run.directory)
+    assert NO_AFFECTED in substituted["notes"]
+    assert NO_AFFECTED not in deleted["notes"]  # of an insertion or deletion no model says it
+    assert run.metadata["model"]["affected_residues"] is False
+    assert digest(read_run(run.directory)).warnings[0] == NO_AFFECTED
+    scan = mutscan.scan(str(WILD_TYPE), positions="38", out=tmp_path / "scan", **asked)
+    assert read_scan(scan.directory).notes[0] == NO_AFFECTED
+    bare = mutscan.scan(str(WILD_TYPE), positions="38", out=tmp_path / "p", predict="probability", **asked)
+    assert NO_AFFECTED not in read_scan(bare.directory).notes
+
+
+def test_the_shipped_model_says_nothing_of_the_kind(tmp_path: Path) -> None:
+    run = mutscan.score(str(WILD_TYPE), ["L38D"], out=tmp_path / "out", builder="none", offline=True)
+    (row,) = rows_of(run.directory)
+    assert NO_AFFECTED not in row["notes"]
+    assert run.metadata["model"]["affected_residues"] is True
+    assert NO_AFFECTED not in digest(read_run(run.directory)).warnings
 
 
 def test_relatives_speak_where_the_model_has_a_library(tiny_model: Path, tmp_path: Path) -> None:

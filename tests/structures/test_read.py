@@ -37,6 +37,8 @@ from mutscan.structures import (
     with_structure,
     write_structure,
 )
+from mutscan.structures.handedness import mirror_image
+from mutscan.structures.segments import linked_residues, twist
 from mutscan.variants import parse_variant
 
 GLOBIN = Path(get_pdb_path("2gtl"))
@@ -63,12 +65,16 @@ def line(
     )
 
 
+PLACES = {
+    "N": (-1.2, 0.3, -0.8), "CA": (0, 0, 0), "C": (0.6, 1.1, 0.8), "O": (0.4, 2.2, 0.5),
+    "CB": (1.1, -0.8, -0.6),
+}  # fmt: skip
+"""Backbone and CB of an L-amino acid, roughly placed round its C-alpha, Å."""
+
+
 def residue_lines(residue: str, number: int, ca, **options) -> list[str]:
-    """Backbone and CB of one residue, roughly placed round its C-alpha."""
-    places = {"N": (-1.2, 0.3, -0.8), "CA": (0, 0, 0), "C": (0.6, 1.1, 0.8), "O": (0.4, 2.2, 0.5)}
-    if residue != "GLY":
-        places["CB"] = (1.1, -0.8, -0.6)
-    return [line(atom, residue, number, np.add(ca, shift), **options) for atom, shift in places.items()]
+    atoms = [atom for atom in PLACES if residue != "GLY" or atom != "CB"]
+    return [line(atom, residue, number, np.add(ca, PLACES[atom]), **options) for atom in atoms]
 
 
 def chain_lines(sequence: str, first: int = 1, offset=(0.0, 0.0, 0.0), **options) -> list[str]:
@@ -619,6 +625,56 @@ class TestNoProtein:
         with pytest.raises(StructureError, match="3 of its 3 C-alpha atoms lie at one point"):
             read(rows)
 
+    def mirrored(self, rows: list[str], *numbers: int) -> list[str]:
+        """Invert single residues round their C-alpha."""
+        found = []
+        for row in rows:
+            x, number = float(row[30:38]), int(row[22:26])
+            ca = float(next(one[30:38] for one in rows if one[12:26] == " CA " + row[16:26]))
+            found.append(f"{row[:30]}{2 * ca - x if number in numbers else x:8.3f}{row[38:]}")
+        return found
+
+    def flipped(self, rows: list[str]) -> list[str]:
+        return [f"{row[:30]}{-float(row[30:38]):8.3f}{row[38:]}" for row in rows]
+
+    def test_a_mirror_image(self) -> None:
+        globin = [row for row in GLOBIN.read_text().splitlines() if row[:4] == "ATOM" and row[21] == "A"]
+        for rows, words in (
+            (globin, "141 of its 141 C-beta atoms are those of D-amino acids"),
+            ([row for row in globin if row[12:16] == " CA "], "its C-alpha trace turns left where proteins"),
+            (chain_lines("AGCD"), "3 of its 3 C-beta atoms are those of D-amino acids"),
+        ):
+            assert not said(read(rows), "D form")
+            with pytest.raises(
+                StructureError, match=rf"no protein structure: it is a mirror image \({words}"
+            ):
+                read(self.flipped(rows))
+
+    def test_single_inverted_residues_are_noted(self) -> None:
+        rows = self.mirrored(chain_lines("ACDEFG", 5), 6, 8)
+        assert said(read(rows), "named as L-amino acids, but with the C-beta of the D form: CYS 6, GLU 8")
+        with pytest.raises(StructureError, match=r"mirror image \(3 of its 5"):
+            read(self.mirrored(chain_lines("ACDEFG", 5), 6, 8, 9))
+
+    def test_short_traces_are_not_judged(self) -> None:
+        left = [row for row in self.flipped(chain_lines("A" * 42)) if row[12:16] == " CA "]
+        assert len(read(left)) == 42  # 39 dihedrals
+
+    @pytest.mark.slow
+    def test_no_measured_structure_is_a_mirror_image(self, shared: Path) -> None:
+        files = [
+            path for path in (shared / "data").rglob("*.gz") if path.name.endswith((".pdb.gz", ".cif.gz"))
+        ]
+        assert len(files) > 700
+        for path in files:
+            structure = read_structure(path)
+            atoms = np.stack([structure.atom_coord(name) for name in ("N", "CA", "C", "CB")], axis=1)
+            trace_only = np.where(np.array([False, True, False, False])[:, None], atoms, np.nan)
+            assert not mirror_image(trace_only), path
+            assert mirror_image(-atoms), path
+            dihedrals = twist(structure.ca, linked_residues(structure.ca))
+            assert np.isfinite(dihedrals).sum() < 40 or mirror_image(-trace_only), path
+
     def test_unusual_chains_are_read(self) -> None:
         assert len(read(self.with_ca(lambda ca: ca * [1, 1, 2.2]))) == 40  # extended
         gaps = [row for row in chain_lines("A" * 40) if int(row[22:26]) % 3 == 0]
@@ -763,7 +819,8 @@ class TestWrite:
             residue_index=np.array([k for k, _ in flat]),
             atom_name=tuple(atom for _, atom in flat),
             element=tuple(atom[0] for _, atom in flat),
-            coord=rng.normal(scale=0.2, size=(len(flat), 3)) + trace(n)[[k for k, _ in flat]],
+            coord=rng.normal(scale=0.05, size=(len(flat), 3))
+            + [trace(n)[k] + PLACES.get(atom, 0.0) for k, atom in flat],
             b_factor=np.zeros(len(flat)),
         )
         folder = tmp_path_factory.mktemp("write")
