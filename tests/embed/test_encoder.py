@@ -578,7 +578,7 @@ def test_mutants_of_a_long_protein_share_the_windows_without_a_substitution(any_
     for index, embedding in got:
         assert embedding.tobytes() == alone[index].tobytes()
     spans = windows(200, 32)
-    holding = [sum(start <= site < stop for start, stop in spans) for site in sites]
+    holding = [sum(start <= site < stop for start, stop in spans) for site in sites.values()]
     assert len(shapes) == len(spans) + sum(holding) < len(spans) * 2
 
 
