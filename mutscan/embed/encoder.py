@@ -6,9 +6,8 @@ import copy
 import itertools
 import logging
 import queue
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -40,15 +39,6 @@ _MAX_OVERLAP: Final = 256
 # on the number of threads. Larger encoders need all threads for one sequence.
 _SMALL_ENCODER: Final = 200_000_000
 _MAX_WORKERS: Final = 16
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A stretch of one sequence that goes through the network in one go."""
-
-    index: int
-    start: int
-    stop: int
 
 
 class Encoder:
@@ -163,37 +153,35 @@ class Encoder:
 
     def _embed(self, places: dict[str, list[int]]) -> Iterator[tuple[int, NDArray[np.float32]]]:
         unique = sorted(places, key=len, reverse=True)  # stable: ties stay in the order given
-        pieces = [piece for index, text in enumerate(unique) for piece in self._pieces(index, len(text))]
-        parts: dict[int, list[tuple[_Piece, NDArray[np.float32]]]] = {}
-        n_parts = {index: 0 for index in range(len(unique))}
-        for piece in pieces:
-            n_parts[piece.index] += 1
-        pieces.sort(key=lambda piece: (piece.start - piece.stop, piece.index, piece.start))
+        # Mutants of a long protein share all windows but those of the site: each distinct window is
+        # computed once, and kept until the last sequence that holds it.
+        stretches = {length: windows(length, self.window) for length in map(len, unique)}
+        uses = Counter(text[start:stop] for text in unique for start, stop in stretches[len(text)])
         run = self._run_side_by_side if self._side_by_side and not self._batched else self._run_in_batches
-        for piece, embedding in run(unique, pieces):
-            got = parts.setdefault(piece.index, [])
-            got.append((piece, embedding))
-            if len(got) == n_parts[piece.index]:
-                text = unique[piece.index]
-                whole = _join(parts.pop(piece.index), len(text))
-                for place in places[text]:
-                    yield place, whole
+        embedded = run(list(uses))  # in the order of the sequences, so longest first
+        ready: dict[str, NDArray[np.float32]] = {}
+        for text in unique:
+            own = [text[start:stop] for start, stop in stretches[len(text)]]
+            while any(piece not in ready for piece in own):
+                ready.update([next(embedded)])
+            whole = _join([ready[piece] for piece in own], stretches[len(text)])
+            uses.subtract(own)
+            for piece in own:
+                if not uses[piece]:
+                    ready.pop(piece, None)
+            for place in places[text]:
+                yield place, whole
 
-    def _run_in_batches(
-        self, texts: list[str], pieces: list[_Piece]
-    ) -> Iterator[tuple[_Piece, NDArray[np.float32]]]:
+    def _run_in_batches(self, pieces: list[str]) -> Iterator[tuple[str, NDArray[np.float32]]]:
         done = 0
         while done < len(pieces):
             batch = self._next_batch(pieces, done)
             done += len(batch)
-            rows = self._forward_safely([texts[p.index][p.start : p.stop] for p in batch])
-            yield from zip(batch, rows, strict=True)
+            yield from zip(batch, self._forward_safely(batch), strict=True)
 
-    def _run_side_by_side(
-        self, texts: list[str], pieces: list[_Piece]
-    ) -> Iterator[tuple[_Piece, NDArray[np.float32]]]:
-        def forward(piece: _Piece, network: nn.Module) -> NDArray[np.float32]:
-            return self._forward_safely([texts[piece.index][piece.start : piece.stop]], network)[0]
+    def _run_side_by_side(self, pieces: list[str]) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        def forward(piece: str, network: nn.Module) -> NDArray[np.float32]:
+            return self._forward_safely([piece], network)[0]
 
         threads = torch.get_num_threads()
         workers = min(threads, len(pieces), _MAX_WORKERS)
@@ -209,7 +197,7 @@ class Encoder:
         for _ in range(workers):
             networks.put(_replica(self._network))
 
-        def work(piece: _Piece) -> NDArray[np.float32]:
+        def work(piece: str) -> NDArray[np.float32]:
             network = networks.get()
             try:
                 return forward(piece, network)
@@ -217,7 +205,7 @@ class Encoder:
                 networks.put(network)
 
         pool = ThreadPoolExecutor(workers, "embed", initializer=torch.set_num_threads, initargs=(1,))
-        waiting: deque[tuple[_Piece, Future[NDArray[np.float32]]]] = deque()
+        waiting: deque[tuple[str, Future[NDArray[np.float32]]]] = deque()
         try:
             for piece in pieces:
                 waiting.append((piece, pool.submit(work, piece)))
@@ -232,14 +220,11 @@ class Encoder:
             # A worker's setting is its own, but torch hands the last one given to new threads.
             torch.set_num_threads(threads)
 
-    def _pieces(self, index: int, length: int) -> list[_Piece]:
-        return [_Piece(index, start, stop) for start, stop in windows(length, self.window)]
-
-    def _next_batch(self, pieces: list[_Piece], first: int) -> list[_Piece]:
+    def _next_batch(self, pieces: list[str], first: int) -> list[str]:
         """Pieces from `first` on that fit the budget together; they are sorted, longest first."""
         if not self._batched:
             return pieces[first : first + 1]
-        width = pieces[first].stop - pieces[first].start
+        width = len(pieces[first])
         if self._too_long is not None and width >= self._too_long:
             return pieces[first : first + 1]
         return pieces[first : first + max(1, self.batch_residues // width)]
@@ -343,15 +328,14 @@ def windows(length: int, window: int) -> list[tuple[int, int]]:
     return [(int(start), int(start) + window) for start in starts]
 
 
-def _join(parts: list[tuple[_Piece, NDArray[np.float32]]], length: int) -> NDArray[np.float32]:
+def _join(parts: Sequence[NDArray[np.float32]], stretches: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
     """Cross-fade the windows of one sequence: weights fall linearly to each window's inner ends."""
     if len(parts) == 1:
-        return parts[0][1]
-    parts = sorted(parts, key=lambda part: part[0].start)
-    weights = fades([(piece.start, piece.stop) for piece, _ in parts], length)
-    total = np.zeros((length, parts[0][1].shape[1]))
-    for (piece, embedding), weight in zip(parts, weights, strict=True):
-        total[piece.start : piece.stop] += weight[:, None] * embedding
+        return parts[0]
+    length = stretches[-1][1]
+    total = np.zeros((length, parts[0].shape[1]))
+    for (start, stop), weight, part in zip(stretches, fades(stretches, length), parts, strict=True):
+        total[start:stop] += weight[:, None] * part
     return total.astype(np.float32)
 
 

@@ -37,6 +37,7 @@ _WINDOW: Final = 9  # residues a matching vector looks at
 CLOSE: Final = 2  # reach of the closest window over letters; the others are NEAR (vectors, too) and FAR
 _D_RESIDUE: Final = 16
 _SCALE: Final = 150.0  # residues; lengths are seen relative to this
+_CELLS: Final = 2**22  # of a residue-by-residue matrix held at a time where no gradient is wanted
 
 
 class PairHead(nn.Module):
@@ -265,6 +266,11 @@ class _BestMatches(torch.autograd.Function):
                 flat.index_select(0, rows.flatten()).view(2 * len(group), -1, flat.shape[1])
                 for rows in (one, two)
             ]
+            if not ctx.needs_input_grad[0]:
+                best_1, best_2 = highest_cosines(*vectors)
+                means[0, group] = (best_1.view(one.shape) * share_1).sum(2)
+                means[1, group] = (best_2.view(two.shape) * share_2).sum(2)
+                continue
             cosine = torch.bmm(vectors[0], vectors[1].transpose(1, 2))
             cosine = cosine.view(len(group), 2, one.shape[2], two.shape[2])
             in_2, in_1 = cosine.max(3), cosine.max(2)
@@ -276,7 +282,8 @@ class _BestMatches(torch.autograd.Function):
                 mean = (way * len(first) + group)[:, None] * 2 + torch.arange(2, device=group.device)
                 counted = (own, other.gather(2, best), share.expand_as(own), mean[..., None].expand_as(own))
                 found.append([part.flatten() for part in counted])
-        ctx.save_for_backward(flat, *(torch.cat(parts) for parts in zip(*found, strict=True)))
+        if found:
+            ctx.save_for_backward(flat, *(torch.cat(parts) for parts in zip(*found, strict=True)))
         return means
 
     @staticmethod
@@ -285,6 +292,27 @@ class _BestMatches(torch.autograd.Function):
         flat, own, other, share, mean = ctx.saved_tensors
         summed = sum_of_products(flat, own, other, share * gradients[0].flatten()[mean])
         return summed.view(-1, 2, flat.shape[1]), None, None, None, None, None
+
+
+def highest_cosines(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
+    """Highest cosine of each row with any row of the other matrix, block of rows by block of rows.
+
+    Parameters
+    ----------
+    one, two : Tensor, shape (N, W1, d) and (N, W2, d)
+        Vectors of length 1.
+
+    Returns
+    -------
+    Tensor, shape (N, W1), and Tensor, shape (N, W2)
+    """
+    of_one = []
+    of_two = one.new_full(two.shape[:2], -torch.inf)
+    for rows in one.split(max(1, _CELLS // (len(two) * two.shape[1])), dim=1):
+        cosine = torch.bmm(rows, two.transpose(1, 2))  # (N, rows, W2)
+        of_one.append(cosine.amax(2))
+        torch.maximum(of_two, cosine.amax(1), out=of_two)
+    return torch.cat(of_one, dim=1), of_two
 
 
 def _rows(start: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from mutscan.model.pair_head import CLOSE
+from mutscan.model.pair_head import CLOSE, highest_cosines
 from mutscan.model.predict import check_finite, one_thread_on_cpu
 from mutscan.model.sequence_alignment import FAR, NEAR, REACHES, align_scores, letter_places
 
@@ -158,8 +158,7 @@ class SubstitutionPredictor:
         """`PairHead.best_matches` of the wild type with each mutant: (2 B, L, d_match) -> two (B, 2)."""
         assert self._matching is not None, "a net with a pair head has matching vectors"
         own = self._matching.expand(len(matching) // 2, *self._matching.shape).flatten(0, 1)
-        cosine = torch.bmm(own, matching.transpose(1, 2))  # (2 B, L, L)
-        there, back = (1.0 - cosine.amax(side).mean(1) for side in (2, 1))
+        there, back = (1.0 - best.mean(1) for best in highest_cosines(own, matching))
         return there.view(-1, 2), back.view(-1, 2)
 
 

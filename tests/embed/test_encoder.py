@@ -27,7 +27,7 @@ from mutscan.embed import (
     set_threads,
 )
 from mutscan.embed.device import DTYPES
-from mutscan.embed.encoder import _join, _Piece, _replica, windows
+from mutscan.embed.encoder import _join, _replica, windows
 from mutscan.embed.esm_forward import EsmForward
 from mutscan.embed.esm_weights import EsmWeights
 from mutscan.embed.network import load_network
@@ -537,14 +537,15 @@ def test_windows_cover_the_sequence_and_overlap(length: int, window: int) -> Non
 @given(length=st.integers(17, 300), window=st.integers(16, 64))
 def test_joined_windows_that_agree_give_what_they_agree_on(length: int, window: int) -> None:
     truth = np.random.default_rng(length).normal(size=(length, 3)).astype(np.float32)
-    parts = [(_Piece(0, start, stop), truth[start:stop]) for start, stop in windows(length, window)]
-    np.testing.assert_allclose(_join(parts[::-1], length), truth, atol=1e-6)
+    spans = windows(length, window)
+    parts = [truth[start:stop] for start, stop in spans]
+    np.testing.assert_allclose(_join(parts, spans), truth, atol=1e-6)
 
 
 def test_two_windows_cross_fade_linearly() -> None:
-    parts = [(_Piece(0, 0, 8), np.zeros((8, 1), np.float32)), (_Piece(0, 5, 13), np.ones((8, 1), np.float32))]
+    parts = [np.zeros((8, 1), np.float32), np.ones((8, 1), np.float32)]
     expected = [0, 0, 0, 0, 0, 0.25, 0.5, 0.75, 1, 1, 1, 1, 1]
-    np.testing.assert_allclose(_join(parts, 13)[:, 0], expected, atol=1e-7)
+    np.testing.assert_allclose(_join(parts, [(0, 8), (5, 13)])[:, 0], expected, atol=1e-7)
 
 
 def test_a_sequence_longer_than_the_window(any_dir: Path) -> None:
@@ -559,6 +560,26 @@ def test_a_sequence_longer_than_the_window(any_dir: Path) -> None:
     np.testing.assert_allclose(got[1][spans[-2][1] :], last[spans[-2][1] - spans[-1][0] :], atol=1e-6)
     encoder._batched = True
     np.testing.assert_allclose(dict(encoder.embed([long]))[0], got[1], atol=1e-5)
+
+
+def test_mutants_of_a_long_protein_share_the_windows_without_a_substitution(any_dir: Path) -> None:
+    encoder = load_encoder(str(any_dir), device="cpu", window=32)
+    (long,) = proteins(200)
+    sites = (3, 100, 100, 196)
+    changed = {
+        mutant: long[:site] + mutant + long[site + 1 :] for mutant, site in zip("ACDE", sites, strict=True)
+    }
+    both = changed["A"][:150] + changed["E"][150:]  # each of its windows is one of another mutant
+    mutants = [*changed.values(), both, long]
+    alone = [encoder.embed_one(mutant) for mutant in mutants]
+    shapes = spy(encoder)
+    got = list(encoder.embed(mutants))
+    assert [index for index, _ in got] == list(range(len(mutants))), "in the order given"
+    for index, embedding in got:
+        assert embedding.tobytes() == alone[index].tobytes()
+    spans = windows(200, 32)
+    holding = [sum(start <= site < stop for start, stop in spans) for site in sites.values()]
+    assert len(shapes) == len(spans) + sum(holding) < len(spans) * 2
 
 
 def test_the_window_is_what_the_positions_allow(esm_dir: Path, t5_dir: Path, tmp_path: Path) -> None:

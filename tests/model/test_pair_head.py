@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mutscan.model import pair_head
 from mutscan.model.config import SiameseConfig
 from mutscan.model.packing import Packing
 from mutscan.model.predict import Predictor
@@ -163,6 +164,32 @@ def test_many_pairs_at_once_are_the_pairs_one_by_one(block: int) -> None:
         one = predictor.compare(encoded[a], encoded[b], np.tile(np.arange(5)[:, None], 2))
         assert one.tm_raw == pytest.approx(float(tm[place]), abs=2e-6)
         np.testing.assert_allclose(one.lddt[:5], lddt[5 * place : 5 * place + 5].numpy(), atol=2e-6)
+
+
+@pytest.mark.parametrize("cells", [1, 50, 300])
+def test_long_chains_are_matched_block_by_block_with_the_same_numbers(
+    cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = net_of()
+    one, two = protein(40, 1), protein(37, 2)
+    chains = together(net, [one, two])
+    rows = pair_rows(chains, [one, two], np.array([[0, 1], [1, 0]]))
+    tm_score, lddt = net.compare(chains, rows)  # with a gradient: the whole matrix
+    assert tm_score.requires_grad
+    shapes = []
+    product = torch.bmm
+
+    def watched(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        shapes.append((*first.shape[:2], second.shape[2]))
+        return product(first, second)
+
+    monkeypatch.setattr(torch, "bmm", watched)
+    monkeypatch.setattr(pair_head, "_CELLS", cells)
+    with torch.no_grad():
+        again = net.compare(together(net, [one, two]), rows)
+    assert all(shape[1] == 1 or np.prod(shape) <= cells for shape in shapes)
+    assert sum(shape[1] for shape in shapes) == 40, "each residue once, for both directions"
+    torch.testing.assert_close(again, (tm_score.detach(), lddt.detach()), atol=1e-6, rtol=0)
 
 
 def written_out(
