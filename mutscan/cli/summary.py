@@ -70,7 +70,7 @@ def print_scan_summary(scan: SavedScan, console: Console) -> None:
     _print_positions(console, "Most tolerant positions", scan.most_tolerant())
     _print_regions(console, scan, TOP)
     console.print()
-    for note in filter(None, (scan.about["null_note"], population(scan.provenance))):
+    for note in filter(None, (*scan.notes, scan.about["null_note"], population(scan.provenance))):
         console.print(Text(f"note: {plain(note, limit=400)}"))
     if not scan.calibrated:
         console.print(Text(UNCALIBRATED, style="dim"))
@@ -82,7 +82,7 @@ def print_batch_summary(directory: Path, console: Console) -> None:
     from mutscan.reports.batch import read_batch
 
     run = read_batch(directory)
-    _print_top(console, run.headline, run.remainder)
+    _print_top(console, run.headline, " ".join(filter(None, (run.remainder, run.caution))))
     findings = [
         (f"{plain(worst.protein, limit=20)} {plain(worst.variant, limit=24)}", worst.sentence)
         for worst in run.findings()
@@ -155,7 +155,7 @@ def _print_facts(
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts:
-        table.add_row(Text(name), Text(plain(value, limit=200)))
+        table.add_row(Text(name), Text(plain(value, limit=300)))
     for name, line in counts:
         table.add_row(Text(name), line)
     console.print(table)

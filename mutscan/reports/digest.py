@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mutscan.evidence.structural import DISTURBED, SINGLES_ONLY
+from mutscan.calling.regions import ALPHA, MEASURED_Z, MIN_DROP
+from mutscan.evidence.limits import FITTED
+from mutscan.evidence.structural import DISTURBED, DROPS, SINGLES_ONLY
 from mutscan.reports.affected import in_words, join_stretches
 from mutscan.reports.sentences import (
     NOT_ASSESSED,
@@ -121,7 +123,11 @@ def digest(run: SavedRun) -> Digest:
         counts=run.counts,
         predicted=_standouts(run, "z_score", "lddt_predicted_mean", 0.0, _predicted_values),
         measured=_standouts(run, "lddt_measured_mean", "lddt_measured_site", UNMOVED, _measured_values),
-        warnings=(*_texts(section(run.provenance, "wild_type").get("notes")), *_unknown(run.provenance)),
+        warnings=(
+            *_texts(section(run.provenance, "wild_type").get("notes")),
+            *_unknown(run.provenance),
+            *filter(None, [fitted(run)]),
+        ),
         notice=UNCALIBRATED if uncalibrated else "",
     )
 
@@ -242,19 +248,36 @@ def remainder(run: SavedRun) -> str:
 def findings(run: SavedRun) -> tuple[Finding, ...]:
     """Return the variants that matter most, each with its sentence; at most `TOP`."""
     bad = matter_most(run).head(TOP)
-    author = section(run.provenance, "arguments").get("numbering") == "author"
     return tuple(
         Finding(
             index + 1,
             str(row["variant"]),
             str(row["flag"]),
             sentence(row.to_dict(), run.disturbed_by(row["variant"])),
-            f"{row['input']} ({row['variant']})"
-            if author and row["input"] != row["variant"]
-            else row["variant"],
+            label(run, row),
         )
         for index, (_, row) in zip(bad.index.tolist(), bad.iterrows(), strict=True)
     )
+
+
+def label(run: SavedRun, row: Mapping[Any, Any] | pd.Series[Any]) -> str:
+    """Name a row for people: its variant; in a run in the file's numbers, as written, and in positions."""
+    author = section(run.provenance, "arguments").get("numbering") == "author"
+    written = author and row["input"] != row["variant"]
+    return f"{row['input']} ({row['variant']})" if written else str(row["variant"])
+
+
+NO_TEST: Final = (
+    "verdicts may fit known labels better there than on other proteins, so they do not show how often "
+    "mutscan is right"
+)
+"""What it means for rows that their protein was used in calibration."""
+
+
+def fitted(run: SavedRun) -> str:
+    """Say that the run's protein was used in calibration, and what that means; empty where it was not."""
+    known = run.scored["notes"].str.contains(FITTED, regex=False).any()
+    return f"{FITTED}; {NO_TEST.replace('there', 'on it')}" if known else ""
 
 
 def facts_of(run: SavedRun) -> tuple[tuple[str, str], ...]:
@@ -293,10 +316,33 @@ def job_facts(said: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     facts = [
         ("Model", named),
         ("Builder", built if "builder" in said else ""),
+        ("Beyond background", background(said)),
         ("Ran on", ", ".join(filter(None, (_text(said.get("device")), _text(said.get("precision")))))),
         ("Made", f"{finished} UTC by mutscan {_text(said.get('mutscan'))}" if finished else ""),
     ]
     return tuple((name, value) for name, value in facts if value)
+
+
+def background(said: Mapping[str, Any]) -> str:
+    """Say from which drop on the structure is disturbed beyond background; empty where none is predicted.
+
+    Parameters
+    ----------
+    said : mapping
+        run.json.
+    """
+    if section(said, "arguments").get("predict") != "all":
+        return ""
+    rule = section(section(said, "calibration"), "structural")
+    line = said.get("region_z")
+    above = f"drop z above {line:.2f}" if isinstance(line, float) else "drop z above the line of the protein"
+    words = [
+        f"{DROPS[rule['score']]} of the whole protein at least {rule['threshold']:.2f}" if rule else "",
+        f"a region's {above}, which at most {ALPHA:.0%} of other substitutions pass, and mean drop at least "
+        f"{MIN_DROP}".replace("%", " %"),
+        f"a region's measured drop z at least {MEASURED_Z:g}" if said.get("builder") else "",
+    ]
+    return "; or ".join(filter(None, words))
 
 
 def _empty(said: Mapping[str, Any]) -> str:

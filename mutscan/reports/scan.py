@@ -13,7 +13,7 @@ from mutscan.errors import UsageError
 from mutscan.reports.affected import in_words, join_stretches, read_stretches
 from mutscan.reports.block import Block
 from mutscan.reports.design import burial_of, contexts, design_csv, element_of
-from mutscan.reports.digest import UNCALIBRATED, facts_of, section
+from mutscan.reports.digest import UNCALIBRATED, facts_of, fitted, section
 from mutscan.reports.html import cells_of, file_name, render_page
 from mutscan.reports.payload import add_wild_type, clip
 from mutscan.reports.population import is_human, population
@@ -78,6 +78,9 @@ BELOW_ONE: Final = 0.9999
 MOST_TOLD: Final = 20_000
 """Substitutions whose sentences a page holds, the worst ones; each adds about 10 bytes."""
 
+ROWS: Final = "GAVLIMCPFYWSTNQHDEKR"
+"""Residues in groups of like chemistry, so that neighbouring rows of a heat map mean something."""
+
 LETTERS: Final = (
     ("tolerated", "Tolerated", "Residues that count as tolerated, the best first"),
     ("uncertain", "Uncertain", "Residues between tolerated and deleterious, the best first"),
@@ -141,12 +144,16 @@ class SavedScan:
         As of any run.
     provenance : mapping
         run.json.
+    notes : tuple of str
+        Decisions made when the wild type was read, how its file counts residues above all; and that the
+        protein was used in calibration.
     """
 
     directory: Path
     positions: pd.DataFrame
     facts: tuple[tuple[str, str], ...]
     provenance: Mapping[str, Any]
+    notes: tuple[str, ...]
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -159,11 +166,6 @@ class SavedScan:
         """Rows by status."""
         stored: Mapping[str, int] = self.provenance["counts"]
         return stored
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Decisions made when the wild type was read: how its file counts residues, above all."""
-        return tuple(map(str, section(self.provenance, "wild_type").get("notes") or ()))
 
     @property
     def calibrated(self) -> bool:
@@ -235,7 +237,9 @@ def read_scan(directory: Path) -> SavedScan:
             f"{path}: columns are missing ({', '.join(sorted(missing))}); run mutscan scan again"
         )
     table = table.fillna(dict.fromkeys(_TEXT, ""))
-    return SavedScan(directory, table, facts_of(run), run.provenance)
+    notes = map(str, section(run.provenance, "wild_type").get("notes") or ())
+    told = (*notes, *filter(None, [fitted(run)]))
+    return SavedScan(directory, table, facts_of(run), run.provenance, told)
 
 
 NAMED: Final = 5
@@ -283,6 +287,7 @@ def render_scan(directory: Path, *, viewer: str = "", viewer_note: str = "") -> 
         "sequence": str(about.get("sequence", "")),
         "positions": [int(p) for p in scan.positions["position"]],
         "letters": STANDARD,
+        "rows": ROWS,
         "contexts": [*scan.positions["site_context"]],
         "regions": [[list(stretch) for stretch in region.stretches] for region in regions],
         "design_name": f"{file_name(name)}-design",
