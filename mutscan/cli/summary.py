@@ -162,24 +162,16 @@ def _print_facts(
 
 
 def _print_positions(console: Console, title: str, positions: pd.DataFrame) -> None:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("residue", no_wrap=True)
-    for name in ("p mean", "tolerance", "drop z mean", "drop z worst"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("best", no_wrap=True)
-    table.add_column("worst", no_wrap=True)
-    for row in positions.to_dict(orient="records"):
-        table.add_row(
-            Text(f"{row['wild_type']}{row['position']}"),
-            Text(probability(row["p_deleterious_mean"])),
-            Text(probability(row["tolerance"])),
-            Text(number(-row["z_score_mean"], 2)),
-            Text(number(-row["z_score_min"], 2)),
-            Text(row["best"] or "—"),
-            Text(row["worst"] or "—"),
-        )
-    console.print(Text(f"\n{title}", style="bold"))
-    console.print(table)
+    rows = positions.to_dict(orient="records")
+    columns = {
+        "p mean": [probability(row["p_deleterious_mean"]) for row in rows],
+        "tolerance": [probability(row["tolerance"]) for row in rows],
+        "drop z mean": [number(-row["z_score_mean"], 2) for row in rows],
+        "drop z worst": [number(-row["z_score_min"], 2) for row in rows],
+        "best": [row["best"] or "—" for row in rows],
+        "worst": [row["worst"] or "—" for row in rows],
+    }
+    _print_known(console, title, "residue", [f"{row['wild_type']}{row['position']}" for row in rows], columns)
 
 
 def _print_regions(console: Console, scan: SavedScan, most: int) -> None:
@@ -208,29 +200,41 @@ def _print_table(
 ) -> None:
     rows = [run.variants.loc[standout.number - 1] for standout in standouts]
     judged = any(row["flag"] for row in rows)
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("variant", overflow="fold", max_width=20 if judged else 24)
+    columns: dict[str, list[str]] = {}
     if judged:
-        table.add_column("verdict", no_wrap=True)
-        table.add_column("p", justify="right", no_wrap=True)
-    for name, _ in standouts[0].values:
+        words = [verdict_words(str(row["flag"]), str(row["flag_rule"])) for row in rows]
+        columns["verdict"] = [said.removeprefix("likely ") or "—" for said in words]
+        columns["p"] = [probability(row["p_deleterious"]) for row in rows]
+    for place, (name, _) in enumerate(standouts[0].values):
         # With a verdict the percentile says little more, and its room is wanted.
         if not (judged and name == "percentile"):
-            table.add_column(name, justify="right", no_wrap=True)
+            columns[name] = [standout.values[place][1] for standout in standouts]
     if affected:
-        table.add_column("structure", no_wrap=True)
-        table.add_column("disturbed residues")
-    for standout, row in zip(standouts, rows, strict=True):
-        cells = [Text(plain(standout.variant))]
-        if judged:
-            words = verdict_words(str(row["flag"]), str(row["flag_rule"])).removeprefix("likely ")
-            cells += [Text(words or "—"), Text(probability(row["p_deleterious"]))]
-        cells += [Text(value) for name, value in standout.values if not (judged and name == "percentile")]
-        if affected:
-            found = structure_disturbed(row.to_dict(), run.disturbed_by(standout.variant))
-            cells.append(Text({None: "—", True: "disturbed", False: "not disturbed"}[found]))
-            cells.append(Text(_residues(standout.stretches)))
-        table.add_row(*cells)
+        found = [
+            structure_disturbed(row.to_dict(), run.disturbed_by(standout.variant))
+            for standout, row in zip(standouts, rows, strict=True)
+        ]
+        columns["structure"] = [{None: "—", True: "disturbed", False: "not disturbed"}[one] for one in found]
+        columns["disturbed residues"] = [_residues(standout.stretches) for standout in standouts]
+    _print_known(console, title, "variant", [standout.variant for standout in standouts], columns)
+
+
+_WORDS = frozenset({"best", "worst", "verdict", "structure", "disturbed residues"})
+"""Columns of text; the others are of numbers."""
+
+
+def _print_known(
+    console: Console, title: str, what: str, names: Sequence[str], columns: Mapping[str, Sequence[str]]
+) -> None:
+    """Print a table, without the columns in which no row has a value."""
+    known = {name: cells for name, cells in columns.items() if {*cells} != {"—"}}
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column(what, overflow="fold", max_width=20)
+    for name in known:
+        wraps = name == "disturbed residues"
+        table.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=not wraps)
+    for name, *cells in zip(names, *known.values(), strict=True):
+        table.add_row(Text(plain(name)), *map(Text, cells))
     console.print(Text(f"\n{title}", style="bold"))
     console.print(table)
 

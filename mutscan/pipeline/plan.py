@@ -464,6 +464,10 @@ class _RowReader:
         if written is None and source.sequence is None and source.problem is None:
             parse_variant(source.text, self.positions)  # says why not
         try:
+            if written is not None and self.positions is not None:
+                written.check(
+                    wild_type.sequence, text=_in_line(source.text), file_numbers=self.numbers.number_of
+                )
             variant = source.variant(wild_type.sequence, written)
         except VariantError as error:
             told = "" if written is None or self.positions is None else self.numbers.told(written)

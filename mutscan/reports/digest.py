@@ -331,10 +331,10 @@ def background(said: Mapping[str, Any]) -> str:
     said : mapping
         run.json.
     """
-    if section(said, "arguments").get("predict") != "all":
-        return ""
     rule = section(section(said, "calibration"), "structural")
     line = said.get("region_z")
+    if section(said, "arguments").get("predict") != "all" or not (rule or line):
+        return ""
     above = f"drop z above {line:.2f}" if isinstance(line, float) else "drop z above the line of the protein"
     words = [
         f"{DROPS[rule['score']]} of the whole protein at least {rule['threshold']:.2f}" if rule else "",

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from mutscan.errors import UsageError
 from mutscan.reports.affected import in_words, join_stretches, read_stretches
 from mutscan.reports.block import Block
+from mutscan.reports.coordinates import wild_type_residues
 from mutscan.reports.design import burial_of, contexts, design_csv, element_of
 from mutscan.reports.digest import UNCALIBRATED, facts_of, fitted, section
 from mutscan.reports.html import cells_of, file_name, render_page
@@ -293,11 +294,9 @@ def render_scan(directory: Path, *, viewer: str = "", viewer_note: str = "") -> 
         "design_name": f"{file_name(name)}-design",
     }
     residues = next((frame for _, frame in run.residues()), None)
-    if residues is None and len(scan.positions) == len(data["sequence"]):
-        # Without predictions residues.parquet is empty; positions.csv says the same of a whole protein.
-        residues = scan.positions
-    if residues is not None:
-        add_wild_type(directory, scan.provenance, residues, data, block)
+    if residues is None:  # no mutant was predicted
+        residues = wild_type_residues(RunFolder(directory).structures, data["sequence"])
+    add_wild_type(directory, scan.provenance, residues, data, block)
     for column, dtype, step, low in CELLS:
         block.add(f"scan_{column}", cells[column].to_numpy(dtype=float), dtype, step=step, low=low)
     for key, text in (("told", "\n".join(_told(run, cells))), ("design", design_csv(scan))):

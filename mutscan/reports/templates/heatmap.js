@@ -41,7 +41,7 @@ function startScan() {
 
   const stageHost = part("stage");
   const stage = makeStage(stageHost, part("engine"));
-  if (!stage) { stageHost.replaceChildren(el("p", {}, "No structure in this run: nothing to turn.")); stageHost.classList.add("empty"); part("colour").hidden = true; part("legend").hidden = true; }
+  if (!stage) { stageHost.replaceChildren(el("p", {}, "No structure of the wild type was given or found, so there is none to show.")); stageHost.classList.add("empty"); part("colour").hidden = true; part("legend").hidden = true; }
   let cursor = { row: 0, line: 0 }, colouring = null, paintKey = "score";
 
   const canvas = part("heat"), bars = part("bars"), scroller = part("scroller");
