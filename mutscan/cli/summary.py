@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
@@ -10,7 +10,8 @@ from rich.text import Text
 from mutscan.cli.console import plain
 from mutscan.reports.affected import in_words
 from mutscan.reports.compared import compared_facts, compared_headline, compared_scores
-from mutscan.reports.digest import UNCALIBRATED, digest
+from mutscan.reports.digest import UNCALIBRATED, background, digest
+from mutscan.reports.population import population
 from mutscan.reports.sentences import number, probability, structure_disturbed, verdict_words
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def print_summary(run: SavedRun, console: Console) -> None:
     account = digest(run)
     _print_top(console, account.headline, account.remainder)
     _print_findings(console, [(finding.label, finding.sentence) for finding in account.findings])
-    _print_facts(console, account.facts, [("Rows", _count_line(account.counts))])
+    _print_facts(console, _with_line(account.facts, run.provenance), [("Rows", _count_line(account.counts))])
     if account.predicted:
         title = "Most disruptive, predicted (lDDT drop z, higher is worse)"
         _print_table(console, title, account.predicted, run, affected=True)
@@ -49,10 +50,11 @@ def print_summary(run: SavedRun, console: Console) -> None:
         _print_table(console, title, account.measured, run, affected=False)
     _print_bad_rows(run, console)
     console.print()
-    for warning in account.warnings[:_NOTES_SHOWN]:
-        console.print(Text(f"note: {plain(warning, limit=400)}"))
-    if len(account.warnings) > _NOTES_SHOWN:
-        console.print(Text(f"note: and {len(account.warnings) - _NOTES_SHOWN} more, see run.json"))
+    notes = [*filter(None, [population(run.provenance)]), *account.warnings]
+    for note in notes[:_NOTES_SHOWN]:
+        console.print(Text(f"note: {plain(note, limit=400)}"))
+    if len(notes) > _NOTES_SHOWN:
+        console.print(Text(f"note: and {len(notes) - _NOTES_SHOWN} more, see run.json"))
     if account.notice:
         console.print(Text(account.notice, style="dim"))
     console.print(Text(f"Files in {plain(run.directory)}/: " + ", ".join(_present(run.directory))))
@@ -60,11 +62,10 @@ def print_summary(run: SavedRun, console: Console) -> None:
 
 def print_scan_summary(scan: SavedScan, console: Console) -> None:
     """Print where a scanned protein tolerates substitutions and where it does not."""
-    from mutscan.reports.population import population
     from mutscan.reports.scan import TOP, headline
 
     _print_top(console, headline(scan), "")
-    facts = (*scan.facts, ("Positions", str(scan.about["n_positions"])))
+    facts = (*_with_line(scan.facts, scan.provenance), ("Positions", str(scan.about["n_positions"])))
     _print_facts(console, facts, [("Rows", _count_line(scan.counts))])
     _print_positions(console, "Least tolerant positions", scan.least_tolerant())
     _print_positions(console, "Most tolerant positions", scan.most_tolerant())
@@ -93,7 +94,7 @@ def print_batch_summary(directory: Path, console: Console) -> None:
         counts.append(
             ("Verdicts", _count_line({flag or "without": rows for flag, rows in run.flags.items()}))
         )
-    _print_facts(console, run.facts, counts)
+    _print_facts(console, _with_line(run.facts, run.job), counts)
     failed = run.proteins[run.proteins["status"] == "failed"]
     _print_bad(
         console,
@@ -146,6 +147,14 @@ def _print_findings(console: Console, findings: Sequence[tuple[str, str]]) -> No
     if findings:
         console.print(table)
         console.print()
+
+
+def _with_line(
+    facts: tuple[tuple[str, str], ...], provenance: Mapping[str, Any]
+) -> tuple[tuple[str, str], ...]:
+    """Add from which drop on something is beyond background."""
+    line = background(provenance)
+    return (*facts, *[("Beyond background", line)] * bool(line))
 
 
 def _print_facts(
@@ -216,8 +225,13 @@ def _print_table(
         ]
         columns["structure"] = [{None: "—", True: "disturbed", False: "not disturbed"}[one] for one in found]
         columns["disturbed residues"] = [_residues(standout.stretches) for standout in standouts]
-    _print_known(console, title, "variant", [standout.variant for standout in standouts], columns)
+    # A long name would squeeze the numbers; the sentences above tell it.
+    names = [one.label if len(one.label) <= _NAME else one.variant for one in standouts]
+    _print_known(console, title, "variant", names, columns)
 
+
+_NAME = 20
+"""Letters of a name in a table, before it is wrapped."""
 
 _WORDS = frozenset({"best", "worst", "verdict", "structure", "disturbed residues"})
 """Columns of text; the others are of numbers."""
@@ -229,7 +243,7 @@ def _print_known(
     """Print a table, without the columns in which no row has a value."""
     known = {name: cells for name, cells in columns.items() if {*cells} != {"—"}}
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column(what, overflow="fold", max_width=20)
+    table.add_column(what, overflow="fold", max_width=_NAME)
     for name in known:
         wraps = name == "disturbed residues"
         table.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=not wraps)

@@ -46,6 +46,7 @@ class Standout:
 
     number: int
     variant: str
+    label: str
     values: tuple[tuple[str, str], ...]
     stretches: tuple[tuple[int, int], ...]
 
@@ -260,11 +261,17 @@ def findings(run: SavedRun) -> tuple[Finding, ...]:
     )
 
 
+LABEL: Final = 24
+"""Letters of the written text in a name for people."""
+
+
 def label(run: SavedRun, row: Mapping[Any, Any] | pd.Series[Any]) -> str:
     """Name a row for people: its variant; in a run in the file's numbers, as written, and in positions."""
     author = section(run.provenance, "arguments").get("numbering") == "author"
-    written = author and row["input"] != row["variant"]
-    return f"{row['input']} ({row['variant']})" if written else str(row["variant"])
+    written, variant = str(row["input"]), str(row["variant"])
+    if not author or written == variant:
+        return variant
+    return f"{written if len(written) <= LABEL else f'{written[: LABEL - 1]}…'} ({variant})"
 
 
 NO_TEST: Final = (
@@ -316,7 +323,6 @@ def job_facts(said: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     facts = [
         ("Model", named),
         ("Builder", built if "builder" in said else ""),
-        ("Beyond background", background(said)),
         ("Ran on", ", ".join(filter(None, (_text(said.get("device")), _text(said.get("precision")))))),
         ("Made", f"{finished} UTC by mutscan {_text(said.get('mutscan'))}" if finished else ""),
     ]
@@ -406,6 +412,8 @@ def _standouts(run: SavedRun, first: str, then: str, below: float, values: Any) 
         .head(TOP)
     )
     return tuple(
-        Standout(index + 1, row["variant"], values(row), tuple(_stretches(run, [row["variant"]])))
+        Standout(
+            index + 1, row["variant"], label(run, row), values(row), tuple(_stretches(run, [row["variant"]]))
+        )
         for index, (_, row) in zip(known.index.tolist(), known.iterrows(), strict=True)
     )
