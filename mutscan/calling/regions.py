@@ -103,6 +103,11 @@ class RegionBackground:
     null : Null
     ca : float array, shape (L, 3), Å, optional
         C-alpha coordinates of the wild type. Without, distance is counted along the sequence.
+
+    Attributes
+    ----------
+    line : float
+        z above which a region is beyond background: at most `ALPHA` of the null go above it in any region.
     """
 
     def __init__(self, regions: Sequence[Region], null: Null, ca: NDArray[np.float64] | None = None) -> None:
@@ -127,7 +132,11 @@ class RegionBackground:
             left = fold == one
             scores[left] = _Usual.of(drops[~left], reach[~left]).scores(drops[left], reach[left])
         scores = np.where(drops >= MIN_DROP, np.nan_to_num(scores, nan=-np.inf), -np.inf)
-        self._most = np.sort(scores.max(axis=1))
+        most = np.sort(scores.max(axis=1))
+        # Adjusted for the number of regions: how often the null's highest z reaches this one (Westfall and
+        # Young 1993).
+        allowed = np.count_nonzero(np.arange(1, len(most) + 1) / (1 + len(most)) <= ALPHA)
+        self.line = float(most[-allowed]) if allowed else math.inf
 
     def hits(
         self,
@@ -162,12 +171,8 @@ class RegionBackground:
         if measured is not None:
             built, built_z = (self._means(values[None])[0] for values in measured)
             moved = np.nan_to_num(built_z, nan=-np.inf) >= MEASURED_Z
-        # Adjusted for the number of regions: how often the null's highest z reaches this one (Westfall and
-        # Young 1993).
-        above = len(self._most) - np.searchsorted(self._most, np.nan_to_num(z, nan=-np.inf))
-        beyond = (1 + above) / (1 + len(self._most)) <= ALPHA
         # The null is made of single substitutions, and most random pairs of them go beyond it.
-        beyond &= len(positions) == 1
+        beyond = (np.nan_to_num(z, nan=-np.inf) > self.line) & (len(positions) == 1)
         disturbed = moved | (beyond & (np.nan_to_num(means) >= MIN_DROP))
         expected = np.full(len(z), np.nan) if p is None else self._means(p[None])[0]
         order = np.lexsort((np.arange(len(z)), reach, -np.nan_to_num(expected, nan=-1.0), ~disturbed))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
@@ -10,7 +10,8 @@ from rich.text import Text
 from mutscan.cli.text import plain
 from mutscan.reports.affected import in_words
 from mutscan.reports.compared import compared_facts, compared_headline, compared_scores
-from mutscan.reports.digest import UNCALIBRATED, digest, model_notes
+from mutscan.reports.digest import UNCALIBRATED, background, digest
+from mutscan.reports.population import population
 from mutscan.reports.sentences import number, probability, structure_disturbed, verdict_words
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def print_summary(run: SavedRun, console: Console) -> None:
     account = digest(run)
     _print_top(console, account.headline, account.remainder)
     _print_findings(console, [(finding.label, finding.sentence) for finding in account.findings])
-    _print_facts(console, account.facts, [("Rows", _count_line(account.counts))])
+    _print_facts(console, _with_line(account.facts, run.provenance), [("Rows", _count_line(account.counts))])
     if account.predicted:
         title = "Most disruptive, predicted (lDDT drop z, higher is worse)"
         _print_table(console, title, account.predicted, run, affected=True)
@@ -49,10 +50,11 @@ def print_summary(run: SavedRun, console: Console) -> None:
         _print_table(console, title, account.measured, run, affected=False)
     _print_bad_rows(run, console)
     console.print()
-    for warning in account.warnings[:_NOTES_SHOWN]:
-        console.print(Text(f"note: {plain(warning, limit=400)}"))
-    if len(account.warnings) > _NOTES_SHOWN:
-        console.print(Text(f"note: and {len(account.warnings) - _NOTES_SHOWN} more, see run.json"))
+    notes = [*filter(None, [population(run.provenance)]), *account.warnings]
+    for note in notes[:_NOTES_SHOWN]:
+        console.print(Text(f"note: {plain(note, limit=400)}"))
+    if len(notes) > _NOTES_SHOWN:
+        console.print(Text(f"note: and {len(notes) - _NOTES_SHOWN} more, see run.json"))
     if account.notice:
         console.print(Text(account.notice, style="dim"))
     console.print(Text(f"Files in {plain(run.directory)}/: " + ", ".join(_present(run.directory))))
@@ -60,18 +62,16 @@ def print_summary(run: SavedRun, console: Console) -> None:
 
 def print_scan_summary(scan: SavedScan, console: Console) -> None:
     """Print where a scanned protein tolerates substitutions and where it does not."""
-    from mutscan.reports.population import population
     from mutscan.reports.scan import TOP, headline
 
     _print_top(console, headline(scan), "")
-    facts = (*scan.facts, ("Positions", str(scan.about["n_positions"])))
+    facts = (*_with_line(scan.facts, scan.provenance), ("Positions", str(scan.about["n_positions"])))
     _print_facts(console, facts, [("Rows", _count_line(scan.counts))])
     _print_positions(console, "Least tolerant positions", scan.least_tolerant())
     _print_positions(console, "Most tolerant positions", scan.most_tolerant())
     _print_regions(console, scan, TOP)
     console.print()
-    told = (*model_notes(scan.provenance), scan.about["null_note"], population(scan.provenance))
-    for note in filter(None, told):
+    for note in filter(None, (*scan.notes, scan.about["null_note"], population(scan.provenance))):
         console.print(Text(f"note: {plain(note, limit=400)}"))
     if not scan.calibrated:
         console.print(Text(UNCALIBRATED, style="dim"))
@@ -83,7 +83,7 @@ def print_batch_summary(directory: Path, console: Console) -> None:
     from mutscan.reports.batch import read_batch
 
     run = read_batch(directory)
-    _print_top(console, run.headline, run.remainder)
+    _print_top(console, run.headline, " ".join(filter(None, (run.remainder, run.caution))))
     findings = [
         (f"{plain(worst.protein, limit=20)} {plain(worst.variant, limit=24)}", worst.sentence)
         for worst in run.findings()
@@ -94,7 +94,7 @@ def print_batch_summary(directory: Path, console: Console) -> None:
         counts.append(
             ("Verdicts", _count_line({flag or "without": rows for flag, rows in run.flags.items()}))
         )
-    _print_facts(console, run.facts, counts)
+    _print_facts(console, _with_line(run.facts, run.job), counts)
     failed = run.proteins[run.proteins["status"] == "failed"]
     _print_bad(
         console,
@@ -149,6 +149,14 @@ def _print_findings(console: Console, findings: Sequence[tuple[str, str]]) -> No
         console.print()
 
 
+def _with_line(
+    facts: tuple[tuple[str, str], ...], provenance: Mapping[str, Any]
+) -> tuple[tuple[str, str], ...]:
+    """Add from which drop on something is beyond background."""
+    line = background(provenance)
+    return (*facts, *[("Beyond background", line)] * bool(line))
+
+
 def _print_facts(
     console: Console, facts: Iterable[tuple[str, str]], counts: Iterable[tuple[str, Text]]
 ) -> None:
@@ -156,31 +164,23 @@ def _print_facts(
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts:
-        table.add_row(Text(name), Text(plain(value, limit=200)))
+        table.add_row(Text(name), Text(plain(value, limit=300)))
     for name, line in counts:
         table.add_row(Text(name), line)
     console.print(table)
 
 
 def _print_positions(console: Console, title: str, positions: pd.DataFrame) -> None:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("residue", no_wrap=True)
-    for name in ("p mean", "tolerance", "drop z mean", "drop z worst"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("best", no_wrap=True)
-    table.add_column("worst", no_wrap=True)
-    for row in positions.to_dict(orient="records"):
-        table.add_row(
-            Text(f"{row['wild_type']}{row['position']}"),
-            Text(probability(row["p_deleterious_mean"])),
-            Text(probability(row["tolerance"])),
-            Text(number(-row["z_score_mean"], 2)),
-            Text(number(-row["z_score_min"], 2)),
-            Text(row["best"] or "—"),
-            Text(row["worst"] or "—"),
-        )
-    console.print(Text(f"\n{title}", style="bold"))
-    console.print(table)
+    rows = positions.to_dict(orient="records")
+    columns = {
+        "p mean": [probability(row["p_deleterious_mean"]) for row in rows],
+        "tolerance": [probability(row["tolerance"]) for row in rows],
+        "drop z mean": [number(-row["z_score_mean"], 2) for row in rows],
+        "drop z worst": [number(-row["z_score_min"], 2) for row in rows],
+        "best": [row["best"] or "—" for row in rows],
+        "worst": [row["worst"] or "—" for row in rows],
+    }
+    _print_known(console, title, "residue", [f"{row['wild_type']}{row['position']}" for row in rows], columns)
 
 
 def _print_regions(console: Console, scan: SavedScan, most: int) -> None:
@@ -209,29 +209,46 @@ def _print_table(
 ) -> None:
     rows = [run.variants.loc[standout.number - 1] for standout in standouts]
     judged = any(row["flag"] for row in rows)
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("variant", overflow="fold", max_width=20 if judged else 24)
+    columns: dict[str, list[str]] = {}
     if judged:
-        table.add_column("verdict", no_wrap=True)
-        table.add_column("p", justify="right", no_wrap=True)
-    for name, _ in standouts[0].values:
+        words = [verdict_words(str(row["flag"]), str(row["flag_rule"])) for row in rows]
+        columns["verdict"] = [said.removeprefix("likely ") or "—" for said in words]
+        columns["p"] = [probability(row["p_deleterious"]) for row in rows]
+    for place, (name, _) in enumerate(standouts[0].values):
         # With a verdict the percentile says little more, and its room is wanted.
         if not (judged and name == "percentile"):
-            table.add_column(name, justify="right", no_wrap=True)
+            columns[name] = [standout.values[place][1] for standout in standouts]
     if affected:
-        table.add_column("structure", no_wrap=True)
-        table.add_column("disturbed residues")
-    for standout, row in zip(standouts, rows, strict=True):
-        cells = [Text(plain(standout.variant))]
-        if judged:
-            words = verdict_words(str(row["flag"]), str(row["flag_rule"])).removeprefix("likely ")
-            cells += [Text(words or "—"), Text(probability(row["p_deleterious"]))]
-        cells += [Text(value) for name, value in standout.values if not (judged and name == "percentile")]
-        if affected:
-            found = structure_disturbed(row.to_dict(), run.disturbed_by(standout.variant))
-            cells.append(Text({None: "—", True: "disturbed", False: "not disturbed"}[found]))
-            cells.append(Text(_residues(standout.stretches)))
-        table.add_row(*cells)
+        found = [
+            structure_disturbed(row.to_dict(), run.disturbed_by(standout.variant))
+            for standout, row in zip(standouts, rows, strict=True)
+        ]
+        columns["structure"] = [{None: "—", True: "disturbed", False: "not disturbed"}[one] for one in found]
+        columns["disturbed residues"] = [_residues(standout.stretches) for standout in standouts]
+    # A long name would squeeze the numbers; the sentences above tell it.
+    names = [one.label if len(one.label) <= _NAME else one.variant for one in standouts]
+    _print_known(console, title, "variant", names, columns)
+
+
+_NAME = 20
+"""Letters of a name in a table, before it is wrapped."""
+
+_WORDS = frozenset({"best", "worst", "verdict", "structure", "disturbed residues"})
+"""Columns of text; the others are of numbers."""
+
+
+def _print_known(
+    console: Console, title: str, what: str, names: Sequence[str], columns: Mapping[str, Sequence[str]]
+) -> None:
+    """Print a table, without the columns in which no row has a value."""
+    known = {name: cells for name, cells in columns.items() if {*cells} != {"—"}}
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column(what, overflow="fold", max_width=_NAME)
+    for name in known:
+        wraps = name == "disturbed residues"
+        table.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=not wraps)
+    for name, *cells in zip(names, *known.values(), strict=True):
+        table.add_row(Text(plain(name)), *map(Text, cells))
     console.print(Text(f"\n{title}", style="bold"))
     console.print(table)
 

@@ -18,6 +18,9 @@ UNSURE_PLDDT: Final = 70.0
 TERMINAL: Final = 5
 """Residues at each end that calibration data hardly cover."""
 
+FITTED: Final = "variants of this protein were used to calibrate the probability"
+"""Note on a row whose protein the calibration knows."""
+
 
 def warnings_for(
     calibration: Calibration, protein: ProteinView, index: Sequence[int], *, indel: bool = False
@@ -68,5 +71,5 @@ def warnings_for(
         said.append(f"{length:,} residues: the calibration covers proteins of up to {calibration.longest:,}")
     known = calibration.split_of(protein.sequence)
     if known == "fit":
-        said.append("variants of this protein were used to calibrate the probability")
+        said.append(FITTED)
     return said

@@ -16,7 +16,7 @@ from mutscan.files import write_errors, write_text
 from mutscan.pipeline.network import cached_embedding, load_model
 from mutscan.pipeline.options import DEFAULTS
 from mutscan.pipeline.plan import MAX_LENGTH, is_gene, refuse_organism, resolve_wild_type
-from mutscan.reports.compared import Compared
+from mutscan.reports.compared import Compared, compared_headline
 from mutscan.scores import score_structures
 from mutscan.structures import backbone_by_position, ca_by_position
 from mutscan.structures.segments import secondary_structure
@@ -37,6 +37,16 @@ FEWEST_PAIRS: Final = 3
 
 class Comparison(Compared):
     """Similarity of two proteins, and the page that shows it."""
+
+    def __repr__(self) -> str:
+        """Say how similar the two are."""
+        return f"<Comparison: {compared_headline(self)}>"
+
+    def _repr_html_(self) -> str:
+        """Show the scores in a notebook."""
+        from mutscan.reports.notebook import comparison_html
+
+        return comparison_html(self)
 
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Write the page of this comparison, one self-contained file, to `path`."""

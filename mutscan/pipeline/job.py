@@ -188,7 +188,10 @@ class Job(ABC):
 
     def describe(self) -> dict[str, object]:
         """Entries of run.json that depend on the command."""
-        return {"null": [] if self.null is None else list(self.null.variants)}
+        return {
+            "null": [] if self.null is None else list(self.null.variants),
+            "region_z": self._subdomains.line,
+        }
 
     # The two stages
 

@@ -58,7 +58,8 @@ class FileNumbers:
         return cls(found)
 
     @cached_property
-    def _number_of(self) -> dict[int, str]:
+    def number_of(self) -> dict[int, str]:
+        """Number of each position that has one."""
         return {position: number for number, position in self.positions.items()}
 
     @cached_property
@@ -69,12 +70,12 @@ class FileNumbers:
     @property
     def starts_protein(self) -> bool:
         """Whether position 1 may be the protein's first residue, as far as the file's numbers tell."""
-        first = self._number_of.get(1, "1")
+        first = self.number_of.get(1, "1")
         return not _is_plain(first) or int(first) <= 1
 
     def told(self, variant: Variant) -> str:
         """Say which residues of the file a variant is about; empty where the numbers are the positions."""
-        number_of = self._number_of
+        number_of = self.number_of
         sites = dict.fromkeys(position for position, _ in variant.sites)
         pairs = [(number_of[p], str(p)) for p in sites if number_of.get(p, str(p)) != str(p)]
         if not pairs:

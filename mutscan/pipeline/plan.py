@@ -90,6 +90,26 @@ class Plan:
     relatives: Relatives | None = None
     inverse_folding: bool = False
 
+    def __repr__(self) -> str:
+        """Name the protein and count the rows by status."""
+        told = ", ".join(f"{n} {status}" for status, n in self.counts.items())
+        return f"<Plan {self.wild_type.name}: {told or 'no rows'}>"
+
+    def _repr_html_(self) -> str:
+        """Show the rows in a notebook."""
+        from mutscan.reports.notebook import plan_html
+
+        rows = [
+            (
+                row.source.text,
+                row.status,
+                "" if row.variant is None else str(row.variant),
+                "; ".join(row.notes) if row.error is None else row.error.message,
+            )
+            for row in self.rows
+        ]
+        return plan_html(repr(self), rows)
+
     @property
     def variants(self) -> tuple[Variant, ...]:
         """The distinct variants to score, in order of first appearance."""
@@ -464,6 +484,10 @@ class _RowReader:
         if written is None and source.sequence is None and source.problem is None:
             parse_variant(source.text, self.positions)  # says why not
         try:
+            if written is not None and self.positions is not None:
+                written.check(
+                    wild_type.sequence, text=in_line(source.text), file_numbers=self.numbers.number_of
+                )
             variant = source.variant(wild_type.sequence, written)
         except VariantError as error:
             told = "" if written is None or self.positions is None else self.numbers.told(written)

@@ -407,6 +407,7 @@ class ScanJob(Job):
             note = "no mutant was predicted: there are probabilities alone"
             return {"null": [], "scan": {**scanned, "null": "none", "null_size": 0, "null_note": note}}
         return {
+            **super().describe(),
             "null": [] if self.whole else list(null.variants),
             "scan": {
                 **scanned,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -85,6 +86,12 @@ class SubdomainCaller:
     def regions(self) -> tuple[Region, ...]:
         """Every named region of the wild type."""
         return self._namer.regions(self.contexts.sites.shells)
+
+    @property
+    def line(self) -> float | None:
+        """Drop z above which a region is beyond background; None where none is compared, or any z is."""
+        line = math.inf if self.null is None or not self.regions else self._background.line
+        return round(line, 3) if math.isfinite(line) else None
 
     @cached_property
     def _background(self) -> RegionBackground:

@@ -84,6 +84,7 @@ def in_words(stretches: Iterable[tuple[int, int]], most: int = 4) -> str:
         return ""
     single = len(spans) == 1 and "-" not in spans[0]
     if len(spans) > most:
-        return f"residues {', '.join(spans[:most])} and {len(spans) - most} more stretches"
+        more = "1 more stretch" if len(spans) == most + 1 else f"{len(spans) - most} more stretches"
+        return f"residues {', '.join(spans[:most])} and {more}"
     listed = " and ".join(filter(None, (", ".join(spans[:-1]), spans[-1])))
     return f"residue{'' if single else 's'} {listed}"

@@ -16,9 +16,10 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from mutscan.errors import UsageError
+from mutscan.evidence.limits import FITTED
 from mutscan.evidence.structural import DISTURBED, SINGLES_ONLY
 from mutscan.files import read_json
-from mutscan.reports.digest import STANDS_OUT, job_facts
+from mutscan.reports.digest import NO_TEST, STANDS_OUT, job_facts
 from mutscan.reports.saved import SCORED, reading
 from mutscan.reports.sentences import NOT_ASSESSED, SUBSTITUTED, UNDISTURBED, VERDICTS, sentence
 from mutscan.results import PROTEIN_COLUMNS, VARIANT_COLUMNS, RunFolder
@@ -145,6 +146,8 @@ class SavedBatch:
         Scored rows of which nothing calibrated speaks.
     assessed, disturbed : int
         Scored rows that were assessed for a disturbed structure, and those that have one.
+    fitted : int
+        Scored rows of proteins that were used in calibration.
     rules : tuple of Rule
         By flag, the most frequent first.
     problems : tuple of Problem
@@ -171,6 +174,7 @@ class SavedBatch:
     not_assessed: int
     assessed: int
     disturbed: int
+    fitted: int
     rules: tuple[Rule, ...]
     problems: tuple[Problem, ...]
     worst: pd.DataFrame
@@ -275,6 +279,22 @@ class SavedBatch:
             said.append(f"{failed:,} {'protein' if failed == 1 else 'proteins'} failed")
         return f"{', '.join(said)}." if said else ""
 
+    @property
+    def caution(self) -> str:
+        """How many rows are of proteins used in calibration, and what that means; empty for none."""
+        if not self.fitted:
+            return ""
+        which = (
+            "The only scored row is"
+            if self.scored == 1
+            else f"All {self.scored:,} scored rows are"
+            if self.fitted == self.scored
+            else f"{self.fitted:,} of {self.scored:,} scored rows {'is' if self.fitted == 1 else 'are'}"
+        )
+        return (
+            f"{which} of proteins whose labelled variants were used to calibrate the probability: {NO_TEST}."
+        )
+
     def findings(self) -> tuple[Worst, ...]:
         """Return the worst variants of all proteins, each with its sentence; at most `FINDINGS`."""
         rows = self.worst.drop_duplicates(["wild_type", "variant"])
@@ -358,6 +378,7 @@ def read_batch(directory: Path) -> SavedBatch:
         tally.not_assessed,
         tally.assessed,
         tally.disturbed,
+        tally.fitted,
         tally.listed_rules(),
         tally.listed_problems(),
         tally.worst(own[:CARRIED]),
@@ -460,7 +481,7 @@ class _Tally:
         self._most = marks
         self.statuses: Counter[str] = Counter()
         self.flags: Counter[str] = Counter()
-        self.standing_out = self.not_assessed = self.assessed = self.disturbed = 0
+        self.standing_out = self.not_assessed = self.assessed = self.disturbed = self.fitted = 0
         self._rules: Counter[tuple[str, str]] = Counter()
         self._problems: dict[str, Problem] = {}
         self._codes: dict[str, int] = {}
@@ -476,6 +497,8 @@ class _Tally:
         rule = _Labels.of(block["flag_rule"])
         self._add_rules(flag, rule, scored)
         self._add_structure(block, rule, scored)
+        known = _truths(pc.match_substring(block["notes"].cast(pa.string()), FITTED))
+        self.fitted += int((known & scored).sum())
         self._add_problems(block, np.flatnonzero(~scored))
         rows = np.flatnonzero(scored)
         p, z = (_floats(block[name])[rows] for name in ("p_deleterious", "z_score"))

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import pandas as pd
 
 from mutscan.errors import MutscanError
 from mutscan.scores.superposition import superpose
-from mutscan.structures import read_structure
+from mutscan.structures import WildType, plddt_by_position, read_structure, with_structure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,6 +158,25 @@ def read_frame(structures: Path, numbers: Sequence[str | None]) -> Frame | None:
     place_of = {number: place for place, number in enumerate(structure.numbers)}
     places = np.array([-1 if n is None else place_of.get(n, -1) for n in numbers], dtype=np.int64)
     return Frame(structure, places) if (places >= 0).sum() == len(structure) else None
+
+
+def wild_type_residues(structures: Path, sequence: str) -> pd.DataFrame:
+    """Lay the structure of a run's wild type on its sequence: `plddt` and `structure_number` of each residue.
+
+    For a run whose residues.parquet is empty. Unknown values are NaN and None.
+    """
+    path = structures / "wild_type.cif"
+    numbers: list[str | None] = [None] * len(sequence)
+    plddt = None
+    if path.is_file():
+        laid = with_structure(WildType("", sequence), read_structure(path))
+        plddt = plddt_by_position(laid)
+        structure, index = laid.structure, laid.structure_index
+        assert structure is not None
+        assert index is not None
+        numbers = [structure.numbers[place] if place >= 0 else None for place in index.tolist()]
+    unknown = np.full(len(sequence), np.nan)
+    return pd.DataFrame({"plddt": unknown if plddt is None else plddt, "structure_number": numbers})
 
 
 def read_changes(frame: Frame, path: Path, sites: Sequence[int]) -> Atoms | None:

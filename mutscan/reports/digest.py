@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mutscan.calling.regions import ALPHA, MEASURED_Z, MIN_DROP
 from mutscan.calling.residue_model import NO_AFFECTED
-from mutscan.evidence.structural import DISTURBED, SINGLES_ONLY
+from mutscan.evidence.limits import FITTED
+from mutscan.evidence.structural import DISTURBED, DROPS, SINGLES_ONLY
 from mutscan.reports.affected import in_words, join_stretches
 from mutscan.reports.sentences import (
     NOT_ASSESSED,
@@ -45,6 +47,7 @@ class Standout:
 
     number: int
     variant: str
+    label: str
     values: tuple[tuple[str, str], ...]
     stretches: tuple[tuple[int, int], ...]
 
@@ -126,6 +129,7 @@ def digest(run: SavedRun) -> Digest:
             *model_notes(run.provenance),
             *_texts(section(run.provenance, "wild_type").get("notes")),
             *_unknown(run.provenance),
+            *filter(None, [fitted(run)]),
         ),
         notice=UNCALIBRATED if uncalibrated else "",
     )
@@ -247,19 +251,42 @@ def remainder(run: SavedRun) -> str:
 def findings(run: SavedRun) -> tuple[Finding, ...]:
     """Return the variants that matter most, each with its sentence; at most `TOP`."""
     bad = matter_most(run).head(TOP)
-    author = section(run.provenance, "arguments").get("numbering") == "author"
     return tuple(
         Finding(
             index + 1,
             str(row["variant"]),
             str(row["flag"]),
             sentence(row.to_dict(), run.disturbed_by(row["variant"])),
-            f"{row['input']} ({row['variant']})"
-            if author and row["input"] != row["variant"]
-            else row["variant"],
+            label(run, row),
         )
         for index, (_, row) in zip(bad.index.tolist(), bad.iterrows(), strict=True)
     )
+
+
+LABEL: Final = 24
+"""Letters of the written text in a name for people."""
+
+
+def label(run: SavedRun, row: Mapping[Any, Any] | pd.Series[Any]) -> str:
+    """Name a row for people: its variant; in a run in the file's numbers, as written, and in positions."""
+    author = section(run.provenance, "arguments").get("numbering") == "author"
+    written, variant = str(row["input"]), str(row["variant"])
+    if not author or written == variant:
+        return variant
+    return f"{written if len(written) <= LABEL else f'{written[: LABEL - 1]}…'} ({variant})"
+
+
+NO_TEST: Final = (
+    "verdicts may fit known labels better there than on other proteins, so they do not show how often "
+    "mutscan is right"
+)
+"""What it means for rows that their protein was used in calibration."""
+
+
+def fitted(run: SavedRun) -> str:
+    """Say that the run's protein was used in calibration, and what that means; empty where it was not."""
+    known = run.scored["notes"].str.contains(FITTED, regex=False).any()
+    return f"{FITTED}; {NO_TEST.replace('there', 'on it')}" if known else ""
 
 
 def facts_of(run: SavedRun) -> tuple[tuple[str, str], ...]:
@@ -302,6 +329,28 @@ def job_facts(said: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         ("Made", f"{finished} UTC by mutscan {_text(said.get('mutscan'))}" if finished else ""),
     ]
     return tuple((name, value) for name, value in facts if value)
+
+
+def background(said: Mapping[str, Any]) -> str:
+    """Say from which drop on the structure is disturbed beyond background; empty where none is predicted.
+
+    Parameters
+    ----------
+    said : mapping
+        run.json.
+    """
+    rule = section(section(said, "calibration"), "structural")
+    line = said.get("region_z")
+    if section(said, "arguments").get("predict") != "all" or not (rule or line):
+        return ""
+    above = f"drop z above {line:.2f}" if isinstance(line, float) else "drop z above the line of the protein"
+    words = [
+        f"{DROPS[rule['score']]} of the whole protein at least {rule['threshold']:.2f}" if rule else "",
+        f"a region's {above}, which at most {ALPHA:.0%} of other substitutions pass, and mean drop at least "
+        f"{MIN_DROP}".replace("%", " %"),
+        f"a region's measured drop z at least {MEASURED_Z:g}" if said.get("builder") else "",
+    ]
+    return "; or ".join(filter(None, words))
 
 
 def _empty(said: Mapping[str, Any]) -> str:
@@ -372,6 +421,8 @@ def _standouts(run: SavedRun, first: str, then: str, below: float, values: Any) 
         .head(TOP)
     )
     return tuple(
-        Standout(index + 1, row["variant"], values(row), tuple(_stretches(run, [row["variant"]])))
+        Standout(
+            index + 1, row["variant"], label(run, row), values(row), tuple(_stretches(run, [row["variant"]]))
+        )
         for index, (_, row) in zip(known.index.tolist(), known.iterrows(), strict=True)
     )

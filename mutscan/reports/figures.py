@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from matplotlib import colormaps
 
 from mutscan.errors import MutscanError
+from mutscan.files import file_name
 from mutscan.reports.changes import largest_change, reach_of
 from mutscan.reports.coordinates import distances, read_frame
+from mutscan.reports.digest import label
 from mutscan.reports.drawing import (
     CHANGE,
     GREY,
@@ -25,7 +28,7 @@ from mutscan.reports.drawing import (
 )
 from mutscan.reports.html import shorten
 from mutscan.reports.saved import read_null, read_run, site_positions
-from mutscan.reports.scan import is_scan, read_cells
+from mutscan.reports.scan import ROWS, is_scan, read_cells
 from mutscan.reports.views import by_severity
 from mutscan.residues import STANDARD
 from mutscan.results import RunFolder
@@ -33,7 +36,7 @@ from mutscan.structures import read_structure
 from mutscan.structures.segments import runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -74,8 +77,9 @@ def draw_run(directory: Path) -> Iterator[Drawing]:
     run = read_run(directory)
     chosen = by_severity(run).head(DRAWN)
     if len(chosen):
-        yield _overview(run, chosen)
+        yield _overview(run, chosen, [label(run, row) for _, row in chosen.iterrows()])
     rows = {str(row["variant"]): row for _, row in chosen.iterrows()}
+    stems = _stems(run, rows)
     null, evidence = read_null(directory), run.evidence()
     folder = RunFolder(directory)
     frame: Frame | None = None
@@ -83,10 +87,10 @@ def draw_run(directory: Path) -> Iterator[Drawing]:
         if variant not in rows:
             continue
         path = folder.structure_of(variant)
-        stem = path.stem
-        yield _track(f"{stem}_track", variant, block, rows[variant], null)
+        name, stem = label(run, rows[variant]), stems[variant]
+        yield _track(f"{stem}_track", name, block, rows[variant], null)
         if evidence.get(variant):
-            yield _evidence(f"{stem}_evidence", variant, evidence[variant])
+            yield _evidence(f"{stem}_evidence", name, evidence[variant])
         if frame is None:
             frame = read_frame(folder.structures, block["structure_number"].tolist())
             if frame is None:
@@ -102,10 +106,24 @@ def draw_run(directory: Path) -> Iterator[Drawing]:
             )
         change = _change(path, frame)
         if change is not None:
-            yield _difference(f"{stem}_difference", variant, change)
+            yield _difference(f"{stem}_difference", name, change)
 
 
-def _overview(run: SavedRun, chosen: pd.DataFrame) -> Drawing:
+def _stems(run: SavedRun, rows: Mapping[str, pd.Series[Any]]) -> dict[str, str]:
+    """Begin the file names of each variant's figures with what its row is called: `label`, or its input."""
+    stems = {}
+    for variant, row in rows.items():
+        called = variant if label(run, row) == variant else str(row["input"])
+        stems[variant] = file_name(called.replace(";", "_"))
+    # Insertion codes may differ in case alone, which some file systems do not tell apart.
+    taken = Counter(stem.lower() for stem in stems.values())
+    return {
+        variant: stem if taken[stem.lower()] == 1 else file_name(f"{stem}-{variant.replace(';', '_')}")
+        for variant, stem in stems.items()
+    }
+
+
+def _overview(run: SavedRun, chosen: pd.DataFrame, names: Sequence[str]) -> Drawing:
     """Every variant on one axis: probability where the model is calibrated, else drop z."""
     calibrated = bool(chosen["p_deleterious"].notna().any())
     column = "p_deleterious" if calibrated else "z_score"
@@ -126,7 +144,7 @@ def _overview(run: SavedRun, chosen: pd.DataFrame) -> Drawing:
                     markeredgewidth=0,
                     label=flag or "no verdict",
                 )
-        axes.set_yticks(places, [shorten(str(variant), _LONGEST) for variant in rows["variant"]], fontsize=8)
+        axes.set_yticks(places, [shorten(name, _LONGEST) for name in reversed(names)], fontsize=8)
         axes.set_ylim(-0.7, len(rows) - 0.3)
         axes.grid(axis="x", color=GREY, linewidth=0.5)
         axes.tick_params(axis="y", length=0)
@@ -244,6 +262,7 @@ def _scan_figures(directory: Path) -> Iterator[Drawing]:
     positions = cells["position"].to_numpy().reshape(-1, len(STANDARD))[:, 0]
     calibrated = bool(cells["p_deleterious"].notna().any())
     values = cells["rank"].to_numpy(dtype=float).reshape(-1, len(STANDARD)).T
+    values = values[[STANDARD.index(letter) for letter in ROWS]]
     ranked = int(np.isfinite(values).sum())
     width = float(np.clip(1.6 + 0.06 * len(positions), 7.2, 60.0))
     with panel((width, 4.2)) as (figure, axes):
@@ -254,13 +273,13 @@ def _scan_figures(directory: Path) -> Iterator[Drawing]:
         )  # fmt: skip
         by = "P(deleterious)" if calibrated else "drop z"
         colour_bar(figure, axes, image, f"rank by {by} (1: most harmful)")
-        axes.set_yticks(range(len(STANDARD)), [*STANDARD], fontsize=7)
+        axes.set_yticks(range(len(ROWS)), [*ROWS], fontsize=7)
         _position_ticks(axes, positions)
         axes.set(xlabel="position", ylabel="substituted by")
         name = read_run(directory, rows=1).name
         caption = (
-            f"Every substitution of {name}, ranked among all {ranked}. White: the wild type's own residue, "
-            "or not known."
+            f"Every substitution of {name}, ranked among all {ranked}; residues of like chemistry are "
+            "neighbours. White: the wild type's own residue, or not known."
         )
         yield drawing(figure, "heat_map", f"Scan of {name}", caption)
 

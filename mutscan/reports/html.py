@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from mutscan.calling.regions import ALPHA, MIN_DROP
 from mutscan.hashes import text_sha256
-from mutscan.reports.digest import section
+from mutscan.reports.digest import background, section
 from mutscan.reports.sentences import number, probability
 from mutscan.version import __version__
 
@@ -106,6 +106,7 @@ def fill_page(
             script=Markup(script),
             provenance=provenance,
             exponent=_exponent(provenance),
+            background=background(provenance),
             region_rule={"alpha": ALPHA, "least": MIN_DROP},
             **context,
         )

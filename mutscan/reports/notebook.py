@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import pandas as pd
 
 from mutscan.errors import UsageError
+from mutscan.reports.compared import compared_headline, compared_scores
 from mutscan.reports.digest import headline, remainder
 from mutscan.reports.html import shorten
 from mutscan.reports.saved import read_run, site_positions
@@ -21,9 +22,12 @@ from mutscan.reports.views import KEPT, LOST, WILD_TYPE, by_severity, structure_
 from mutscan.results import RunFolder
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import py3Dmol
+
+    from mutscan.reports.compared import Compared
 
 SITE = "#cc79a7"
 """Side chains at the substitution, after Okabe and Ito."""
@@ -97,6 +101,18 @@ def batch_html(directory: Path, proteins: pd.DataFrame) -> str:
     counts = proteins["status"].value_counts()
     told = f"{directory.name}: {len(proteins)} proteins ({', '.join(f'{n} {s}' for s, n in counts.items())})"
     return _piece(told, cells, len(proteins), "proteins", "proteins")
+
+
+def plan_html(told: str, rows: Sequence[tuple[str, str, str, str]]) -> str:
+    """Show what a dry run found: input, status, variant and remark of each row; as `run_html`."""
+    cells = pd.DataFrame(rows[:ROWS], columns=["input", "status", "variant", "remark"])
+    return _piece(told, cells, len(rows), "rows", "rows")
+
+
+def comparison_html(comparison: Compared) -> str:
+    """Show how similar two proteins are; as `run_html`."""
+    cells = pd.DataFrame(compared_scores(comparison), columns=["score", "predicted", "measured"])
+    return _piece(compared_headline(comparison), cells, len(cells), "scores", "to_dict()")
 
 
 def _piece(told: str, cells: pd.DataFrame, total: int, things: str, attribute: str) -> str:

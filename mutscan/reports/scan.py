@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 from mutscan.errors import UsageError
 from mutscan.reports.affected import in_words, join_stretches, read_stretches
 from mutscan.reports.block import Block
+from mutscan.reports.coordinates import wild_type_residues
 from mutscan.reports.design import burial_of, contexts, design_csv, element_of
-from mutscan.reports.digest import UNCALIBRATED, facts_of, model_notes, section
+from mutscan.reports.digest import UNCALIBRATED, facts_of, fitted, model_notes, section
 from mutscan.reports.html import cells_of, file_name, render_page
 from mutscan.reports.payload import add_wild_type, clip
 from mutscan.reports.population import is_human, population
@@ -78,6 +79,9 @@ BELOW_ONE: Final = 0.9999
 MOST_TOLD: Final = 20_000
 """Substitutions whose sentences a page holds, the worst ones; each adds about 10 bytes."""
 
+ROWS: Final = "GAVLIMCPFYWSTNQHDEKR"
+"""Residues in groups of like chemistry, so that neighbouring rows of a heat map mean something."""
+
 LETTERS: Final = (
     ("tolerated", "Tolerated", "Residues that count as tolerated, the best first"),
     ("uncertain", "Uncertain", "Residues between tolerated and deleterious, the best first"),
@@ -141,12 +145,16 @@ class SavedScan:
         As of any run.
     provenance : mapping
         run.json.
+    notes : tuple of str
+        What the model lacks; decisions made when the wild type was read, how its file counts residues above
+        all; and that the protein was used in calibration.
     """
 
     directory: Path
     positions: pd.DataFrame
     facts: tuple[tuple[str, str], ...]
     provenance: Mapping[str, Any]
+    notes: tuple[str, ...]
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -159,12 +167,6 @@ class SavedScan:
         """Rows by status."""
         stored: Mapping[str, int] = self.provenance["counts"]
         return stored
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the model lacks, and decisions made when the wild type was read."""
-        read = section(self.provenance, "wild_type").get("notes") or ()
-        return (*model_notes(self.provenance), *map(str, read))
 
     @property
     def calibrated(self) -> bool:
@@ -236,7 +238,9 @@ def read_scan(directory: Path) -> SavedScan:
             f"{path}: columns are missing ({', '.join(sorted(missing))}); run mutscan scan again"
         )
     table = table.fillna(dict.fromkeys(_TEXT, ""))
-    return SavedScan(directory, table, facts_of(run), run.provenance)
+    notes = map(str, section(run.provenance, "wild_type").get("notes") or ())
+    told = (*model_notes(run.provenance), *notes, *filter(None, [fitted(run)]))
+    return SavedScan(directory, table, facts_of(run), run.provenance, told)
 
 
 NAMED: Final = 5
@@ -284,16 +288,15 @@ def render_scan(directory: Path, *, viewer: str = "", viewer_note: str = "") -> 
         "sequence": str(about.get("sequence", "")),
         "positions": [int(p) for p in scan.positions["position"]],
         "letters": STANDARD,
+        "rows": ROWS,
         "contexts": [*scan.positions["site_context"]],
         "regions": [[list(stretch) for stretch in region.stretches] for region in regions],
         "design_name": f"{file_name(name)}-design",
     }
     residues = next((frame for _, frame in run.residues()), None)
-    if residues is None and len(scan.positions) == len(data["sequence"]):
-        # Without predictions residues.parquet is empty; positions.csv says the same of a whole protein.
-        residues = scan.positions
-    if residues is not None:
-        add_wild_type(directory, scan.provenance, residues, data, block)
+    if residues is None:  # no mutant was predicted
+        residues = wild_type_residues(RunFolder(directory).structures, data["sequence"])
+    add_wild_type(directory, scan.provenance, residues, data, block)
     for column, dtype, step, low in CELLS:
         block.add(f"scan_{column}", cells[column].to_numpy(dtype=float), dtype, step=step, low=low)
     for key, text in (("told", "\n".join(_told(run, cells))), ("design", design_csv(scan))):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,13 +40,13 @@ class StructureScores:
 
     tm_score: float
     tm_score_mutant: float
-    lddt: NDArray[np.float64]
-    lddt_plain: NDArray[np.float64]
-    ca_shift: NDArray[np.float64]
+    lddt: NDArray[np.float64] = field(repr=False)
+    lddt_plain: NDArray[np.float64] = field(repr=False)
+    ca_shift: NDArray[np.float64] = field(repr=False)
     rmsd: float
     coverage: float
-    rotation: NDArray[np.float64]
-    translation: NDArray[np.float64]
+    rotation: NDArray[np.float64] = field(repr=False)
+    translation: NDArray[np.float64] = field(repr=False)
 
 
 def score_structures(

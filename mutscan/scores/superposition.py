@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -81,8 +81,8 @@ class TMScore:
     tm_score: float
     tm_score_model: float
     rmsd: float
-    rotation: NDArray[np.float64]
-    translation: NDArray[np.float64]
+    rotation: NDArray[np.float64] = field(repr=False)
+    translation: NDArray[np.float64] = field(repr=False)
 
 
 def tm_d0(length: int) -> float:

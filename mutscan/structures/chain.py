@@ -87,6 +87,12 @@ class Structure:
         ):
             raise ValueError(f"{self.name}: residue_index must ascend from 0 to {length - 1}")
 
+    def __repr__(self) -> str:
+        """Name it and count its residues and atoms."""
+        return (
+            f"<Structure {self.name}, chain {self.chain_id}: {len(self)} residues, {len(self.coord)} atoms>"
+        )
+
     def __len__(self) -> int:
         """Count the residues with coordinates."""
         return len(self.sequence)
@@ -178,6 +184,11 @@ class WildType:
     records: tuple[Mapping[str, object], ...] = field(default=())
     notes: tuple[str, ...] = ()
     identifiers: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Name it and count its residues."""
+        structure = "no structure" if self.structure is None else f"structure {self.structure.name}"
+        return f"<WildType {self.name}: {len(self.sequence)} residues, {structure}>"
 
     @property
     def is_entry(self) -> bool:

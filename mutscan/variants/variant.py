@@ -12,7 +12,7 @@ from mutscan.hashes import text_sha256
 from mutscan.residues import AMBIGUOUS, STANDARD, THREE_LETTER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -236,13 +236,17 @@ class Variant:
         """Whether the methionine at position 1 is replaced or deleted: in a gene, loss of the start codon."""
         return (1, "M") in self.sites and (self.indel is None or self.indel.start == 1)
 
-    def check(self, sequence: str) -> None:
+    def check(self, sequence: str, *, text: str = "", file_numbers: Mapping[int, str] | None = None) -> None:
         """Whether the variant fits the wild type.
 
         Parameters
         ----------
         sequence : str
             The wild type, one-letter codes.
+        text : str
+            The variant as errors name it; in positions when not given.
+        file_numbers : mapping of int to str, optional
+            Residue number of each position, where the variant was written in those of a structure file.
 
         Raises
         ------
@@ -251,36 +255,35 @@ class Variant:
             found; ``synonymous`` when the inserted residues are the deleted ones; ``unsupported_variant``
             when nothing is left of the protein.
         """
-        sites = self.sites
+        sites, named, numbers = self.sites, text or _short(self), file_numbers or {}
         beyond = [position for position, _ in sites if position > len(sequence)]
         if beyond:
             raise VariantError(
-                f"{_short(self)}: position {beyond[0]} is past the end of the wild type, which has "
+                f"{named}: position {beyond[0]} is past the end of the wild type, which has "
                 f"{len(sequence)} residues; check the numbering and the isoform",
                 code="position_out_of_range",
             )
         wrong = [
-            f"expected {letter} at position {position} (as written), "
-            f"the wild type has {sequence[position - 1]}"
+            f"expected {letter} at {f'residue {numbers[position]}' if numbers else f'position {position}'} "
+            f"(as written), the wild type has {sequence[position - 1]}"
             for position, letter in sites
             if sequence[position - 1] != letter
         ]
         if wrong:
             more = f"; and {len(wrong) - _SHOWN_MISMATCHES} more" if len(wrong) > _SHOWN_MISMATCHES else ""
             raise VariantError(
-                f"{_short(self)}: {'; '.join(wrong[:_SHOWN_MISMATCHES])}{more}; "
-                "check the numbering and the isoform",
+                f"{named}: {'; '.join(wrong[:_SHOWN_MISMATCHES])}{more}; check the numbering and the isoform",
                 code="wild_type_mismatch",
             )
         if self.indel and self.indel.deleted:
             if sequence[self.indel.start - 1 : self.indel.end] == self.indel.inserted:
                 raise VariantError(
-                    f"{_short(self)} inserts what it deletes: there is nothing to score",
+                    f"{named} inserts what it deletes: there is nothing to score",
                     code="synonymous",
                 )
             if len(self.indel.deleted) == len(sequence) and not self.indel.inserted:
                 raise VariantError(
-                    f"{_short(self)} deletes the whole protein: there is nothing to score",
+                    f"{named} deletes the whole protein: there is nothing to score",
                     code="unsupported_variant",
                 )
 

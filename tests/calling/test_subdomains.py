@@ -16,7 +16,7 @@ from mutscan.calling import (
     measured_drop,
     sample_null,
 )
-from mutscan.calling.regions import ALPHA
+from mutscan.calling.regions import ALPHA, MIN_DROP
 from mutscan.pipeline.subdomains import SubdomainCaller
 from mutscan.structures import Feature, WildType, ca_by_position, read_structure, wild_type_from_structure
 from mutscan.variants import Variant, parse_variant
@@ -157,6 +157,7 @@ def test_every_region_is_told_and_the_lowered_one_comes_first(globin: WildType) 
     assert ca is not None
     by_hand = np.linalg.norm(ca[helix.indices] - ca[19], axis=1).min()
     assert hits[0].distance == pytest.approx(by_hand)
+    assert all(hit.disturbed == (hit.z > background.line and hit.drop >= MIN_DROP) for hit in hits)
     nothing = background.hits([20], np.zeros(len(globin.sequence)))
     assert not any(hit.disturbed for hit in nothing)
     assert [hit.distance for hit in nothing] == sorted(hit.distance for hit in nothing)

@@ -64,7 +64,10 @@ def test_author_numbers_that_do_not_fit_are_told_in_both_numberings(globin: Wild
     wrong, absent = planned(globin, ["W42D", "L1D"], numbering="author").rows
     assert wrong.error is not None
     assert wrong.error.code == "wild_type_mismatch"
-    assert wrong.error.message.endswith("residue 42 of the file is position 38")
+    assert wrong.error.message == (
+        "W42D: expected W at residue 42 (as written), the wild type has L; check the numbering and the "
+        "isoform; residue 42 of the file is position 38"
+    )
     assert absent.error is not None
     assert absent.error.code == "position_out_of_range"
     assert "1 is no residue number of the structure file; they go from 5 to 151" in absent.error.message

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from mutscan.cli.summary import print_batch_summary
 from mutscan.errors import UsageError
+from mutscan.evidence.limits import FITTED
 from mutscan.reports import batch, batch_page
 from mutscan.reports.batch import is_batch, read_batch
 from mutscan.reports.batch_page import MOST_BYTES, render_many
@@ -483,3 +484,27 @@ def test_the_summary_cannot_steer_the_terminal(tmp_path):
     assert "\x1b" not in text
     assert "\x07" not in text
     assert "[bold]" in text
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        (0, ""),
+        (1, "1 of 11 scored rows is of proteins whose labelled variants were used to calibrate"),
+        (5, "5 of 11 scored rows are of proteins whose labelled variants were used to calibrate"),
+        (11, "All 11 scored rows are of proteins whose labelled variants were used to calibrate"),
+    ],
+)
+@pytest.mark.parametrize("parquet", [False, True])
+def test_rows_of_proteins_used_in_calibration_are_counted(tmp_path, known, words, parquet):
+    folder = make_batch(tmp_path, proteins=3, each=6, failed=1, parquet=parquet)
+    path = folder / ("variants.parquet" if parquet else "variants.csv")
+    table = pd.read_parquet(path) if parquet else pd.read_csv(path, dtype=str, keep_default_na=False)
+    scored = table.index[table["status"] == "ok"]
+    table["notes"] = table["notes"].astype(object)
+    table.loc[scored[:known], "notes"] = f"another note; {FITTED}"
+    table.to_parquet(path) if parquet else table.to_csv(path, index=False)
+    assert read_batch(folder).caution.startswith(words)
+    assert bool(read_batch(folder).caution) == bool(known)
+    for shown in (summary(folder), render_many(folder)):
+        assert (read_batch(folder).caution in " ".join(shown.split())) or not known

@@ -540,7 +540,7 @@ def test_narrow_dark_and_light(browser, run, tmp_path):
 def test_a_run_without_a_structure_says_so(browser, tmp_path):
     make_run(tmp_path / "run", count=2, structure=False)
     with Opened(browser, written(tmp_path, render_report(tmp_path / "run"))) as opened:
-        assert "No structure in this run" in opened.page.inner_text(".stage")
+        assert "No structure of the wild type" in opened.page.inner_text(".stage")
         assert opened.page.locator("[data-part=figure-block]").is_hidden()
         assert opened.page.locator("[data-part=track] path.profile").count() == 1
 

@@ -12,8 +12,11 @@ from typer.testing import CliRunner
 from mutscan.cli.app import app
 from mutscan.errors import UsageError
 from mutscan.reports.figures import draw_run
+from mutscan.reports.scan import ROWS, render_scan
 from mutscan.residues import STANDARD
+from mutscan.structures import read_structure
 from tests.built_run import SEQUENCE, made_up_run
+from tests.fabricated_scan import make_scan
 
 HOSTILE = "<script>$x^2$</script>"
 
@@ -79,6 +82,42 @@ def test_a_scan_has_its_heat_map(tmp_path):
     (folder / "scan.parquet").write_bytes(b"damaged")
     with pytest.raises(UsageError, match="scan again"):
         list(draw_run(folder))
+
+
+def test_a_heat_map_has_its_rows_in_the_order_of_the_page(tmp_path, project):
+    globin = read_structure(project / "examples" / "globin" / "wild_type.cif")
+    folder = make_scan(tmp_path / "run", globin)
+    (figure,) = draw_run(folder)
+    said = words(figure.svg).split()
+    first = said.index(ROWS[0])
+    assert "".join(said[first : first + 20]) == ROWS
+    assert sorted(ROWS) == sorted(STANDARD)
+    assert f'"rows":"{ROWS}"' in render_scan(folder)
+
+
+@pytest.mark.parametrize(
+    ("numbering", "inputs", "stems"),
+    [
+        ("sequence", ("Y9W", "I10W"), ("Y5W", "I6W")),
+        ("author", ("Y9W", "I10W"), ("Y9W", "I10W")),
+        # File systems that do not tell capitals from small letters would mix these up.
+        ("author", ("Y9aW", "Y9AW"), ("Y9aW-Y5W", "Y9AW-I6W")),
+    ],
+)
+def test_figures_are_named_as_their_rows(tmp_path, numbering, inputs, stems):
+    folder = made_up_run(tmp_path / "run", count=2)
+    table = pd.read_csv(folder / "variants.csv", keep_default_na=False, dtype=str)
+    table.loc[table["variant"] == "Y5W", "input"] = inputs[0]
+    table.loc[table["variant"] == "I6W", "input"] = inputs[1]
+    table.to_csv(folder / "variants.csv", index=False)
+    said = json.loads((folder / "run.json").read_text())
+    said.setdefault("arguments", {})["numbering"] = numbering
+    (folder / "run.json").write_text(json.dumps(said))
+    figures = {figure.name: figure for figure in draw_run(folder)}
+    assert {name.removesuffix("_track") for name in figures if name.endswith("_track")} == {*stems}
+    called = f"{inputs[0]} (Y5W)" if numbering == "author" else "Y5W"
+    assert figures[f"{stems[0]}_track"].title.startswith(f"{called} ")
+    assert called in words(figures["overview"].svg)
 
 
 def test_the_command_writes_figures_into_a_folder(tmp_path):

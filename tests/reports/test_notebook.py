@@ -7,16 +7,20 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import mutscan
 from mutscan.errors import UsageError
+from mutscan.pipeline import Comparison
+from mutscan.reports.compared import compared_headline
 from mutscan.structures import read_structure
 from tests.built_run import made_up_run
 from tests.fabricated import make_run
 from tests.fabricated_batch import make_batch
 from tests.fabricated_scan import make_scan
+from tests.made_up_comparison import make_comparison
 from tests.places import ROOT
 
 HOSTILE = "<script>alert('1')</script>"
@@ -139,6 +143,34 @@ def test_many_proteins_show_their_table(tmp_path: Path) -> None:
     counts = [int(cell) for cell in page.column("deleterious")]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > counts[-1]
+
+
+def test_results_are_short_where_they_are_printed(project: Path) -> None:
+    globin = project / "examples" / "globin" / "wild_type.cif"
+    plan = mutscan.check(str(globin), ["H97A", "A1G", "<b>"], builder="none", offline=True)
+    assert repr(plan) == "<Plan wild_type: 1 planned, 2 failed>"
+    assert repr(plan.wild_type) == "<WildType wild_type: 147 residues, structure wild_type>"
+    assert repr(plan.wild_type.structure) == "<Structure wild_type, chain A: 147 residues, 1209 atoms>"
+    page = Page(plan._repr_html_())
+    assert page.column("status") == ["planned", "failed", "failed"]
+    assert page.column("variant")[0] == "H97A"
+    assert page.asks_for() == []
+
+
+def test_a_comparison_shows_its_scores() -> None:
+    made = make_comparison()
+    comparison = Comparison(**vars(made))
+    assert repr(comparison) == f"<Comparison: {compared_headline(made)}>"
+    page = Page(comparison._repr_html_())
+    assert page.column("predicted") == ["0.610", "0.580", "0.750"]
+    assert page.column("measured") == ["0.720", "0.700", "0.650"]
+
+
+def test_scores_of_structures_print_no_arrays() -> None:
+    ca = np.cumsum(np.ones((30, 3)), axis=0)
+    for scores in (mutscan.scores.score_structures(ca, ca), mutscan.scores.tm_score(ca, ca)):
+        assert "array" not in repr(scores)
+        assert "tm_score=1.0" in repr(scores)
 
 
 def test_a_run_without_scores_or_tables_shows_what_there_is(tmp_path: Path) -> None:

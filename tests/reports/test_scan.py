@@ -22,7 +22,7 @@ from mutscan.reports.scan import read_cells, read_scan, render_scan
 from mutscan.reports.views import read_run
 from mutscan.residues import STANDARD
 from mutscan.structures import read_structure
-from tests.fabricated import make_run
+from tests.fabricated import make_run, write_residues
 from tests.fabricated_scan import CLOSE_TO_ONE, make_scan
 
 
@@ -151,6 +151,24 @@ def test_without_probabilities_regions_go_by_tolerance(globin, tmp_path):
     )
     assert not scan.positions["uncertain"].any()
     assert population(scan.provenance) == ""
+
+
+@pytest.mark.parametrize("structure", [True, False])
+def test_a_scan_of_probabilities_of_some_positions_shows_the_wild_type(globin, tmp_path, structure):
+    """residues.parquet is empty then, and positions.csv leaves out what was not scanned."""
+    folder = make_scan(tmp_path / "run", globin)
+    write_residues(folder, [])
+    positions, cells = pd.read_csv(folder / "positions.csv"), pd.read_parquet(folder / "scan.parquet")
+    positions.iloc[4:].to_csv(folder / "positions.csv", index=False)
+    cells.iloc[80:].to_parquet(folder / "scan.parquet")
+    if not structure:
+        (folder / "structures" / "wild_type.cif").unlink()
+    data, stored = arrays(render_scan(folder))
+    assert ("atoms" in data) == structure
+    if structure:
+        assert data["numbers"] == [*globin.numbers]
+        residues = np.frombuffer(stored("wild_type_residue"), dtype="u2")
+        assert [*np.unique(residues)] == [*range(len(globin))]
 
 
 def test_a_damaged_context_is_named(folder, globin, tmp_path):

@@ -1,7 +1,5 @@
 // A scan: 20 residues by L positions, bars above, the structure beside it.
 
-// Letters in groups of like chemistry, so that rows beside each other mean something.
-const ROWS = "GAVLIMCPFYWSTNQHDEKR";
 // What a cell can show: name, text of a value, its share of harm (0 mild, 1 most harmful), what the ends mean.
 const SCORES = {
   rank: ["Rank", (v) => (known(v) ? `${v}` : "—"), (v, most) => 1 - (v - 1) / Math.max(most - 1, 1), ["mildest", "most harmful"]],
@@ -43,7 +41,7 @@ function startScan() {
 
   const stageHost = part("stage");
   const stage = makeStage(stageHost, part("engine"));
-  if (!stage) { stageHost.replaceChildren(el("p", {}, "No structure in this run: nothing to turn.")); stageHost.classList.add("empty"); part("colour").hidden = true; part("legend").hidden = true; }
+  if (!stage) { stageHost.replaceChildren(el("p", {}, "No structure of the wild type was given or found, so there is none to show.")); stageHost.classList.add("empty"); part("colour").hidden = true; part("legend").hidden = true; }
   let cursor = { row: 0, line: 0 }, colouring = null, paintKey = "score";
 
   const canvas = part("heat"), bars = part("bars"), scroller = part("scroller");
@@ -71,11 +69,11 @@ function startScan() {
     for (let row = 0; row < n; row++) {
       const own = page.sequence[page.positions[row] - 1];
       for (let y = 0; y < 20; y++) {
-        const found = value(row, ROWS[y]);
+        const found = value(row, page.rows[y]);
         if (Number.isFinite(found)) {
           context.fillStyle = `rgb(${cividis(share(found)).join(" ")})`;
           context.fillRect(row * cell, y * line, cell + 0.3, line + 0.3);
-        } else if (ROWS[y] === own) {
+        } else if (page.rows[y] === own) {
           context.fillStyle = css("--ink");
           context.beginPath();
           context.arc((row + 0.5) * cell, (y + 0.5) * line, Math.min(cell * 0.32, 3), 0, 7);
@@ -91,7 +89,7 @@ function startScan() {
     const step = roundStep(n, width / 60);
     for (let row = 0; row < n; row++)
       if (page.positions[row] % step === 0) context.fillText(page.positions[row], clamp((row + 0.5) * cell, 12, width - 12), 20 * line + 12);
-    part("letters").replaceChildren(...[...ROWS].map((letter) => el("span", {}, letter)));
+    part("letters").replaceChildren(...[...page.rows].map((letter) => el("span", {}, letter)));
     mark();
   }
 
@@ -130,7 +128,7 @@ function startScan() {
   };
 
   function say() {
-    const letter = ROWS[cursor.line], own = page.sequence[page.positions[cursor.row] - 1];
+    const letter = page.rows[cursor.line], own = page.sequence[page.positions[cursor.row] - 1];
     const numbers = Object.keys(scores).map((key) => `${SCORES[key][0]} ${text(cursor.row, letter, key)}${key === "rank" ? ` of ${ranked}` : ""}`);
     const words = own === letter ? nameOf(cursor.row, letter) : `${nameOf(cursor.row, letter)} · ${numbers.join(" · ")}`;
     part("reading").textContent = words;
@@ -140,7 +138,7 @@ function startScan() {
 
   // The sentence of the chosen cell.
   function tell() {
-    const letter = ROWS[cursor.line], own = page.sequence[page.positions[cursor.row] - 1];
+    const letter = page.rows[cursor.line], own = page.sequence[page.positions[cursor.row] - 1];
     const sentence = told[cursor.row * 20 + page.letters.indexOf(letter)];
     part("cell").textContent = nameOf(cursor.row, letter);
     part("told").textContent = own === letter ? "" : sentence ? `${sentence[0].toUpperCase()}${sentence.slice(1)}.` : "The sentence of this substitution is left out of the page, which holds those of the worst ones; its row in variants.csv says all.";
@@ -157,8 +155,8 @@ function startScan() {
     cursor.row = row;
     const position = page.positions[row], own = page.sequence[position - 1];
     // The worst first; a rank is known wherever a score is.
-    const sorted = [...ROWS].filter((letter) => letter !== own).sort((a, b) => value(row, a, "rank") - value(row, b, "rank"));
-    if (!from || from === "stage") cursor.line = ROWS.indexOf(sorted[0]);
+    const sorted = [...page.rows].filter((letter) => letter !== own).sort((a, b) => value(row, a, "rank") - value(row, b, "rank"));
+    if (!from || from === "stage") cursor.line = page.rows.indexOf(sorted[0]);
     part("position").textContent = `All substitutions of ${residueName(position - 1)}, the worst first`;
     part("substitutions").replaceChildren(...sorted.map((letter) => el("tr", { "data-variant": `${own}${position}${letter}`, "data-letter": letter }, el("th", { scope: "row" }, `${own}${position}${letter}`),
       ...Object.keys(scores).map((key) => el("td", { class: "number" }, text(row, letter, key))))));
@@ -187,7 +185,7 @@ function startScan() {
   part("substitutions").addEventListener("click", (event) => {
     const row = event.target.closest("tr");
     if (!row) return;
-    cursor.line = ROWS.indexOf(row.dataset.letter);
+    cursor.line = page.rows.indexOf(row.dataset.letter);
     mark();
     say();
     tell();

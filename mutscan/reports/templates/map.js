@@ -53,7 +53,7 @@ function disturbedLane(variants) {
   }
   const most = Math.max(...[...found.values()].map(({ by }) => by.length), 1);
   return {
-    title: found.size ? "Regions disturbed" : "Regions disturbed: none beyond background",
+    title: found.size ? "Regions beyond background" : "Regions beyond background: none",
     legend: found.size ? `number of variants that disturb each${left ? `; ${left} more regions not drawn` : ""}` : "",
     height: Math.max(17 * rows.length - 3, 0),
     draw: ({ front, edge, top }) => rows.forEach((row, k) => {

@@ -78,7 +78,7 @@ function makeVariantView(host) {
   let lit = null, variant = null, data = null, colouring = null, paintKey = "drop", shown = "both";
 
   if (!stage) {
-    stageHost.replaceChildren(el("p", {}, "No structure in this run: nothing to turn."));
+    stageHost.replaceChildren(el("p", {}, "No structure of the wild type was given or found, so there is none to show."));
     stageHost.classList.add("empty");
     part("controls").hidden = true;
   }
