@@ -41,6 +41,8 @@ REFUSALS: Final = {
 _BAD_PATHS: Final = {
     errno.ENOENT: "there is no such folder",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EISDIR: "there is a folder where a file should be; remove it",
+    errno.EEXIST: "there is a file where a folder should be; remove it",
     errno.ENAMETOOLONG: "the name is too long for the file system; give a shorter --out",
 }
 
@@ -210,4 +212,5 @@ def write_errors(path: Path) -> Iterator[None]:
         if reason is None:
             raise
         kind = WrongFolderError if error.errno in _BAD_PATHS else RunFolderError
-        raise kind(f"cannot write {error.filename or path}: {reason}") from error
+        # Of a rename the first name is that of a temporary file.
+        raise kind(f"cannot write {error.filename2 or error.filename or path}: {reason}") from error

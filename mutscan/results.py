@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from mutscan.errors import RunFolderError, WrongFolderError
+from mutscan.errors import WrongFolderError
 from mutscan.files import check_name, file_name, read_json, replacing, write_errors, write_json
 from mutscan.rounding import rounded
 
@@ -396,6 +396,27 @@ CLAIM_WORDS: Final = {
 """What a folder is bound to, in words."""
 
 
+JOB_FILE: Final = "job.json"
+"""In a folder's state: the fingerprint that it is bound to."""
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a JSON object that a run folder's state holds.
+
+    Raises
+    ------
+    OSError
+    WrongFolderError
+        It is damaged.
+    """
+    stored: object = None
+    with contextlib.suppress(IsADirectoryError, ValueError):
+        stored = read_json(path)
+    if not isinstance(stored, dict):
+        raise WrongFolderError(f"{path}: is damaged; discard the results of this folder with --restart")
+    return stored
+
+
 class JobFolder:
     """A folder that one command fills: its lock, and the finished part of its work.
 
@@ -486,7 +507,7 @@ class JobFolder:
     @property
     def is_claimed(self) -> bool:
         """Whether the folder holds some of a job's work."""
-        return (self.state / "job.json").exists()
+        return (self.state / JOB_FILE).exists()
 
     def claim(self, fingerprint: Mapping[str, object], *, partly: bool = False) -> None:
         """Bind the folder to what determines its numbers, or refuse when it holds those of another job.
@@ -497,14 +518,10 @@ class JobFolder:
         partly : bool
             There is more to say, which whoever does the work will: only refuse.
         """
-        path = self.state / "job.json"
+        path = self.state / JOB_FILE
         wanted = json.loads(json.dumps(fingerprint))
         if path.exists():
-            stored = None
-            with contextlib.suppress(ValueError):
-                stored = read_json(path)
-            if not isinstance(stored, dict):
-                raise RunFolderError(f"{path}: is damaged; discard the results of this folder with --restart")
+            stored = read_state(path)
             named = wanted if partly else {*stored, *wanted}
             keys = [key for key in sorted(named) if stored.get(key) != wanted.get(key)]
             if keys:
@@ -518,7 +535,7 @@ class JobFolder:
 
     def _is_ours(self) -> bool:
         """Whether an earlier run made the folder: its state or its last file says so."""
-        if any((self.state / name).is_file() for name in ("lock", "job.json")):
+        if any((self.state / name).is_file() for name in ("lock", JOB_FILE)):
             return True
         try:
             said = json.loads((self.path / self.PROOF).read_text(encoding="utf-8"))

@@ -34,6 +34,7 @@ from mutscan.pipeline.tasks import Outcome, Places, Task, Unit, Worker, placed, 
 from mutscan.progress import Silent
 from mutscan.reports.batch_page import render_many
 from mutscan.results import (
+    JOB_FILE,
     PROTEIN_COLUMNS,
     ROW_GROUP,
     TEXT_COLUMNS,
@@ -43,6 +44,7 @@ from mutscan.results import (
     carried_names,
     escape_cell,
     format_cell,
+    read_state,
     variant_blocks,
 )
 from mutscan.structures import is_fasta_file
@@ -592,7 +594,7 @@ def _described(
 ) -> dict[str, object]:
     options = worker.options
     # Whoever writes the tables may not have loaded the model.
-    claim = json.loads((worker.places.directory / ".state" / "job.json").read_text(encoding="utf-8"))
+    claim = read_state(worker.places.directory / ".state" / JOB_FILE)
     flags: Counter[str] = Counter()
     for outcome in outcomes:
         flags.update(outcome.flags)

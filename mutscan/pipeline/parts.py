@@ -20,7 +20,15 @@ from mutscan.files import read_json, write_errors, write_json
 from mutscan.model.checkpoint import find_model
 from mutscan.pipeline.options import from_anywhere
 from mutscan.pipeline.provenance import OF_ONE_PROTEIN, asked, heading
-from mutscan.results import CLAIM_WORDS, BatchFolder, JobFolder, RunFolder, shortened
+from mutscan.results import (
+    CLAIM_WORDS,
+    JOB_FILE,
+    BatchFolder,
+    JobFolder,
+    RunFolder,
+    read_state,
+    shortened,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +44,7 @@ CALL_FILE: Final = "call.json"
 MERGED_FILE: Final = "merged.json"
 """In the state of a folder that all parts were merged into."""
 
-_OWN: Final = frozenset({"lock", "owner.json", "job.json", CALL_FILE, "builders"})
+_OWN: Final = frozenset({"lock", "owner.json", JOB_FILE, CALL_FILE, "builders"})
 """What the state of a part has for itself."""
 
 
@@ -56,7 +64,7 @@ def is_merged(folder: JobFolder, inputs_sha256: str, options: Options) -> bool:
     path = folder.state / MERGED_FILE
     if options.shard is not None or not path.exists():
         return False
-    if read_json(path)["inputs_sha256"] != inputs_sha256:
+    if read_state(path).get("inputs_sha256") != inputs_sha256:
         raise UsageError(
             f"{folder.path}: the input files are not those that the parts were made of (variants, sequences, "
             "structures or alignments have changed); put them back, or make the parts again"
@@ -120,7 +128,7 @@ class _Part:
         if not path.is_dir():
             raise UsageError(f"{path}: no such folder; expected the run folder of a part (--shard I/N)")
         try:
-            claim = read_json(state / "job.json")
+            claim = read_state(state / JOB_FILE)
             index, of = map(int, claim["shard"].split("/"))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise UsageError(f"{path}: is no part of a job; expected the run folder of --shard I/N") from None

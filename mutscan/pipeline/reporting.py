@@ -16,7 +16,7 @@ from mutscan.reports.design import design_of
 from mutscan.reports.export import run_json
 from mutscan.reports.figures import draw_run
 from mutscan.reports.render import render_report
-from mutscan.reports.saved import read_run, refuse_part
+from mutscan.reports.saved import missing_note, read_run, refuse_part
 from mutscan.reports.tables import mavedb_table, mavehgvs_list, proteingym_table, write_parquet, write_pdb
 from mutscan.reports.views import view_script
 from mutscan.reports.workbook import write_workbook
@@ -142,8 +142,9 @@ def _content(directory: Path, format: str, *, offline: bool) -> tuple[Iterable[s
     if format == "html":
         found = get_viewer(offline=offline)
         page = render_report(directory, viewer=found.script, viewer_note=found.note)
-        note = "" if found.script else f"{found.note}; the page draws a simple trace instead"
-        return [page], folder.report_html, note
+        trace = "" if found.script else f"{found.note}; the page draws a simple trace instead"
+        missing = missing_note(directory, read_run(directory, rows=0).provenance)
+        return [page], folder.report_html, "; ".join(filter(None, (missing, trace)))
     if format == "json":
         return run_json(directory), directory / "report.json", ""
     if format in _TABLES:

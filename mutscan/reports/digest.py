@@ -11,6 +11,7 @@ from mutscan.calling.residue_model import NO_AFFECTED
 from mutscan.evidence.limits import FITTED
 from mutscan.evidence.structural import DISTURBED, DROPS, SINGLES_ONLY
 from mutscan.reports.affected import in_words, join_stretches
+from mutscan.reports.saved import SavedRun, missing_note
 from mutscan.reports.sentences import (
     NOT_ASSESSED,
     SUBSTITUTED,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from mutscan.reports.saved import SavedRun
 
 TOP: Final = 5
 """Variants named as the most disruptive."""
@@ -129,7 +129,7 @@ def digest(run: SavedRun) -> Digest:
             *model_notes(run.provenance),
             *_texts(section(run.provenance, "wild_type").get("notes")),
             *_unknown(run.provenance),
-            *filter(None, [fitted(run)]),
+            *filter(None, [fitted(run), missing_note(run.directory, run.provenance)]),
         ),
         notice=UNCALIBRATED if uncalibrated else "",
     )

@@ -213,6 +213,26 @@ def read_null(directory: Path) -> pd.DataFrame | None:
     return _read_table(RunFolder(directory).null_parquet, NULL_SCHEMA)
 
 
+def missing_note(directory: Path, provenance: Mapping[str, Any]) -> str:
+    """Name the files that a run wrote by its run.json and that are gone; empty where none is."""
+    folder = RunFolder(directory)
+    protein = provenance.get("wild_type")
+    built = isinstance(protein, dict) and protein.get("structure")
+    written = (
+        (folder.residues_parquet, True),
+        (folder.evidence_parquet, (provenance.get("calibration") or {}).get("tiers")),
+        (folder.null_parquet, provenance.get("null")),
+        (folder.structures / "wild_type.cif", built),
+    )
+    gone = [str(path.relative_to(directory)) for path, known in written if known and not path.is_file()]
+    if not gone:
+        return ""
+    return (
+        f"missing in {directory}: {', '.join(gone)}; what they hold is not shown. Run the same command again "
+        "to write them (finished work is kept)"
+    )
+
+
 def _read_table(
     path: Path, schema: pa.Schema, only: list[tuple[str, str, object]] | None = None
 ) -> pd.DataFrame | None:

@@ -18,7 +18,7 @@ from mutscan.reports.digest import UNCALIBRATED, facts_of, fitted, model_notes, 
 from mutscan.reports.html import cells_of, file_name, render_page
 from mutscan.reports.payload import add_wild_type, clip
 from mutscan.reports.population import is_human, population
-from mutscan.reports.saved import read_run, reading, row_blocks
+from mutscan.reports.saved import missing_note, read_run, reading, row_blocks
 from mutscan.reports.sentences import probability, sentence
 from mutscan.residues import STANDARD
 from mutscan.results import RunFolder
@@ -239,7 +239,11 @@ def read_scan(directory: Path) -> SavedScan:
         )
     table = table.fillna(dict.fromkeys(_TEXT, ""))
     notes = map(str, section(run.provenance, "wild_type").get("notes") or ())
-    told = (*model_notes(run.provenance), *notes, *filter(None, [fitted(run)]))
+    told = (
+        *model_notes(run.provenance),
+        *notes,
+        *filter(None, [fitted(run), missing_note(directory, run.provenance)]),
+    )
     return SavedScan(directory, table, facts_of(run), run.provenance, told)
 
 

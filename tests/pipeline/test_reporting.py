@@ -6,7 +6,10 @@ import pytest
 
 import mutscan
 from mutscan.errors import UsageError
+from mutscan.pipeline.reporting import write_report
+from mutscan.structures import read_structure
 from tests.fabricated import make_run
+from tests.places import GLOBIN
 
 
 @pytest.mark.parametrize(
@@ -46,3 +49,15 @@ def test_all_public_names_are_there() -> None:
         assert getattr(mutscan, name) is not None
     for name in ("batch", "check", "cite", "compare", "merge", "report", "scan", "score"):
         assert callable(getattr(mutscan, name))
+
+
+@pytest.mark.parametrize(
+    "name", ["residues.parquet", "evidence.parquet", "null.parquet", "structures/wild_type.cif"]
+)
+def test_a_file_that_is_gone_is_named(name: str, tmp_path: Path) -> None:
+    make_run(tmp_path, calibrated=True, protein=read_structure(GLOBIN / "wild_type.cif"))
+    assert "missing in" not in mutscan.report(tmp_path, offline=True).read_text()
+    (tmp_path / name).unlink()
+    words = f"missing in {tmp_path}: {name}; what they hold is not shown"
+    assert words in mutscan.report(tmp_path, offline=True).read_text()
+    assert words in write_report(tmp_path, "html", None, offline=True).note
