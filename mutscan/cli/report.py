@@ -60,9 +60,11 @@ def report(
     if written.note:
         terminal.say(f"note: {written.note}")
     if format is Format.figures:
-        terminal.say(f"{written.size} figures, each as SVG and PNG, written to {written.path}/")
+        figures = "1 figure" if written.size == 1 else f"{written.size} figures, each"
+        terminal.say(f"{figures} as SVG and PNG, written to {written.path}/")
     elif format is Format.pdb:
-        terminal.say(f"{written.size} structures written to {written.path}/")
+        structures = "1 structure" if written.size == 1 else f"{written.size} structures"
+        terminal.say(f"{structures} written to {written.path}/")
     else:
         size = f"{written.size / 1e6:.1f} MB" if written.size >= 1e5 else f"{written.size / 1e3:.0f} kB"
         terminal.say(f"{format.value} report written to {written.path} ({size})")
