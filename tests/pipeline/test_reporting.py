@@ -1,5 +1,6 @@
 """`mutscan.report`: what is drawn again, and where it lies."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,9 @@ def test_all_public_names_are_there() -> None:
 )
 def test_a_file_that_is_gone_is_named(name: str, tmp_path: Path) -> None:
     make_run(tmp_path, calibrated=True, protein=read_structure(GLOBIN / "wild_type.cif"))
+    described = json.loads((tmp_path / "run.json").read_text())
+    described |= {"calibration": {"tiers": {"sequence": {}}}, "null": ["A1C"]}
+    (tmp_path / "run.json").write_text(json.dumps(described))
     assert "missing in" not in mutscan.report(tmp_path, offline=True).read_text()
     (tmp_path / name).unlink()
     words = f"missing in {tmp_path}: {name}; what they hold is not shown"
