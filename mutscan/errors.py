@@ -24,8 +24,8 @@ ROW_CODES: Final = {
     "wild_type_mismatch": "The variant names another residue than the wild type.",
     "wrong_protein": "The row names another protein than the wild type, before the variant or in a column.",
     "position_out_of_range": "The position is past the end of the wild type.",
-    "unsupported_variant": "The variant is understood but not scored: a stop, frameshift, extension or lost "
-    "start.",
+    "unsupported_variant": "The variant is understood but not scored: a stop, frameshift, extension, lost "
+    "start or splicing, or no change of the protein.",
     "synonymous": "The variant changes no residue.",
     "too_long": "The protein is longer than 5,000 residues.",
     "indel_not_built": "No structure is built for an insertion or deletion; scores are predicted only.",

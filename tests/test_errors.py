@@ -50,7 +50,7 @@ def test_every_code_is_listed_and_every_listed_code_is_used() -> None:
 
 
 def test_help_of_score_lists_the_codes_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("COLUMNS", "200")
     shown = CliRunner().invoke(app, ["score", "--help"]).stdout
     for code, meaning in ROW_CODES.items():
         assert f"{code}: {meaning}" in shown
