@@ -37,7 +37,7 @@ _WINDOW: Final = 9  # residues a matching vector looks at
 CLOSE: Final = 2  # reach of the closest window over letters; the others are NEAR (vectors, too) and FAR
 _D_RESIDUE: Final = 16
 _SCALE: Final = 150.0  # residues; lengths are seen relative to this
-_CELLS: Final = 2**22  # of a residue-by-residue matrix held at a time where no gradient is wanted
+_CELLS: Final = 2**20  # of each residue-by-residue matrix held at a time where no gradient is wanted
 
 
 class PairHead(nn.Module):
@@ -308,7 +308,8 @@ def highest_cosines(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
     """
     of_one = []
     of_two = one.new_full(two.shape[:2], -torch.inf)
-    for rows in torch.split(one, max(1, _CELLS // (len(two) * two.shape[1])), dim=1):
+    # Blocks depend on the lengths alone: the last digits are the same in any batch.
+    for rows in torch.split(one, max(1, _CELLS // two.shape[1]), dim=1):
         cosine = torch.bmm(rows, two.transpose(1, 2))  # (N, rows, W2)
         of_one.append(cosine.amax(2))
         torch.maximum(of_two, cosine.amax(1), out=of_two)
