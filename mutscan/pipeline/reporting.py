@@ -110,7 +110,7 @@ def write_report(directory: Path, format: str, out: Path | None, *, offline: boo
         )
     if format == "figures":
         folder = out or directory / "figures"
-        return Written(folder, _write_figures(directory, folder), "")
+        return Written(folder, _write_figures(directory, folder), _missing(directory))
     if format == "pdb":
         folder = out or RunFolder(directory).structures
         _check_folder(folder, "structures")
@@ -125,7 +125,7 @@ def write_report(directory: Path, format: str, out: Path | None, *, offline: boo
         _check_place(path)
         with write_errors(path.parent), replacing(path) as temporary:
             write_workbook(run, temporary)
-            return Written(path, temporary.stat().st_size, "")
+            return Written(path, temporary.stat().st_size, _missing(directory))
     pieces, file, note = _content(directory, format, offline=offline)
     path = out or file
     size = _write(path, pieces)
@@ -143,10 +143,9 @@ def _content(directory: Path, format: str, *, offline: bool) -> tuple[Iterable[s
         found = get_viewer(offline=offline)
         page = render_report(directory, viewer=found.script, viewer_note=found.note)
         trace = "" if found.script else f"{found.note}; the page draws a simple trace instead"
-        missing = missing_note(directory, read_run(directory, rows=0).provenance)
-        return [page], folder.report_html, "; ".join(filter(None, (missing, trace)))
+        return [page], folder.report_html, "; ".join(filter(None, (_missing(directory), trace)))
     if format == "json":
-        return run_json(directory), directory / "report.json", ""
+        return run_json(directory), directory / "report.json", _missing(directory)
     if format in _TABLES:
         name, make = _TABLES[format]
         table = make(directory)
@@ -155,6 +154,10 @@ def _content(directory: Path, format: str, *, offline: bool) -> tuple[Iterable[s
         return [design_of(directory)], directory / "design.csv", ""
     name = "view.pml" if format == "pymol" else "view.cxc"
     return [view_script(directory, format)], folder.structures / name, ""
+
+
+def _missing(directory: Path) -> str:
+    return missing_note(directory, read_run(directory, rows=0).provenance)
 
 
 def _write(path: Path, pieces: Iterable[str]) -> int:

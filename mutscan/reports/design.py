@@ -101,7 +101,5 @@ def design_of(directory: Path) -> str:
     from mutscan.reports.scan import is_scan, read_scan
 
     if not is_scan(directory):
-        raise UsageError(
-            f"{directory} holds no positions.csv; a design table needs the folder of 'mutscan scan'"
-        )
+        raise UsageError(f"{directory} holds no scan; a design table needs the folder of 'mutscan scan'")
     return design_csv(read_scan(directory))

@@ -42,9 +42,13 @@ SCORED: Final = ("ok", "partial")
 
 @contextmanager
 def reading(path: Path, command: str = "score") -> Iterator[None]:
-    """Turn the errors of a damaged file of a run into one that names it and the command to repeat."""
+    """Turn the errors of a missing or damaged file into one that names it and the command to repeat."""
     try:
         yield
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{path} is missing; run mutscan {command} again to write it (finished work is kept)"
+        ) from error
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(f"{path}: cannot be read ({error}); run mutscan {command} again") from error
 
@@ -218,10 +222,12 @@ def missing_note(directory: Path, provenance: Mapping[str, Any]) -> str:
     folder = RunFolder(directory)
     protein = provenance.get("wild_type")
     built = isinstance(protein, dict) and protein.get("structure")
+    scan = provenance.get("scan")
+    background = scan.get("null") != "none" if isinstance(scan, dict) else provenance.get("null")
     written = (
         (folder.residues_parquet, True),
         (folder.evidence_parquet, (provenance.get("calibration") or {}).get("tiers")),
-        (folder.null_parquet, provenance.get("null")),
+        (folder.null_parquet, background),
         (folder.structures / "wild_type.cif", built),
     )
     gone = [str(path.relative_to(directory)) for path, known in written if known and not path.is_file()]

@@ -212,8 +212,8 @@ class SavedScan:
 
 
 def is_scan(directory: Path) -> bool:
-    """Whether a run folder is that of a scan."""
-    return RunFolder(directory).positions_csv.is_file()
+    """Whether a run folder is that of a scan; raises as `read_run`."""
+    return isinstance(read_run(directory, rows=0).provenance.get("scan"), dict)
 
 
 def read_scan(directory: Path) -> SavedScan:
@@ -379,7 +379,7 @@ def read_cells(directory: Path, positions: int | None = None) -> pd.DataFrame:
     Raises
     ------
     UsageError
-        scan.parquet is damaged, or not that of so many positions.
+        scan.parquet is missing, damaged, or not that of so many positions.
     """
     path = RunFolder(directory).scan_parquet
     columns = [

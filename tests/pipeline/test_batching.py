@@ -665,6 +665,32 @@ def test_damaged_state_is_told(small: Callable[..., mutscan.BatchRun], tmp_path:
             small("part", shard="1/1")
         with pytest.raises(WrongFolderError, match=r"job\.json: is damaged"):
             mutscan.merge([part], out=tmp_path / "m")
+    (part / ".state" / "job.json").write_text("{}")
+    with pytest.raises(UsageError, match="is no part of a job"):
+        mutscan.merge([part], out=tmp_path / "m")
+
+
+@pytest.mark.parametrize("name", ["lock", "owner.json", "job.json", "outcomes/a.json"])
+def test_a_folder_in_place_of_a_file_of_the_state_is_named(
+    small: Callable[..., mutscan.BatchRun], name: str
+) -> None:
+    file = small("out").directory / ".state" / name
+    file.unlink()
+    file.mkdir()
+    (file / "mine").touch()
+    with pytest.raises(WrongFolderError, match=rf"{name}: (is damaged|there is a folder where a file)"):
+        small("out")
+
+
+@pytest.mark.parametrize("name", [".state", ".state/outcomes"])
+def test_a_file_in_place_of_a_folder_of_the_state_is_named(
+    small: Callable[..., mutscan.BatchRun], name: str
+) -> None:
+    folder = small("out").directory / name
+    shutil.rmtree(folder)
+    folder.touch()
+    with pytest.raises(WrongFolderError, match=rf"{name}: there is a file where a folder should be"):
+        small("out")
 
 
 def test_rows_of_interleaved_proteins_keep_their_order(

@@ -8,8 +8,10 @@ import pytest
 import mutscan
 from mutscan.errors import UsageError
 from mutscan.pipeline.reporting import write_report
+from mutscan.reports.saved import missing_note
 from mutscan.structures import read_structure
 from tests.fabricated import make_run
+from tests.fabricated_scan import make_scan
 from tests.places import GLOBIN
 
 
@@ -64,4 +66,20 @@ def test_a_file_that_is_gone_is_named(name: str, tmp_path: Path) -> None:
     (tmp_path / name).unlink()
     words = f"missing in {tmp_path}: {name}; what they hold is not shown"
     assert words in mutscan.report(tmp_path, offline=True).read_text()
-    assert words in write_report(tmp_path, "html", None, offline=True).note
+    for format in ("html", "json", "figures", "xlsx"):
+        assert words in write_report(tmp_path, format, None, offline=True).note
+
+
+@pytest.mark.parametrize("name", ["positions.csv", "scan.parquet"])
+def test_a_table_of_a_scan_that_is_gone_is_named(name: str, tmp_path: Path) -> None:
+    make_scan(tmp_path, read_structure(GLOBIN / "wild_type.cif"))
+    (tmp_path / name).unlink()
+    with pytest.raises(UsageError, match=rf"{name} is missing; run mutscan scan again"):
+        mutscan.report(tmp_path, offline=True)
+
+
+def test_the_background_of_a_whole_scan_is_missed(tmp_path: Path) -> None:
+    make_run(tmp_path, calibrated=True)
+    (tmp_path / "null.parquet").unlink()
+    assert "null.parquet" not in missing_note(tmp_path, {"null": [], "scan": {"null": "none"}})
+    assert "null.parquet" in missing_note(tmp_path, {"null": [], "scan": {"null": "whole scan"}})

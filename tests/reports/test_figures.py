@@ -69,7 +69,8 @@ def test_what_is_not_there_is_not_drawn(tmp_path):
 
 def test_a_scan_has_its_heat_map(tmp_path):
     folder = made_up_run(tmp_path / "run", count=1)
-    (folder / "positions.csv").write_text("position\n")
+    said = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(said | {"scan": {"null": "whole scan"}}))
     rows = [(p, "K", m, np.nan if m == "K" else -1.0) for p in (5, 6) for m in STANDARD]
     table = pd.DataFrame(rows, columns=["position", "wild_type", "mutant", "z_score"])
     unknown = dict.fromkeys(("p_deleterious", "lddt_percentile", "lddt_predicted_mean"), np.nan)
