@@ -308,7 +308,7 @@ def highest_cosines(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
     """
     of_one = []
     of_two = one.new_full(two.shape[:2], -torch.inf)
-    for rows in one.split(max(1, _CELLS // (len(two) * two.shape[1])), dim=1):
+    for rows in torch.split(one, max(1, _CELLS // (len(two) * two.shape[1])), dim=1):
         cosine = torch.bmm(rows, two.transpose(1, 2))  # (N, rows, W2)
         of_one.append(cosine.amax(2))
         torch.maximum(of_two, cosine.amax(1), out=of_two)
