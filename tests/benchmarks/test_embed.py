@@ -11,6 +11,7 @@ import torch
 
 from mutscan.embed import load_encoder, set_threads
 from mutscan.residues import STANDARD
+from tests.places import ROOT
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
 
@@ -70,3 +71,33 @@ def test_unpadded_and_sorted_against_one_padded_batch(
                 f"sorted batches of 2,048 residues {batches:.2f} s (ratio {padded / batches:.1f})"
             )
     assert all(padded / alone > 1.5 for _, padded, alone, _ in report)
+
+
+def test_mutants_of_a_long_protein_against_embedding_all_their_windows(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    encoder = load_encoder(str(ROOT / "models" / "mutscan-mini" / "encoder"), device="cpu")
+    long = "".join(np.random.default_rng(2).choice(list(STANDARD), 5000))
+    mutants = [long[:site] + "W" + long[site + 1 :] for site in range(100, 5000, 500) if long[site] != "W"]
+    found: dict[str, list[np.ndarray]] = {}
+
+    def together() -> None:
+        found["together"] = [embedding for _, embedding in encoder.embed(mutants)]
+
+    def one_by_one() -> None:
+        found["one by one"] = [encoder.embed_one(mutant) for mutant in mutants]
+
+    before = torch.get_num_threads()
+    try:
+        set_threads(1)
+        fast, slow = (seconds(work, 1) for work in (together, one_by_one))
+    finally:
+        set_threads(before)
+    for one, other in zip(found["together"], found["one by one"], strict=True):
+        np.testing.assert_array_equal(one, other)
+    with capsys.disabled():
+        print(
+            f"\n{len(mutants)} mutants of 5,000 residues: all windows of each {slow:.1f} s; "
+            f"each window once {fast:.1f} s (ratio {slow / fast:.1f})"
+        )
+    assert slow / fast > 2

@@ -565,10 +565,8 @@ def test_a_sequence_longer_than_the_window(any_dir: Path) -> None:
 def test_mutants_of_a_long_protein_share_the_windows_without_a_substitution(any_dir: Path) -> None:
     encoder = load_encoder(str(any_dir), device="cpu", window=32)
     (long,) = proteins(200)
-    sites = (3, 100, 100, 196)
-    changed = {
-        mutant: long[:site] + mutant + long[site + 1 :] for mutant, site in zip("ACDE", sites, strict=True)
-    }
+    sites = {"A": 3, "C": 100, "D": 100, "E": 196}
+    changed = {letter: long[:site] + letter + long[site + 1 :] for letter, site in sites.items()}
     both = changed["A"][:150] + changed["E"][150:]  # each of its windows is one of another mutant
     mutants = [*changed.values(), both, long]
     alone = [encoder.embed_one(mutant) for mutant in mutants]
