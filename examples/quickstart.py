@@ -1,10 +1,9 @@
-"""Score variants of the example protein from Python: the README's five lines."""
+"""Score variants of the example protein from Python: the README's lines."""
 
 import mutscan
 
-run = mutscan.score(
-    "examples/globin/wild_type.cif", ["L38D", "H97A", "K144R"], out="globin-run", offline=True
-)
-print(run.variants[["variant", "tm_predicted", "lddt_percentile", "lddt_measured_min", "ca_shift_site"]])
-print(run.residues.query("variant == 'H97A' and affected")[["position", "wild_type", "lddt_predicted"]])
-run.to_html("globin-report.html")
+run = mutscan.score("examples/globin/wild_type.cif", ["H97A", "A33P"], out="globin-python", offline=True)
+print(run.variants[["variant", "z_score", "lddt_measured_site"]])
+print(run.residues.query("affected").groupby("variant")["position"].agg(["min", "max"]))
+run.to_html("globin.html")
+print(mutscan.compare("examples/globin/wild_type.cif", "globin-python/structures/A33P.cif").tm_measured)

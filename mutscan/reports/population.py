@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 
 HUMAN: Final = "Homo sapiens"
 
+CLINICAL: Final = "human variants labelled disease-causing or benign"
+"""What the probability of the model `SHIPPED` was learned from."""
+
+SHIPPED: Final = "mutscan-mini"
+
 _ENTRY: Final = re.compile(r"(?:sp|tr)\|[^|]+\|[A-Z0-9]+_([A-Z0-9]{3,5})")
 """A UniProt FASTA name ends in the mnemonic of the organism."""
 
@@ -59,8 +64,8 @@ def population(provenance: Mapping[str, Any]) -> str:
 
     Examples
     --------
-    >>> run = {"wild_type": {"name": "mine"}, "calibration": {"prior": "clinical", "share_deleterious": 0.56}}
-    >>> population(run)
+    >>> run = {"wild_type": {"name": "mine"}, "model": {"name": "mutscan-mini"}}
+    >>> population(run | {"calibration": {"prior": "clinical", "share_deleterious": 0.56}})
     'The probability was learned from human variants labelled disease-causing or benign, 56 % of them \
 harmful; for another organism read it as a rank.'
     """
@@ -69,14 +74,18 @@ harmful; for another organism read it as a rank.'
         return ""
     share = calibration.get("share_deleterious")
     harmful = f"{100 * share:.0f} %" if isinstance(share, float) else ""
-    said = "The probability was learned from human variants labelled disease-causing or benign"
+    # Only of the shipped model it is known here whose variants they were.
+    shipped = section(provenance, "model").get("name") == SHIPPED
+    said = (
+        f"The probability was learned from {CLINICAL if shipped else 'variants labelled harmful or harmless'}"
+    )
     if calibration.get("prior") == "scan":
         said += " and shifted to all substitutions of a protein"
         said += f", assuming that {harmful} are harmful" if harmful else ""
     elif harmful:
         said += f", {harmful} of them harmful"
     human = is_human(provenance)
-    if human:
+    if human or not shipped:
         return f"{said}."
     if human is None:
         return f"{said}; for another organism read it as a rank."

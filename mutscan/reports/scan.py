@@ -175,16 +175,21 @@ class SavedScan:
 
     def least_tolerant(self) -> pd.DataFrame:
         """Return the positions with the highest harm, of these with the lowest mean z."""
-        return self._by_harm(ascending=False)
+        return self._by_harm(ascending=False).head(TOP)
 
     def most_tolerant(self) -> pd.DataFrame:
         """Return the positions with the lowest harm, of these with the highest mean z."""
-        return self._by_harm(ascending=True)
+        return self._by_harm(ascending=True).head(TOP)
+
+    def intolerant(self) -> pd.DataFrame:
+        """Return the positions that tolerate few substitutions, in the order of `least_tolerant`."""
+        table = self._by_harm(ascending=False)
+        return table[table["tolerance"] <= INTOLERANT]
 
     def _by_harm(self, *, ascending: bool) -> pd.DataFrame:
         keys = ["harm", "z_score_mean", "position"]
         table = self.positions.assign(harm=self.harm)
-        return table.sort_values(keys, ascending=[ascending, not ascending, True]).head(TOP)
+        return table.sort_values(keys, ascending=[ascending, not ascending, True])
 
     @property
     def harm(self) -> pd.Series[float]:
@@ -247,17 +252,17 @@ def read_scan(directory: Path) -> SavedScan:
     return SavedScan(directory, table, facts_of(run), run.provenance, told)
 
 
-NAMED: Final = 5
+NAMED: Final = 4
 """Positions that the headline names, those that tolerate the fewest substitutions."""
 
 
 def headline(scan: SavedScan) -> str:
     """State in one sentence where the protein tolerates least."""
     name = str(scan.provenance.get("wild_type", {}).get("name", scan.directory.name))
-    worst = scan.positions[scan.positions["tolerance"] <= INTOLERANT]
+    worst = scan.intolerant()
     if not len(worst):
         return f"Every position of {name} tolerates most of its substitutions."
-    least = worst.sort_values(["tolerance", "position"], kind="stable").head(NAMED)
+    least = worst.head(NAMED)
     where = in_words(join_stretches((int(p), int(p)) for p in least["position"]))
     more = ", least of all" if len(worst) > len(least) else ":"
     return (

@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 
 from mutscan.cli.app import app
 from mutscan.errors import UsageError
+from mutscan.model.names import DEFAULT_MODEL
 from mutscan.reports.design import DESIGN_COLUMNS, design_csv
-from mutscan.reports.population import is_human, population
+from mutscan.reports.population import SHIPPED, is_human, population
 from mutscan.reports.scan import read_cells, read_scan, render_scan
 from mutscan.reports.views import read_run
 from mutscan.residues import STANDARD
@@ -182,7 +183,7 @@ def test_a_damaged_context_is_named(folder, globin, tmp_path):
         render_scan(broken)
 
 
-CALIBRATED = {"calibration": {"prior": "clinical", "share_deleterious": 0.56}}
+CALIBRATED = {"model": {"name": SHIPPED}, "calibration": {"prior": "clinical", "share_deleterious": 0.56}}
 
 
 @pytest.mark.parametrize(
@@ -207,6 +208,16 @@ def test_the_probability_says_of_whom_it_speaks(said, human, words):
     assert words in population(provenance)
     shifted = population(provenance | {"calibration": {"prior": "scan", "share_deleterious": 0.366}})
     assert "shifted to all substitutions of a protein, assuming that 37 % are harmful" in shifted
+
+
+def test_of_another_model_it_is_not_known_whose_variants_they_were():
+    assert SHIPPED == DEFAULT_MODEL
+    said = population(CALIBRATED | {"model": {"name": "mine"}})
+    words = "learned from variants labelled harmful or harmless, 56 % of them harmful."
+    assert said == f"The probability was {words}"
+        said
+        == "The probability was learned from variants labelled harmful or harmless, 56 % of them harmful."
+    )
 
 
 def test_the_page_says_it_too_and_speaks_of_no_patients_where_there_are_none(folder, tmp_path):
