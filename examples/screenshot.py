@@ -34,6 +34,7 @@ with sync_playwright() as playwright:
     page = browser.new_page(
         viewport={"width": chosen.width, "height": chosen.height},
         color_scheme="dark" if chosen.dark else "light",
+        bypass_csp=True,  # the page forbids eval, by which playwright waits
     )
     page.set_default_timeout(180_000)
     address = chosen.report.resolve().as_uri()

@@ -215,9 +215,6 @@ def test_of_another_model_it_is_not_known_whose_variants_they_were():
     said = population(CALIBRATED | {"model": {"name": "mine"}})
     words = "learned from variants labelled harmful or harmless, 56 % of them harmful."
     assert said == f"The probability was {words}"
-        said
-        == "The probability was learned from variants labelled harmful or harmless, 56 % of them harmful."
-    )
 
 
 def test_the_page_says_it_too_and_speaks_of_no_patients_where_there_are_none(folder, tmp_path):
