@@ -53,6 +53,7 @@ picture = Image.new("RGB", (chosen.width, chosen.top + chosen.height))
 picture.paste(whole.crop((0, 0, chosen.width, chosen.top)), (0, 0))
 picture.paste(whole.crop((0, start, chosen.width, start + chosen.height)), (0, chosen.top))
 picture = picture.resize((round(0.8 * picture.width), round(0.8 * picture.height)), Image.Resampling.LANCZOS)
-# 256 colours keep it small; k-means finds room among them for the rare ones.
-picture.quantize(256, kmeans=3, dither=Image.Dither.NONE).save(chosen.picture, optimize=True)
+# 256 colours keep it small; maximum coverage keeps the rare ones, such as that of one verdict.
+small = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
+small.save(chosen.picture, optimize=True)
 print(f"{chosen.picture}: {chosen.picture.stat().st_size / 1000:.0f} kB")
