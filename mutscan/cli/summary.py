@@ -12,7 +12,7 @@ from mutscan.reports.affected import in_words
 from mutscan.reports.compared import compared_facts, compared_headline, compared_scores
 from mutscan.reports.digest import UNCALIBRATED, background, digest
 from mutscan.reports.population import population
-from mutscan.reports.sentences import number, probability, structure_disturbed, verdict_words
+from mutscan.reports.sentences import STRUCTURE_WORDS, number, probability, structure_disturbed, verdict_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -223,7 +223,7 @@ def _print_table(
             structure_disturbed(row.to_dict(), run.disturbed_by(standout.variant))
             for standout, row in zip(standouts, rows, strict=True)
         ]
-        columns["structure"] = [{None: "—", True: "disturbed", False: "not disturbed"}[one] for one in found]
+        columns["structure"] = [STRUCTURE_WORDS[one] for one in found]
         columns["disturbed residues"] = [_residues(standout.stretches) for standout in standouts]
     # A long name would squeeze the numbers; the sentences above tell it.
     names = [one.label if len(one.label) <= _NAME else one.variant for one in standouts]

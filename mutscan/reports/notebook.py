@@ -17,7 +17,7 @@ from mutscan.reports.compared import compared_headline, compared_scores
 from mutscan.reports.digest import headline, remainder
 from mutscan.reports.html import shorten
 from mutscan.reports.saved import read_run, site_positions
-from mutscan.reports.sentences import number, probability, verdict_words
+from mutscan.reports.sentences import STRUCTURE_WORDS, number, probability, structure_disturbed, verdict_words
 from mutscan.reports.views import KEPT, LOST, WILD_TYPE, by_severity, structure_numbers
 from mutscan.results import RunFolder
 
@@ -70,7 +70,7 @@ def run_html(directory: Path) -> str:
             "TM predicted": number(row["tm_predicted"]),
             "lDDT predicted": number(row["lddt_predicted_mean"]),
             "lDDT measured": number(row["lddt_measured_mean"]),
-            "regions": row["affected_regions"],
+            "structure": STRUCTURE_WORDS[structure_disturbed(row)],
         }
         for row in rows
     )

@@ -28,6 +28,9 @@ VERDICTS: Final = {
 }
 """Flag of a row to the words for it."""
 
+STRUCTURE_WORDS: Final = {None: "—", True: "disturbed", False: "not disturbed"}
+"""`structure_disturbed` in the words of tables."""
+
 NOT_ASSESSED: Final = "not assessed"
 """Verdict on what no rule was calibrated for, and the start of its `flag_rule`."""
 

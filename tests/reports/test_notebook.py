@@ -15,6 +15,7 @@ import mutscan
 from mutscan.errors import UsageError
 from mutscan.pipeline import Comparison
 from mutscan.reports.compared import compared_headline
+from mutscan.reports.notebook import plan_html
 from mutscan.structures import read_structure
 from tests.built_run import made_up_run
 from tests.fabricated import make_run
@@ -101,7 +102,7 @@ def test_a_run_shows_its_worst_variants_and_its_picture(tmp_path: Path) -> None:
     assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "style"}
     worst = run.variants.sort_values("p_deleterious", ascending=False)
     assert page.column("variant") == worst["variant"].head(10).tolist()
-    assert max(map(len, page.column("regions"))) == 60, "a longer text is cut"
+    assert set(page.column("structure")) <= {"disturbed", "not disturbed", "—"}
     assert page.column("verdict")[0] == "likely deleterious"
     told = [float(cell) for cell in page.column("P(deleterious)")]
     assert told == pytest.approx(worst["p_deleterious"].head(10).tolist(), abs=0.006)
@@ -187,3 +188,8 @@ def test_a_run_without_scores_or_tables_shows_what_there_is(tmp_path: Path) -> N
     assert repr(mutscan.BatchRun(tmp_path / "none")).endswith(": not finished>")
     (tmp_path / "run.json").write_text('{"proteins": {"ok": 2, "failed": 1}, "counts": {"ok": 7}}')
     assert repr(part) == f"<BatchRun {tmp_path}: proteins: 2 ok, 1 failed; rows: 7 ok>"
+
+
+def test_a_long_text_is_cut() -> None:
+    text = plan_html("told", [("Q" * 99, "ok", "A1C", "predict")])
+    assert max(map(len, Page(text).column("input"))) == 60
