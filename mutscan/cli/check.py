@@ -107,7 +107,7 @@ def _check_row(
         return cells | {"error_code": row.error.code, "message": row.error.message}
     variant = row.variant
     assert variant is not None
-    numbers, action = [], ""
+    numbers, action, partial = [], "", variant.indel is not None
     if variant.indel is not None:
         action = "predict; no structure is built for an insertion or deletion"
     elif wild_type.structure is None or wild_type.structure_index is None:
@@ -117,13 +117,14 @@ def _check_row(
             index = int(wild_type.structure_index[position - 1])
             numbers.append(wild_type.structure.numbers[index] if index >= 0 else "?")
         if "?" in numbers:
+            partial = builder is not None
             others = [other_residue(wild_type, position) for position in variant.positions]
             action = f"predict; {next(filter(None, others), 'a changed residue has no coordinates')}"
         elif builder is None:
             action = "predict"
     notes = (row.doubt and f"doubtful: {row.doubt}", file_numbers.told(variant), *row.notes)
     return cells | {
-        "status": "partial" if action and action != "predict" else "ok",
+        "status": "partial" if partial else "ok",
         "variant": str(variant),
         "hgvs": variant.hgvs,
         "n_substitutions": variant.n_substitutions,

@@ -48,6 +48,13 @@ def expand(value: Path | None) -> Path | None:
     return value.expanduser() if value is not None else None
 
 
+def read_path(text: str) -> Path:
+    """Read the value of an option; an empty one would mean the current folder."""
+    if not text:
+        raise typer.BadParameter("expected a path, but the text is empty")
+    return Path(text).expanduser()
+
+
 def _expand_all(values: list[Path] | None) -> list[Path]:
     return [value.expanduser() for value in values or []]
 
@@ -65,7 +72,7 @@ def option(metavar: str | None, words: str = "", panel: str | None = None, *name
     return typer.Option(*names, metavar=metavar, help=words, rich_help_panel=panel, **more)
 
 
-path = partial(option, callback=expand)
+path = partial(option, parser=read_path)
 paths = partial(option, callback=_expand_all)
 flag = partial(option, None)
 argument = partial(typer.Argument, show_default=False)

@@ -247,7 +247,10 @@ def _finished(
     if all(row.row.problem is not None for row in rows):
         raise UsageError(f"{rows[0].row.problem}; no line can be used")
     unchanged = sum(row.row.text.casefold() in MISSING for row in rows)
-    told = f"; {unchanged} rows without a change of the protein are skipped" if unchanged else ""
+    skipped = (
+        f"{unchanged} row{' is' if unchanged == 1 else 's are'} skipped, without a change of the protein"
+    )
+    told = f"; {skipped}" if unchanged else ""
     return ProteinTable(rows, carried, f"{name}: {kind}, {len(rows)} rows; {where}{told}")
 
 

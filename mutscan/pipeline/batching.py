@@ -505,7 +505,8 @@ def _write_rows(
                     "input": each.row.text,
                     "status": "failed" if problem is None else status_of(code),
                     "error_code": code,
-                    "message": f"{each.row.source} line {each.row.number}: {problem or outcome.message}",
+                    # A problem of the line itself names it.
+                    "message": problem or f"{each.row.source} line {each.row.number}: {outcome.message}",
                     "wild_type": each.protein,
                     **dict(zip(carried, each.row.carried.values(), strict=True)),
                 }

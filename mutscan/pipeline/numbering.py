@@ -174,6 +174,11 @@ def find_shift(
         hint = f"; {words}: use --numbering author"
         against = sum(variant not in in_file for variant in fitting)
         sure = len(_sites(own)) > 1 and against <= (1 - EXPLAINED) * len(everyone)
+    elif as_file and own:
+        ((position, letter),) = failed_sites
+        return Shift(
+            f"; the file's own residue {position} is {letter}: use --numbering author if that is meant"
+        )
     elif offset is not None:
         which = "all" if len(shifted) == len(everyone) else f"{len(shifted)} of {len(everyone)}"
         moved = {v for v in fitting if v in shifted}

@@ -161,8 +161,8 @@ class SavedRun:
         table = _read_table(path, REGION_SCHEMA, only)
         if table is None:
             raise UsageError(
-                f"{path} is missing: an older mutscan made this run; run the same command again to write it "
-                "(finished work is kept)"
+                f"{path} is missing: it was removed, or an older mutscan made this run; run the same command "
+                "again to write it (finished work is kept)"
             )
         stretches = {positions: read_stretches(positions) for positions in table["positions"].unique()}
         regions: dict[str, list[AffectedRegion]] = {}

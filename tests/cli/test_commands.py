@@ -494,7 +494,7 @@ def test_check_prints_what_would_be_done(fasta, model):
     header, *lines = (line.split("\t") for line in done.stdout.splitlines())
     rows = [dict(zip(header, line, strict=True)) for line in lines]
     assert [row["input"] for row in rows] == ["L2P", "p.Trp6Phe;K8E", "A3G", "Y3Y", "I4*", "p.Lys8del"]
-    assert [row["status"] for row in rows] == ["partial"] * 2 + ["failed", "skipped", "skipped", "partial"]
+    assert [row["status"] for row in rows] == ["ok"] * 2 + ["failed", "skipped", "skipped", "partial"]
     assert rows[1]["variant"] == "W6F;K8E"
     assert rows[1]["positions"] == "6;8"
     assert rows[2]["error_code"] == "wild_type_mismatch"
@@ -824,3 +824,11 @@ def test_plain_text_is_one_harmless_line():
 def test_a_group_without_a_command_lists(group: str) -> None:
     assert CliRunner().invoke(app, [group]).stdout == CliRunner().invoke(app, [group, "list"]).stdout
     assert CliRunner().invoke(app, [group]).exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["score", "scan", "batch", "compare"])
+def test_an_empty_path_is_no_folder(command, fasta):
+    option = "--html" if command == "compare" else "--out"
+    done = run(command, fasta, *([fasta] if command == "compare" else []), option, "")
+    assert done.exit_code == 2
+    assert f"Invalid value for '{option}': expected a path, but the text is empty" in done.stderr

@@ -235,7 +235,7 @@ def test_rows_without_a_change_of_the_protein(write, name: str, text: str) -> No
                 found.append(error.code)
         assert found == ["R175H", NONE, NONE, NONE, UNCHANGED, NONE, "bad_variant"]
         assert f"line 3 of {name} names no change of the protein: read '' in column" in rows[1].problem
-    assert "3 rows without a change of the protein are skipped" in read_protein_table(path).words
+    assert "3 rows are skipped, without a change of the protein" in read_protein_table(path).words
 
 
 @pytest.mark.parametrize(

@@ -444,3 +444,14 @@ def test_a_methionine_that_starts_no_protein_is_scored(renumbered: Callable[...,
 
 def test_paths_are_paths(tmp_path: Path) -> None:
     assert resolve_wild_type(Path(WILD_TYPE), offline=True).name == "wild_type"
+
+
+def test_one_variant_in_the_file_s_numbers_names_the_file_s_residue(globin: WildType) -> None:
+    (row,) = make_plan(globin, InputTable((InputRow(1, "H101A"),))).rows
+    assert row.error is not None
+    assert row.error.message.endswith(
+        "; the file's own residue 101 is H: use --numbering author if that is meant"
+    )
+    (row,) = make_plan(globin, InputTable((InputRow(1, "W101A"),))).rows
+    assert row.error is not None
+    assert "own residue" not in row.error.message

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 import mutscan
+from mutscan.cli.check import check_rows
 from mutscan.errors import (
     FetchError,
     RunFolderError,
@@ -448,3 +449,19 @@ def test_verdicts_on_a_few_come_first_and_are_those_of_the_table(project: Path, 
     )
     assert second.startswith(f"E10K;K144E: {joint['flag']} ({float(joint['p_deleterious']):.2f}), as ")
     assert indel["flag"] == ""
+
+
+@pytest.mark.parametrize("structure", [True, False])
+@pytest.mark.parametrize("builder", ["template", "none"])
+def test_the_dry_run_foretells_the_status(
+    structure: bool, builder: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    wild_type = WILD_TYPE
+    if not structure:
+        wild_type = str(tmp_path / "g.fasta")
+        Path(wild_type).write_text(f">g\n{read_structure(WILD_TYPE).sequence}\n")
+    asked = {"model": str(tiny_model), "builder": builder, "offline": True}
+    variants = ["L38D", "E10K;K144E", "K40del", "W38A", "A33A"]
+    foretold = [row["status"] for row in check_rows(check(wild_type, variants, **asked))]
+    run = mutscan.score(wild_type, variants, out=tmp_path / "out", **asked)
+    assert foretold == [row["status"] for row in rows_of(run.directory)]
