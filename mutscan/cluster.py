@@ -15,6 +15,7 @@ import pickle
 import secrets
 import socket
 import sys
+import time
 from collections import Counter, deque
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ class Crew:
             A unit lost its worker `LOSSES` times.
         """
         ray, place = self._cluster.ray, self._cluster.place
-        todo, left, lost = deque(range(len(units))), len(units), Counter[int | None]()
+        todo, left, lost = deque(range(len(units))), len(units), Counter[Any]()
         waiting: dict[Any, tuple[Any, int | None]] = {}
         with _work_file(self._folder, self._prepare, units) as (path, first, spans):
 
@@ -152,11 +153,16 @@ class Crew:
                 except ray.exceptions.RayTaskError as error:
                     raise error.cause from error
                 except ray.exceptions.RayError as error:
-                    lost[unit] += 1
-                    if unit is None or lost[unit] == LOSSES:
+                    whom = worker if unit is None else unit
+                    lost[whom] += 1
+                    started = not isinstance(error, ray.exceptions.ActorUnavailableError)
+                    if lost[whom] == LOSSES or (unit is None and started):
                         what = "a Ray worker" if unit is None else name(units[unit])
                         raise _gave_up(what, error) from error
-                    todo.appendleft(unit)
+                    if unit is None:
+                        time.sleep(2.0 ** lost[whom])  # Ray may not know yet that the machine is gone
+                    else:
+                        todo.appendleft(unit)
                     meet(worker)
                     continue
                 if complaint is not None:

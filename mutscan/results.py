@@ -537,6 +537,8 @@ class JobFolder:
         """Whether an earlier run made the folder: its state or its last file says so."""
         if any((self.state / name).is_file() for name in ("lock", JOB_FILE)):
             return True
+        if [*self.path.iterdir()] == [self.state] and not any(self.state.iterdir()):
+            return True  # killed before it had its lock
         try:
             said = json.loads((self.path / self.PROOF).read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -35,7 +35,7 @@ def free_port() -> int:
         return port
 
 
-def wait_for(condition, what: str, limit: float = 60.0):  # type: ignore[no-untyped-def]
+def wait_for(condition, what: str, limit: float = 240.0):  # type: ignore[no-untyped-def]
     """Wait until a condition holds, and return its value."""
     end = time.monotonic() + limit
     while not (value := condition()):

@@ -260,3 +260,13 @@ def test_a_link_to_nothing_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     with pytest.raises(RunFolderError, match="link to nothing"), RunFolder(tmp_path / "link"):
         pass
+
+
+def test_a_folder_of_a_run_that_died_before_its_lock_is_ours(tmp_path: Path) -> None:
+    (tmp_path / "run" / ".state").mkdir(parents=True)
+    with RunFolder(tmp_path / "run"):
+        pass
+    (tmp_path / "other" / ".state").mkdir(parents=True)
+    (tmp_path / "other" / "mine.txt").touch()
+    with pytest.raises(WrongFolderError, match="was not made by mutscan"), RunFolder(tmp_path / "other"):
+        pass

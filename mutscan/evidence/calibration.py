@@ -327,8 +327,8 @@ class Calibration:
     @property
     def priors(self) -> tuple[str, ...]:
         """Priors that every tier knows."""
-        first, *others = self.tiers.values()
-        return tuple(prior for prior in first.shift if all(prior in tier.shift for tier in others))
+        shifts = [tier.shift for tier in self.tiers.values()]
+        return tuple(prior for prior in (shifts[0] if shifts else ()) if all(prior in one for one in shifts))
 
     def assess(
         self,

@@ -198,7 +198,11 @@ class Judge:
             self._otherwise = Verdict(notes=(OTHER_NET,))
             self._calibration = None
 
-        if self._calibration is not None and prior not in self._calibration.priors:
+        if (
+            self._calibration is not None
+            and self._calibration.tiers
+            and prior not in self._calibration.priors
+        ):
             raise UsageError(f"--prior {prior}: the model {model.path.name} was not calibrated on scans")
         self._relatives = relatives
         weighed = frozenset() if self._calibration is None else self._calibration.sources
