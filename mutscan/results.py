@@ -487,12 +487,7 @@ class JobFolder:
             write_json(self.state / "owner.json", {"pid": os.getpid(), "host": socket.gethostname()})
             if self._restart:
                 self._clear()
-            for leftover in (
-                *self.path.glob(".*.tmp"),
-                *self.state.rglob(".*.tmp"),
-                *self.path.glob("*/.*.tmp"),
-            ):
-                leftover.unlink(missing_ok=True)
+            self._sweep()
             for name in self.FOLDERS:
                 (self.path / name).mkdir(exist_ok=True)
         return self
@@ -501,8 +496,19 @@ class JobFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._lock is not None:
+            if kind is None:
+                self._sweep()
             self._lock.release()
             self._lock = None
+
+    def _sweep(self) -> None:
+        """Delete what a process that was killed had begun to write."""
+        for leftover in (
+            *self.path.glob(".*.tmp"),
+            *self.state.rglob(".*.tmp"),
+            *self.path.glob("*/.*.tmp"),
+        ):
+            leftover.unlink(missing_ok=True)
 
     @property
     def is_claimed(self) -> bool:

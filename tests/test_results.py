@@ -270,3 +270,15 @@ def test_a_folder_of_a_run_that_died_before_its_lock_is_ours(tmp_path: Path) -> 
     (tmp_path / "other" / "mine.txt").touch()
     with pytest.raises(WrongFolderError, match="was not made by mutscan"), RunFolder(tmp_path / "other"):
         pass
+
+
+def test_what_a_killed_worker_had_begun_is_deleted_at_the_end(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "run") as folder:
+        begun = [
+            folder.path / ".a.csv.1.tmp",
+            folder.state / ".b.json.2.tmp",
+            folder.structures / ".c.cif.3.tmp",
+        ]
+        for path in begun:
+            path.touch()
+    assert not any(path.exists() for path in begun)
