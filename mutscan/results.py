@@ -41,11 +41,13 @@ VARIANT_COLUMNS: Final = (
     "ca_shift_site", "ca_shift_max",
     "tm_percentile", "lddt_percentile", "z_score", "flag", "flag_rule", "p_deleterious",
     "n_residues_affected", "affected_regions", "plddt_site", "confidence", "notes", "evidence",
-    "ddg_predicted", "site_context", "alignment", "alphamissense",
+    "ddg_predicted", "site_context", "alignment", "alphamissense", "structure_number",
 )  # fmt: skip
 """Columns of variants.csv, in order; carried input columns follow."""
 
-ADDED_COLUMNS: Final = ("evidence", "ddg_predicted", "site_context", "alignment", "alphamissense")
+ADDED_COLUMNS: Final = (
+    "evidence", "ddg_predicted", "site_context", "alignment", "alphamissense", "structure_number",
+)  # fmt: skip
 """Columns that runs of earlier versions lack."""
 
 PROTEIN_COLUMNS: Final = (
@@ -57,7 +59,7 @@ PROTEIN_COLUMNS: Final = (
 TEXT_COLUMNS: Final = frozenset({
     "input", "status", "error_code", "message", "wild_type", "variant", "hgvs", "positions",
     "flag", "flag_rule", "affected_regions", "confidence", "notes", "evidence",
-    "site_context", "alignment",
+    "site_context", "alignment", "structure_number",
 })  # fmt: skip
 """Columns of variants.csv that hold text, also where they look like numbers; the others hold numbers."""
 
@@ -177,6 +179,8 @@ def format_cell(column: str, value: object) -> str:
         text = f"{float(value):.{_DECIMALS.get(column, _OTHERWISE)}f}"
         return text.removeprefix("-") if float(text) == 0 else text
     if isinstance(value, int | np.integer):
+        return str(value)
+    if column == "structure_number":  # no formula: digits, semicolons, and a letter after a number
         return str(value)
     return escape_cell(str(value))
 

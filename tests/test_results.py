@@ -35,7 +35,7 @@ INTERFACE = (
     "tm_measured, lddt_measured_mean, lddt_measured_min, lddt_measured_site, ca_shift_site, ca_shift_max, "
     "tm_percentile, lddt_percentile, z_score, flag, flag_rule, p_deleterious, "
     "n_residues_affected, affected_regions, plddt_site, confidence, notes, evidence, ddg_predicted, "
-    "site_context, alignment, alphamissense"
+    "site_context, alignment, alphamissense, structure_number"
 )
 
 
@@ -73,6 +73,11 @@ def test_unknown_is_empty_never_zero() -> None:
     assert format_cell("tm_predicted", 1.0) == "1.000000"
     assert format_cell("z_score", -0.0001) == "0.000"
     assert format_cell("n_residues_affected", np.int64(0)) == "0"
+
+
+def test_residue_numbers_below_zero_are_no_formula() -> None:
+    assert format_cell("structure_number", "-4;82A") == "-4;82A"
+    assert format_cell("positions", "-4;82A") == "'-4;82A"
 
 
 def test_colliding_carried_columns_are_renamed() -> None:

@@ -12,7 +12,7 @@ from mutscan.cli.options import JsonOption, Messages, RunOptions, WildTypeArgume
 from mutscan.cli.score import Variants
 from mutscan.cli.text import plain
 from mutscan.cli.version import VersionOption
-from mutscan.structures import other_residue
+from mutscan.structures import other_residue, structure_number
 
 if TYPE_CHECKING:
     from mutscan.pipeline import Plan, PlannedRow
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CHECK_COLUMNS = (
     "input", "status", "error_code", "message", "wild_type", "variant", "hgvs", "n_substitutions",
-    "positions", "structure_numbers", "action", "notes",
+    "positions", "structure_number", "action", "notes",
 )  # fmt: skip
 """Columns of ``mutscan check``: those of variants.csv it can know, and what score would do."""
 
@@ -107,21 +107,17 @@ def _check_row(
         return cells | {"error_code": row.error.code, "message": row.error.message}
     variant = row.variant
     assert variant is not None
-    numbers, action, partial = [], "", variant.indel is not None
+    action, partial = "", variant.indel is not None
     if variant.indel is not None:
         action = "predict; no structure is built for an insertion or deletion"
-    elif wild_type.structure is None or wild_type.structure_index is None:
+    elif wild_type.structure is None:
         action = "predict; no structure to build on"
-    else:
-        for position in variant.positions:
-            index = int(wild_type.structure_index[position - 1])
-            numbers.append(wild_type.structure.numbers[index] if index >= 0 else "?")
-        if "?" in numbers:
-            partial = builder is not None
-            others = [other_residue(wild_type, position) for position in variant.positions]
-            action = f"predict; {next(filter(None, others), 'a changed residue has no coordinates')}"
-        elif builder is None:
-            action = "predict"
+    elif None in [wild_type.structure_numbers[position - 1] for position in variant.positions]:
+        partial = builder is not None
+        others = [other_residue(wild_type, position) for position in variant.positions]
+        action = f"predict; {next(filter(None, others), 'a changed residue has no coordinates')}"
+    elif builder is None:
+        action = "predict"
     notes = (row.doubt and f"doubtful: {row.doubt}", file_numbers.told(variant), *row.notes)
     return cells | {
         "status": "partial" if partial else "ok",
@@ -129,7 +125,7 @@ def _check_row(
         "hgvs": variant.hgvs,
         "n_substitutions": variant.n_substitutions,
         "positions": ";".join(map(str, variant.positions)),
-        "structure_numbers": ";".join(numbers),
+        "structure_number": structure_number(wild_type, variant.positions),
         "action": action or f"predict, build with {builder}, measure",
         "notes": "; ".join(filter(None, notes)),
     }

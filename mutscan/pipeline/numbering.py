@@ -44,11 +44,8 @@ class FileNumbers:
     @classmethod
     def of(cls, wild_type: WildType) -> FileNumbers:
         """Take them from a protein's structure; those of a gap follow where its ends agree on them."""
-        structure, index = wild_type.structure, wild_type.structure_index
-        if structure is None or index is None:
-            return cls({})
-        places = np.flatnonzero(index >= 0).tolist()
-        named = [(place + 1, structure.numbers[index[place]]) for place in places]
+        numbers = enumerate(wild_type.structure_numbers, start=1)
+        named = [(position, number) for position, number in numbers if number is not None]
         found = {number: position for position, number in named[:1]}
         for (before, first), (after, last) in pairwise(named):
             if _is_plain(first) and _is_plain(last) and int(last) - int(first) == after - before:

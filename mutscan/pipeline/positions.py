@@ -116,6 +116,7 @@ class PositionTable:
         summary: dict[str, object] = {
             "position": position,
             "wild_type": own,
+            "structure_number": wild_type.structure_numbers[position - 1],
             "n_substitutions": len(letters),
             "tolerance": float(tolerated.mean()) if tolerated.size else math.nan,
             "plddt": math.nan if self._plddt is None else float(self._plddt[position - 1]),
@@ -130,9 +131,6 @@ class PositionTable:
             if math.isfinite(distances[nearest, position - 1]):
                 summary["nearest_site"] = names[nearest]
                 summary["distance_to_site"] = round(float(distances[nearest, position - 1]), 1)
-        if wild_type.structure is not None and wild_type.structure_index is not None:
-            index = int(wild_type.structure_index[position - 1])
-            summary["structure_number"] = wild_type.structure.numbers[index] if index >= 0 else None
         for name, source, lowest in (
             ("z_score", "z_score", "min"),
             ("lddt_predicted", "lddt_predicted_mean", "min"),

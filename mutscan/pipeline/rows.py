@@ -13,7 +13,7 @@ from mutscan.calling.residue_model import NO_AFFECTED
 from mutscan.errors import BuildError
 from mutscan.evidence.structural import DROPS
 from mutscan.pipeline.numbering import FileNumbers
-from mutscan.structures import plddt_by_position, site_notes
+from mutscan.structures import plddt_by_position, site_notes, structure_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,6 +90,7 @@ class Assembler:
             "hgvs": variant.hgvs,
             "n_substitutions": variant.n_substitutions,
             "positions": ";".join(map(str, variant.positions)),
+            "structure_number": structure_number(self.wild_type, variant.positions),
         }
 
     def _judged(
@@ -186,10 +187,6 @@ class Assembler:
         letters = np.full(length, "-")
         pairs = variant.alignment(length)
         letters[pairs[:, 0]] = np.array(list(mutant))[pairs[:, 1]]
-        numbers: list[str | None] = [None] * length
-        if wild_type.structure is not None and wild_type.structure_index is not None:
-            named = wild_type.structure.numbers
-            numbers = [named[i] if i >= 0 else None for i in wild_type.structure_index.tolist()]
         labels: dict[int, list[str]] = {}
         for hit in result.affected.regions:
             if hit.disturbed:
@@ -203,7 +200,7 @@ class Assembler:
             "position": np.arange(1, length + 1, dtype=np.int32),
             "wild_type": list(wild_type.sequence),
             "mutant": letters.tolist(),
-            "structure_number": numbers,
+            "structure_number": wild_type.structure_numbers,
             "plddt": unknown if self._plddt is None else self._plddt,
             "lddt_predicted": result.lddt,
             "lddt_measured": unknown if measured is None else measured.lddt,

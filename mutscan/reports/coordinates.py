@@ -166,17 +166,14 @@ def wild_type_residues(structures: Path, sequence: str) -> pd.DataFrame:
     For a run whose residues.parquet is empty. Unknown values are NaN and None.
     """
     path = structures / "wild_type.cif"
-    numbers: list[str | None] = [None] * len(sequence)
-    plddt = None
+    laid = WildType("", sequence)
     if path.is_file():
-        laid = with_structure(WildType("", sequence), read_structure(path))
-        plddt = plddt_by_position(laid)
-        structure, index = laid.structure, laid.structure_index
-        assert structure is not None
-        assert index is not None
-        numbers = [structure.numbers[place] if place >= 0 else None for place in index.tolist()]
+        laid = with_structure(laid, read_structure(path))
+    plddt = plddt_by_position(laid)
     unknown = np.full(len(sequence), np.nan)
-    return pd.DataFrame({"plddt": unknown if plddt is None else plddt, "structure_number": numbers})
+    return pd.DataFrame(
+        {"plddt": unknown if plddt is None else plddt, "structure_number": laid.structure_numbers}
+    )
 
 
 def read_changes(frame: Frame, path: Path, sites: Sequence[int]) -> Atoms | None:

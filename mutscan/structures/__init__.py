@@ -13,6 +13,7 @@ from mutscan.structures.mapping import (
     other_residue,
     plddt_by_position,
     site_notes,
+    structure_number,
     wild_type_from_structure,
     with_structure,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "read_fasta",
     "read_structure",
     "site_notes",
+    "structure_number",
     "structures_in",
     "unique_structures_in",
     "wild_type_from_structure",

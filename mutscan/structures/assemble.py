@@ -419,6 +419,13 @@ _SHORTEST, _LONGEST = 2.5, 10.0
 _CLOSEST = 1.5
 """Å; radius of gyration of the densest packing of residues is 2.46 times their number's cube root."""
 
+_FLATTEST = 0.3
+"""Å; root mean square distance of C-alpha atoms from the nearest straight line, or the nearest plane. Of 788
+chains of public benchmark sets none is nearer to a line than 2.4 Å, or to a plane than 1.5 Å."""
+
+_LEAST_LINE, _LEAST_PLANE = 5, 20
+"""Residues: three atoms lie in a plane always, and a short strand nearly does."""
+
 
 def _require_a_chain(
     residues: list[_Residue],
@@ -427,7 +434,7 @@ def _require_a_chain(
     name: str,
     chain: str,
 ) -> None:
-    """Refuse atoms that lie as in no protein: at one point, in other units, crushed, or mirrored."""
+    """Refuse atoms that lie as in no protein: at one point, in other units, crushed, flat, or mirrored."""
     numbers = np.array([residue.key[0] for residue in residues])
     step = np.linalg.norm(np.diff(ca, axis=0), axis=1)[np.diff(numbers) <= 1]
     points, counts = np.unique(np.round(ca, 2), axis=0, return_counts=True)
@@ -442,6 +449,8 @@ def _require_a_chain(
         )
     elif radius < _CLOSEST * len(ca) ** (1 / 3):
         wrong = f"its {len(ca)} residues fill a space of {radius:.2g} Å radius, too small for them"
+    elif shape := _flat_shape(ca):
+        wrong = f"its {len(ca)} C-alpha atoms lie {shape}"
     elif why := mirror_image(backbone):
         wrong = f"it is a mirror image ({why})"
     if wrong:
@@ -449,6 +458,14 @@ def _require_a_chain(
             f"{name}: chain {chain or '(blank)'} is no protein structure: {wrong}; "
             "expected coordinates of L-amino acids in Å; make or download the file again"
         )
+
+
+def _flat_shape(ca: NDArray[np.float64]) -> str:
+    """Say whether atoms lie on a line or in a plane; empty where they do neither."""
+    _, width, depth = np.linalg.svd(ca - ca.mean(axis=0), compute_uv=False) / np.sqrt(len(ca))
+    if len(ca) >= _LEAST_LINE and np.hypot(width, depth) < _FLATTEST:
+        return "on one straight line"
+    return "in one plane" * bool(len(ca) >= _LEAST_PLANE and depth < _FLATTEST)
 
 
 def _geometry_notes(

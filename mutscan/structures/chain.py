@@ -190,6 +190,14 @@ class WildType:
         structure = "no structure" if self.structure is None else f"structure {self.structure.name}"
         return f"<WildType {self.name}: {len(self.sequence)} residues, {structure}>"
 
+    @cached_property
+    def structure_numbers(self) -> tuple[str | None, ...]:
+        """Number of each residue in the structure's file, with insertion code; None without coordinates."""
+        if self.structure is None or self.structure_index is None:
+            return (None,) * len(self.sequence)
+        named = self.structure.numbers
+        return tuple(named[place] if place >= 0 else None for place in self.structure_index.tolist())
+
     @property
     def is_entry(self) -> bool:
         """Whether it is a UniProt entry, which AlphaFold DB may know."""

@@ -348,6 +348,15 @@ def _numbering_note(structure: Structure, index: NDArray[np.int64]) -> tuple[str
     )
 
 
+def structure_number(wild_type: WildType, positions: Iterable[int]) -> str:
+    """Join the numbers that the structure's file gives to positions (1-based), in their order, by semicolons.
+
+    A question mark stands for a residue without coordinates; empty if none has any.
+    """
+    numbers = [wild_type.structure_numbers[position - 1] for position in positions]
+    return ";".join(number or "?" for number in numbers) if any(numbers) else ""
+
+
 def plddt_by_position(wild_type: WildType) -> NDArray[np.float64] | None:
     """PLDDT (L,) laid out on the wild-type sequence, NaN where unresolved; None where there is none."""
     structure, index = wild_type.structure, wild_type.structure_index

@@ -513,7 +513,7 @@ def test_check_maps_the_structure_s_numbering(project, model):
     done = check(example, "H97A", "--model", model, "--json", "--builder", "none")
     (row,) = json.loads(done.stdout)
     assert done.exit_code == 0
-    assert (row["positions"], row["structure_numbers"], row["action"]) == ("97", "101", "predict")
+    assert (row["positions"], row["structure_number"], row["action"]) == ("97", "101", "predict")
 
 
 def test_check_is_readable_on_a_terminal(project, model, monkeypatch, capsys):

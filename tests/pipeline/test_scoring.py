@@ -125,6 +125,8 @@ def test_scores_are_where_they_belong(run: mutscan.Run) -> None:
     assert indel["tm_predicted"]
     assert not any(indel[c] for c in ("tm_measured", "lddt_predicted_site", "lddt_measured_site"))
     assert rows["E10K;K144E"]["positions"] == "10;144"
+    assert rows["E10K;K144E"]["structure_number"] == "14;148"
+    assert [rows[name]["structure_number"] for name in ("L38D", "K40del")] == ["42", "44"]
     assert rows["E10K;K144E"]["n_substitutions"] == "2"
 
 
@@ -354,6 +356,9 @@ def test_rows_of_both_numberings_and_of_chance(tiny_model: Path, tmp_path: Path)
     ]  # fmt: skip
     assert author.metadata["arguments"]["numbering"] == "author"
     assert all("of the file is position" in row["notes"] for row in rows_of(author.directory))
+    numbers = [row["structure_number"] for row in rows_of(author.directory)]
+    assert numbers == ["16", "21", "10", "42", "101", "18"]
+    assert author.variants["structure_number"].tolist() == numbers  # text, as 82A is
 
 
 def test_bytes_that_are_no_text_cost_one_row_or_nothing(tiny_model: Path, tmp_path: Path) -> None:

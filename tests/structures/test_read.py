@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 from tmtools.testing import get_pdb_path
 
 from mutscan.builders.pool import exchanges_of
@@ -33,6 +34,7 @@ from mutscan.structures import (
     read_fasta,
     read_structure,
     site_notes,
+    structure_number,
     wild_type_from_structure,
     with_structure,
     write_structure,
@@ -226,6 +228,11 @@ class TestNasty:
         structure = read(lines)
         assert structure.numbers == ("-2", "-1", "0", "82", "82A", "82B", "90", "91")
         assert structure.sequence == "ACDEFGHI"
+        laid = with_structure(WildType("P1", "MMACDEFGHI"), structure)
+        assert laid.structure_numbers == (None, None, *structure.numbers)
+        told = [structure_number(laid, positions) for positions in ([3], [6, 7], [1, 8], [1], [1, 2])]
+        assert told == ["-2", "82;82A", "?;82B", "", ""]
+        assert structure_number(WildType("P1", "ACD"), [1]) == ""
 
     def test_selenomethionine_as_hetatm(self) -> None:
         ca = trace(5)
@@ -619,6 +626,30 @@ class TestNoProtein:
         ) as caught:
             read(self.with_ca(change))
         assert caught.value.code == "bad_structure"
+
+    @pytest.mark.parametrize(
+        ("axes", "words"),
+        [((1, 0, 0), "on one straight line"), ((1, 0, 1), "in one plane"), ((0, 1, 1), "in one plane")],
+    )
+    def test_a_chain_without_depth(self, axes: tuple[int, int, int], words: str) -> None:
+        """Every step is that of a protein, 3.8 Å; only the shape is not."""
+        steps = np.diff(trace(60), axis=0) * axes
+        steps *= 3.8 / np.linalg.norm(steps, axis=1, keepdims=True)
+        flat = np.cumsum(np.abs(steps) if sum(axes) == 1 else steps, axis=0)
+        tilted = flat @ Rotation.from_euler("xyz", (0.3, 1.1, 2.0)).as_matrix() + 20
+        rows = [residue_lines("ALA", k + 1, ca) for k, ca in enumerate(tilted)]
+        with pytest.raises(StructureError, match=f"its 59 C-alpha atoms lie {words}; expected"):
+            read([row for residue in rows for row in residue])
+        few = read([row for residue in rows[:4] for row in residue])  # four residues may lie so
+        assert len(few) == 4
+
+    @pytest.mark.parametrize(("rise", "turn", "radius"), [(1.5, 100, 2.3), (3.3, 190, 0.95)])
+    def test_a_lone_helix_and_a_lone_strand_have_depth(self, rise: float, turn: float, radius: float) -> None:
+        angle = np.radians(turn) * np.arange(20)
+        spiral = np.stack([radius * np.cos(angle), radius * np.sin(angle), rise * np.arange(20)], axis=1)
+        assert (
+            len(read([row for k, ca in enumerate(spiral) for row in residue_lines("ALA", k + 1, ca)])) == 20
+        )
 
     def test_all_atoms_at_zero(self) -> None:
         rows = [row[:30] + "   0.000   0.000   0.000" + row[54:] for row in chain_lines("ACD")]
