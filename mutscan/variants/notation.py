@@ -561,4 +561,5 @@ def _insertion_code(tail: str) -> tuple[str, str]:
 
 
 def _quote(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")
+    shown = text if len(text) <= 60 else f"{text[:57]}..."
+    return f"'{shown}'" if shown.isprintable() and "'" not in shown else repr(shown)

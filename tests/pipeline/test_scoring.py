@@ -367,6 +367,7 @@ def test_bytes_that_are_no_text_cost_one_row_or_nothing(tiny_model: Path, tmp_pa
     good, bad = rows_of(run.directory)
     assert good["status"] == "ok"
     assert (bad["input"], bad["error_code"]) == ("L38\\udcff", "bad_variant")
+    assert "'L38\\udcff': read '\\udcff' after L38" in bad["message"]
     for arguments in ({"out": tmp_path / "o\udcff"}, {"variants_file": tmp_path / "v\udcff", "out": "o"}):
         with pytest.raises(UsageError, match=r"\\udcff: the name has bytes that are no UTF-8 text"):
             mutscan.score(WILD_TYPE, ["L38D"], **arguments, **common)
