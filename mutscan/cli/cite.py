@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mutscan.cli.options import argument, command, expand, flag
+from mutscan.cli.options import argument, command, flag, read_path
 from mutscan.cli.version import VersionOption
 
 
@@ -24,7 +24,7 @@ def cite(
     run: Annotated[
         Path | None,
         argument(
-            metavar="[RUN]", help="A run folder of score, scan or batch: what it used.", callback=expand
+            metavar="[RUN]", help="A run folder of score, scan or batch: what it used.", parser=read_path
         ),
     ] = None,
     *,

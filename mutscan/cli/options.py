@@ -43,20 +43,11 @@ def _remember_verbose(context: typer.Context, value: bool) -> bool:
     return value
 
 
-def expand(value: Path | None) -> Path | None:
-    """Expand ``~``, which the shell leaves alone in ``--out=~/x``."""
-    return value.expanduser() if value is not None else None
-
-
 def read_path(text: str) -> Path:
-    """Read the value of an option; an empty one would mean the current folder."""
+    """Read a path; an empty one would mean the current folder. Shells leave ``~`` alone in ``--out=~/x``."""
     if not text:
         raise typer.BadParameter("expected a path, but the text is empty")
     return Path(text).expanduser()
-
-
-def _expand_all(values: list[Path] | None) -> list[Path]:
-    return [value.expanduser() for value in values or []]
 
 
 def option(metavar: str | None, words: str = "", panel: str | None = None, *names: str, **more: Any) -> Any:
@@ -73,7 +64,6 @@ def option(metavar: str | None, words: str = "", panel: str | None = None, *name
 
 
 path = partial(option, parser=read_path)
-paths = partial(option, callback=_expand_all)
 flag = partial(option, None)
 argument = partial(typer.Argument, show_default=False)
 

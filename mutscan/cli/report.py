@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from mutscan.cli.options import Messages, OfflineOption, argument, command, expand, flag, path
+from mutscan.cli.options import Messages, OfflineOption, argument, command, flag, path, read_path
 
 
 class Format(StrEnum):
@@ -41,7 +41,7 @@ class Format(StrEnum):
 )
 def report(
     run: Annotated[
-        Path, argument(metavar="RUN", help="A run folder of score, scan or batch.", callback=expand)
+        Path, argument(metavar="RUN", help="A run folder of score, scan or batch.", parser=read_path)
     ],
     *,
     format: Annotated[Format, flag()] = Format.html,

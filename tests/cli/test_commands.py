@@ -826,9 +826,16 @@ def test_a_group_without_a_command_lists(group: str) -> None:
     assert CliRunner().invoke(app, [group]).exit_code == 0
 
 
-@pytest.mark.parametrize("command", ["score", "scan", "batch", "compare"])
-def test_an_empty_path_is_no_folder(command, fasta):
-    option = "--html" if command == "compare" else "--out"
-    done = run(command, fasta, *([fasta] if command == "compare" else []), option, "")
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        ("score", "--out"), ("scan", "--out"), ("batch", "--out"),
+        ("compare", "--html"), ("report", "RUN"), ("cite", "RUN"),
+    ],
+)  # fmt: skip
+def test_an_empty_path_is_no_folder(command, named, fasta):
+    given = {"compare": [fasta, fasta, named], "report": [], "cite": []}.get(command, [fasta, named])
+    done = run(command, *given, "")
     assert done.exit_code == 2
-    assert f"Invalid value for '{option}': expected a path, but the text is empty" in done.stderr
+    assert f"{named}': expected a path" in done.stderr.replace("[", "").replace("]", "")
+    assert "the text is empty" in done.stderr

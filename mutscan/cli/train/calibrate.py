@@ -16,7 +16,6 @@ from mutscan.cli.options import (
     command,
     count,
     path,
-    paths,
 )
 from mutscan.cli.train.options import (
     LABELLED,
@@ -55,7 +54,7 @@ def calibrate(
         Path | None, path("FILE", "CSV of the assays of --dms: assay, sequence.", VARIANTS)
     ] = None,
     chains: Annotated[Path | None, path("FILE", panel=VARIANTS)] = None,
-    sequences: Annotated[list[Path] | None, paths("FILE|DIR", panel=VARIANTS)] = None,
+    sequences: Annotated[list[Path] | None, path("FILE|DIR", panel=VARIANTS)] = None,
     structures_dir: StructuresDirOption = None,
     work: WorkOption = None,
     siamese: Annotated[int, count("", VARIANTS, 0)] = CALIBRATED,

@@ -19,7 +19,6 @@ from mutscan.cli.options import (
     flag,
     option,
     path,
-    paths,
 )
 from mutscan.cli.train.options import (
     ConfigOption,
@@ -73,7 +72,7 @@ class Stored(StrEnum):
     precision="Numerical precision of the forward pass: bf16 or fp32 (auto: the settings', bf16).",
 )
 def encoder(
-    sequences: Annotated[list[Path], paths("FILE|DIR")],
+    sequences: Annotated[list[Path], path("FILE|DIR")],
     out: Annotated[Path, path("DIR", "Folder of the new encoder.")],
     *,
     config: ConfigOption = None,

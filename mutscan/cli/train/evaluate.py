@@ -19,7 +19,6 @@ from mutscan.cli.options import (
     flag,
     option,
     path,
-    paths,
 )
 from mutscan.cli.train.metrics import print_metrics
 from mutscan.cli.train.options import (
@@ -70,7 +69,7 @@ def evaluate(
         Path | None, path("FILE", "Parquet table of chains: id, sequence, ca, cluster25.", PAIRS)
     ] = None,
     pairs: Annotated[Path | None, path("FILE|DIR", panel=PAIRS)] = None,
-    proteins: Annotated[list[Path] | None, paths("FILE", panel=VARIANTS)] = None,
+    proteins: Annotated[list[Path] | None, path("FILE", panel=VARIANTS)] = None,
     variants: Annotated[Path | None, LABELLED] = None,
     dms: DmsOption = None,
     stability: StabilityOption = None,
@@ -78,7 +77,7 @@ def evaluate(
     alignments_dir: Annotated[Path | None, path("DIR", panel=VARIANTS)] = None,
     siamese: Annotated[str, option("N|all", panel=VARIANTS)] = str(EVALUATED),
     skip_overlap: Annotated[bool, flag("", VARIANTS, "--skip-overlap")] = False,
-    beside: Annotated[list[Path] | None, paths("FILE", panel=BESIDE)] = None,
+    beside: Annotated[list[Path] | None, path("FILE", panel=BESIDE)] = None,
     beside_higher: Annotated[list[str] | None, option("deleterious|tolerated", panel=BESIDE)] = None,
     reference: Annotated[Path | None, path("FILE", panel=BESIDE)] = None,
     work: WorkOption = None,

@@ -14,7 +14,6 @@ from mutscan.cli.options import (
     count,
     option,
     path,
-    paths,
 )
 from mutscan.train.families.settings import FamilySettings
 
@@ -26,7 +25,7 @@ DEFAULTS = FamilySettings()
     work="Folder for the files of MMseqs2, removed at the end (default: OUT.work).",
 )
 def families(
-    sequences: Annotated[list[Path], paths("FILE|DIR")],
+    sequences: Annotated[list[Path], path("FILE|DIR")],
     out: Annotated[Path, path("FILE", "families.npz; put it into the model's folder.")],
     *,
     work: Annotated[Path | None, path("DIR")] = None,

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from mutscan.cli.options import RUNNING, count, flag, option, path, paths
+from mutscan.cli.options import RUNNING, count, flag, option, path
 
 VARIANTS = "Variants of known effect"
 
 StructuresListOption = Annotated[
     list[Path],
-    paths("FILE", "Parquet table of chains: id, sequence, ca, cluster25. May be given several times."),
+    path("FILE", "Parquet table of chains: id, sequence, ca, cluster25. May be given several times."),
 ]
 PairsListOption = Annotated[
     list[Path],
-    paths(
+    path(
         "FILE|DIR",
         "Parquet table of pairs, or a folder of its shards; one for each --structures, in order.",
     ),
