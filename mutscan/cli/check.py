@@ -110,9 +110,9 @@ def _check_row(
     action, partial = "", variant.indel is not None
     if variant.indel is not None:
         action = "predict; no structure is built for an insertion or deletion"
-    elif wild_type.structure is None:
+    elif wild_type.structure is None or wild_type.structure_index is None:
         action = "predict; no structure to build on"
-    elif None in [wild_type.structure_numbers[position - 1] for position in variant.positions]:
+    elif min(wild_type.structure_index[position - 1] for position in variant.positions) < 0:
         partial = builder is not None
         others = [other_residue(wild_type, position) for position in variant.positions]
         action = f"predict; {next(filter(None, others), 'a changed residue has no coordinates')}"

@@ -92,6 +92,7 @@ def assemble(table: AtomTable, name: str, chain: str | None = None, *, plddt: bo
         [[one.where(atom) or _NOWHERE for atom in ("N", "CA", "C", "CB")] for one in residues], np.float64
     )
     _require_a_chain(residues, ca, backbone, name, chosen.name)
+    _require_names_apart(residues, name)
     notes += _geometry_notes(residues, ca, backbone)
     full_sequence, full_index = _stated(table, chosen, res_id, ca, notes)
     told = plddt and not table.plddt
@@ -458,6 +459,20 @@ def _require_a_chain(
             f"{name}: chain {chain or '(blank)'} is no protein structure: {wrong}; "
             "expected coordinates of L-amino acids in Å; make or download the file again"
         )
+
+
+def _require_names_apart(residues: list[_Residue], name: str) -> None:
+    """Refuse residue 10 with insertion code 1 beside residue 101: both are written 101."""
+    seen: dict[str, tuple[int, str]] = {}
+    for number, code in (residue.key for residue in residues):
+        other = seen.setdefault(f"{number}{code}", (number, code))
+        if other != (number, code):
+            told = " and ".join(
+                f"{n} (insertion code {c})" if c else str(n) for n, c in (other, (number, code))
+            )
+            raise StructureError(
+                f"{name}: residues {told} of one chain are written alike; use letters as insertion codes"
+            )
 
 
 def _flat_shape(ca: NDArray[np.float64]) -> str:

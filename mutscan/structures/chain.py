@@ -192,11 +192,16 @@ class WildType:
 
     @cached_property
     def structure_numbers(self) -> tuple[str | None, ...]:
-        """Number of each residue in the structure's file, with insertion code; None without coordinates."""
-        if self.structure is None or self.structure_index is None:
-            return (None,) * len(self.sequence)
-        named = self.structure.numbers
-        return tuple(named[place] if place >= 0 else None for place in self.structure_index.tolist())
+        """Number of each residue in the structure's file, with insertion code; None without coordinates.
+
+        A residue that differs from that of the sequence counts too.
+        """
+        numbers: list[str | None] = [None] * len(self.sequence)
+        if self.structure is not None and self.structure_index is not None:
+            for place, residue in (*enumerate(self.structure_index.tolist()), *self.differences):
+                if residue >= 0:
+                    numbers[place] = self.structure.numbers[residue]
+        return tuple(numbers)
 
     @property
     def is_entry(self) -> bool:

@@ -233,6 +233,19 @@ class TestNasty:
         told = [structure_number(laid, positions) for positions in ([3], [6, 7], [1, 8], [1], [1, 2])]
         assert told == ["-2", "82;82A", "?;82B", "", ""]
         assert structure_number(WildType("P1", "ACD"), [1]) == ""
+        index = np.array([-1, -1, 0, 1, 2, -1, 4, 5, 6, 7])
+        engineered = WildType("P1", "MMACDWFGHI", structure, index, differences=((5, 3),))
+        assert structure_number(engineered, [1, 6]) == "?;82"
+
+    def test_numbers_that_are_written_alike(self) -> None:
+        numbers = [(9, ""), (10, ""), (10, "1"), (11, ""), (101, "")]
+        rows = [residue_lines("ALA", n, ca, ins=ins) for (n, ins), ca in zip(numbers, trace(5), strict=True)]
+        with pytest.raises(
+            StructureError, match=r"residues 10 \(insertion code 1\) and 101 of one chain are"
+        ):
+            read([row for residue in rows for row in residue])
+        apart = read([row for residue in rows[:-1] for row in residue])
+        assert apart.numbers == ("9", "10", "101", "11")
 
     def test_selenomethionine_as_hetatm(self) -> None:
         ca = trace(5)
