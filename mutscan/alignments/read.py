@@ -43,9 +43,13 @@ LONGEST_ROW: Final = 1_000_000
 MOST_HELD: Final = 600_000_000
 """Bytes of an interleaved file that are held."""
 
+MOST_EMPTY: Final = 1_000_000
+"""Lines in a row that hold next to nothing; a small archive could hold hundreds of millions."""
+
 LEAST_AGREEING: Final = 0.99
 """Share of the wild type's row that must agree with the protein; alleles differ in a residue."""
 
+_NEARLY_EMPTY: Final = 4  # characters of a line, its end among them
 _BLOCK: Final = 4_000_000  # bytes of the rows that are looked at together
 _EXPECTED: Final = "expected an alignment: a3m, a2m, aligned FASTA, Stockholm or CLUSTAL, also .gz"
 _BLANK: Final = b" \t\r\n\0"
@@ -123,9 +127,12 @@ class _File:
                 if plain.peek(2)[:2] == b"\x1f\x8b":
                     # Lines are much faster to take from a buffer than from the archive.
                     stream = io.BufferedReader(cast("io.RawIOBase", gzip.GzipFile(fileobj=plain)))
-                number = 0
+                number = empty = 0
                 while line := stream.readline(LONGEST_ROW):
                     number += 1
+                    empty = empty + 1 if len(line) < _NEARLY_EMPTY else 0
+                    if empty == MOST_EMPTY:
+                        self.wrong(number, f"{MOST_EMPTY:,} lines hold next to nothing; {_EXPECTED}")
                     if number == 1:
                         line = line.removeprefix(b"\xef\xbb\xbf")
                     start = line.lstrip(b"\0")

@@ -420,7 +420,7 @@ _SHORTEST, _LONGEST = 2.5, 10.0
 _CLOSEST = 1.5
 """Å; radius of gyration of the densest packing of residues is 2.46 times their number's cube root."""
 
-_FLATTEST = 0.3
+_FLATTEST = 0.1
 """Å; root mean square distance of C-alpha atoms from the nearest straight line, or the nearest plane. Of 788
 chains of public benchmark sets none is nearer to a line than 2.4 Å, or to a plane than 1.5 Å."""
 

@@ -230,6 +230,17 @@ def test_endless_lines_and_rows_are_refused_and_long_headers_read(
     assert len(read_alignment(write(tmp_path, text), WILD_TYPE).rows) == 2
 
 
+@pytest.mark.parametrize("line", ["", "#", "\r", "\0"])
+def test_endless_empty_lines_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    """A small archive of them would be read for minutes."""
+    monkeypatch.setattr(module, "MOST_EMPTY", 100)
+    text = f">w\n{WILD_TYPE}\n" + f"{line}\n" * 100
+    with pytest.raises(UsageError, match=r"line 102: 100 lines hold next to nothing; expected"):
+        read_alignment(write(tmp_path, text), WILD_TYPE)
+    few = f">w\n{WILD_TYPE}\n" + "\n" * 98 + f">n\n{NEAR}\n"
+    assert len(read_alignment(write(tmp_path, few), WILD_TYPE).rows) == 2
+
+
 def test_an_interleaved_file_that_fits_no_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
