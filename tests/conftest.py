@@ -1,6 +1,6 @@
 """What every test can rely on: no internet, a private cache, few threads, plain terminals.
 
-Tests marked ``network`` or ``benchmark`` are left out unless ``-m`` names the mark;
+Tests marked ``network`` or ``benchmark`` are left out unless ``-m`` names the mark.
 Tests marked ``fuzz`` try a hundred random inputs each, and with ``-m fuzz`` 20,000 (or ``FUZZ_EXAMPLES``);
 ``gpu`` and ``modeller`` tests skip with a reason where there is none. Two processes share the
 tests (``-n 0``: one, for a debugger).
@@ -10,6 +10,7 @@ import importlib.util
 import ipaddress
 import os
 import re
+import signal
 import socket
 from pathlib import Path
 
@@ -23,6 +24,13 @@ os.environ.setdefault("OPENMM_CPU_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # transformers' hub client reads this when it is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# Under nohup, or in the background of a script, signals are ignored, and processes started from here would
+# inherit that; a handler is not inherited.
+for _name in ("SIGINT", "SIGHUP"):
+    _number = getattr(signal, _name, None)
+    if _number is not None and signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda _number, _frame: None)
 
 ROOT = Path(__file__).resolve().parents[1]
 ON_REQUEST = ("network", "benchmark")
